@@ -1,0 +1,51 @@
+"""Tombola: a workbench for the science of lottery tickets.
+
+    import tombola as tb
+
+    task = tb.task("mnist1d-mlp")
+    levels = tb.imp(task, levels=8, replicates=8)
+    print([round(level.summary["es_test_acc"].mean(), 3) for level in levels])
+
+Names load when they are used, so that ``import tombola`` is light.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Data": "tombola.core.task",
+    "Model": "tombola.core.task",
+    "Recipe": "tombola.core.task",
+    "Step": "tombola.core.step",
+    "Store": "tombola.store.store",
+    "Task": "tombola.core.task",
+    "TombolaError": "tombola.core.errors",
+    "Trajectory": "tombola.training.trajectory",
+    "combine": "tombola.surgery.combine",
+    "criteria": "tombola.pruning.criteria",
+    "from_arrays": "tombola.data.arrays",
+    "imp": "tombola.procedures.imp",
+    "load_ticket": "tombola.store.export",
+    "masks": "tombola.core:masks",
+    "model": "tombola.models.custom:from_class",
+    "prune": "tombola.pruning.interactive",
+    "run": "tombola.engine.run",
+    "score": "tombola.pruning.interactive",
+    "task": "tombola.models.tasks",
+    "train": "tombola.training.train",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'tombola' has no attribute {name!r}")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(import_module(module), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return __all__

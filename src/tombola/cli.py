@@ -1,0 +1,135 @@
+"""The command line: argument parsing only. Each verb calls one function of `tombola.commands`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tombola.core.errors import TombolaError
+
+_EXAMPLES = """examples:
+  tombola run frankle2019.sparsity --scale smoke
+  tombola run frankle2019.sparsity --task digits-mlp --replicates 8 -o report/
+  tombola show frankle2019.sparsity --set levels=5 --set steps=1000it
+  tombola claims
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but a mistake is one line that names the remedy."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: "):
+            given = message.removeprefix("unrecognized arguments: ").split()[0]
+            near = get_close_matches(given.split("=")[0], _options(self), n=1)
+            message = f"unknown option or argument {given!r}{f'; did you mean {near[0]}?' if near else ''}"
+        print(f"tombola: {message} (see `{self.prog} --help`)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """Option strings of a parser and of those below it."""
+    below = [one for action in parser._actions if isinstance(action, argparse._SubParsersAction) for one in action.choices.values()]
+    return set(parser._option_string_actions).union(*map(_options, below))
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="tombola", description="A workbench for the science of lottery tickets.", epilog=_EXAMPLES, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--version", action="store_true", help="print the version")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+
+    printed = _Parser(add_help=False)
+    printed.add_argument("--json", action="store_true", help="print JSON")
+    stored = _Parser(add_help=False)
+    stored.add_argument("--store", metavar="DIR", type=Path, default=Path("runs"), help="where runs are kept (default: runs/)")
+    data = _Parser(add_help=False)
+    data.add_argument("--data-dir", metavar="DIR", type=Path, help="folder of the data files (default: TOMBOLA_DATA, or the user's cache)")
+    configured = _Parser(add_help=False)
+    configured.add_argument("--scale", default="small", metavar="SCALE", help="smoke (seconds), small (minutes; the default) or paper")
+    configured.add_argument("--task", metavar="TASK", help="another task (`tombola list`)")
+    configured.add_argument("--model", metavar="MODEL", help="another network: a name, package.module:Class or path.py:Class")
+    configured.add_argument("--replicates", metavar="N", type=_whole, help="number of replicates")
+    configured.add_argument("--seed", metavar="S", type=_whole, help="seed of the study")
+    configured.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="any field that `show` lists")
+    configured.add_argument("--load", metavar="FILE.py", type=Path, action="append", default=[], help="your own criteria, tasks, studies")
+
+    def verb(name: str, help: str, *parents: Any) -> Any:
+        return verbs.add_parser(name, help=help, description=help, parents=list(parents), allow_abbrev=False)
+
+    verb("list", "studies, tasks and parts that can be used", printed, _loading())
+    show = verb("show", "what a study would do: configuration, runs, estimated cost; trains nothing", configured, data, printed)
+    run = verb("run", "carry a study out: skip what the store has, resume what was begun", configured, stored, data, printed)
+    run.add_argument("-o", "--output", metavar="DIR", type=Path, help="also write the report")
+    status = verb("status", "how far a study is", configured, stored, data, printed)
+    for parser_of_one in (show, run, status):
+        parser_of_one.add_argument("study", metavar="STUDY")
+    report = verb("report", "write tables, figures and a page of finished studies", configured, stored, data, printed)
+    report.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
+    report.add_argument("studies", metavar="STUDY", nargs="+")
+    claims = verb("claims", "the papers' claims with their verdicts so far", configured, stored, data, printed)
+    claims.add_argument("studies", metavar="STUDY", nargs="*")
+    verb("runs", "the runs in a store", stored, printed)
+    why = verb("why", "where a run comes from, back to the initialisation", stored, printed)
+    why.add_argument("run", metavar="RUN", help="a run's digest, or the beginning of it")
+    export = verb("export", "write a run's weights and mask as one safetensors file", stored, data, printed)
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
+    export.add_argument("--step", default="end", help="which of its kept weights (default: end)")
+    parts = verb("data", "the data sets: list, fetch, verify").add_subparsers(dest="part", metavar="list|fetch|verify", required=True)
+    parts.add_parser("list", help="what there is", parents=[data, printed], allow_abbrev=False)
+    for name, help in (("fetch", "download with checksums"), ("verify", "compare files with their checksums")):
+        part = parts.add_parser(name, help=help, parents=[data, printed], allow_abbrev=False)
+        part.add_argument("name", metavar="NAME")
+    return parser
+
+
+def _loading() -> argparse.ArgumentParser:
+    loading = _Parser(add_help=False)
+    loading.add_argument("--load", metavar="FILE.py", type=Path, action="append", default=[], help="your own criteria, tasks, studies")
+    return loading
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0, or 2 after a mistake that the user can mend."""
+    parser = _parser()
+    given = vars(parser.parse_args(arguments))
+    if given.pop("version"):
+        from tombola import __version__
+
+        print(__version__)
+        return 0
+    verb = given.pop("verb")
+    if verb is None:
+        parser.print_help()
+        return 0
+    if verb == "data":
+        verb = f"data_{given.pop('part')}"
+    elif verb == "list":
+        verb = "catalogue"
+    try:
+        from tombola import commands
+
+        getattr(commands, verb)(**given)
+    except TombolaError as error:
+        print(f"tombola: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tombola: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stderr.close()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

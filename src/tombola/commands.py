@@ -1,0 +1,256 @@
+"""What the verbs of the command line do: each prints a table, or JSON."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tombola.core.errors import TombolaError
+from tombola.core.registry import Registry
+from tombola.core.task import Model
+from tombola.store.store import Store
+from tombola.studies import frankle2019 as frankle2019  # registers its studies
+from tombola.studies.base import Study, studies
+
+
+def catalogue(json: bool, load: Sequence[Path]) -> None:
+    """Studies, tasks and parts."""
+    from tombola.data.fetch import catalogue as data_sets
+    from tombola.models.initializers import initializers
+    from tombola.models.registry import models
+    from tombola.models.tasks import tasks
+    from tombola.procedures.actions import mask_actions, value_actions
+    from tombola.pruning.criteria import criteria
+    from tombola.training.optimizers import optimizers
+
+    _load(load)
+    found: dict[str, list[dict[str, str]]] = {
+        "studies": [{"name": name, "what": studies[name].answers} for name in studies],
+        "tasks": [{"name": name, "what": _first_line(tasks[name])} for name in tasks],
+    }
+    parts: dict[str, Registry[Any]] = {
+        "models": models,
+        "initializers": initializers,
+        "optimizers": optimizers,
+        "criteria": criteria,
+        "mask actions": mask_actions,
+        "value actions": value_actions,
+    }
+    found |= {kind: [{"name": name, "what": _first_line(registry[name])} for name in registry] for kind, registry in parts.items()}
+    found["data sets"] = [{"name": str(one["name"]), "what": ""} for one in data_sets()]
+    if json:
+        return _json(found)
+    for kind, rows in found.items():
+        print(kind)
+        _columns([[f"  {row['name']}", row["what"]] for row in rows])
+
+
+def show(study: str, data_dir: Path | None, json: bool, **options: Any) -> None:
+    """A study's configuration, runs and estimated cost."""
+    from tombola.engine.configuring import fields_of
+    from tombola.engine.cost import estimate
+    from tombola.engine.progress import duration
+    from tombola.engine.study import study_graph
+
+    found = _resolve(study, options)
+    cost = estimate(study_graph(found), data_dir)
+    arms: dict[str, int] = {}
+    for cell in found.cells:
+        arms[cell.arm] = arms.get(cell.arm, 0) + 1
+    configuration = {name: _shown(value) for name, value in fields_of(found.config).items()}
+    kind = studies[study]
+    if json:
+        return _json(
+            {
+                "study": study,
+                "answers": kind.answers,
+                "claims": kind.claim_ids,
+                "configuration": configuration,
+                "arms": arms,
+                "cost": asdict(cost),
+            }
+        )
+    print(f"{study}: {kind.answers}\nclaims: {', '.join(kind.claim_ids)}\n")
+    _columns([[f"  {name}", "" if value is None else str(value)] for name, value in configuration.items()])
+    print(f"\nruns: {cost.runs} ({', '.join(f'{count} {arm}' for arm, count in arms.items())})")
+    print(f"steps: {cost.replica_steps:,}, all runs together; about {cost.floating_point_operations:.2g} floating-point operations")
+    print(f"estimated time on this machine's cores: about {duration(cost.seconds)} if nothing is stored yet")
+
+
+def run(study: str, store: Path, data_dir: Path | None, json: bool, output: Path | None, **options: Any) -> None:
+    """Carry a study out."""
+    from tombola.engine.study import run_study
+    from tombola.report.page import write
+    from tombola.report.table import as_json, terminal
+
+    findings = run_study(_resolve(study, options), Store(store), data_dir)
+    written = write([findings], output) if output else []
+    if json:
+        return _json(as_json(findings) | {"files": [str(path) for path in written]})
+    print(terminal(findings))
+    _print_paths(written)
+
+
+def report(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, output: Path, **options: Any) -> None:
+    """Write the report of finished studies."""
+    from tombola.engine.study import findings
+    from tombola.report.page import write
+
+    written = write([findings(_resolve(study, options), Store(store), data_dir) for study in studies], output)
+    if json:
+        return _json({"files": [str(path) for path in written]})
+    _print_paths(written)
+
+
+def status(study: str, store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
+    """How far a study is."""
+    from tombola.engine.study import study_status
+
+    found = study_status(_resolve(study, options), Store(store), data_dir)
+    if json:
+        return _json(found)
+    print(f"{study}: {found['done']} of {found['runs']} runs are done, {found['in progress']} in progress, {found['missing']} to train")
+    if found["missing"] or found["in progress"]:
+        print(f"`tombola run {study}` with the same options goes on")
+
+
+def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
+    """The claims of studies, with their verdicts where the store has the runs."""
+    from tombola.engine.study import findings
+    from tombola.studies.base import studies as registered
+
+    rows = []
+    for name in studies or list(registered):
+        found = _resolve(name, options)
+        try:
+            verdicts = {verdict.id: verdict for verdict in findings(found, Store(store), data_dir).verdicts}
+        except TombolaError:
+            verdicts = {}
+        for claim in registered[name].claim_ids:
+            verdict = verdicts.get(claim)
+            said = (verdict.verdict, verdict.sentence) if verdict else ("not run", "")
+            rows.append({"claim": claim, "study": name, "verdict": said[0], "sentence": said[1]})
+    if json:
+        return _json(rows)
+    _columns([[row["claim"], row["verdict"], row["study"], row["sentence"]] for row in rows])
+
+
+def runs(store: Path, json: bool) -> None:
+    """The runs in a store."""
+    from tombola.store.lineage import describe
+
+    rows = [describe(record) for record in Store(store)]
+    if json:
+        return _json(rows)
+    header = ["run", "task", "seed", "mask", "start", "density", "val loss", "test acc"]
+    _columns(
+        [
+            header,
+            *([str(row[key]) for key in ("run", "task", "seed", "mask", "start", "density", "val_loss_min", "test_acc")] for row in rows),
+        ]
+    )
+
+
+def why(run: str, store: Path, json: bool) -> None:
+    """A run's lineage."""
+    from tombola.store.lineage import lineage
+
+    found = lineage(Store(store), run)
+    if json:
+        return _json(found)
+    for entry in found:
+        print(f"{'  ' * entry['depth']}{entry['run']}  {entry['what']}")
+
+
+def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str) -> None:
+    """A run's weights and mask as one file."""
+    from tombola.store.export import export_run
+
+    found = export_run(Store(store), run, step, output)
+    if json:
+        return _json(found)
+    what = f"{found['tensors']} tensors of run {found['run']} at iteration {found['iteration']}"
+    print(f"{output}: {what}, {found['kept']:,} of {found['prunable']:,} weights kept")
+
+
+def data_list(data_dir: Path | None, json: bool) -> None:
+    """The data sets."""
+    from tombola.data.fetch import catalogue
+
+    rows = catalogue(data_dir)
+    if json:
+        return _json(rows)
+    _columns([list(rows[0]), *([str(value) for value in row.values()] for row in rows)])
+
+
+def data_fetch(name: str, data_dir: Path | None, json: bool) -> None:
+    """Download a data set."""
+    from tombola.data.fetch import fetch
+
+    paths = [str(path) for path in fetch(name, data_dir)]
+    _json(paths) if json else print("\n".join(paths))
+
+
+def data_verify(name: str, data_dir: Path | None, json: bool) -> None:
+    """Compare a data set's files with what they should be."""
+    from tombola.data.fetch import verify
+
+    rows = verify(name, data_dir)
+    if json:
+        _json([{"file": str(file), "status": status} for file, status in rows])
+    else:
+        _columns([[str(file), status] for file, status in rows])
+    bad = [file for file, status in rows if not status.startswith("ok")]
+    if bad:
+        raise TombolaError(f"{len(bad)} of {len(rows)} files are not usable; delete them and run `tombola data fetch {name}`")
+
+
+def _resolve(study: str, options: dict[str, Any]) -> Study:
+    from tombola.engine.configuring import resolve
+
+    options = dict(options)
+    _load(options.pop("load"))
+    name = options.pop("model")
+    return resolve(study, model=None if name is None else _model(name), **options)
+
+
+def _model(name: str) -> Model:
+    from tombola.models.custom import identify
+
+    return Model(**identify(name))
+
+
+def _load(files: Sequence[Path]) -> None:
+    from tombola.models.custom import load_file
+
+    for file in files:
+        load_file(file)
+
+
+def _first_line(part: Any) -> str:
+    return (getattr(part, "__doc__", None) or "").strip().split("\n")[0]
+
+
+def _shown(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> None:
+    """Left-aligned columns, cut at the terminal's width where there is one."""
+    import shutil
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for row in rows:
+        print("  ".join(f"{text:<{size}}" for text, size in zip(row, widths, strict=True)).rstrip()[:width])
+
+
+def _print_paths(paths: Sequence[Path]) -> None:
+    for path in paths:
+        print(path)
+
+
+def _json(value: Any) -> None:
+    print(json.dumps(value, indent=1, default=str))

@@ -1,0 +1,38 @@
+"""JAX on this machine, made ready once, before it first touches a device."""
+
+import os
+
+from tombola.core.files import cache_folder
+
+_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+_prepared = False
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def prepare() -> None:
+    """Make each CPU core a JAX device with one thread, and keep compiled programs on disk.
+
+    Takes effect only before JAX has touched a device; afterwards, Tombola works with the devices there are. A
+    device count or cache folder of the user's own (XLA_FLAGS, JAX_COMPILATION_CACHE_DIR) is left alone.
+    """
+    global _prepared
+    if _prepared:
+        return
+    _prepared = True
+    import jax
+
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_force_host_platform_device_count" not in flags:
+        try:
+            jax.config.update("jax_num_cpu_devices", cores())
+        except RuntimeError:  # JAX is running already
+            return
+    if "xla_cpu_multi_thread_eigen" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {_ONE_THREAD}".strip()
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -1,0 +1,52 @@
+"""Masks: path-named trees of bool on the prunable weights, nothing on the others. True is kept.
+
+A mask is its own array and never inferred from ``weight != 0``: a kept weight may be 0, and still trains.
+Density is kept / prunable, in [0, 1].
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tombola.core.errors import TombolaError
+from tombola.core.trees import Tree
+
+Mask = dict[str, np.ndarray]
+
+
+def kept(mask: Mapping[str, Any]) -> int:
+    """Number of kept weights."""
+    return int(sum(np.count_nonzero(leaf) for leaf in mask.values()))
+
+
+def size(mask: Mapping[str, Any]) -> int:
+    """Number of prunable weights."""
+    return int(sum(np.size(leaf) for leaf in mask.values()))
+
+
+def density(mask: Mapping[str, Any]) -> float:
+    """P_m = kept / prunable (Frankle & Carbin 2019, section 1)."""
+    return kept(mask) / size(mask)
+
+
+def check(mask: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise unless the mask is bool and covers exactly the prunable leaves of the given shapes."""
+    if mask.keys() != shapes.keys():
+        wrong = sorted(mask.keys() ^ shapes.keys())[0]
+        raise TombolaError(f"mask: {wrong!r} is {'not prunable' if wrong in mask else 'missing'}; it must cover {', '.join(shapes)}")
+    for path, leaf in mask.items():
+        if leaf.dtype != bool:
+            raise TombolaError(f"mask {path!r} is {leaf.dtype}, but a mask is bool: True where the weight is kept")
+        if leaf.shape != shapes[path]:
+            raise TombolaError(f"mask {path!r} has shape {leaf.shape}, but its weight has {shapes[path]}")
+
+
+def pack(mask: Mapping[str, np.ndarray]) -> Tree:
+    """One bit a weight: path -> uint8 array, in C order, most significant bit first."""
+    return {path: np.packbits(np.asarray(leaf).reshape(-1)) for path, leaf in mask.items()}
+
+
+def unpack(packed: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> Mask:
+    """The inverse of `pack`."""
+    return {path: np.unpackbits(bits, count=int(np.prod(shapes[path]))).reshape(shapes[path]).astype(bool) for path, bits in packed.items()}

@@ -1,0 +1,81 @@
+"""Typed, frozen descriptions with a canonical form and a hash."""
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tombola.core.errors import TombolaError
+
+FORMAT = 1
+"""Version of the canonical form. It goes into every digest: change it and no stored run is found any more."""
+
+
+class Spec(BaseModel):
+    """A frozen description. Two specs are equal exactly if their canonical forms are.
+
+    The canonical form names the class and leaves defaults out: a field added later, with a default, changes no
+    digest. (pydantic's ``exclude_defaults`` drops the tag that tells one class from another; this does not.)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    labels: ClassVar[frozenset[str]] = frozenset()
+    """Fields that only name or advise: left out of the canonical form."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise TombolaError(f"{type(self).__name__}: {one_line(error)}") from None
+
+    def canonical(self) -> dict[str, Any]:
+        """This spec as JSON values: {"spec": class name, field: value, ...}, fields at their default left out."""
+        fields = type(self).model_fields
+        changed = {
+            name: getattr(self, name)
+            for name in fields.keys() - self.labels
+            if fields[name].is_required() or getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        }
+        return {"spec": type(self).__name__, **{name: _plain(value) for name, value in changed.items()}}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical form: 16 hex digits, which name the run's folder in a store."""
+        text = json.dumps({"format": FORMAT, **self.canonical()}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated again."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**(values | changes))
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.canonical()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def one_line(error: ValidationError) -> str:
+    """The first complaint of a pydantic error as one line: field, what was given, what is allowed."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"there is no field {where!r}"
+    if first["type"] == "missing":
+        return f"the field {where!r} is needed"
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{where} = {first['input']!r}, but it must be {reason}" if first["msg"].startswith("Input should be") else f"{where}: {reason}"

@@ -1,0 +1,57 @@
+"""Training time as a value."""
+
+import re
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from tombola.core.errors import TombolaError
+
+_FORM = re.compile(r"(?:(?P<ep>\d+)ep)?(?:(?P<it>\d+)it)?")
+
+
+def _parts(value: Any) -> tuple[int, int]:
+    """(epochs, iterations) of a step's text."""
+    match = _FORM.fullmatch(value) if isinstance(value, str) and value else None
+    if match is None:
+        raise TombolaError(f"step {value!r}: write iterations and epochs as '500it', '2ep', '1ep50it', or 'end'")
+    return int(match["ep"] or 0), int(match["it"] or 0)
+
+
+class Step(str):
+    """A moment of training: ``"500it"`` (iterations), ``"2ep"`` (epochs), ``"1ep50it"``, or ``"end"``.
+
+    An epoch is `steps_per_epoch` iterations, which only the data and batch size know; so a step is kept as
+    written, in its shortest form, and resolved with `iterations`.
+
+    >>> Step("1ep50it").iterations(steps_per_epoch=19, end=1000)
+    69
+    >>> Step("007it"), Step(500)
+    ('7it', '500it')
+    """
+
+    def __new__(cls, value: "str | int") -> "Step":
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return super().__new__(cls, f"{value}it")
+        if value == "end":
+            return super().__new__(cls, "end")
+        epochs, its = _parts(value)
+        text = (f"{epochs}ep" if epochs else "") + (f"{its}it" if its else "")
+        return super().__new__(cls, text or "0it")
+
+    def iterations(self, steps_per_epoch: int, end: int | None = None) -> int:
+        """Iterations since the start of training. Raises if the step lies after `end`, the last iteration, if that is known."""
+        if self == "end":
+            if end is None:
+                raise TombolaError("step 'end' has no meaning here; write iterations or epochs, such as '500it' or '2ep'")
+            return end
+        epochs, its = _parts(self)
+        its += epochs * steps_per_epoch
+        if end is not None and its > end:
+            raise TombolaError(f"step {str(self)!r} is iteration {its}, after the end of training at {end}; choose 0it to {end}it")
+        return its
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: D102
+        return core_schema.no_info_plain_validator_function(cls, serialization=core_schema.to_string_ser_schema())

@@ -1,0 +1,82 @@
+"""What is learnt, by which network, and how: data + model + recipe = task.
+
+Descriptions only: no array and no JAX here, so that ``--help`` and ``show`` stay light.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from tombola.core.spec import Spec
+from tombola.core.step import Step
+
+Count = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Data(Spec):
+    """A data set by name and how much of it is used; the split is drawn per replicate from its stream `split`."""
+
+    name: str
+    train: Count | None = None
+    """Training examples; None: all that the validation set leaves."""
+    validation: Count | None = None
+    """Validation examples, taken from the training pool; None: the data set's own number (the papers')."""
+    test: Count | None = None
+    """The first n test examples; None: all."""
+    label_noise: Fraction = 0.0
+    """Share of training labels replaced by uniformly drawn ones, by key. Validation and test stay clean."""
+    augment: Literal["none", "flip_crop"] = "none"
+    """``flip_crop``: random mirror image and a crop after padding by 4 pixels, on the training batches only."""
+
+
+class Model(Spec):
+    """A network by name: a registered one, ``package.module:Class`` or ``path.py:Class``."""
+
+    name: str
+    options: dict[str, Any] = {}
+    initializer: str = "glorot_normal"
+    """How kernels are drawn (biases are 0, normalisation is the identity); ``own``: as the module itself draws them."""
+    source: str = ""
+    """Digest of a user's own source, so that an edited network is another network."""
+
+
+class Recipe(Spec):
+    """How a run trains."""
+
+    steps: Step
+    """Length T of training, counted from iteration 0 also where a run begins later."""
+    batch: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw"] = "adam"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of `momentum` and `nesterov`; the other optimisers have none."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Coefficient of an L2 term in the gradient, on every trainable leaf; decoupled in `adamw`."""
+    schedule: Literal["constant", "stepped", "cosine"] = "constant"
+    milestones: tuple[Step, ...] = ()
+    """Steps at which a `stepped` learning rate is multiplied by `decay`."""
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.1
+    warmup: Step = Step("0it")
+    """Length of a linear rise of the learning rate from 0."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    evaluate_every: Step = Step("100it")
+    """Spacing of the evaluations on validation data; iteration 0 and the last are always evaluated."""
+    test_every: Step | None = None
+    """Spacing of the evaluations on test data; None: as `evaluate_every`. The iteration of minimum validation
+    loss and the last one are always tested, exactly."""
+
+
+class Task(Spec):
+    """Data, model and recipe. How it is called and pruned by default are labels: runs of equal content are equal."""
+
+    labels: ClassVar[frozenset[str]] = frozenset({"name", "rates", "scope"})
+
+    data: Data
+    model: Model
+    recipe: Recipe
+    name: str = "custom"
+    rates: dict[str, Fraction] = {"dense": 0.2, "conv": 0.2, "output": 0.1, "shortcut": 0.0, "embedding": 0.2}
+    """The share of its remaining weights that one round of pruning takes from a layer, by kind of layer."""
+    scope: Literal["layer", "global"] = "layer"
+    """Whether a round takes its share from each layer, or from all of them together."""

@@ -1,0 +1,133 @@
+"""What a data set is, and how one is found by name."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from tombola.core.errors import TombolaError
+from tombola.core.registry import Registry
+from tombola.core.task import Data
+from tombola.data.folders import data_folder
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A labelled data set in memory, ready for the network."""
+
+    inputs: np.ndarray
+    """The pool that training and validation examples are drawn from: (n_pool, *shape) float32, normalised."""
+    labels: np.ndarray
+    """(n_pool,) int32, 0 to classes - 1."""
+    test_inputs: np.ndarray
+    """(n_test, *shape) float32."""
+    test_labels: np.ndarray
+    """(n_test,) int32."""
+    classes: int
+    validation: int
+    """Validation examples that a split takes from the pool unless told otherwise."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example; images are (height, width, channels)."""
+        return self.inputs.shape[1:]
+
+
+Loader = Callable[[Path | None], Dataset]
+
+datasets: Registry[Loader] = Registry("data set")
+"""Name -> loader, a function of the folder of data files."""
+
+
+def load(data: Data, folder: Path | str | None = None) -> Dataset:
+    """The data set that `data` names, its test set cut to the first ``data.test`` examples.
+
+    The pool stays whole (`tombola.data.split.split` divides it), and its arrays are read-only: repeated loads in
+    a process share them. Files are looked for in `folder`, else ``TOMBOLA_DATA``, else the user's cache.
+
+    Raises:
+        TombolaError: an unknown name, missing or damaged files, more examples asked for than there are,
+            augmentation of what is no image.
+    """
+    whole = _loaded(data.name, _loader(data.name), data_folder(folder))
+    sizes(whole, data)
+    if data.augment != "none" and len(whole.shape) != 3:
+        raise TombolaError(
+            f"augment {data.augment!r} needs images (height, width, channels), but an example of {data.name} has shape "
+            f"{whole.shape}; set augment to 'none'"
+        )
+    if data.test is None:
+        return whole
+    if data.test > len(whole.test_labels):
+        raise TombolaError(f"{data.name} has {len(whole.test_labels)} test examples, but test is {data.test}; ask for fewer")
+    return _with_test(whole, data.test)
+
+
+@lru_cache(maxsize=4)  # the same object again, so that its copy on the devices is found
+def _with_test(whole: Dataset, test: int) -> Dataset:
+    return replace(whole, test_inputs=whole.test_inputs[:test], test_labels=whole.test_labels[:test])
+
+
+def sizes(dataset: Dataset, data: Data) -> tuple[int, int]:
+    """Numbers of training and validation examples, the defaults filled in. Raises if the pool is too small."""
+    pool = len(dataset.labels)
+    validation = dataset.validation if data.validation is None else data.validation
+    train = pool - validation if data.train is None else data.train
+    if validation >= pool:
+        raise TombolaError(
+            f"{data.name} has a pool of {pool} examples, so validation can be at most {pool - 1}, not {validation}"
+        )
+    if train + validation > pool:
+        raise TombolaError(
+            f"{data.name} has a pool of {pool} examples, but train {train} + validation {validation} are asked for; "
+            f"set train to at most {pool - validation}"
+        )
+    return train, validation
+
+
+def check(name: str, dataset: Dataset) -> None:
+    """Raise unless shapes, dtypes, values and labels are as `Dataset` says."""
+    for part, inputs, labels in (("", dataset.inputs, dataset.labels), ("test_", dataset.test_inputs, dataset.test_labels)):
+        where = f"data set {name!r}: {part}"
+        if inputs.dtype != np.float32 or labels.dtype != np.int32:
+            raise TombolaError(
+                f"{where}inputs are {inputs.dtype} and {part}labels {labels.dtype}; they must be float32 and int32"
+            )
+        if labels.shape != inputs.shape[:1] or len(labels) == 0:
+            raise TombolaError(f"{where}inputs {inputs.shape} need one label each, but {part}labels have shape {labels.shape}")
+        # The extremes are NaN or infinite exactly if some value is; unlike isfinite(inputs), they need no second array.
+        if inputs.size and not (np.isfinite(inputs.min()) and np.isfinite(inputs.max())):
+            raise TombolaError(f"{where}inputs hold NaN or infinite values; every value must be finite")
+        if labels.min() < 0 or labels.max() >= dataset.classes:
+            raise TombolaError(
+                f"{where}labels span {labels.min()} to {labels.max()}, but they must lie in 0 to {dataset.classes - 1}"
+            )
+    if dataset.test_inputs.shape[1:] != dataset.shape:
+        raise TombolaError(
+            f"data set {name!r}: a test example has shape {dataset.test_inputs.shape[1:]}, a training example {dataset.shape}; "
+            "they must be equal"
+        )
+    if not 0 < dataset.validation < len(dataset.labels):
+        raise TombolaError(
+            f"data set {name!r}: validation is {dataset.validation}, but it must be 1 to {len(dataset.labels) - 1}"
+        )
+
+
+def _loader(name: str) -> Loader:
+    if name not in datasets and re.search(r"-[0-9a-f]{12}$", name):
+        raise TombolaError(
+            f"the arrays {name!r} are not in this process; give them again with from_arrays (the same arrays get the same name)"
+        )
+    return datasets[name]
+
+
+@lru_cache(maxsize=4)  # a study uses one or two data sets; CIFAR-10 takes 740 MB
+def _loaded(name: str, loader: Loader, folder: Path) -> Dataset:
+    dataset = loader(folder)
+    check(name, dataset)
+    for array in (dataset.inputs, dataset.labels, dataset.test_inputs, dataset.test_labels):
+        array.flags.writeable = False
+    return dataset

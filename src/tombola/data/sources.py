@@ -1,0 +1,152 @@
+"""The data sets that come as files: what the canonical files are, their checksums, and where they can be fetched."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class File:
+    """One file as it is once unpacked; on disk it may be plain, .gz or .xz."""
+
+    name: str
+    kind: Literal["images", "labels", "records"]
+    """`images` and `labels`: idx with its header; `records`: CIFAR's, a label byte and then the pixels, no header."""
+    shape: tuple[int, ...]
+    """Of the uint8 array it holds."""
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Download:
+    """One file to fetch, and the files that it holds."""
+
+    name: str
+    md5: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that comes as files."""
+
+    name: str
+    folder: str
+    """Folder of its files in the data folder; they may also lie directly in the data folder."""
+    about: str
+    pool: int
+    test: int
+    shape: tuple[int, int, int]
+    classes: int
+    validation: int
+    files: tuple[File, ...]
+    """The pool's files first, then the test set's."""
+    downloads: tuple[Download, ...]
+    mirrors: tuple[str, ...]
+    exact: bool = True
+    """False: copies that were re-encoded from images circulate; one of the right structure is used, and reported."""
+
+
+def _idx_files(*sha256: str) -> tuple[File, ...]:
+    return (
+        File("train-images-idx3-ubyte", "images", (60_000, 28, 28), sha256[0]),
+        File("train-labels-idx1-ubyte", "labels", (60_000,), sha256[1]),
+        File("t10k-images-idx3-ubyte", "images", (10_000, 28, 28), sha256[2]),
+        File("t10k-labels-idx1-ubyte", "labels", (10_000,), sha256[3]),
+    )
+
+
+def _idx_downloads(files: tuple[File, ...], *md5: str) -> tuple[Download, ...]:
+    return tuple(Download(f"{file.name}.gz", digest, (file.name,)) for file, digest in zip(files, md5, strict=True))
+
+
+_MNIST = _idx_files(
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+_FASHION = _idx_files(
+    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+)
+_CIFAR10 = tuple(
+    File(name, "records", (10_000, 3073), sha256)
+    for name, sha256 in {
+        "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+        "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+        "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+        "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+        "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+        "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+    }.items()
+)
+
+SOURCES: dict[str, Source] = {
+    "mnist": Source(
+        name="mnist",
+        folder="mnist",
+        about="handwritten digits (LeCun, Cortes & Burges)",
+        pool=60_000,
+        test=10_000,
+        shape=(28, 28, 1),
+        classes=10,
+        validation=5_000,
+        files=_MNIST,
+        downloads=_idx_downloads(
+            _MNIST,
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            "9fb629c4189551a2d022fa330f9573f3",
+            "ec29112dd5afa0611ce80d1b7f02629c",
+        ),
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist",
+            "https://storage.googleapis.com/cvdf-datasets/mnist",
+        ),
+    ),
+    "fashion-mnist": Source(
+        name="fashion-mnist",
+        folder="fashion-mnist",
+        about="articles of clothing (Xiao, Rasul & Vollgraf 2017)",
+        pool=60_000,
+        test=10_000,
+        shape=(28, 28, 1),
+        classes=10,
+        validation=5_000,
+        files=_FASHION,
+        downloads=_idx_downloads(
+            _FASHION,
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "25c81989df183df01b3e8a0aad5dffbe",
+            "bef4ecab320f06d8554ea6380940ec79",
+            "bb300cfdad3c16e7a12a480ee83cd310",
+        ),
+        mirrors=(
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
+            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
+        ),
+    ),
+    "cifar10": Source(
+        name="cifar10",
+        folder="cifar-10",
+        about="colour photographs of 10 kinds (Krizhevsky 2009), binary layout",
+        pool=50_000,
+        test=10_000,
+        shape=(32, 32, 3),
+        classes=10,
+        validation=5_000,
+        files=_CIFAR10,
+        downloads=(
+            Download("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", tuple(file.name for file in _CIFAR10)),
+        ),
+        mirrors=(
+            "https://www.cs.toronto.edu/~kriz",
+            "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10",
+        ),
+        exact=False,
+    ),
+}
+"""Name in a spec -> where it comes from."""

@@ -1,0 +1,43 @@
+"""Which examples a replicate trains and validates on, and with which labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tombola.core.keys import generator
+from tombola.core.task import Data
+from tombola.data.dataset import Dataset, sizes
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A division of a data set's pool. Examples in neither part are not used."""
+
+    train: np.ndarray
+    """(n_train,) int32, indices into the pool."""
+    validation: np.ndarray
+    """(n_validation,) int32, disjoint from `train`."""
+    labels: np.ndarray
+    """(n_pool,) int32: the pool's labels, with noise on training examples only."""
+
+
+def split(dataset: Dataset, data: Data, seed: int) -> Split:
+    """The division that `seed` draws, from its streams `split` and `label_noise`.
+
+    Nested: under one seed, training examples are a prefix of those of a larger ``data.train``, validation examples
+    of those of a larger ``data.validation``, and neither depends on the size of the other.
+    Label noise: exactly ``round(label_noise * n_train)`` training labels are replaced by a uniform draw over all
+    classes, which may be the same label; those replaced at a smaller noise are so at a larger one, by the same draw.
+
+    Raises:
+        TombolaError: more examples are asked for than the pool has.
+    """
+    n_train, n_validation = sizes(dataset, data)
+    order = generator(seed, "split").permutation(len(dataset.labels)).astype(np.int32)
+    train, validation = order[:n_train], order[::-1][:n_validation].copy()
+    noise = generator(seed, "label_noise")
+    places, drawn = noise.permutation(n_train), noise.integers(dataset.classes, size=n_train)
+    noisy = round(data.label_noise * n_train)
+    labels = dataset.labels.copy()
+    labels[train[places[:noisy]]] = drawn[:noisy]
+    return Split(train, validation, labels)

@@ -1,0 +1,1 @@
+"""Studies carried out: skipped, resumed, trained, measured."""

@@ -1,0 +1,91 @@
+"""From names, a scale and ``KEY=VALUE`` settings to a resolved study."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tombola.core.errors import TombolaError, unknown
+from tombola.core.spec import Spec
+from tombola.core.task import Model
+from tombola.models.tasks import tasks
+from tombola.studies.base import Config, Scale, Study, StudyKind, studies
+
+
+def resolve(
+    name: str,
+    *,
+    scale: Scale = "small",
+    task: str | None = None,
+    model: Model | None = None,
+    settings: Iterable[str] = (),
+    **fields: Any,
+) -> Study:
+    """A study by name, configured.
+
+    Args:
+        model: a network to put in the place of the task's own.
+        settings: ``KEY=VALUE``; the key is a field's full path (``task.recipe.steps``) or its last part where that is
+            unambiguous (``steps``); the value is JSON, or plain text.
+        fields: further fields of the configuration; None leaves them as they are.
+    """
+    kind: StudyKind = studies[name]
+    if task is not None and task not in tasks:
+        raise unknown("task", task, tasks)
+    config = kind.configure(scale, task or kind.default_task)
+    if model is not None:
+        config = config.but(task=config.task.but(model=model))
+    for key, value in fields.items():
+        if value is not None:
+            config = config.but(**{key: value})
+    return kind.build(apply(config, settings))
+
+
+def apply(config: Config, settings: Iterable[str]) -> Config:
+    """The configuration with the settings made, all or none."""
+    for setting in settings:
+        key, sign, text = setting.partition("=")
+        if not sign or not key:
+            raise TombolaError(f"--set {setting!r}: write KEY=VALUE, for example --set steps=1000it")
+        config = _replaced(config, _path(config, key), _value(text))
+    return config
+
+
+def fields_of(spec: Spec, prefix: str = "") -> dict[str, Any]:
+    """Every field of a configuration, by its full path."""
+    found: dict[str, Any] = {}
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        if isinstance(value, Spec):
+            found |= fields_of(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def _path(config: Config, key: str) -> list[str]:
+    there = fields_of(config)
+    if key in there:
+        return key.split(".")
+    within = [path for path, value in there.items() if isinstance(value, Mapping) and key.startswith(f"{path}.")]
+    if within:  # an entry of a dictionary, such as task.rates.conv
+        return [*within[0].split("."), key.removeprefix(f"{within[0]}.")]
+    matches = [path for path in there if path.endswith(f".{key}")]
+    if len(matches) > 1:
+        raise TombolaError(f"--set {key}: several fields are called so: {', '.join(matches)}; write one of these")
+    if not matches:
+        raise unknown("field", key, {*there, *(path.rsplit(".", 1)[-1] for path in there)})
+    return matches[0].split(".")
+
+
+def _replaced(spec: Any, path: list[str], value: Any) -> Any:
+    name, *rest = path
+    if not isinstance(spec, Spec):
+        return {**spec, name: value}
+    return spec.but(**{name: _replaced(getattr(spec, name), rest, value) if rest else value})
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,92 @@
+"""What is being trained, and time left: on stderr, so that a table on stdout stays clean."""
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+_PLAIN_SECONDS = 15.0
+"""Between two lines where the output is no terminal."""
+
+
+class Progress:
+    """Counts replica-steps. On a terminal one line is rewritten; elsewhere a line appears now and then."""
+
+    def __init__(self, labels: Mapping[str, str] | None = None, stream: TextIO | None = None, quiet: bool = False) -> None:
+        self._labels, self._stream, self._quiet = dict(labels or {}), stream or sys.stderr, quiet
+        self._lengths: dict[str, int] = {}
+        self._runs = self._total = self._done = 0
+        self._what, self._width = "", 0
+        self._began = self._drawn = time.monotonic()
+
+    def label(self, digest: str) -> str:
+        """What a run is called in the study."""
+        return self._labels.get(digest, f"run {digest}")
+
+    def start(self, lengths: Mapping[str, int]) -> None:
+        """The runs that are to train, with their lengths in steps."""
+        self._lengths = dict(lengths)
+        self._runs, self._total, self._done = len(lengths), sum(lengths.values()), 0
+        self._began = time.monotonic()
+
+    def training(self, digests: Sequence[str]) -> None:
+        """These runs train now."""
+        names = [self.label(digest) for digest in digests]
+        self._what = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        self._draw()
+
+    def advance(self, steps: int) -> None:
+        """So many replica-steps were trained."""
+        self._done += steps
+        self._draw()
+
+    def remaining(self, missing: Iterable[str]) -> None:
+        """What is left, whoever trained the rest."""
+        left = list(missing)
+        self._done = self._total - sum(self._lengths.get(digest, 0) for digest in left)
+        self._draw()
+
+    def warn(self, text: str) -> None:
+        """A line that stays."""
+        if not self._quiet:
+            self._clear()
+            print(f"warning: {text}", file=self._stream, flush=True)
+
+    def __enter__(self) -> "Progress":
+        if self._runs and not self._quiet:
+            print(f"training {self._runs} runs, {self._total:,} steps in all", file=self._stream, flush=True)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._clear()
+        if self._runs and not self._quiet and error[0] is None:
+            print(f"trained {self._runs} runs in {duration(time.monotonic() - self._began)}", file=self._stream, flush=True)
+
+    def _draw(self) -> None:
+        now = time.monotonic()
+        tty = self._stream.isatty()
+        if self._quiet or not self._total or now - self._drawn < (0.1 if tty else _PLAIN_SECONDS):
+            return
+        self._drawn = now
+        share, elapsed = self._done / self._total, now - self._began
+        left = f"{duration(elapsed * (1 - share) / share)} left" if share > 0.002 else "estimating time"
+        line = f"{share:4.0%}  {left}  {self._what}"
+        if tty:
+            print(f"\r{line:<{self._width}}", end="", file=self._stream, flush=True)
+            self._width = len(line)
+        else:
+            print(line, file=self._stream, flush=True)
+
+    def _clear(self) -> None:
+        if self._width:
+            print(f"\r{'':<{self._width}}\r", end="", file=self._stream, flush=True)
+            self._width = 0
+
+
+def duration(seconds: float) -> str:
+    """42 s, 3 min 05 s, 2 h 10 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"

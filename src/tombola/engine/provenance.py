@@ -1,0 +1,38 @@
+"""Where a number comes from: command, versions, device."""
+
+import platform
+import shlex
+import sys
+from importlib.metadata import version
+
+from tombola import __version__
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that results depend on."""
+    packages = ("jax", "flax", "optax", "numpy")
+    return {"tombola": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def device() -> str:
+    """The processor as a person would name it, with what JAX makes of it."""
+    import jax
+
+    devices = jax.devices()
+    kind = devices[0].device_kind if devices[0].platform != "cpu" else _processor()
+    return f"{kind}, {len(devices)} {devices[0].platform.upper()} device{'s' if len(devices) > 1 else ''}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def command() -> str:
+    """The command line of this process, as one would type it."""
+    program, *arguments = sys.argv or [""]
+    name = "tombola" if program.endswith(("/tombola", "__main__.py", "tombola.exe")) else program
+    return shlex.join([name, *arguments]) if name else "python"

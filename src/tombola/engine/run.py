@@ -1,0 +1,34 @@
+"""`tombola.run`: a study by name."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tombola.engine.configuring import resolve
+from tombola.engine.study import Findings, run_study
+from tombola.store.store import Store
+from tombola.studies.base import Scale
+
+
+def run(
+    study: str,
+    scale: Scale = "small",
+    *,
+    task: str | None = None,
+    settings: Iterable[str] = (),
+    store: Path | str = "runs",
+    data_dir: Path | str | None = None,
+    quiet: bool = False,
+    **fields: Any,
+) -> Findings:
+    """Carry a study out and measure it; runs that the store has are not trained again.
+
+    Args:
+        settings: ``KEY=VALUE`` for any field of the configuration, as on the command line.
+        fields: `replicates`, `seed` and other top-level fields of the configuration.
+
+    Returns:
+        Tables (pandas), curves and verdicts.
+    """
+    found = resolve(study, scale=scale, task=task, settings=settings, **fields)
+    return run_study(found, Store(store), Path(data_dir) if data_dir is not None else None, quiet)

@@ -1,0 +1,1 @@
+"""Early stopping, intervals and tests over replicates, verdicts."""

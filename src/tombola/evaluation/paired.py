@@ -1,0 +1,80 @@
+"""Arms of a study compared by replicate."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tombola.evaluation.statistics import holm, interval, sign_flip
+from tombola.evaluation.verdict import Effect
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def by_replicate(table: "pd.DataFrame", metric: str, arm: str) -> "pd.DataFrame":
+    """Replicates (rows) x levels (columns) of one arm's metric; several draws of a replicate are averaged."""
+    return table[table.arm == arm].pivot_table(index="replicate", columns="level", values=metric, aggfunc="mean", dropna=False)
+
+
+def densities(table: "pd.DataFrame") -> dict[int, float]:
+    """Level -> density, averaged over replicates (they agree where pruning is layer-wise)."""
+    return {int(level): float(value) for level, value in table.groupby("level").density.mean().items()}
+
+
+def levels_within(table: "pd.DataFrame", low: float, high: float) -> list[int]:
+    """Levels of density above `low` and up to `high`, the dense level left out."""
+    return [level for level, density in densities(table).items() if low < density <= high and level > 0]
+
+
+def effect_over_levels(
+    name: str,
+    unit: str,
+    values: "pd.DataFrame",
+    table: "pd.DataFrame",
+    *,
+    least: float = 0.0,
+    note: str = "",
+    decides: bool = True,
+) -> Effect:
+    """The effect averaged over levels within each replicate, with its interval over replicates.
+
+    One number decides, so nothing is corrected for; the levels are shown beside it, Holm-adjusted as a family.
+
+    Args:
+        values: replicates x levels, oriented so that the claim expects them above 0.
+    """
+    if values.shape[1] == 0 or values.shape[0] == 0:
+        return Effect(
+            name, unit, np.nan, -np.inf, np.inf, 0, 1.0, least=least, note="no level that the claim is about was run", decides=decides
+        )
+    mean = values.mean(axis=1)
+    found = interval(mean)
+    adjusted = holm([sign_flip(values[level]) for level in values.columns])
+    density = densities(table)
+    per_level = tuple((density[level], float(values[level].mean()), p) for level, p in zip(values.columns, adjusted, strict=True))
+    return Effect(name, unit, found.mean, found.low, found.high, found.n, sign_flip(mean), per_level, least, note, decides)
+
+
+def difference(table: "pd.DataFrame", metric: str, better: str, worse: str, levels: Sequence[int]) -> "pd.DataFrame":
+    """Better - worse at each level, paired by replicate."""
+    return combine_arms(table, metric, better, worse, levels, lambda a, b: a - b)
+
+
+def sooner(table: "pd.DataFrame", metric: str, first: str, second: str, levels: Sequence[int]) -> "pd.DataFrame":
+    """+1 where `first` needs fewer iterations than `second`, -1 where it needs more, 0 where neither (also if both never arrive)."""
+    return combine_arms(table, metric, first, second, levels, lambda a, b: np.sign((b - a).fillna(0.0)))
+
+
+def combine_arms(
+    table: "pd.DataFrame",
+    metric: str,
+    a: str,
+    b: str,
+    levels: Sequence[int],
+    function: Callable[["pd.DataFrame", "pd.DataFrame"], "pd.DataFrame"],
+) -> "pd.DataFrame":
+    """function(a, b) over the levels that both arms have."""
+    one, other = by_replicate(table, metric, a), by_replicate(table, metric, b)
+    common = [level for level in levels if level in one.columns and level in other.columns]
+    return function(one[common], other[common])

@@ -1,0 +1,1 @@
+"""Networks as Flax NNX modules, and as pure functions of a flat weights tree."""

@@ -1,0 +1,128 @@
+"""The layers of a module, found by walking it in the order in which it declares its parts."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from flax import nnx
+
+Kind = Literal["dense", "conv", "shortcut", "output", "embedding"]
+
+_KINDS: dict[type[nnx.Module], Kind] = {
+    nnx.Linear: "dense",
+    nnx.LinearGeneral: "dense",
+    nnx.Einsum: "dense",
+    nnx.Conv: "conv",
+    nnx.ConvTranspose: "conv",
+    nnx.Embed: "embedding",
+}
+_NORMS = (nnx.BatchNorm, nnx.LayerNorm, nnx.RMSNorm, nnx.GroupNorm, nnx.InstanceNorm)
+_CONTAINERS = (nnx.List, nnx.Dict, nnx.Sequential, list, tuple, dict)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Leaves that belong together: a kernel, its bias, and the normalisation that follows it."""
+
+    name: str
+    """Path of its module, e.g. "hidden1" or "stage1/block2/conv1"."""
+    kind: Kind
+    paths: tuple[str, ...]
+    """All its leaves. Every leaf of a network is in exactly one layer."""
+    prunable: tuple[str, ...]
+    """Its kernel."""
+    block: str
+    """The residual block that it belongs to; its own name if there is none."""
+
+
+@dataclass
+class _Walk:
+    leaves: Mapping[str, Any]
+    layers: list[Layer] = field(default_factory=list)
+    around: list[tuple[str, ...]] = field(default_factory=list)
+    """For each layer, the modules that contain it, innermost first; without the network itself and mere containers."""
+    unclaimed: list[str] = field(default_factory=list)
+    """Leaves that come before the first layer: they go to it."""
+    matrices: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def visit(self, node: Any, path: str, around: tuple[str, ...]) -> None:
+        kind = next((kind for known, kind in _KINDS.items() if isinstance(node, known)), None)
+        if kind is not None:
+            if isinstance(node, nnx.LinearGeneral) and not node.batch_axis:
+                self.matrices[_join(path, "kernel")] = (math.prod(node.in_features), math.prod(node.out_features))
+            self._open(path or "network", kind, tuple(_leaves(node, path, self.leaves)), around)
+            return
+        inside = (path, *around) if path and not isinstance(node, _CONTAINERS) else around
+        for name, child in _children(node):
+            here = _join(path, name)
+            if here not in self.leaves:
+                self.visit(child, here, inside)
+            elif isinstance(child, nnx.Param) and len(child.shape) >= 2 and not isinstance(node, _NORMS):
+                self._open(here, "dense", (here,), inside)
+            else:
+                self._attach(here)
+
+    def _open(self, name: str, kind: Kind, paths: tuple[str, ...], around: tuple[str, ...]) -> None:
+        kernel = tuple(path for path in paths if path == name or path.rpartition("/")[2] in ("kernel", "embedding"))
+        if paths:  # else it shares the weights of another layer, which lists them
+            kind = "shortcut" if "shortcut" in name.split("/") else kind
+            self.layers.append(Layer(name, kind, (*paths, *self.unclaimed), kernel, block=name))
+            self.around.append(around)
+            self.unclaimed.clear()
+
+    def _attach(self, path: str) -> None:
+        if self.layers:
+            self.layers[-1] = replace(self.layers[-1], paths=(*self.layers[-1].paths, path))
+        else:
+            self.unclaimed.append(path)
+
+
+def find_layers(module: nnx.Module, leaves: Mapping[str, Any]) -> tuple[tuple[Layer, ...], dict[str, tuple[int, int]]]:
+    """The layers in order of declaration, and the (inputs, outputs) of kernels that are matrices in another shape.
+
+    `leaves` holds the paths that count. The last dense layer is the `output`; below an attribute named ``shortcut``
+    every layer is a `shortcut`; a parameter of two or more axes that a module holds itself is a dense layer; all other
+    leaves belong to the layer before them. A block is the innermost module that holds two layers or more, unless the
+    network names its blocks itself, as in ``blocks = ("encoder", "decoder")``.
+    """
+    walk = _Walk(leaves)
+    walk.visit(module, "", ())
+    blocks = _declared(module)
+    held = Counter(outer for around in walk.around for outer in around)
+    last = max((index for index, layer in enumerate(walk.layers) if layer.kind == "dense"), default=None)
+    layers = []
+    for index, (layer, around) in enumerate(zip(walk.layers, walk.around, strict=True)):
+        candidates = around if blocks is None else [block for block in blocks if f"{layer.name}/".startswith(f"{block}/")]
+        block = next((outer for outer in candidates if blocks is not None or held[outer] > 1), layer.name)
+        layers.append(replace(layer, kind="output" if index == last else layer.kind, block=block))
+    return tuple(layers), walk.matrices
+
+
+def _declared(module: nnx.Module) -> tuple[str, ...] | None:
+    blocks = getattr(module, "blocks", None)  # many networks hold their blocks themselves under this name
+    return blocks if isinstance(blocks, tuple) and all(isinstance(name, str) for name in blocks) else None
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def _children(node: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, nnx.Pytree):
+        return ((name, child) for name, child in vars(node).items() if not name.startswith("_pytree__"))
+    if isinstance(node, dict):
+        return ((str(name), child) for name, child in node.items())
+    if isinstance(node, (list, tuple)):
+        return ((str(index), child) for index, child in enumerate(node))
+    return iter(())
+
+
+def _leaves(node: Any, path: str, leaves: Mapping[str, Any]) -> Iterator[str]:
+    for name, child in _children(node):
+        here = _join(path, name)
+        if here in leaves:
+            yield here
+        else:
+            yield from _leaves(child, here, leaves)

@@ -1,0 +1,56 @@
+"""A model's options, checked against the signature of its factory."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from tombola.core.errors import TombolaError, unknown
+from tombola.core.spec import one_line
+from tombola.models.custom import SIGNATURE
+
+
+def check_options(name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as the factory's annotations want them (a list becomes a tuple).
+
+    Raises for an option that the factory does not have, for a value that its annotation excludes, and for a factory
+    that does not take ``(shape, classes, *, rngs, **options)``.
+    """
+    parameters = _parameters(factory)
+    known = [part.name for part in parameters.values() if part.kind in (part.KEYWORD_ONLY, part.POSITIONAL_OR_KEYWORD)]
+    takes_any = any(part.kind is part.VAR_KEYWORD for part in parameters.values())
+    signature = inspect.Signature(list(parameters.values()))
+    try:
+        signature.bind((1,), 1, rngs=None, **{option: value for option, value in options.items() if takes_any or option in known})
+    except TypeError as error:
+        raise TombolaError(f"model {name!r} must take {SIGNATURE}, but it takes {signature}: {error}") from None
+    if not takes_any:
+        for option in options.keys() - known:
+            raise unknown(f"option of {name}", option, set(known[2:]) - {"rngs"})
+    return {option: _checked(name, option, value, parameters.get(option)) for option, value in options.items()}
+
+
+def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    if not inspect.isclass(factory):
+        return dict(inspect.signature(factory).parameters)
+    # The metaclass of nnx modules hides a class's own signature behind (*args, **kwargs).
+    parameters = dict(inspect.signature(factory.__init__).parameters)
+    parameters.pop(next(iter(parameters)))
+    return parameters
+
+
+def _checked(name: str, option: str, value: Any, parameter: inspect.Parameter | None) -> Any:
+    annotation = parameter.annotation if parameter else inspect.Parameter.empty
+    if annotation is inspect.Parameter.empty or isinstance(annotation, str):
+        return value
+    try:
+        adapter = TypeAdapter(annotation)
+    except PydanticUserError:  # a user's annotation that is not about plain values
+        return value
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        where = "." if error.errors()[0]["loc"] else ""
+        raise TombolaError(f"model {name!r}: option {option}{where}{one_line(error)}") from None

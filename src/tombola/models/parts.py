@@ -1,0 +1,51 @@
+"""What the convolutional networks are made of."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from tombola.core.errors import TombolaError
+
+BATCH_NORM_MOMENTUM = 0.9
+"""Running statistics: r <- 0.9 r + 0.1 (statistic of the batch; the variance is the biased one)."""
+
+
+def check_images(shape: tuple[int, ...]) -> None:
+    """Raise unless examples are (height, width, channels)."""
+    if len(shape) != 3:
+        raise TombolaError(f"a convolutional network needs examples of shape (height, width, channels), not {shape}; use an mlp")
+
+
+def conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, bias: bool = False, rngs: nnx.Rngs) -> nnx.Conv:
+    """A convolution padded by (kernel - 1) / 2 on every side, as in PyTorch: "SAME" would pad strided ones on one side only."""
+    padding = (kernel - 1) // 2
+    return nnx.Conv(inputs, outputs, (kernel, kernel), strides=stride, padding=padding, use_bias=bias, rngs=rngs)
+
+
+def batch_norm(channels: int, rngs: nnx.Rngs) -> nnx.BatchNorm:
+    """Batch normalisation over all axes but channels; epsilon 1e-5."""
+    return nnx.BatchNorm(channels, momentum=BATCH_NORM_MOMENTUM, rngs=rngs)
+
+
+def pooled(size: int, window: int = 2, stride: int = 2) -> int:
+    """Height or width after pooling; raises where nothing is left."""
+    if size < window:
+        raise TombolaError("the images are too small for this network: pooling leaves no pixel; use a network that pools less")
+    return (size - window) // stride + 1
+
+
+def max_pool(images: jax.Array, window: int = 2, stride: int = 2, padding: int = 0) -> jax.Array:
+    """Maximum over window x window patches of (batch, height, width, channels); what does not fill a patch is cut off.
+
+    Written as maxima of strided slices, rows then columns: the gradient of ``nnx.max_pool`` scatters, which on one
+    CPU core took 41 ms for (60, 32, 32, 64); this takes 4 ms.
+    """
+    if padding:
+        images = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)), constant_values=-jnp.inf)
+    for axis in (1, 2):
+        count = pooled(images.shape[axis], window, stride)
+        slices = [jax.lax.slice_in_dim(images, first, first + (count - 1) * stride + 1, stride, axis) for first in range(window)]
+        images = slices[0]
+        for other in slices[1:]:
+            images = jnp.maximum(images, other)
+    return images

@@ -1,0 +1,183 @@
+"""The named tasks: data, network and the recipe that a paper gives it, at three scales.
+
+`paper` is the paper's own protocol; `small` is the same in less time (fewer iterations, coarser evaluation), on
+two cores; `smoke` only shows that everything runs.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tombola.core.errors import unknown
+from tombola.core.registry import Registry
+from tombola.core.task import Data, Model, Recipe, Task
+
+tasks: Registry[Callable[[str], Task]] = Registry("task")
+SCALES = ("smoke", "small", "paper")
+
+_LENET_RATES = {"dense": 0.2, "output": 0.1}
+_CONV_RATES = {"conv": 0.1, "dense": 0.2, "output": 0.1}
+_GLOBAL_RATES = {"conv": 0.2, "dense": 0.0, "output": 0.0, "shortcut": 0.0}
+
+
+def task(name: str, scale: str = "small", **recipe: Any) -> Task:
+    """A named task at a scale; further arguments change fields of its recipe.
+
+    >>> task("mnist1d-mlp", steps="1000it").recipe.steps
+    '1000it'
+    """
+    if scale not in SCALES:
+        raise unknown("scale", scale, SCALES)
+    found = tasks[name](scale)
+    return found.but(name=name, recipe=found.recipe.but(**recipe)) if recipe else found.but(name=name)
+
+
+def _at(scale: str, by_scale: Mapping[str, Mapping[str, Any]], **common: Any) -> Recipe:
+    return Recipe(**{**common, **by_scale.get(scale, {})})
+
+
+@tasks.register("mnist1d-mlp")
+def mnist1d_mlp(scale: str) -> Task:
+    """MLP 40-300-100-10 on MNIST-1D: testbed L of PAPERS."""
+    by_scale = {"smoke": {"steps": "200it", "evaluate_every": "50it"}}
+    recipe = _at(scale, by_scale, steps="5000it", batch=60, learning_rate=1.2e-3, evaluate_every="100it", test_every="500it")
+    return Task(data=Data(name="mnist1d"), model=Model(name="mlp", options={"widths": [300, 100]}), recipe=recipe, rates=_LENET_RATES)
+
+
+def _digits(scale: str, by_scale: Mapping[str, Mapping[str, Any]], label_noise: float = 0.0, **recipe: Any) -> Task:
+    smoke = {"smoke": {"steps": "100it", "evaluate_every": "50it"}}
+    found = _at(scale, {**smoke, **by_scale}, batch=60, evaluate_every="50it", **recipe)
+    data = Data(name="digits", label_noise=label_noise)
+    return Task(data=data, model=Model(name="mlp", options={"widths": [100, 50]}), recipe=found, rates=_LENET_RATES)
+
+
+@tasks.register("digits-mlp")
+def digits_mlp(scale: str) -> Task:
+    """MLP 64-100-50-10 on scikit-learn's 8x8 digits: testbed D of PAPERS."""
+    return _digits(scale, {"paper": {"steps": "3000it"}}, steps="2000it", learning_rate=1.2e-3)
+
+
+@tasks.register("digits-noise-mlp")
+def digits_noise_mlp(scale: str) -> Task:
+    """The same with 40 % of the training labels replaced by uniform ones: testbed N of PAPERS."""
+    return _digits(scale, {}, label_noise=0.4, steps="1500it", learning_rate=3e-3)
+
+
+def _lenet(scale: str, data: str) -> Task:
+    by_scale = {
+        "smoke": {"steps": "60it", "evaluate_every": "30it", "test_every": "60it"},
+        "small": {"steps": "4000it", "evaluate_every": "200it", "test_every": "1000it"},
+    }
+    common = {"steps": "50000it", "batch": 60, "learning_rate": 1.2e-3, "evaluate_every": "100it", "test_every": "500it"}
+    model = Model(name="mlp", options={"widths": [300, 100]})
+    return Task(data=Data(name=data), model=model, recipe=_at(scale, by_scale, **common), rates=_LENET_RATES)
+
+
+@tasks.register("lenet-mnist")
+def lenet_mnist(scale: str) -> Task:
+    """LeNet-300-100 on MNIST, 55,000/5,000/10,000 (Frankle & Carbin 2019, figure 2)."""
+    return _lenet(scale, "mnist")
+
+
+@tasks.register("lenet-fashion-mnist")
+def lenet_fashion_mnist(scale: str) -> Task:
+    """LeNet-300-100 on Fashion-MNIST, with the recipe of MNIST."""
+    return _lenet(scale, "fashion-mnist")
+
+
+def _conv(scale: str, name: str, steps: int, learning_rate: float, conv_rate: float = 0.1) -> Task:
+    by_scale = {
+        "smoke": {"steps": "4it", "evaluate_every": "2it", "test_every": "4it"},
+        "small": {"steps": f"{steps // 10}it", "evaluate_every": "200it", "test_every": "1000it"},
+    }
+    common = {"steps": f"{steps}it", "batch": 60, "learning_rate": learning_rate, "evaluate_every": "100it", "test_every": "500it"}
+    data = Data(name="cifar10", train=600, validation=200, test=200) if scale == "smoke" else Data(name="cifar10")
+    return Task(data=data, model=Model(name=name), recipe=_at(scale, by_scale, **common), rates={**_CONV_RATES, "conv": conv_rate})
+
+
+@tasks.register("conv2-cifar10")
+def conv2_cifar10(scale: str) -> Task:
+    """Conv-2 on CIFAR-10, 45,000/5,000/10,000 (Frankle & Carbin 2019, figure 2)."""
+    return _conv(scale, "conv2", 20_000, 2e-4)
+
+
+@tasks.register("conv4-cifar10")
+def conv4_cifar10(scale: str) -> Task:
+    """Conv-4 on CIFAR-10 (Frankle & Carbin 2019, figure 2)."""
+    return _conv(scale, "conv4", 25_000, 3e-4)
+
+
+@tasks.register("conv6-cifar10")
+def conv6_cifar10(scale: str) -> Task:
+    """Conv-6 on CIFAR-10 (Frankle & Carbin 2019, figure 2)."""
+    return _conv(scale, "conv6", 30_000, 3e-4, conv_rate=0.15)
+
+
+def _deep(scale: str, model: Model, steps: int, drops: tuple[int, int], learning_rate: float, warmup: int = 0, batch: int = 128) -> Task:
+    paper = {
+        "steps": f"{steps}it",
+        "milestones": tuple(f"{drop}it" for drop in drops),
+        "warmup": f"{warmup}it",
+        "evaluate_every": "500it",
+        "test_every": "500it",
+    }
+    small = {**paper, "steps": f"{steps // 10}it", "milestones": tuple(f"{drop // 10}it" for drop in drops), "warmup": f"{warmup // 10}it"}
+    smoke = {"steps": "4it", "milestones": ("2it", "3it"), "evaluate_every": "2it", "batch": 50}
+    common = {"batch": batch, "learning_rate": learning_rate, "optimizer": "momentum", "weight_decay": 1e-4, "schedule": "stepped"}
+    size = {"train": 200, "validation": 100, "test": 100} if scale == "smoke" else {}
+    data = Data(name="cifar10", augment="flip_crop", **size)
+    recipe = _at(scale, {"smoke": smoke, "small": small, "paper": paper}, **common)
+    return Task(data=data, model=model, recipe=recipe, rates=_GLOBAL_RATES, scope="global")
+
+
+_RESNET20 = Model(name="resnet", options={"depth": 20}, initializer="kaiming_normal")
+_VGG16 = Model(name="vgg", options={"depth": 16}, initializer="kaiming_normal")
+_2020 = (63_000, (32_000, 48_000))
+
+
+@tasks.register("resnet20-cifar10")
+def resnet20_cifar10(scale: str) -> Task:
+    """ResNet-20 on CIFAR-10, lr .1 (Frankle et al. 2020, table 1)."""
+    return _deep(scale, _RESNET20, *_2020, learning_rate=0.1)
+
+
+@tasks.register("resnet20-cifar10-low")
+def resnet20_cifar10_low(scale: str) -> Task:
+    """The same at lr .01."""
+    return _deep(scale, _RESNET20, *_2020, learning_rate=0.01)
+
+
+@tasks.register("resnet20-cifar10-warmup")
+def resnet20_cifar10_warmup(scale: str) -> Task:
+    """The same at lr .03 after a warm-up of 30,000 iterations."""
+    return _deep(scale, _RESNET20, *_2020, learning_rate=0.03, warmup=30_000)
+
+
+@tasks.register("vgg16-cifar10")
+def vgg16_cifar10(scale: str) -> Task:
+    """VGG-16 on CIFAR-10, lr .1 (Frankle et al. 2020, table 1)."""
+    return _deep(scale, _VGG16, *_2020, learning_rate=0.1)
+
+
+@tasks.register("vgg16-cifar10-low")
+def vgg16_cifar10_low(scale: str) -> Task:
+    """The same at lr .01."""
+    return _deep(scale, _VGG16, *_2020, learning_rate=0.01)
+
+
+@tasks.register("vgg16-cifar10-warmup")
+def vgg16_cifar10_warmup(scale: str) -> Task:
+    """The same at lr .1 after a warm-up of 30,000 iterations."""
+    return _deep(scale, _VGG16, *_2020, learning_rate=0.1, warmup=30_000)
+
+
+@tasks.register("resnet20-cifar10-2019")
+def resnet20_cifar10_2019(scale: str) -> Task:
+    """The 20-layer ResNet that Frankle & Carbin 2019 (figure 8) call ResNet-18: 30,000 iterations, drops at 20K and 25K."""
+    return _deep(scale, _RESNET20.but(initializer="glorot_normal"), 30_000, (20_000, 25_000), learning_rate=0.1)
+
+
+@tasks.register("vgg19-cifar10")
+def vgg19_cifar10(scale: str) -> Task:
+    """VGG-19 on CIFAR-10: 160 epochs of batch 64, drops at epochs 80 and 120 (Frankle & Carbin 2019, figure 7)."""
+    model = Model(name="vgg", options={"depth": 19})
+    return _deep(scale, model, 112_480, (56_240, 84_360), learning_rate=0.1, batch=64)

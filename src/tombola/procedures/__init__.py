@@ -1,0 +1,1 @@
+"""Runs as descriptions, the actions that make masks and starts, iterative magnitude pruning."""

@@ -1,0 +1,95 @@
+"""Iterative magnitude pruning (Frankle & Carbin 2019, section 2; with rewinding: Frankle et al. 2020, section 3)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tombola.core.errors import TombolaError
+from tombola.core.step import Step
+from tombola.core.task import Task
+from tombola.core.trees import per_replica
+from tombola.data.dataset import load
+from tombola.procedures.actions import rates_by_path
+from tombola.procedures.run import Action, Run
+from tombola.pruning import selection
+from tombola.pruning.criteria import criteria
+from tombola.surgery.combine import combine
+from tombola.training.cohort import geometry
+from tombola.training.train import train
+from tombola.training.trajectory import Trajectory
+
+
+def imp(
+    task: Task,
+    levels: int,
+    *,
+    fraction: float | Mapping[str, float] | None = None,
+    rewind: Step | str = "0it",
+    criterion: str = "large_final",
+    scope: selection.Scope = "layer",
+    replicates: int = 8,
+    seed: int = 0,
+    data_dir: Path | str | None = None,
+) -> list[Trajectory]:
+    """Train, prune, rewind, repeat: the dense run and `levels` levels of winning tickets, R replicates each.
+
+    Level l starts from ``m_l * W_k``: the weights of the dense run at step k = `rewind`, under the mask left after l
+    rounds; every level trains to the same last step T.
+
+    Args:
+        fraction: the share of its remaining weights that a round takes: one number for all layers, or by kind of
+            layer; the task's own rates if not given.
+
+    Returns:
+        levels + 1 trajectories; `trajectory.mask` is the mask it trained under.
+    """
+    shares = _rates(task, fraction)
+    network = geometry(task, load(task.data, data_dir)).network
+    rates = rates_by_path(network, shares)
+    dense = train(task, replicates, seed, keep=[rewind], data_dir=data_dir)
+    trajectories = [dense]
+    for _ in range(levels):
+        last = trajectories[-1]
+        mask = per_replica(
+            lambda first, final, before: selection.prune(
+                {path: criteria[criterion](first[path], final[path]) for path in before}, before, rates, scope
+            ),
+            {path: dense.initial[path] for path in last.mask},
+            {path: last.final[path] for path in last.mask},
+            last.mask,
+        )
+        start = per_replica(combine, mask, dense.at(rewind))
+        trajectories.append(train(task, seed=seed, start=start, mask=mask, begin=rewind, data_dir=data_dir))
+    return trajectories
+
+
+def imp_runs(
+    task: Task,
+    seed: int,
+    levels: int,
+    *,
+    rates: Mapping[str, float],
+    rewind: Step | str = "0it",
+    criterion: str = "large_final",
+    scope: selection.Scope = "layer",
+) -> list[Run]:
+    """The same as a chain of run descriptions for one replicate: level 0 is the dense run."""
+    chain = [Run(task=task, seed=seed)]
+    for _ in range(levels):
+        last = chain[-1]
+        mask = Action(
+            name="prune",
+            of=(chain[0].at("0it"), last.at("end"), last.its_mask()),
+            options={"rates": dict(rates), "criterion": criterion, "scope": scope},
+        )
+        chain.append(Run(task=task, seed=seed, mask=mask, kept=Action(name="rewind", of=(chain[0].at(rewind),)), begin=Step(rewind)))
+    return chain
+
+
+def _rates(task: Task, fraction: float | Mapping[str, float] | None) -> dict[str, float]:
+    if fraction is None:
+        return task.rates
+    if isinstance(fraction, Mapping):
+        return {**task.rates, **fraction}
+    if not 0 <= fraction <= 1:
+        raise TombolaError(f"fraction = {fraction}: the share of the remaining weights that a round prunes is from 0 to 1")
+    return dict.fromkeys(task.rates, fraction)

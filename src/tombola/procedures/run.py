@@ -1,0 +1,65 @@
+"""A run as a description: task, seed, mask, start and noise. Its parents are other runs, so a table of runs is a graph.
+
+The start is said as `kept` and `pruned` values; each value and each mask is an *action*: a registered function
+of the run's own streams and of its parents' weights or masks (`tombola.procedures.actions`).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field
+
+from tombola.core.spec import Spec
+from tombola.core.step import Step
+from tombola.core.task import Task
+
+
+class Source(Spec):
+    """Weights of a run at a step, or its mask (`what` = ``"mask"``)."""
+
+    run: "Run"
+    what: str
+
+    def canonical(self) -> dict[str, Any]:
+        """A parent is told by its digest, so that a chain's description does not grow with its length."""
+        return {"spec": "Source", "run": self.run.digest, "what": self.what}
+
+
+class Action(Spec):
+    """A registered action, what it is given, and its options."""
+
+    name: str
+    of: tuple[Source, ...] = ()
+    options: dict[str, Any] = {}
+
+
+class Run(Spec):
+    """(task, seed, mask, start, noise): everything that a trajectory is a function of.
+
+    What is to be kept of it (`keep` in the engine) is not part of it: the same run with another snapshot is the
+    same run.
+    """
+
+    task: Task
+    seed: int = Field(ge=0, lt=2**64)
+    mask: Action | None = None
+    """None: everything is kept."""
+    kept: Action | None = None
+    """What kept weights, and all that is not prunable, start from; None: the run's initial weights."""
+    pruned: Action | None = None
+    """What pruned weights are held at; None: zero."""
+    begin: Step = Step("0it")
+    noise: dict[str, str] = {}
+
+    def parents(self) -> Iterator[Source]:
+        """What this run is made from, each once, in order."""
+        actions = (action for action in (self.mask, self.kept, self.pruned) if action is not None)
+        yield from dict.fromkeys(source for action in actions for source in action.of)
+
+    def at(self, step: "Step | str") -> Source:
+        """The weights of this run at a step, as a parent of another."""
+        return Source(run=self, what=Step(step))
+
+    def its_mask(self) -> Source:
+        """The mask of this run, as a parent of another."""
+        return Source(run=self, what="mask")

@@ -1,0 +1,1 @@
+"""Criteria, selection with exact counts, control masks."""

@@ -1,0 +1,146 @@
+"""A report as CSV, as JSON values, and on a terminal."""
+
+import io
+import math
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tombola.evaluation.verdict import Verdict
+from tombola.report import text
+from tombola.report.files import write_file
+from tombola.report.result import Report, arms_of, panels_of
+from tombola.report.summary import counts, densities_of, summarise
+from tombola.studies.base import Panel
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+
+_STYLES = {"replicated": "bold green", "not replicated": "bold red", "undecided": "bold yellow"}
+
+
+def write_csv(table: "pd.DataFrame", path: Path) -> Path:
+    """Write-then-rename; floats in the shortest form that reads back bitwise."""
+    return write_file(Path(path), table.to_csv(index=False, na_rep="nan", lineterminator="\n").encode())
+
+
+# -- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The whole report but its curves, in JSON values: NaN is null, infinities are "inf" and "-inf"."""
+    metrics = [name for name in report.study.metrics if name != "draw"]  # which draw it was is no quantity
+    return _plain(
+        {
+            "study": report.study.name,
+            "configuration": report.study.config.canonical(),
+            "arms": arms_of(report),
+            "claims": claims_as_json(report.verdicts),
+            "summary": summarise(report.table, metrics).to_dict("records"),
+            "table": report.table.to_dict("records"),
+            "provenance": report.provenance,
+        }
+    )
+
+
+def claims_as_json(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """Each claim with its verdict and effects, in JSON values."""
+    claims = [{"id": verdict.id, "verdict": verdict.verdict, **asdict(verdict)} for verdict in verdicts]
+    for claim in claims:
+        for effect in claim["effects"]:
+            effect["per_level"] = [dict(zip(("density", "mean", "p_holm"), level, strict=True)) for level in effect["per_level"]]
+    return _plain(claims)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "items"):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):  # a NumPy scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+# -- terminal -------------------------------------------------------------------------------------------------------
+
+
+def terminal(report: Report, width: int | None = None, colour: bool | None = None) -> str:
+    """The study's main metrics by density and arm, then its claims: lines of at most `width` columns.
+
+    Args:
+        report: what the study found.
+        width: None: that of the terminal, 80 where there is none.
+        colour: None: if the output is a terminal and NO_COLOR is not set.
+    """
+    from rich.columns import Columns
+    from rich.console import Console
+    from rich.padding import Padding
+
+    width = width or shutil.get_terminal_size((80, 24)).columns
+    if colour is None:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    output = io.StringIO()
+    console = Console(
+        file=output,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        emoji=False,
+        markup=False,  # or "[+]" would be read as markup
+    )
+    panels = panels_of(report, main=True)
+    summary = summarise(report.table, [panel.metric for panel in panels])
+    if panels:
+        tables = [_table(report, panel, summary, with_counts=panel is panels[0]) for panel in panels]
+        console.print(Columns([Padding(table, (0, 3, 1, 0)) for table in tables], padding=0))
+        console.print(text.how_summarised(summary), style="dim")
+    for verdict in report.verdicts:
+        console.print()
+        _claim(console, verdict)
+    printed = "\n".join(line.rstrip() for line in output.getvalue().splitlines())
+    return printed if text.encodable(printed, sys.stdout.encoding) else printed.replace("±", "+-")
+
+
+def _table(report: Report, panel: Panel, summary: "pd.DataFrame", with_counts: bool) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=panel.label, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    kept = counts(report.table) if with_counts else {}
+    table.add_column("density", justify="right", no_wrap=True)
+    if kept:
+        table.add_column("kept", justify="right", no_wrap=True)
+    cells, arms = text.cells(summary, panel), arms_of(report)
+    for label in arms.values():
+        table.add_column("\n".join(textwrap.wrap(label, 14)), justify="right", vertical="bottom")
+    for level, density in densities_of(report.table).items():
+        shown = [text.percent(density), *([kept[level]] if kept else [])]
+        table.add_row(*shown, *(cells.get((arm, level), "") for arm in arms))
+    return table
+
+
+def _claim(console: "Console", verdict: Verdict) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    found = f"[{text.SIGNS[verdict.verdict]}] {verdict.verdict}"
+    console.print(Text.assemble((verdict.id, "bold"), "  ", (found, _STYLES[verdict.verdict])))
+    console.print(Padding(Text(verdict.sentence), (0, 0, 0, 2)))
+    for effect in verdict.effects:
+        name = effect.name if effect.decides else f"{effect.name} (shown, not judged)"
+        console.print(Padding(Text(name), (0, 0, 0, 4)))
+        console.print(Padding(Text.assemble((text.estimate(effect), "bold"), f", {text.evidence(effect)}"), (0, 0, 0, 6)))
+        if effect.note:
+            console.print(Padding(Text(effect.note, style="dim"), (0, 0, 0, 6)))
+    if verdict.note:
+        console.print(Padding(Text(verdict.note, style="dim"), (0, 0, 0, 4)))

@@ -1,0 +1,115 @@
+"""Numbers as a reader wants them: two digits of the uncertainty, per cent, units."""
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tombola.evaluation.verdict import Effect
+from tombola.studies.base import Panel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIGNS = {"replicated": "+", "not replicated": "-", "undecided": "?"}
+"""Beside every verdict, so that colour is never all that tells them apart."""
+
+
+def percent(density: float) -> str:
+    """A density as the papers print it.
+
+    >>> percent(0.2107), percent(0.0043)
+    ('21.1 %', '0.43 %')
+    """
+    return f"{100 * density:.1f} %" if density >= 0.01 else f"{100 * density:.2g} %"
+
+
+def decimals(halves: Iterable[float], otherwise: int = 2) -> int:
+    """Decimals that show two digits of a typical (median) half-interval; 0 to 4, and `otherwise` where there is none."""
+    finite = sorted(half for half in halves if math.isfinite(half) and half > 0)
+    if not finite:
+        return otherwise
+    return min(4, max(0, 1 - math.floor(math.log10(finite[len(finite) // 2]))))
+
+
+def number(value: float, places: int, sign: bool = False) -> str:
+    """Fixed decimals with thousands separated; "-" for NaN, "inf" for infinity, no minus before a zero.
+
+    >>> number(1234.5678, 1), number(0.5, 2, sign=True), number(-0.001, 2), number(float("nan"), 2)
+    ('1,234.6', '+0.50', '0.00', '-')
+    """
+    if math.isnan(value):
+        return "-"
+    if round(value, places) == 0:
+        return f"{0:.{places}f}"
+    return f"{value:{'+' if sign else ''},.{places}f}"
+
+
+def spread(mean: float, high: float, places: int) -> str:
+    """Mean ± half of its interval; the mean alone where the interval is unbounded.
+
+    >>> spread(97.5, 97.75, 2)
+    '97.50 ± 0.25'
+    """
+    if not (math.isfinite(mean) and math.isfinite(high)):
+        return number(mean, places)
+    return f"{number(mean, places)} ± {number(high - mean, places)}"
+
+
+def cells(summary: "pd.DataFrame", panel: Panel) -> dict[tuple[str, int], str]:
+    """(arm, level) -> mean ± half-interval of one panel's metric, on its axis' scale and with equal decimals."""
+    rows = summary[summary.metric == panel.metric]
+    whole = all(value == int(value) for value in rows["mean"] if math.isfinite(value)) and panel.scale == 1
+    halves = panel.scale * (rows.high - rows["mean"])[rows.infinite == 0]
+    places = decimals(halves, otherwise=0 if whole else 2)
+    shown = {}
+    for _, row in rows.iterrows():
+        infinite = f" ({row.infinite}/{row.n})" if row.infinite else ""
+        shown[row.arm, row.level] = spread(panel.scale * row["mean"], panel.scale * row.high, places) + infinite
+    return shown
+
+
+def how_summarised(summary: "pd.DataFrame") -> str:
+    """What the numbers of a summary are."""
+    least, most = summary.n.min(), summary.n.max()
+    n = f"{most}" if least == most else f"{least} to {most}"
+    if most < 2:
+        return "One replicate: there is no interval, and no claim can be judged."
+    infinite = " inf (k/n): k of n replicates never get there." if summary.infinite.any() else ""
+    return f"Mean ± half of its 95 % t-interval over {n} replicates.{infinite}"
+
+
+def estimate(effect: Effect) -> str:
+    """Mean, interval and unit of an effect: "+1.84 [+1.21, +2.47] pp"."""
+    if effect.n == 0:
+        return "not measured"
+    places = decimals([(effect.high - effect.low) / 2])
+    mean, low, high = (number(value, places, sign=True) for value in (effect.mean, effect.low, effect.high))
+    return f"{mean} [{low}, {high}] {effect.unit}" if effect.n > 1 else f"{mean} {effect.unit}"
+
+
+def short(p: float) -> str:
+    """A p-value with two digits.
+
+    >>> short(2 / 2**8), short(1.0), short(6e-5)
+    ('0.0078', '1', '6e-05')
+    """
+    return f"{p:.2g}"
+
+
+def p_value(effect: Effect) -> str:
+    """The p-value of an effect; "-" where nothing was measured."""
+    return short(effect.p) if effect.n else "-"
+
+
+def evidence(effect: Effect) -> str:
+    """How sure an effect is: "n = 8, p = 0.0078"."""
+    return f"n = {effect.n}, p = {p_value(effect)}"
+
+
+def encodable(text: str, encoding: str | None) -> bool:
+    """Whether an output of this encoding can show the text."""
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

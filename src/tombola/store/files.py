@@ -1,0 +1,31 @@
+"""JSON and safetensors, written whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tombola.core.files import write_atomically
+from tombola.core.trees import Tree
+
+
+def dump_json(value: Any) -> bytes:
+    """Indented, in the given order, one newline at the end."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def save_tree(path: Path, tree: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """A path-named tree as a safetensors file, which PyTorch, NumPy and JAX read alike."""
+    from safetensors.numpy import save
+
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in tree.items()}
+    write_atomically(path, save(arrays, metadata=dict(metadata or {})))
+
+
+def load_tree(path: Path) -> Tree:
+    """The inverse of `save_tree`, sorted by path: the library's own order changes from process to process."""
+    from safetensors.numpy import load
+
+    return dict(sorted(load(path.read_bytes()).items()))

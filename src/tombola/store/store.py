@@ -1,0 +1,239 @@
+"""Runs on disk: one folder a run, named by the hash of its description.
+
+    runs/<digest>/spec.json       the description; parents by their digest
+                  metrics.csv     metrics by step
+                  summary.json    metrics of the whole run, density, counts
+                  mask.safetensors           one bit a weight
+                  weights/<step>it.safetensors
+                  made.json       command, versions, device, time
+                  manifest.json   SHA-256 of every other file; written last
+
+Folders are written beside their place and renamed into it, so a run is there whole or not at all. A run in
+progress has a folder of its own under ``.work/``: the claim that keeps a second process off it, and the checkpoint
+it goes on from.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tombola.core import masks
+from tombola.core.errors import TombolaError
+from tombola.core.files import write_atomically
+from tombola.core.masks import Mask
+from tombola.core.trees import Tree
+from tombola.store.files import dump_json, load_tree, save_tree
+
+STALE_SECONDS = 120.0
+"""A claim that was not renewed for so long is taken over, wherever its holder ran."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run as it is stored."""
+
+    folder: Path
+
+    @property
+    def digest(self) -> str:
+        """The run's name."""
+        return self.folder.name
+
+    def json(self, name: str) -> dict[str, Any]:
+        """`spec`, `summary` or `made`."""
+        return json.loads(self._verified(f"{name}.json").read_text())
+
+    def metrics(self) -> dict[str, np.ndarray]:
+        """Columns of metrics.csv as float64 arrays."""
+        header, *lines = self._verified("metrics.csv").read_text().splitlines()
+        values = np.array([[float(value) for value in line.split(",")] for line in lines])
+        return {name: values[:, column] for column, name in enumerate(header.split(","))}
+
+    def steps(self) -> set[int]:
+        """Iterations whose weights are stored."""
+        return {int(file.stem.removesuffix("it")) for file in (self.folder / "weights").glob("*.safetensors")}
+
+    def weights(self, iteration: int) -> Tree:
+        """The weights after `iteration`, bitwise."""
+        return load_tree(self._verified(f"weights/{iteration}it.safetensors"))
+
+    def mask(self, shapes: Mapping[str, tuple[int, ...]]) -> Mask:
+        """The mask, for leaves of the given shapes."""
+        return masks.unpack(load_tree(self._verified("mask.safetensors")), shapes)
+
+    def damaged(self) -> list[str]:
+        """Names of files that are missing or differ from their checksum."""
+        try:
+            manifest = json.loads((self.folder / "manifest.json").read_text())
+        except (OSError, ValueError):
+            return ["manifest.json"]
+        return [name for name, digest in manifest.items() if _sha256(self.folder / name) != digest]
+
+    def _verified(self, name: str) -> Path:
+        """The path of a file whose checksum holds; damage is named."""
+        path = self.folder / name
+        try:
+            expected = json.loads((self.folder / "manifest.json").read_text())[name]
+        except (OSError, ValueError, KeyError):
+            raise Damaged(self, name) from None
+        if _sha256(path) != expected:
+            raise Damaged(self, name)
+        return path
+
+
+class Damaged(TombolaError):
+    """A stored file is missing or differs from its checksum."""
+
+    def __init__(self, record: Record, name: str) -> None:
+        super().__init__(f"{record.folder / name} is damaged: run the study again and it is recomputed")
+        self.record = record
+
+
+class Store:
+    """A folder of runs. Any number of processes may work on one store."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+    def prepare(self) -> None:
+        """Make the folder, and see that it can be written."""
+        probe = self.folder / f".probe-{uuid.uuid4().hex}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise TombolaError(
+                f"store {str(self.folder)!r} cannot be written ({error.strerror}); choose another with --store DIR"
+            ) from None
+
+    def __contains__(self, digest: str) -> bool:
+        return (self.folder / digest / "manifest.json").exists()
+
+    def __iter__(self) -> Iterator[Record]:
+        if self.folder.is_dir():
+            yield from (Record(path.parent) for path in sorted(self.folder.glob("*/manifest.json")))
+
+    def find(self, digest: str) -> Record:
+        """The run whose digest begins with the given text."""
+        found = [record for record in self if record.digest.startswith(digest)]
+        if len(found) != 1 or not digest:
+            what = "several runs begin so" if found else "there is none"
+            raise TombolaError(f"run {digest!r}: {what} in store {str(self.folder)!r}; `tombola runs` lists them")
+        return found[0]
+
+    def get(self, digest: str) -> Record:
+        """The record of a run that is there."""
+        return Record(self.folder / digest)
+
+    def remove(self, digest: str) -> None:
+        """Take a run out (it is damaged, or is to be computed again)."""
+        grave = self.folder / ".work" / f"{digest}.{uuid.uuid4().hex[:8]}.removed"
+        grave.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            (self.folder / digest).rename(grave)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(grave, ignore_errors=True)
+
+    def put(self, digest: str, files: Mapping[str, bytes], trees: Mapping[str, Tree]) -> None:
+        """Store a finished run. If another process has stored it already, theirs stays: it is the same run."""
+        part = self.folder / ".work" / f"{digest}.{uuid.uuid4().hex[:8]}.part"
+        for name, content in files.items():
+            write_atomically(part / name, content)
+        for name, tree in trees.items():
+            save_tree(part / name, tree)
+        names = [*files, *trees]
+        write_atomically(part / "manifest.json", dump_json({name: _sha256(part / name) for name in sorted(names)}))
+        try:
+            part.rename(self.folder / digest)
+        except OSError:
+            shutil.rmtree(part)
+
+    # -- runs in progress -------------------------------------------------------------------------------------
+
+    def claim(self, digest: str) -> bool:
+        """Take a run for this process; False while another process that is alive holds it."""
+        path = self._claim(digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(2):
+            try:
+                with open(path, "x") as file:
+                    file.write(self._holder)
+                return True
+            except FileExistsError:
+                if self._alive(path):
+                    return self._reads(path) == self._holder
+                stolen = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
+                with suppress(FileNotFoundError):
+                    path.rename(stolen)  # of several that see a dead claim, one renames it
+                    stolen.unlink()
+        return False
+
+    def renew(self, digests: Iterable[str]) -> None:
+        """Show that this process is alive."""
+        for digest in digests:
+            with suppress(FileNotFoundError):
+                os.utime(self._claim(digest))
+
+    def release(self, digests: Iterable[str]) -> None:
+        """Give claims back."""
+        for digest in digests:
+            self._claim(digest).unlink(missing_ok=True)
+
+    def _claim(self, digest: str) -> Path:
+        return self.folder / ".work" / f"{digest}.claim"
+
+    def _reads(self, path: Path) -> str:
+        try:
+            return path.read_text()
+        except FileNotFoundError:
+            return ""
+
+    def _alive(self, path: Path) -> bool:
+        try:
+            age = time.time() - path.stat().st_mtime
+            host, pid = self._reads(path).split(":")[:2]
+        except (FileNotFoundError, ValueError):
+            # Gone, or created and not yet written; the second only for a moment.
+            return path.exists() and time.time() - path.stat().st_mtime < 5
+        if host == socket.gethostname() and not _running(int(pid)):
+            return False
+        return age < STALE_SECONDS
+
+    def in_progress(self, digest: str) -> bool:
+        """Whether a live process trains it, or a checkpoint waits to be gone on from."""
+        return self._alive(self._claim(digest)) or self.checkpoint_path(digest).exists()
+
+    def checkpoint_path(self, digest: str) -> Path:
+        """Where a run in progress keeps its checkpoint."""
+        return self.folder / ".work" / f"{digest}.checkpoint.safetensors"
+
+
+def _running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""

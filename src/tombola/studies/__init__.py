@@ -1,0 +1,1 @@
+"""One module a paper: each study a table of runs with its measurements, claims and figures."""

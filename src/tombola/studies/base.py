@@ -1,0 +1,124 @@
+"""What a study is: a table of runs, how each is measured, what it claims, what it draws. Nothing is computed here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from tombola.core.registry import Registry
+from tombola.core.spec import Spec
+from tombola.core.task import Count, Task
+from tombola.evaluation.verdict import Effect, Verdict
+from tombola.procedures.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Cell", "Config", "Effect", "Figure", "Panel", "Result", "Scale", "Study", "StudyKind", "Verdict", "studies"]
+
+Scale = Literal["smoke", "small", "paper"]
+
+
+class Config(Spec):
+    """The fields every study has."""
+
+    task: Task
+    replicates: Count = 8
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of a study's table: a run, and where it stands in the study."""
+
+    arm: str
+    replicate: int
+    level: int
+    run: Run
+    draw: int = 0
+    """Which of several random draws (re-initialisations, random masks) of the same replicate."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run left: columns of its metrics by step, and its summary."""
+
+    metrics: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    weights: Callable[[str], Mapping[str, Any]]
+    """Step, or "mask" -> the run's weights at that step (if the study keeps it), or its mask."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: a column of the study's table (or of its curves) against density (or iterations)."""
+
+    metric: str
+    label: str
+    """Axis label with unit, e.g. "test accuracy at early stop (%)"."""
+    scale: float = 1.0
+    """Factor from the table's value to the axis (100 for per cent)."""
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure as data: panels side by side, one line an arm."""
+
+    name: str
+    """File name stem, e.g. "accuracy"."""
+    title: str
+    panels: tuple[Panel, ...]
+    kind: Literal["density", "curves"] = "density"
+    """`density`: table rows against density, log axis from dense to sparse. `curves`: metrics over iterations at
+    `levels`."""
+    arms: tuple[str, ...] = ()
+    levels: tuple[int, ...] = ()
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A resolved study: everything that is needed to carry it out and to report it."""
+
+    name: str
+    config: Config
+    cells: tuple[Cell, ...]
+    metrics: tuple[str, ...]
+    """Columns that `measure` fills, in the table's order."""
+    measure: Callable[[Cell, Mapping[Run, Result]], dict[str, float]]
+    """(cell, results of all runs) -> metrics."""
+    claims: Callable[["pd.DataFrame"], list[Verdict]]
+    figures: tuple[Figure, ...]
+    keep: Mapping[Run, tuple[str, ...]] = field(default_factory=dict)
+    """Steps whose weights `measure` reads, beside those that other runs start from."""
+    arms: Mapping[str, str] = field(default_factory=dict)
+    """Arm to what a legend calls it."""
+
+
+@dataclass(frozen=True)
+class StudyKind:
+    """A registered study: its name, what it answers, its configuration at a scale, and how it is built from one."""
+
+    name: str
+    answers: str
+    claim_ids: tuple[str, ...]
+    default_task: str
+    configure: Callable[[Scale, str], Config]
+    build: Callable[[Any], Study]
+
+
+studies: Registry[StudyKind] = Registry("study")
+
+
+def study(
+    name: str, *, answers: str, claims: tuple[str, ...], task: str, configure: Callable[[Scale, str], Config]
+) -> Callable[[Callable[[Any], Study]], Callable[[Any], Study]]:
+    """Register the function under it, (configuration) -> `Study`, as a study."""
+
+    def register(build: Callable[[Any], Study]) -> Callable[[Any], Study]:
+        studies.add(name, StudyKind(name, answers, claims, task, configure, build))
+        return build
+
+    return register

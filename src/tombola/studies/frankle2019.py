@@ -1,0 +1,258 @@
+"""Frankle & Carbin 2019, *The Lottery Ticket Hypothesis* (arXiv:1803.03635)."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tombola.core.keys import replicate_seed
+from tombola.core.step import Step
+from tombola.core.task import Fraction
+from tombola.evaluation.early_stopping import es_iteration, iterations_to
+from tombola.evaluation.paired import by_replicate, difference, effect_over_levels, levels_within, sooner
+from tombola.evaluation.verdict import Effect, Verdict
+from tombola.models.tasks import task as named_task
+from tombola.procedures.imp import imp_runs
+from tombola.procedures.run import Action, Run
+from tombola.studies.base import Cell, Config, Figure, Panel, Result, Scale, Study, study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SOURCE = "Frankle & Carbin 2019"
+
+
+class Sparsity(Config):
+    """Iterative magnitude pruning, with controls at every level."""
+
+    levels: Annotated[int, Field(ge=1, le=60)] = 13
+    """Rounds of pruning after the dense run."""
+    rates: dict[str, Fraction] = {}
+    """Share of its remaining weights that a round takes, by kind of layer; what is not named is as the task has it."""
+    scope: Literal["layer", "global"] | None = None
+    """None: as the task has it."""
+    criterion: str = "large_final"
+    rewind: Step = Step("0it")
+    """The step k whose weights W_k the tickets start from."""
+    reinits: Annotated[int, Field(ge=0)] = 1
+    """Fresh random initialisations of each ticket's mask."""
+    random_masks: Annotated[int, Field(ge=0)] = 1
+    """Random masks at each level, with the ticket's count in each layer."""
+
+
+def _configure(scale: Scale, task: str) -> Sparsity:
+    by_scale: dict[str, dict[str, Any]] = {
+        "smoke": {"replicates": 2, "levels": 2},
+        "small": {"replicates": 8, "levels": 13},
+        "paper": {"replicates": 8, "levels": 20, "reinits": 3},
+    }
+    return Sparsity(task=named_task(task, scale), **by_scale[scale])
+
+
+@study(
+    "frankle2019.sparsity",
+    answers="Do winning tickets exist, how small, and is it their initialisation that makes them win?",
+    claims=("LTH-C1", "LTH-C2", "LTH-C3", "LTH-C4", "LTH-C7", "LTH-C23"),
+    task="mnist1d-mlp",
+    configure=_configure,
+)
+def sparsity(config: Sparsity) -> Study:
+    """Iterative pruning, and what becomes of its tickets when their initialisation or their mask is replaced.
+
+    Figures 3 and 4 and appendix figures of the paper: early stopping, accuracy and generalisation against density.
+    """
+    cells = tuple(cell for replicate in range(config.replicates) for cell in _replicate_cells(config, replicate))
+    every = config.task.recipe.evaluate_every
+    return Study(
+        name="frankle2019.sparsity",
+        config=config,
+        cells=cells,
+        metrics=_METRICS,
+        measure=measure,
+        claims=claims,
+        arms={"ticket": "winning ticket", "reinit": "same mask, fresh init", "random": "random mask"},
+        figures=(
+            Figure(
+                name="sparsity",
+                title="Speed and accuracy against density",
+                panels=(
+                    Panel("es_iteration", "early-stopping iteration", log=True),
+                    Panel("acc_es", "test accuracy at early stop (%)", 100),
+                    Panel("acc_final", "test accuracy at the end (%)", 100),
+                ),
+                caption=f"Early stop: iteration of minimum validation loss, evaluated every {every}. As the paper's figures 3 to 5.",
+            ),
+            Figure(
+                name="generalisation",
+                title="Training and test accuracy after the last iteration",
+                panels=(Panel("train_acc_final", "training accuracy (%)", 100), Panel("acc_final", "test accuracy (%)", 100)),
+                caption="As the paper's figure 4 and its appendix: a smaller gap at equal training accuracy is better generalisation.",
+            ),
+            Figure(
+                name="curves",
+                title="Learning curves of winning tickets",
+                kind="curves",
+                panels=(Panel("test_acc", "test accuracy (%)", 100), Panel("val_loss", "validation loss (nats)", log=True)),
+                arms=("ticket",),
+                levels=tuple(level for level in (0, 3, 7, 10, 13, 16, 20) if level <= config.levels),
+                caption="Mean over replicates at chosen densities, as the paper's figure 3.",
+            ),
+        ),
+    )
+
+
+def _replicate_cells(config: Sparsity, replicate: int) -> list[Cell]:
+    seed = replicate_seed(config.seed, replicate)
+    rates = {**config.task.rates, **config.rates}
+    scope = config.scope or config.task.scope
+    chain = imp_runs(config.task, seed, config.levels, rates=rates, rewind=config.rewind, criterion=config.criterion, scope=scope)
+    cells = [Cell("ticket", replicate, level, run) for level, run in enumerate(chain)]
+    for level, ticket in enumerate(chain[1:], start=1):
+        same = Action(name="same", of=(ticket.its_mask(),))
+        for draw in range(config.reinits):
+            fresh = Action(name="reinit", options={"stream": f"reinit/{level}/{draw}"})
+            cells.append(Cell("reinit", replicate, level, ticket.but(mask=same, kept=fresh), draw))
+        for draw in range(config.random_masks):
+            shuffled = Action(name="shuffle", of=(ticket.its_mask(),), options={"stream": f"mask/{level}/{draw}"})
+            cells.append(Cell("random", replicate, level, ticket.but(mask=shuffled), draw))
+    return cells
+
+
+_METRICS = (
+    "draw",
+    "es_iteration",
+    "es_censored",
+    "acc_es",
+    "acc_final",
+    "train_acc_final",
+    "val_loss_min",
+    "iters_to_1p5x",
+    "iters_to_1p1x",
+)
+
+
+def measure(cell: Cell, results: Mapping[Run, Result]) -> dict[str, float]:
+    """The study's metrics of one run; the dense run of its replicate sets the loss that it is to reach."""
+    result = results[cell.run]
+    dense = results[Run(task=cell.run.task, seed=cell.run.seed)]
+    step, censored = es_iteration(result.metrics)
+    reference = float(np.nanmin(dense.metrics["val_loss"]))
+    return {
+        "draw": cell.draw,
+        "es_iteration": step,
+        "es_censored": int(censored),
+        "acc_es": result.summary["es_test_acc"],
+        "acc_final": float(result.metrics["test_acc"][-1]),
+        "train_acc_final": result.summary["train_acc"],
+        "val_loss_min": float(np.nanmin(result.metrics["val_loss"])),
+        "iters_to_1p5x": iterations_to(result.metrics, 1.5 * reference),
+        "iters_to_1p1x": iterations_to(result.metrics, 1.1 * reference),
+    }
+
+
+# -- claims ---------------------------------------------------------------------------------------------------------
+# The levels of each are fixed here, beforehand, by density: never by what came out.
+
+
+def claims(table: "pd.DataFrame") -> list[Verdict]:
+    """LTH-C1, C2, C3, C4, C7 and C23 on the table of the study."""
+    return [_c1(table), _c2(table), _c3(table), _c4(table), _c7(table), _c23(table)]
+
+
+def _c1(table: "pd.DataFrame") -> Verdict:
+    es = by_replicate(table, "es_iteration", "ticket").clip(lower=1)
+    falls = _against_dense(es, levels_within(table, 0.18, 0.25), lambda dense, sparse: np.log2(dense / sparse))
+    rises = _rise(es, levels_within(table, 0.18, 0.25), levels_within(table, 0, 0.065))
+    effects = (
+        effect_over_levels("early stop sooner at about 21 % than dense", "log2 ratio", falls, table),
+        effect_over_levels("early stop later again below 6.5 % than at about 21 %", "log2 ratio", rises, table),
+    )
+    sentence = "The early-stopping iteration falls as density goes from 100 to 21 %, then rises again."
+    return Verdict("LTH-C1", sentence, f"{SOURCE}, section 2, figure 4a", effects, _censoring(table, "ticket"))
+
+
+def _c2(table: "pd.DataFrame") -> Verdict:
+    accuracy = 100 * by_replicate(table, "acc_es", "ticket")
+    hill = _against_dense(accuracy, levels_within(table, 0.12, 0.15), lambda dense, sparse: sparse - dense)
+    back = _against_dense(accuracy, levels_within(table, 0, 0.05), lambda dense, sparse: sparse - dense)
+    effects = (
+        effect_over_levels("ticket at about 13.5 % above dense", "pp", hill, table, note="the paper: more than +0.3 pp"),
+        effect_over_levels("ticket at 5 % or less above dense", "pp", back, table, decides=False, note="the paper: back at dense at 3.6 %"),
+    )
+    sentence = "Test accuracy at early stop rises above that of the dense network as weights are pruned, and falls back later."
+    return Verdict("LTH-C2", sentence, f"{SOURCE}, section 2, figure 4b", effects)
+
+
+def _c3(table: "pd.DataFrame") -> Verdict:
+    levels = levels_within(table, 0, 0.22)
+    accuracy = 100 * difference(table, "acc_es", "ticket", "reinit", levels)
+    speed = sooner(table, "iters_to_1p5x", "ticket", "reinit", levels)
+    es = np.log2(by_replicate(table, "es_iteration", "reinit").clip(lower=1) / by_replicate(table, "es_iteration", "ticket").clip(lower=1))
+    at_21 = es[[level for level in levels_within(table, 0.18, 0.25) if level in es.columns]]
+    effects = (
+        effect_over_levels("accuracy at early stop, ticket - re-init, at 22 % or less", "pp", accuracy, table),
+        effect_over_levels(
+            "ticket reaches 1.5x the dense minimum of validation loss first, at 22 % or less", "won - lost, share of pairs", speed, table
+        ),
+        effect_over_levels(
+            "early stop sooner, re-init / ticket, at about 21 %",
+            "log2 ratio",
+            at_21,
+            table,
+            decides=False,
+            note=f"the paper: 2.51 times sooner, 1.33 in log2; {_censoring(table, 'ticket')}, {_censoring(table, 'reinit')}",
+        ),
+    )
+    sentence = "The same mask with a fresh random initialisation learns slower and is less accurate at once."
+    return Verdict("LTH-C3", sentence, f"{SOURCE}, section 2, figure 4", effects)
+
+
+def _c4(table: "pd.DataFrame") -> Verdict:
+    gap = 100 * (by_replicate(table, "train_acc_final", "ticket") - by_replicate(table, "acc_final", "ticket"))
+    smaller = _against_dense(gap, levels_within(table, 0.12, 0.55), lambda dense, sparse: dense - sparse)
+    effects = (effect_over_levels("gap of training and test accuracy, dense - ticket, at 55 to 12 %", "pp", smaller, table),)
+    sentence = "After the last iteration winning tickets generalise better: their gap between training and test accuracy is smaller."
+    return Verdict("LTH-C4", sentence, f"{SOURCE}, section 2 and appendix", effects)
+
+
+def _c7(table: "pd.DataFrame") -> Verdict:
+    levels = levels_within(table, 0, 0.105)
+    moderate = levels_within(table, 0.2, 0.5)
+    pairs = (("ticket", "reinit", "ticket - re-init"), ("reinit", "random", "re-init - random mask"))
+    effects: list[Effect] = []
+    for better, worse, name in pairs:
+        values = 100 * difference(table, "acc_es", better, worse, levels)
+        effects.append(effect_over_levels(f"accuracy at early stop, {name}, at 10.5 % or less", "pp", values, table))
+    for better, worse, name in pairs:
+        values = 100 * difference(table, "acc_es", better, worse, moderate)
+        note = "not claimed there"
+        effects.append(effect_over_levels(f"{name}, at 50 to 20 %", "pp", values, table, decides=False, note=note))
+    sentence = "At small density a winning ticket beats its re-initialisation, which beats a random mask of equal counts per layer."
+    return Verdict("LTH-C7", sentence, f"{SOURCE}, section 5 and appendix", tuple(effects))
+
+
+def _c23(table: "pd.DataFrame") -> Verdict:
+    sparse, moderate = levels_within(table, 0, 0.105), levels_within(table, 0.2, 0.7)
+    near = difference(table, "acc_es", "ticket", "reinit", moderate)
+    far = difference(table, "acc_es", "ticket", "reinit", sparse)
+    growth = 100 * far.sub(near.mean(axis=1), axis=0) if near.shape[1] else far.iloc[:, :0]
+    name = "gap ticket - re-init in accuracy at early stop, at 10.5 % or less minus its mean at 70 to 20 %"
+    sentence = "The gap between winning ticket and re-initialisation grows with sparsity."
+    return Verdict("LTH-C23", sentence, f"{SOURCE}, figures 4 and 5", (effect_over_levels(name, "pp", growth, table),))
+
+
+def _against_dense(values: "pd.DataFrame", levels: list[int], function: Callable[..., Any]) -> "pd.DataFrame":
+    """function(dense, level) for each of the levels, by replicate."""
+    return values[levels].apply(lambda column: function(values[0], column))
+
+
+def _rise(es: "pd.DataFrame", valley: list[int], sparse: list[int]) -> "pd.DataFrame":
+    if not valley or not sparse:
+        return es.iloc[:, :0]
+    return np.log2(es[sparse].div(es[valley].mean(axis=1), axis=0))
+
+
+def _censoring(table: "pd.DataFrame", arm: str) -> str:
+    rows = table[table.arm == arm]
+    return f"{int(rows.es_censored.sum())} of {len(rows)} early stops of arm {arm} are censored"

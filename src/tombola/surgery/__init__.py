@@ -1,0 +1,1 @@
+"""What a run starts from: values of kept and of pruned weights."""

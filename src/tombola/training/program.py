@@ -1,0 +1,185 @@
+"""The training loop, compiled: one step, a chunk of steps, an evaluation.
+
+Everything here is written for one replica and lifted to a wave of them at the end: vmapped over the replicas that
+share a device, sharded over the devices.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import PartitionSpec
+
+from tombola.core.task import Model, Recipe
+from tombola.core.trees import Tree
+from tombola.data.augment import flip_crop
+from tombola.models.network import Network, build
+from tombola.training.optimizers import transformation
+from tombola.training.plan import Plan
+from tombola.training.schedules import learning_rate
+
+
+class Geometry(NamedTuple):
+    """What of a task and its data a program is compiled for; cohorts of equal geometry share one program."""
+
+    model: Model
+    recipe: Recipe
+    shape: tuple[int, ...]
+    classes: int
+    train: int
+    augment: str
+
+    @property
+    def network(self) -> Network:
+        """The network, built once."""
+        return build(self.model, self.shape, self.classes)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch; what is left over waits for the next epoch's order."""
+        return self.train // self.recipe.batch
+
+    @property
+    def chunk(self) -> int:
+        """Most iterations that one call trains."""
+        return max(1, min(self.recipe.evaluate_every.iterations(self.steps_per_epoch), 1000))
+
+    @property
+    def epochs_ahead(self) -> int:
+        """Epochs whose order is held ready: as many as a chunk can touch."""
+        return (self.chunk - 1) // self.steps_per_epoch + 2
+
+
+class State(NamedTuple):
+    """What a replica carries from step to step."""
+
+    weights: Tree
+    optimizer: Any
+    best: Tree
+    """The weights at the minimum validation loss so far."""
+    best_loss: Any
+    best_step: Any
+
+
+class Fixed(NamedTuple):
+    """What a replica keeps all along."""
+
+    mask: Tree
+    keys: Any
+    """(3, 2) uint32: data_order, augmentation, dropout."""
+    labels: Any
+    """(pool,) int32, with this replica's label noise."""
+    train: Any
+    """(train,) int32: indices into the pool."""
+    validation: Any
+    """(validation,) int32."""
+
+
+class Program(NamedTuple):
+    """Compiled functions over a wave; leaves of State and Fixed carry a leading axis of `wave` replicas."""
+
+    start: Callable[[Tree], State]
+    order: Callable[[Fixed, Any], Any]
+    """(fixed, first epoch) -> (wave, epochs_ahead, train) int32: pool indices in training order."""
+    advance: Callable[..., State]
+    """(state, fixed, order, first epoch, t0, t1, inputs) -> state after iterations t0 .. t1 - 1."""
+    score: Callable[..., tuple[Any, Any]]
+    """(weights, inputs, labels (wave, n), indices (wave, batch), share (batch,)) -> loss and accuracy, each weighted by `share`."""
+    keep_best: Callable[..., State]
+    """(state, validation loss, t) -> state."""
+
+
+@lru_cache(maxsize=64)
+def compile_program(geometry: Geometry, plan: Plan) -> Program:
+    """The program for a geometry under a plan. Levels, arms and studies of equal geometry share it, compiled once."""
+    network, recipe = geometry.network, geometry.recipe
+    optimizer = transformation(recipe)
+    rate = learning_rate(recipe, geometry.steps_per_epoch)
+
+    def start(weights: Tree) -> State:
+        trainable = {path: weights[path] for path in weights if path in network.trainable}
+        return State(weights, optimizer.init(trainable), weights, jnp.float32(jnp.inf), jnp.int32(0))
+
+    def order(fixed: Fixed, first: Any) -> Any:
+        key = jax.random.wrap_key_data(fixed.keys[0])
+        epochs = first + jnp.arange(geometry.epochs_ahead)
+        return jax.vmap(lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), fixed.train))(epochs)
+
+    def step(t: Any, weights: Tree, moments: Any, fixed: Fixed, order: Any, first: Any, inputs: Any) -> tuple[Tree, Any]:
+        epoch, position = t // geometry.steps_per_epoch, t % geometry.steps_per_epoch
+        batch = jax.lax.dynamic_slice(order, (epoch - first, position * recipe.batch), (1, recipe.batch))[0]
+        images, labels = inputs[batch], fixed.labels[batch]
+        if geometry.augment == "flip_crop":
+            images = flip_crop(jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[1]), t), images)
+        dropout = jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[2]), t) if network.stochastic else None
+        trainable = {path: weights[path] for path in weights if path in network.trainable}
+
+        def loss(trainable: Tree) -> tuple[Any, Tree]:
+            logits, changed = network.apply({**weights, **trainable}, images, train=True, dropout_key=dropout)
+            return smoothed_cross_entropy(logits, labels, recipe.label_smoothing).mean(), changed
+
+        gradient, statistics = jax.grad(loss, has_aux=True)(trainable)
+        update, moments = optimizer.update(gradient, moments, trainable)
+        moved = {path: leaf - rate(t) * update[path] for path, leaf in trainable.items()}
+        # The one rule about masks: where the mask is 0, a weight keeps its starting value, bit for bit.
+        held = {path: jnp.where(fixed.mask[path], leaf, weights[path]) if path in fixed.mask else leaf for path, leaf in moved.items()}
+        return {**weights, **held, **statistics}, moments
+
+    def advance(state: State, fixed: Fixed, order: Any, first: Any, t0: Any, t1: Any, inputs: Any) -> State:
+        if plan.loop:
+
+            def body(t: Any, carry: tuple[Tree, Any]) -> tuple[Tree, Any]:
+                return step(t, carry[0], carry[1], fixed, order, first, inputs)
+
+            weights, moments = jax.lax.fori_loop(t0, t1, body, (state.weights, state.optimizer))
+        else:
+            weights, moments = step(t0, state.weights, state.optimizer, fixed, order, first, inputs)
+        return state._replace(weights=weights, optimizer=moments)
+
+    def score(weights: Tree, inputs: Any, labels: Any, indices: Any, share: Any) -> tuple[Any, Any]:
+        logits, _ = network.apply(weights, inputs[indices], train=False)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[indices])
+        correct = jnp.argmax(logits, -1) == labels[indices]
+        return jnp.sum(jnp.where(share > 0, losses, 0) * share), jnp.sum(correct * share)
+
+    def keep_best(state: State, loss: Any, t: Any) -> State:
+        better = loss < state.best_loss
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.weights, state.best)
+        return state._replace(
+            best=best, best_loss=jnp.where(better, loss, state.best_loss), best_step=jnp.where(better, t, state.best_step)
+        )
+
+    return Program(
+        start=_over_wave(start, "r", plan),
+        order=_over_wave(order, "rs", plan),
+        advance=_over_wave(advance, "rrrssss", plan, donate=(0,)),
+        score=_over_wave(score, "rsrrs", plan),
+        keep_best=_over_wave(keep_best, "rrs", plan, donate=(0,)),
+    )
+
+
+def smoothed_cross_entropy(logits: Any, labels: Any, smoothing: float) -> Any:
+    """Cross-entropy against (1 - smoothing) onehot + smoothing / classes: logits (..., C), labels (...) -> (...)."""
+    if not smoothing:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+    return optax.softmax_cross_entropy(logits, targets)
+
+
+def _over_wave(function: Callable[..., Any], arguments: str, plan: Plan, donate: tuple[int, ...] = ()) -> Callable[..., Any]:
+    """Lift a function of one replica to a wave. `arguments`: r = one a replica, s = shared by all."""
+    axes = [0 if kind == "r" else None for kind in arguments]
+
+    def on_one_device(*values: Any) -> Any:
+        if plan.per_device > 1:
+            return jax.vmap(function, in_axes=axes)(*values)
+        # One replica a device: not even a batch axis of 1, which would turn products into batched ones.
+        alone = (jax.tree.map(lambda leaf: leaf[0], value) if kind == "r" else value for kind, value in zip(arguments, values, strict=True))
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], function(*alone))
+
+    specs = tuple(PartitionSpec("replica") if kind == "r" else PartitionSpec() for kind in arguments)
+    sharded = jax.shard_map(on_one_device, mesh=plan.mesh, in_specs=specs, out_specs=PartitionSpec("replica"), check_vma=False)
+    return jax.jit(sharded, donate_argnums=donate)

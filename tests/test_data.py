@@ -1,0 +1,761 @@
+"""Data sets: embedded ones, files, fetching, a user's own arrays; splits, label noise and augmentation."""
+
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import random
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tombola.core.errors import TombolaError
+from tombola.core.files import write_atomically
+from tombola.core.task import Data
+from tombola.data.arrays import from_arrays
+from tombola.data.cache import cached
+from tombola.data.dataset import Dataset, check, datasets, load
+from tombola.data.fetch import catalogue, fetch, verify
+from tombola.data.folders import data_folder
+from tombola.data.images import CIFAR10_MEAN, CIFAR10_STD
+from tombola.data.sources import SOURCES, Download, File, Source
+from tombola.data.split import split
+
+SHARED = Path(os.environ.get("TOMBOLA_DATA") or Path(__file__).parents[2] / "shared" / "data")
+PACKERS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory):
+    """No test reads or fills the user's cache, or his data folder; one cache serves the whole file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOMBOLA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("TOMBOLA_DATA", raising=False)
+        yield
+
+
+def one_line(raised) -> str:
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+# --- tiny files in the canonical layouts ---------------------------------------------------------------------------
+
+
+def idx(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+
+
+def idx_source(name: str = "mnist", first: int = 0) -> tuple[Source, dict[str, bytes]]:
+    """A source of 3 + 2 images of 2x2 pixels that count up from `first`, and the contents of its files."""
+    arrays = {
+        "train-images-idx3-ubyte": np.arange(first, first + 12, dtype=np.uint8).reshape(3, 2, 2),
+        "train-labels-idx1-ubyte": np.array([0, 9, 4], np.uint8),
+        "t10k-images-idx3-ubyte": np.full((2, 2, 2), 255, np.uint8),
+        "t10k-labels-idx1-ubyte": np.array([1, 2], np.uint8),
+    }
+    contents = {file: idx(array) for file, array in arrays.items()}
+    files = tuple(
+        File(file, "images" if array.ndim == 3 else "labels", array.shape, hashlib.sha256(contents[file]).hexdigest())
+        for file, array in arrays.items()
+    )
+    downloads = tuple(
+        Download(f"{file}.gz", hashlib.md5(gzip.compress(content, mtime=0)).hexdigest(), (file,))
+        for file, content in contents.items()
+    )
+    tiny = replace(SOURCES[name], pool=3, test=2, shape=(2, 2, 1), validation=1, files=files, downloads=downloads, mirrors=())
+    return tiny, contents
+
+
+def cifar_source() -> tuple[Source, dict[str, bytes], bytes]:
+    """A source of 5 x 2 + 2 records, the contents of its files, and the archive that holds them."""
+    draw = np.random.default_rng(0)
+    names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+    records = {name: draw.integers(0, 256, (2, 3073), dtype=np.uint8) for name in names}
+    for index, array in enumerate(records.values()):
+        array[:, 0] = [index, index + 1]
+    contents = {name: array.tobytes() for name, array in records.items()}
+    files = tuple(File(name, "records", (2, 3073), hashlib.sha256(content).hexdigest()) for name, content in contents.items())
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in {**contents, "readme.html": b"..."}.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    packed = buffer.getvalue()
+    download = Download("cifar-10-binary.tar.gz", hashlib.md5(packed).hexdigest(), tuple(names))
+    tiny = replace(SOURCES["cifar10"], pool=10, test=2, validation=2, files=files, downloads=(download,), mirrors=())
+    return tiny, contents, packed
+
+
+@pytest.fixture
+def mnist_files(monkeypatch, tmp_path):
+    tiny, contents = idx_source()
+    monkeypatch.setitem(SOURCES, "mnist", tiny)
+    return partial(place, tmp_path / "mnist", contents), contents
+
+
+@pytest.fixture
+def cifar_files(monkeypatch, tmp_path):
+    tiny, contents, archive = cifar_source()
+    monkeypatch.setitem(SOURCES, "cifar10", tiny)
+    return partial(place, tmp_path / "cifar-10", contents), contents, archive
+
+
+def place(folder: Path, contents: dict[str, bytes], suffix: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / f"{name}{suffix}").write_bytes(PACKERS[suffix](content))
+
+
+# --- embedded sets ----------------------------------------------------------------------------------------------------
+
+
+def test_mnist1d_is_the_packages_own_set_and_leaves_global_randomness_alone():
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    expected = random.random(), np.random.random()  # noqa: NPY002
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    ours = load(Data(name="mnist1d"))
+    assert (random.random(), np.random.random()) == expected  # noqa: NPY002
+
+    from mnist1d.data import get_dataset_args, make_dataset
+
+    theirs = make_dataset(get_dataset_args())
+    np.testing.assert_array_equal(ours.inputs[:4000], theirs["x"].astype(np.float32))
+    np.testing.assert_array_equal(ours.labels[:4000], theirs["y"])
+    np.testing.assert_array_equal(ours.test_inputs, theirs["x_test"].astype(np.float32))
+    np.testing.assert_array_equal(ours.test_labels, theirs["y_test"])
+
+
+def test_mnist1d_further_examples_are_new_and_alike():
+    ours = load(Data(name="mnist1d"))
+    assert ours.inputs.shape == (5000, 40)
+    assert ours.test_inputs.shape == (1000, 40)
+    assert ours.validation == 1000
+    assert len(np.unique(np.concatenate([ours.inputs, ours.test_inputs]), axis=0)) == 6000
+    further = ours.inputs[4000:]
+    assert abs(further.mean()) < 0.03
+    assert abs(further.std() - 1) < 0.03
+    assert np.bincount(ours.labels[4000:], minlength=10).min() > 70
+
+
+def test_digits_are_scaled_and_split_once():
+    from sklearn.datasets import load_digits
+
+    ours = load(Data(name="digits"))
+    assert ours.inputs.shape == (1497, 64)
+    assert ours.test_inputs.shape == (300, 64)
+    assert ours.validation == 300
+    np.testing.assert_array_equal(np.bincount(ours.test_labels), np.full(10, 30))
+    whole = np.concatenate([ours.inputs, ours.test_inputs])
+    assert whole.min() == 0
+    assert whole.max() == 1
+    original = (load_digits().data / 16).astype(np.float32)
+    np.testing.assert_array_equal(np.sort(whole.view("V256"), axis=0), np.sort(original.view("V256"), axis=0))
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist1d"])
+def test_catalogue_of_embedded_sets_tells_the_truth(name):
+    entry = next(entry for entry in catalogue() if entry["name"] == name)
+    ours = load(Data(name=name))
+    facts = len(ours.labels), len(ours.test_labels), ours.shape, ours.classes
+    assert (entry["examples"], entry["test"], entry["shape"], entry["classes"]) == facts
+
+
+def test_another_process_has_the_same_data_and_loads_nothing_heavy_to_describe_it():
+    code = (
+        "import sys, hashlib\n"
+        "import tombola.data.arrays, tombola.data.augment, tombola.data.fetch, tombola.data.split\n"
+        "from tombola.core.task import Data\n"
+        "from tombola.data.dataset import load\n"
+        "heavy = {'jax', 'scipy', 'pandas', 'matplotlib', 'sklearn', 'pooch', 'requests', 'mnist1d'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+        "print(hashlib.sha256(load(Data(name='mnist1d')).inputs.tobytes()).hexdigest())\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    here = hashlib.sha256(load(Data(name="mnist1d")).inputs.tobytes()).hexdigest()
+    paths = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": paths}
+    )
+    assert done.stdout.split("\n")[:3] == ["[]", here, "[]"]  # the second load came from the cache on disk
+
+
+def test_cache_is_used_and_a_damaged_one_is_made_anew(monkeypatch, tmp_path):
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path))
+    calls = []
+
+    def make():
+        calls.append(1)
+        return {"a": np.arange(3)}
+
+    for _ in range(2):
+        np.testing.assert_array_equal(cached("things", ("numpy",), make)["a"], [0, 1, 2])
+    (path,) = tmp_path.iterdir()
+    assert len(calls) == 1
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-1])
+    assert cached("things", ("numpy",), make)["a"].tolist() == [0, 1, 2]
+    assert len(calls) == 2
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == sound
+    monkeypatch.setenv("TOMBOLA_CACHE", str(path))  # a file: nothing can be kept in it
+    assert cached("things", ("numpy",), make)["a"].tolist() == [0, 1, 2]
+    assert len(calls) == 3
+
+
+# --- loading ----------------------------------------------------------------------------------------------------------
+
+
+def test_load_cuts_the_test_set_and_shares_the_pool():
+    whole, cut = load(Data(name="digits")), load(Data(name="digits", test=7))
+    assert cut.test_inputs.shape == (7, 64)
+    assert len(whole.test_labels) == 300
+    np.testing.assert_array_equal(cut.test_labels, whole.test_labels[:7])
+    assert cut.inputs is whole.inputs
+    with pytest.raises(ValueError, match="read-only"):
+        whole.inputs[0] = 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "digit"}, "unknown data set 'digit': did you mean 'digits'"),
+        ({"test": 301}, "digits has 300 test examples, but test is 301"),
+        ({"train": 1198}, "pool of 1497 examples, but train 1198 \\+ validation 300 .* at most 1197"),
+        ({"train": 1000, "validation": 498}, "train 1000 \\+ validation 498 .* at most 999"),
+        ({"validation": 1497}, "validation can be at most 1496, not 1497"),
+        ({"augment": "flip_crop"}, "augment 'flip_crop' needs images .* shape \\(64,\\)"),
+        ({"name": "arrays-0123456789ab"}, "not in this process; give them again with from_arrays"),
+    ],
+)
+def test_load_refuses_what_the_data_set_lacks(fields, message):
+    with pytest.raises(TombolaError, match=message) as raised:
+        load(Data(**({"name": "digits"} | fields)))
+    one_line(raised)
+
+
+def test_a_users_loader_is_checked(monkeypatch):
+    monkeypatch.setattr(datasets, "_parts", dict(datasets._parts))
+    labels = np.array([0, 1, 1], np.int32)
+
+    @datasets.register("mine")
+    def mine(folder):
+        return Dataset(np.zeros((3, 2)), labels, np.zeros((3, 2)), labels, 2, 1)
+
+    with pytest.raises(TombolaError, match=r"'mine': inputs are float64 .* must be float32"):
+        load(Data(name="mine"))
+    assert next(entry for entry in catalogue() if entry["name"] == "mine")["examples"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": np.zeros(2, np.int32)}, "one label each"),
+        ({"labels": np.zeros(3, np.int64)}, "labels int64"),
+        ({"test_labels": np.array([0, 1, 2], np.int32)}, "test_labels span 0 to 2, but they must lie in 0 to 1"),
+        ({"inputs": np.full((3, 2), np.nan, np.float32)}, "inputs hold NaN or infinite"),
+        ({"test_inputs": np.zeros((3, 4), np.float32)}, "test example has shape \\(4,\\), a training example \\(2,\\)"),
+        ({"validation": 3}, "validation is 3, but it must be 1 to 2"),
+    ],
+)
+def test_check_names_each_fault(change, message):
+    zeros, labels = np.zeros((3, 2), np.float32), np.array([0, 1, 1], np.int32)
+    sound = Dataset(zeros, labels, zeros, labels, classes=2, validation=1)
+    check("toy", sound)
+    with pytest.raises(TombolaError, match=message) as raised:
+        check("toy", replace(sound, **change))
+    one_line(raised)
+
+
+def test_folders(monkeypatch, tmp_path):
+    monkeypatch.delenv("TOMBOLA_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert data_folder() == tmp_path / "tombola" / "data"
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "c"))
+    assert data_folder() == tmp_path / "c" / "data"
+    monkeypatch.setenv("TOMBOLA_DATA", str(tmp_path / "d"))
+    assert data_folder() == tmp_path / "d"
+    assert data_folder("e") == Path("e")
+
+
+def test_write_atomically_keeps_the_old_file_where_the_new_one_fails(monkeypatch, tmp_path):
+    write_atomically(tmp_path / "a" / "file", b"old")
+
+    def broken(*paths):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("tombola.data.folders.os.replace", broken)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(tmp_path / "a" / "file", b"new")
+    assert [(p.name, p.read_bytes()) for p in (tmp_path / "a").iterdir()] == [("file", b"old")]
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_idx_files_in_every_packing(monkeypatch, tmp_path, name, suffix):
+    tiny, contents = idx_source(name)
+    monkeypatch.setitem(SOURCES, name, tiny)
+    place(tmp_path / name, contents, suffix)
+    ours = load(Data(name=name), tmp_path)
+    assert ours.inputs.shape == (3, 2, 2, 1)
+    assert ours.inputs.dtype == np.float32
+    np.testing.assert_allclose(ours.inputs.ravel(), np.arange(12) / 255, rtol=1e-6)
+    assert ours.labels.tolist() == [0, 9, 4]
+    assert ours.test_labels.tolist() == [1, 2]
+    assert ours.test_inputs.min() == 1
+    assert verify(name, tmp_path) == [(f"{file}{suffix}", "ok") for file in contents]
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_cifar_records_in_every_packing(cifar_files, tmp_path, suffix):
+    place_files, contents, _ = cifar_files
+    place_files(suffix=suffix)
+    ours = load(Data(name="cifar10"), tmp_path)
+    assert ours.inputs.shape == (10, 32, 32, 3)
+    assert ours.test_inputs.shape == (2, 32, 32, 3)
+    assert ours.labels.tolist() == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
+    assert ours.test_labels.tolist() == [5, 6]
+    # Record 1 of batch 2, row 3, column 5: red, green and blue lie 1024 bytes apart.
+    record = contents["data_batch_2.bin"][3073:]
+    pixel = np.array([record[1 + channel * 1024 + 3 * 32 + 5] for channel in range(3)])
+    np.testing.assert_allclose(ours.inputs[3, 3, 5], (pixel / 255 - CIFAR10_MEAN) / CIFAR10_STD, rtol=1e-4, atol=1e-6)
+    assert {status for _, status in verify("cifar10", tmp_path)} == {"ok"}
+
+
+def test_files_directly_in_the_folder_and_the_folder_from_the_environment(mnist_files, monkeypatch, tmp_path):
+    _, contents = mnist_files
+    place(tmp_path, contents, ".gz")
+    monkeypatch.setenv("TOMBOLA_DATA", str(tmp_path))
+    assert load(Data(name="mnist")).labels.tolist() == [0, 9, 4]
+
+
+IMAGES = "train-images-idx3-ubyte"
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "status", "message"),
+    [
+        (IMAGES, lambda content: content[:-3], "truncated", "is truncated: 25 bytes, expected 28"),
+        (IMAGES, lambda content: content[:7], "truncated", "is truncated: 7 bytes, expected 28"),
+        (IMAGES, lambda content: b"", "truncated", "is truncated: 0 bytes, expected 28"),
+        (IMAGES, lambda content: content + b"!", "differs", "29 bytes, expected 28"),
+        (IMAGES, lambda content: b"garbage " * 9, "differs", "magic number 0x67617262, expected 0x00000803"),
+        (IMAGES, lambda content: idx(np.zeros((4, 2, 2), np.uint8)), "differs", "array \\(4, 2, 2\\), expected \\(3, 2, 2\\)"),
+        (IMAGES, lambda content: content[:-1] + b"\xff", "differs", "SHA-256 of the content is"),
+        ("train-labels-idx1-ubyte", lambda content: content[:-1] + b"\x0a", "differs", "label 10 in record 2, expected 0 to 9"),
+    ],
+)
+def test_damaged_idx_files_are_named(mnist_files, tmp_path, file, damage, status, message):
+    place_files, contents = mnist_files
+    place_files()
+    path = tmp_path / "mnist" / file
+    path.write_bytes(damage(contents[file]))
+    with pytest.raises(TombolaError, match=message) as raised:
+        load(Data(name="mnist"), tmp_path)
+    text = one_line(raised)
+    assert str(path) in text
+    assert f"delete it and run `tombola data fetch mnist --data-dir {tmp_path}`" in text
+    assert dict(verify("mnist", tmp_path)) == {name: status if name == file else "ok" for name in contents}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage", "status"),
+    [
+        (".gz", lambda packed: packed[:-9], "truncated"),
+        (".gz", lambda packed: b"<html>404</html>", "differs"),
+        (".gz", lambda packed: packed[:-8] + b"\0\0\0\0" + packed[-4:], "differs"),
+        (".xz", lambda packed: packed[:-9], "truncated"),
+        (".xz", lambda packed: b"<html>404</html>", "differs"),
+    ],
+)
+def test_damaged_packings_are_named(mnist_files, tmp_path, suffix, damage, status):
+    place_files, _ = mnist_files
+    place_files(suffix=suffix)
+    path = tmp_path / "mnist" / f"{IMAGES}{suffix}"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(TombolaError, match="delete it and run `tombola data fetch mnist") as raised:
+        load(Data(name="mnist"), tmp_path)
+    assert str(path) in one_line(raised)
+    assert dict(verify("mnist", tmp_path))[path.name] == status
+
+
+def test_fashion_files_are_not_taken_for_mnist(mnist_files, tmp_path):
+    place(tmp_path, idx_source("fashion-mnist", first=100)[1])
+    with pytest.raises(TombolaError, match="is not the expected file: SHA-256"):
+        load(Data(name="mnist"), tmp_path)
+
+
+def test_missing_folder_and_file(mnist_files, tmp_path):
+    place_files, _ = mnist_files
+    for where, message in (
+        (tmp_path / "nowhere", "the data folder .*nowhere does not exist"),
+        (tmp_path, "no file train-images-idx3-ubyte \\(plain, .gz or .xz\\) in"),
+    ):
+        with pytest.raises(TombolaError, match=message) as raised:
+            load(Data(name="mnist"), where)
+        assert f"run `tombola data fetch mnist --data-dir {where}`" in one_line(raised)
+    place_files()
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(TombolaError, match="no file t10k-labels-idx1-ubyte"):
+        load(Data(name="mnist"), tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TombolaError, match="is a file, but the data folder is needed"):
+        load(Data(name="mnist"), tmp_path / "file")
+
+
+def test_unreadable_files(mnist_files, monkeypatch, tmp_path):
+    place_files, _ = mnist_files
+    place_files()
+
+    def forbidden(*args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", forbidden)  # mode bits do not bind a superuser, who may be running this
+    with pytest.raises(TombolaError, match=r"cannot read .*Permission denied.*mend its permissions") as raised:
+        load(Data(name="mnist"), tmp_path)
+    one_line(raised)
+    assert {status for _, status in verify("mnist", tmp_path)} == {"unreadable"}
+    assert not next(entry for entry in catalogue(tmp_path) if entry["name"] == "mnist")["available"]
+
+
+def test_other_cifar_content_of_the_right_structure_is_used_and_reported(cifar_files, tmp_path):
+    place_files, contents, _ = cifar_files
+    place_files()
+    path = tmp_path / "cifar-10" / "data_batch_3.bin"
+    path.write_bytes(contents[path.name][:-1] + b"\0")
+    assert load(Data(name="cifar10"), tmp_path).inputs.shape == (10, 32, 32, 3)
+    assert dict(verify("cifar10", tmp_path))[path.name] == "ok, not the canonical file"
+    path.write_bytes(b"\x0a" + contents[path.name][1:])
+    assert dict(verify("cifar10", tmp_path))[path.name] == "differs"
+
+
+# --- fetching ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A local server of the folder ``served``: (folder, address)."""
+    served = tmp_path / "served"
+    served.mkdir()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(served))) as httpd:
+        thread = Thread(target=httpd.serve_forever)
+        thread.start()
+        yield served, f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+def serve_gz(served: Path, contents: dict[str, bytes]) -> None:
+    for name, content in contents.items():
+        (served / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
+
+
+def test_fetch_idx_files_once(mnist_files, server, tmp_path):
+    _, contents = mnist_files
+    served, url = server
+    serve_gz(served, contents)
+    target = tmp_path / "data"
+    assert not next(entry for entry in catalogue(target) if entry["name"] == "mnist")["available"]
+    written = fetch("mnist", target, url)
+    assert written == [target / "mnist" / f"{name}.gz" for name in contents]
+    assert sorted((target / "mnist").iterdir()) == sorted(written)
+    assert load(Data(name="mnist"), target).labels.tolist() == [0, 9, 4]
+    assert next(entry for entry in catalogue(target) if entry["name"] == "mnist")["available"]
+    assert fetch("mnist", target, "http://127.0.0.1:9") == []  # nothing to do, nobody to ask
+
+
+def test_fetch_replaces_only_the_damaged_file(mnist_files, server, tmp_path):
+    place_files, contents = mnist_files
+    served, url = server
+    serve_gz(served, contents)
+    place_files()
+    damaged = tmp_path / "mnist" / IMAGES
+    damaged.write_bytes(b"damaged")
+    assert fetch("mnist", tmp_path, url) == [damaged.with_name(f"{IMAGES}.gz")]
+    assert not damaged.exists()  # it would be found before the sound one
+    assert {status for _, status in verify("mnist", tmp_path)} == {"ok"}
+
+
+def test_fetch_cifar_unpacks_only_what_is_wanted(cifar_files, server, tmp_path):
+    place_files, contents, archive = cifar_files
+    served, url = server
+    (served / "cifar-10-binary.tar.gz").write_bytes(archive)
+    target = tmp_path / "data"
+    fetch("cifar10", target, url)
+    assert {path.name: path.read_bytes() for path in (target / "cifar-10").iterdir()} == contents
+    place_files(suffix=".xz")
+    (tmp_path / "cifar-10" / "data_batch_3.bin.xz").write_bytes(b"damaged")
+    assert fetch("cifar10", tmp_path, url) == [tmp_path / "cifar-10" / "data_batch_3.bin"]
+    assert (tmp_path / "cifar-10" / "data_batch_1.bin.xz").exists()
+
+
+def test_a_wrong_checksum_leaves_nothing_behind(mnist_files, server, tmp_path):
+    _, contents = mnist_files
+    served, url = server
+    serve_gz(served, contents | {"t10k-labels-idx1-ubyte": b"something else"})
+    target = tmp_path / "data"
+    with pytest.raises(TombolaError, match=r"cannot fetch t10k-labels-idx1-ubyte.gz of mnist .*its MD5 is not") as raised:
+        fetch("mnist", target, url)
+    one_line(raised)
+    assert list(target.rglob("*")) == []
+
+
+def test_mirrors_are_tried_in_turn(mnist_files, monkeypatch, server, tmp_path):
+    _, contents = mnist_files
+    served, url = server
+    for mirror, sent in (("wrong", dict.fromkeys(contents, b"?")), ("right", contents)):
+        (served / mirror).mkdir()
+        serve_gz(served / mirror, sent)
+    tiny = SOURCES["mnist"]
+    monkeypatch.setitem(SOURCES, "mnist", replace(tiny, mirrors=(f"{url}/absent", f"{url}/wrong/", f"{url}/right")))
+    assert len(fetch("mnist", tmp_path)) == 4
+    monkeypatch.setitem(SOURCES, "mnist", replace(tiny, mirrors=(f"{url}/absent", "http://127.0.0.1:9")))
+    with pytest.raises(
+        TombolaError, match=r"absent/train-images-idx3-ubyte.gz: HTTP 404; .*: ConnectionError.*check the network"
+    ) as raised:
+        fetch("mnist", tmp_path / "other")
+    one_line(raised)
+
+
+def test_fetch_says_what_it_cannot_do(mnist_files, server, tmp_path):
+    _, contents = mnist_files
+    served, url = server
+    serve_gz(served, contents)
+    (tmp_path / "file").write_text("")
+    for name, folder, message in (
+        ("digits", tmp_path, "'digits' needs no file; those that do are cifar10, fashion-mnist, mnist"),
+        ("mnits", tmp_path, "unknown data set 'mnits': did you mean 'mnist'"),
+        ("mnist", tmp_path / "file", "cannot write mnist to .*choose another folder with --data-dir"),
+    ):
+        with pytest.raises(TombolaError, match=message) as raised:
+            fetch(name, folder, url)
+        one_line(raised)
+
+
+# --- the real files, where present ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_real_idx_files(name):
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"no {name} files here")
+    ours = load(Data(name=name), SHARED)
+    assert ours.inputs.shape == (60_000, 28, 28, 1)
+    assert ours.test_inputs.shape == (10_000, 28, 28, 1)
+    assert ours.inputs.min() == 0
+    assert ours.inputs.max() == 1
+    pixel_mean = {"mnist": 33.3184, "fashion-mnist": 72.9404}[name]  # published, of the training images
+    assert ours.inputs.mean(dtype=np.float64) * 255 == pytest.approx(pixel_mean, abs=2e-3)
+    parts = split(ours, Data(name=name), seed=0)
+    assert (len(parts.train), len(parts.validation)) == (55_000, 5_000)
+
+
+def test_real_cifar():
+    if not (SHARED / "cifar-10").is_dir():
+        pytest.skip("no CIFAR-10 files here")
+    ours = load(Data(name="cifar10"), SHARED)
+    np.testing.assert_array_equal(np.bincount(ours.labels), np.full(10, 5000))
+    np.testing.assert_array_equal(np.bincount(ours.test_labels), np.full(10, 1000))
+    assert ours.labels[:5].tolist() == [6, 9, 9, 4, 1]  # frog, truck, truck, deer, automobile
+    sample = ours.inputs[::10].astype(np.float64)
+    np.testing.assert_allclose(sample.mean((0, 1, 2)), 0, atol=0.03)
+    np.testing.assert_allclose(sample.std((0, 1, 2)), 1, atol=0.03)
+
+
+# --- splits and label noise -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def toy() -> Dataset:
+    labels = np.arange(100, dtype=np.int32) % 4
+    return Dataset(np.zeros((100, 1), np.float32), labels, np.zeros((4, 1), np.float32), labels[:4], classes=4, validation=20)
+
+
+def test_split_covers_the_pool_once_by_default(toy):
+    parts = split(toy, Data(name="toy"), seed=0)
+    assert parts.train.shape == (80,)
+    assert parts.validation.shape == (20,)
+    assert parts.train.dtype == parts.validation.dtype == parts.labels.dtype == np.int32
+    assert sorted(np.concatenate([parts.train, parts.validation]).tolist()) == list(range(100))
+    np.testing.assert_array_equal(parts.labels, toy.labels)
+
+
+@given(train=st.integers(1, 60), validation=st.integers(1, 40), seed=st.integers(0, 2**64 - 1), noise=st.floats(0, 1))
+def test_splits_are_disjoint_nested_and_exact(train, validation, seed, noise):
+    labels = np.arange(100, dtype=np.int32) % 4
+    pool = Dataset(np.zeros((100, 1), np.float32), labels, np.zeros((4, 1), np.float32), labels[:4], classes=4, validation=20)
+    ours = split(pool, Data(name="toy", train=train, validation=validation, label_noise=noise), seed)
+    largest = split(pool, Data(name="toy", train=60, validation=40), seed)
+    assert not set(ours.train.tolist()) & set(ours.validation.tolist())
+    np.testing.assert_array_equal(ours.train, largest.train[:train])
+    np.testing.assert_array_equal(ours.validation, largest.validation[:validation])
+    outside = np.setdiff1d(np.arange(100), ours.train)
+    np.testing.assert_array_equal(ours.labels[outside], labels[outside])
+    assert (ours.labels != labels).sum() <= round(noise * train)
+
+
+def test_a_seed_decides_the_split_and_the_noise(toy):
+    data = Data(name="toy", label_noise=0.5)
+    first, again, other = split(toy, data, 3), split(toy, data, 3), split(toy, data, 4)
+    np.testing.assert_array_equal(first.train, again.train)
+    np.testing.assert_array_equal(first.labels, again.labels)
+    assert (first.train != other.train).any()
+    assert (first.validation != other.validation).any()
+    assert (first.labels != other.labels).any()
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.4, 1.0])
+def test_exactly_the_stated_number_of_labels_is_replaced(noise):
+    # With a million classes hardly a draw hits the old label, so replaced labels can be counted.
+    labels = np.zeros(1000, np.int32)
+    pool = Dataset(
+        np.zeros((1000, 1), np.float32), labels, np.zeros((1, 1), np.float32), labels[:1], classes=10**6, validation=100
+    )
+    noisy = split(pool, Data(name="toy", label_noise=noise), seed=0)
+    assert abs(np.count_nonzero(noisy.labels) - round(noise * 900)) <= 1
+    assert not noisy.labels[noisy.validation].any()
+
+
+def test_noise_is_uniform_over_all_classes_and_nested(toy):
+    labels = np.zeros(20_000, np.int32)
+    pool = Dataset(np.zeros((20_000, 1), np.float32), labels, np.zeros((1, 1), np.float32), labels[:1], classes=10, validation=10)
+    full = split(pool, Data(name="toy", label_noise=1.0), seed=0)
+    np.testing.assert_allclose(np.bincount(full.labels[full.train]) / len(full.train), 0.1, atol=0.01)
+    half = split(pool, Data(name="toy", label_noise=0.5), seed=0)
+    changed = np.flatnonzero(half.labels)
+    np.testing.assert_array_equal(half.labels[changed], full.labels[changed])
+
+
+# --- augmentation -----------------------------------------------------------------------------------------------------
+
+
+def all_outcomes(image: np.ndarray) -> dict[tuple[bool, int, int], bytes]:
+    """Every mirror and crop of one image, by brute force."""
+    outcomes = {}
+    for mirror in (False, True):
+        padded = np.pad(image[:, ::-1] if mirror else image, ((4, 4), (4, 4), (0, 0)))
+        for row in range(9):
+            for column in range(9):
+                outcomes[mirror, row, column] = padded[row : row + image.shape[0], column : column + image.shape[1]].tobytes()
+    return outcomes
+
+
+def test_flip_crop_gives_every_mirror_and_shift_and_nothing_else():
+    import jax
+
+    from tombola.data.augment import flip_crop
+
+    image = np.arange(1, 6 * 5 * 2 + 1, dtype=np.float32).reshape(6, 5, 2)
+    outcomes = all_outcomes(image)
+    batch = np.broadcast_to(image, (3000, 6, 5, 2))
+    out = np.asarray(jax.jit(flip_crop)(jax.random.key(0), batch))
+    assert out.shape == batch.shape
+    assert out.dtype == np.float32
+    seen = [one.tobytes() for one in out]
+    assert set(seen) == set(outcomes.values())  # 162 outcomes, each about 18 times
+    mirrored = {content for (mirror, _, _), content in outcomes.items() if mirror}
+    assert sum(one in mirrored for one in seen) / 3000 == pytest.approx(0.5, abs=0.05)
+
+
+def test_flip_crop_is_a_pure_function_of_its_key():
+    import jax
+    import jax.numpy as jnp
+
+    from tombola.data.augment import flip_crop
+
+    images = jax.random.normal(jax.random.key(1), (2, 8, 6, 6, 3))
+    keys = jax.random.split(jax.random.key(2), 2)
+    single, stacked = jax.jit(flip_crop), jax.jit(jax.vmap(flip_crop))(keys, images)
+    for index in range(2):
+        np.testing.assert_array_equal(stacked[index], single(keys[index], images[index]))
+    assert (np.asarray(single(keys[0], images[0])) != np.asarray(single(keys[1], images[0]))).any()
+    assert jax.eval_shape(flip_crop, keys[0], images[0].astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+# --- a user's own arrays ----------------------------------------------------------------------------------------------
+
+X, Y = np.arange(60.0).reshape(20, 3), np.arange(20) % 4
+
+
+@pytest.fixture
+def own_registry(monkeypatch):
+    monkeypatch.setattr(datasets, "_parts", dict(datasets._parts))
+
+
+def test_own_arrays_load_like_any_other(own_registry):
+    data = from_arrays(X, Y, X[:4], Y[:4].tolist())
+    ours = load(data)
+    assert data.name.startswith("arrays-")
+    assert len(data.name) == len("arrays-") + 12
+    assert ours.inputs.dtype == np.float32
+    assert ours.classes == 4
+    assert ours.shape == (3,)
+    assert ours.validation == 2
+    np.testing.assert_array_equal(ours.inputs, X)
+    assert from_arrays(X.copy(), Y, X[:4], Y[:4]) == data
+    assert from_arrays(X, Y[::-1], X[:4], Y[:4]) != data
+    named = from_arrays(X, Y, X[:4], Y[:4], validation=5, name="mine")
+    assert named.name.startswith("mine-")
+    assert len(split(load(named), named, 0).validation) == 5
+
+
+def test_own_arrays_are_copied(own_registry):
+    x = X.astype(np.float32)
+    data = from_arrays(x, Y, x, Y)
+    x[:] = 0
+    assert load(data).inputs.max() == 59
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": X[:, 0]}, "x has shape \\(20,\\), but it must be \\(examples, ...\\)"),
+        ({"x": X + 1j}, "x holds complex128, but inputs must be real"),
+        ({"x": [["a"], ["b"]]}, "inputs must be real numbers"),
+        ({"test_x": [[1, 2], [3]]}, "test_x is no array"),
+        ({"x": np.where(X == 7, np.nan, X)}, "inputs hold NaN or infinite"),
+        ({"x": np.where(X == 7, 1e300, X)}, "inputs hold NaN or infinite"),
+        ({"x": X[:19]}, "one label each"),
+        ({"test_x": X[:4, :2]}, "a test example has shape \\(2,\\)"),
+        ({"y": np.eye(20)}, "one-hot rows become labels by .argmax\\(1\\)"),
+        ({"y": Y.astype(float)}, "y holds float64, but labels must be integers"),
+        ({"y": Y - 1}, "y spans -1 to 2, but labels must be integers from 0"),
+        ({"y": Y + 1}, "y has no label 0 but has 4; number the classes"),
+        ({"y": Y * 2}, "y has no label 1 but has 6"),
+        ({"test_y": Y[:4] + 1}, "test_labels span 1 to 4, but they must lie in 0 to 3"),
+        ({"x": X[:0], "y": Y[:0]}, "one label each"),
+        ({"validation": 20}, "validation can be at most 19, not 20"),
+        ({"validation": 0}, "validation = 0, but it must be greater than 0"),
+        ({"name": "a/b"}, "name 'a/b': use letters"),
+    ],
+)
+def test_own_arrays_that_do_not_fit_are_refused(own_registry, change, message):
+    before = list(datasets)
+    with pytest.raises(TombolaError, match=message) as raised:
+        from_arrays(**({"x": X, "y": Y, "test_x": X[:4], "test_y": Y[:4]} | change))
+    one_line(raised)
+    assert list(datasets) == before

@@ -1,0 +1,290 @@
+import random
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tombola.core import masks, trees
+from tombola.core.errors import TombolaError
+from tombola.core.keys import replicate_seed
+from tombola.core.step import Step
+from tombola.core.task import Data, Model, Recipe, Task
+from tombola.data.dataset import load
+from tombola.engine.carry_out import Engine
+from tombola.engine.graph import graph
+from tombola.engine.progress import Progress, duration
+from tombola.procedures.imp import imp, imp_runs
+from tombola.procedures.run import Action, Run
+from tombola.store.store import Store
+from tombola.training import cohort
+
+TASK = Task(
+    data=Data(name="digits"),
+    model=Model(name="mlp", options={"widths": [8, 6]}),
+    recipe=Recipe(steps="20it", batch=60, learning_rate=1e-2, evaluate_every="10it"),
+)
+RATES = {"dense": 0.2, "output": 0.1}
+
+
+def engine(runs, folder, keep=None):
+    return Engine(graph(runs, keep), Store(folder), progress=Progress(quiet=True))
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Seeds of the members of every cohort that trains."""
+    found = []
+    original = cohort.train_cohort
+
+    def spy(task, dataset, members, *rest):
+        found.append([member.seed for member in members])
+        return original(task, dataset, members, *rest)
+
+    monkeypatch.setattr("tombola.engine.carry_out.train_cohort", spy)
+    return found
+
+
+# -- the graph ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_graph_holds_ancestors_and_what_is_wanted_of_them():
+    chain = imp_runs(TASK, 1, 3, rates=RATES, rewind="5it")
+    found = graph([chain[-1]])
+    assert [found.generation[run.digest] for run in chain] == [0, 1, 2, 3]
+    assert [found.keep[run.digest] for run in chain] == [{"0it", "5it", "end"}, {"end"}, {"end"}, set()]
+
+
+def test_long_chains_need_no_recursion():
+    chain = imp_runs(TASK, 1, 60, rates=RATES)
+    assert len(graph([chain[-1]]).runs) == 61
+
+
+# -- IMP ---------------------------------------------------------------------------------------------------------------
+
+
+def test_imp_by_arrays_is_imp_by_description_bitwise(tmp_path):
+    by_arrays = imp(TASK, 2, fraction=RATES, rewind="5it", replicates=2, seed=4)
+    chains = [imp_runs(TASK, replicate_seed(4, r), 2, rates=RATES, rewind="5it") for r in range(2)]
+    keep = {run.digest: ["end"] for chain in chains for run in chain}
+    records = engine([run for chain in chains for run in chain], tmp_path, keep).carry_out()
+    for r, chain in enumerate(chains):
+        for level, run in enumerate(chain):
+            record = records[run.digest]
+            assert trees.equal(record.weights(20), trees.replica(by_arrays[level].final, r))
+            np.testing.assert_array_equal(record.metrics()["val_loss"], by_arrays[level].metrics["val_loss"][r])
+            shapes = {path: leaf.shape[1:] for path, leaf in by_arrays[level].mask.items()}
+            assert trees.equal(record.mask(shapes), trees.replica(by_arrays[level].mask, r))
+
+
+def test_masks_of_imp_are_nested_exact_and_rewound():
+    levels = imp(TASK, 3, fraction=0.5, rewind="5it", replicates=1)
+    kept = [masks.kept(level.mask) for level in levels]
+    assert kept[0] == 64 * 8 + 8 * 6 + 6 * 10
+    for before, after in pairwise(levels):
+        for path in before.mask:
+            assert not (after.mask[path] & ~before.mask[path]).any()
+            count = before.mask[path].sum()
+            assert after.mask[path].sum() == count - round(0.5 * count)
+            source = levels[0].at("5it")[path]
+            assert after.initial[path][after.mask[path]].tobytes() == source[after.mask[path]].tobytes()
+        np.testing.assert_array_equal(after.initial["output/bias"], levels[0].at("5it")["output/bias"])
+
+
+def test_mistakes_in_imp():
+    with pytest.raises(TombolaError, match="from 0 to 1"):
+        imp(TASK, 1, fraction=1.5)
+    with pytest.raises(TombolaError, match="no pruning rate for 'output'"):
+        imp(TASK.but(rates={"dense": 0.1}), 1, replicates=1)
+    with pytest.raises(TombolaError, match="after the end"):
+        imp(TASK, 1, rewind="21it", replicates=1)
+    with pytest.raises(TombolaError, match="unknown criterion 'big'"):
+        imp(TASK, 1, criterion="big", replicates=1)
+
+
+# -- the store spares work -----------------------------------------------------------------------------------------------
+
+
+def test_a_shared_trunk_trains_once_and_a_finished_study_not_at_all(tmp_path, trained):
+    chain = imp_runs(TASK, 1, 2, rates=RATES)
+    engine(chain, tmp_path).carry_out()
+    assert len(trained) == 3
+    engine(chain, tmp_path).carry_out()
+    assert len(trained) == 3
+    engine(imp_runs(TASK, 1, 3, rates=RATES), tmp_path).carry_out()
+    assert len(trained) == 5  # level 2 again, since its last weights are wanted now, and level 3
+
+
+def test_further_weights_of_a_stored_run_are_the_same_run(tmp_path, trained):
+    run = Run(task=TASK, seed=1)
+    before = engine([run], tmp_path, {run.digest: ["end"]}).carry_out()[run.digest]
+    old = before.weights(20), before.metrics()
+    after = engine([run], tmp_path, {run.digest: ["7it", "end"]}).carry_out()[run.digest]
+    assert after.steps() == {7, 20}
+    assert trees.equal(after.weights(20), old[0])
+    assert len(trained) == 2
+
+
+def test_a_damaged_file_is_named_and_computed_again(tmp_path, capsys):
+    chain = imp_runs(TASK, 1, 2, rates=RATES)
+    keep = {chain[-1].digest: ["end"]}
+    first = engine(chain, tmp_path, keep).carry_out()
+    whole = {run.digest: first[run.digest].metrics()["val_loss"] for run in chain}
+    (tmp_path / chain[1].digest / "weights" / "20it.safetensors").write_bytes(b"damaged")
+    Store(tmp_path).remove(chain[2].digest)
+    again = Engine(graph(chain, keep), Store(tmp_path), progress=Progress())
+    records = again.carry_out()
+    assert f"{chain[1].digest}/weights/20it.safetensors is damaged" in capsys.readouterr().err
+    for run in chain:
+        np.testing.assert_array_equal(records[run.digest].metrics()["val_loss"], whole[run.digest])
+
+
+def test_all_ready_runs_of_one_geometry_train_together(tmp_path, trained, monkeypatch):
+    chains = [imp_runs(TASK, seed, 1, rates=RATES) for seed in range(4)]
+    monkeypatch.setattr("tombola.engine.carry_out.plan", lambda count, conv: original(count, conv, trained))
+
+    from tombola.training.plan import plan
+
+    def original(count, conv, seen):
+        assert count == 4
+        return plan(count, conv)
+
+    engine([run for chain in chains for run in chain], tmp_path).carry_out()
+    assert sorted(seed for wave in trained for seed in wave) == sorted([0, 1, 2, 3] * 2)
+
+
+def test_arms_start_from_what_they_say(tmp_path):
+    chain = imp_runs(TASK, 1, 1, rates=RATES)
+    ticket = chain[1]
+    same = Action(name="same", of=(ticket.its_mask(),))
+    fresh = ticket.but(mask=same, kept=Action(name="reinit", options={"stream": "reinit/1/0"}))
+    frozen = ticket.but(mask=same, pruned=Action(name="initial"))
+    shuffled = ticket.but(mask=Action(name="shuffle", of=(ticket.its_mask(),), options={"stream": "mask/1/0"}))
+    runs = [*chain, fresh, frozen, shuffled]
+    records = engine(runs, tmp_path, {run.digest: ["0it"] for run in runs}).carry_out()
+    network = cohort.geometry(TASK, load(TASK.data)).network
+    shapes = {path: network.shapes[path].shape for path in network.prunable}
+    mask, initial = records[ticket.digest].mask(shapes), network.init(1)
+    starts = {run.digest: records[run.digest].weights(0) for run in runs}
+    for path, kept in mask.items():
+        np.testing.assert_array_equal(starts[ticket.digest][path], np.where(kept, initial[path], 0))
+        np.testing.assert_array_equal(starts[fresh.digest][path], np.where(kept, network.init(1, "reinit/1/0")[path], 0))
+        np.testing.assert_array_equal(starts[frozen.digest][path], initial[path])
+        other = records[shuffled.digest].mask(shapes)[path]
+        assert other.sum() == kept.sum()
+        np.testing.assert_array_equal(starts[shuffled.digest][path], np.where(other, initial[path], 0))
+    assert not (starts[fresh.digest]["hidden1/kernel"] == starts[ticket.digest]["hidden1/kernel"])[mask["hidden1/kernel"]].any()
+
+
+def test_unknown_actions_options_and_late_steps_are_one_line_and_train_nothing(tmp_path, trained):
+    dense = Run(task=TASK, seed=1)
+    for run, words in (
+        (dense.but(mask=Action(name="prnue")), "did you mean 'prune'"),
+        (dense.but(kept=Action(name="reinit", options={"colour": 1})), "reinit"),
+        (dense.but(kept=Action(name="rewind", of=(dense.at("21it"),))), "after the end"),
+        (dense.but(begin=Step("99it")), "after the end"),
+    ):
+        with pytest.raises(TombolaError, match=words):
+            engine([run], tmp_path).carry_out()
+    assert trained == []
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_empty_layer_is_warned_of(tmp_path, capsys):
+    chain = imp_runs(TASK, 1, 1, rates={"dense": 0.2, "output": 1.0})
+    Engine(graph(chain), Store(tmp_path)).carry_out()
+    assert "'output/kernel' of run" in capsys.readouterr().err
+
+
+# -- kill -9, and two processes ------------------------------------------------------------------------------------------
+
+_STUDY = """
+import sys
+from tombola.training import cohort
+cohort.CHECKPOINT_SECONDS = 0.0
+from tombola.cli import main
+sys.exit(main(["run", "frankle2019.sparsity", "--scale", "smoke", "--task", "digits-mlp", "--set", "steps=400it",
+               "--set", "evaluate_every=20it", "--store", sys.argv[1], "-o", sys.argv[2]]))
+"""
+
+
+def start(folder, name):
+    command = [sys.executable, "-c", _STUDY, str(folder / "runs"), str(folder / name)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+
+
+def table(folder, name):
+    return (folder / name / "frankle2019.sparsity" / "table.csv").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    process = start(folder, "report")
+    finish(process)
+    return table(folder, "report")
+
+
+def test_a_study_killed_at_random_moments_ends_in_the_same_table(tmp_path, uninterrupted):
+    moments = random.Random(0)
+    kills = 0
+    for _ in range(6):
+        process = start(tmp_path, "report")
+        deadline = time.monotonic() + 60
+        # Wait for work to begin: a kill during the imports would prove nothing.
+        before = len(list((tmp_path / "runs").glob("*/manifest.json")))
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+            busy = list((tmp_path / "runs" / ".work").glob("*.checkpoint.safetensors"))
+            if busy or len(list((tmp_path / "runs").glob("*/manifest.json"))) > before:
+                break
+        time.sleep(moments.uniform(0, 0.4))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    finish(start(tmp_path, "report"))
+    assert kills >= 2
+    assert table(tmp_path, "report") == uninterrupted
+    assert not list((tmp_path / "runs" / ".work").glob("*.checkpoint.safetensors"))
+
+
+def test_two_processes_share_a_store_and_the_work(tmp_path, uninterrupted):
+    processes = [start(tmp_path, "one"), start(tmp_path, "two")]
+    for process in processes:
+        finish(process)
+    assert table(tmp_path, "one") == table(tmp_path, "two") == uninterrupted
+    assert not list((tmp_path / "runs" / ".work").glob("*.claim"))
+
+
+# -- progress -------------------------------------------------------------------------------------------------------------
+
+
+def test_progress_counts_steps_and_tells_the_time_left(monkeypatch):
+    import io
+
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    progress = Progress({"a": "level 1, winning ticket, replicate 0"}, stream)
+    progress.start({"a": 100, "b": 300})
+    with progress:
+        now[0] = 30.0
+        progress.training(["a", "b"])
+        progress.advance(100)
+        now[0] = 60.0
+        progress.advance(100)
+    assert " 50%  1 min 00 s left  level 1, winning ticket, replicate 0 and 1 more" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(4.4, "4 s"), (61, "1 min 01 s"), (3700, "1 h 01 min")])
+def test_durations_read_well(seconds, text):
+    assert duration(seconds) == text

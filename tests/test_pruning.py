@@ -1,0 +1,194 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tombola.core import masks
+from tombola.core.errors import TombolaError
+from tombola.pruning import controls, selection
+from tombola.pruning.criteria import criteria
+from tombola.pruning.interactive import prune as prune_stacked
+from tombola.pruning.interactive import table
+
+# -- ladders of density (Frankle & Carbin 2019; PAPERS section 0), in per cent ----------------------------------------
+
+LENET = "100 80.04 64.06 51.28 41.05 32.87 26.32 21.07 16.88 13.52 10.83 8.68 6.95 5.57 4.47 3.58 2.87 2.31 1.85 1.49 1.19"
+CONV2 = "80.1 64.2 51.4 41.2 33.0 26.5 21.2 17.0 13.7 11.0 8.8 7.1 5.7 4.6"
+CONV4 = {11: "11.06", 12: "9.18", 13: "7.65", 15: "5.37"}
+SHAPES = {
+    "lenet": {"hidden1": (784, 300), "hidden2": (300, 100), "output": (100, 10)},
+    "conv2": {"conv1": (27, 64), "conv2": (576, 64), "fc1": (16384, 256), "fc2": (256, 256), "output": (256, 10)},
+    "conv4": {
+        **{"conv1": (27, 64), "conv2": (576, 64), "conv3": (576, 128), "conv4": (1152, 128)},
+        **{"fc1": (8192, 256), "fc2": (256, 256), "output": (256, 10)},
+    },
+}
+RATES = {"hidden": 0.2, "fc": 0.2, "conv": 0.1, "output": 0.1}
+
+
+def ladder(network, levels):
+    shapes = SHAPES[network]
+    rates = {path: RATES[path.rstrip("0123456789")] for path in shapes}
+    random = np.random.default_rng(0)
+    scores = {path: random.random(shape, np.float32) for path, shape in shapes.items()}
+    mask = selection.dense(shapes)
+    found = [100.0]
+    for _ in range(levels):
+        mask = selection.prune(scores, mask, rates)
+        found.append(100 * masks.density(mask))
+    return found
+
+
+def test_the_ladder_of_lenet_is_the_papers():
+    assert [f"{value:.2f}".removesuffix(".00") for value in ladder("lenet", 20)] == LENET.split()
+
+
+def test_the_ladder_of_conv2_is_the_papers():
+    assert [f"{value:.1f}" for value in ladder("conv2", 14)[1:]] == CONV2.split()
+
+
+def test_the_ladder_of_conv4_is_the_papers():
+    found = ladder("conv4", 15)
+    assert {level: f"{found[level]:.2f}" for level in CONV4} == CONV4
+
+
+# -- selection -------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 200), st.floats(0, 1), st.integers(0, 2**32 - 1), st.booleans())
+@settings(deadline=None)
+def test_exactly_the_rounded_share_of_what_is_left_goes(size, rate, seed, tied):
+    random = np.random.default_rng(seed)
+    scores = {"a": np.zeros(size) if tied else random.random(size)}
+    before = {"a": random.random(size) < 0.7}
+    after = selection.prune(scores, before, {"a": rate})
+    kept = masks.kept(before)
+    assert masks.kept(after) == kept - round(rate * kept)
+    assert not (after["a"] & ~before["a"]).any()
+    if 0 < masks.kept(after) < kept and not tied:
+        assert scores["a"][after["a"]].min() >= scores["a"][before["a"] & ~after["a"]].max()
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=4), st.floats(0.01, 1), st.integers(0, 2**32 - 1))
+@settings(deadline=None)
+def test_global_pruning_counts_over_all_layers(sizes, rate, seed):
+    random = np.random.default_rng(seed)
+    scores = {f"l{index}": random.random((size, 2)) for index, size in enumerate(sizes)}
+    before = {path: random.random(leaf.shape) < 0.6 for path, leaf in scores.items()}
+    after = selection.prune(scores, before, dict.fromkeys(scores, rate), "global")
+    assert masks.kept(after) == masks.kept(before) - round(rate * masks.kept(before))
+    gone = np.concatenate([scores[path][before[path] & ~after[path]] for path in scores])
+    left = np.concatenate([scores[path][after[path]] for path in scores])
+    assert not len(gone) or not len(left) or gone.max() <= left.min()
+
+
+def test_ties_go_by_position_and_equal_magnitudes_do_not_empty_a_layer():
+    # "keep > sorted[n]" would prune everything here.
+    mask = selection.prune({"a": np.ones(10)}, {"a": np.ones(10, bool)}, {"a": 0.3})
+    assert mask["a"].tolist() == [False] * 3 + [True] * 7
+
+
+def test_layers_with_rate_zero_are_left_whole_and_out_of_the_count():
+    scores = {"a": np.arange(10.0), "b": np.arange(10.0) - 100}
+    mask = selection.prune(scores, selection.dense({"a": (10,), "b": (10,)}), {"a": 0.5, "b": 0.0}, "global")
+    assert masks.kept({"a": mask["a"]}) == 5
+    assert mask["b"].all()
+
+
+def test_global_pruning_with_two_rates_is_an_error():
+    with pytest.raises(TombolaError, match="one rate"):
+        selection.prune({"a": np.ones(2), "b": np.ones(2)}, selection.dense({"a": (2,), "b": (2,)}), {"a": 0.1, "b": 0.2}, "global")
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.1, math.nan, None])
+def test_impossible_rates_are_errors(rate):
+    with pytest.raises(TombolaError, match="0 to 1"):
+        selection.prune({"a": np.ones(4)}, {"a": np.ones(4, bool)}, {"a": rate})
+
+
+def test_nan_scores_are_an_error_but_not_where_nothing_is_kept():
+    scores = {"a": np.array([np.nan, 1.0])}
+    with pytest.raises(TombolaError, match="NaN"):
+        selection.prune(scores, {"a": np.array([True, True])}, {"a": 0.5})
+    assert selection.prune(scores, {"a": np.array([False, True])}, {"a": 1.0})["a"].tolist() == [False, False]
+
+
+def test_an_emptied_layer_is_named():
+    mask = prune_stacked({"a": np.ones((2, 4)), "b": np.ones((2, 4))}, {"a": 1.0, "b": 0.5}, quiet=True)
+    assert "layer 'a' is empty" in table(mask)
+    assert "'b'" not in table(mask)
+
+
+def test_pruning_stacked_replicas_is_pruning_each(capsys):
+    scores = {"a": np.random.default_rng(0).random((3, 5, 4))}
+    mask = prune_stacked(scores, 0.8)
+    alone = [selection.prune({"a": one}, {"a": np.ones((5, 4), bool)}, {"a": 0.8})["a"] for one in scores["a"]]
+    np.testing.assert_array_equal(mask["a"], alone)
+    assert "4 / 20" in capsys.readouterr().out
+    again = prune_stacked(scores, 0.5, mask=mask, quiet=True)
+    assert masks.kept(again) == 3 * 2
+
+
+# -- criteria --------------------------------------------------------------------------------------------------------
+
+
+def brute(name, w_i, w_f):
+    """The formulas of PAPERS section 4, one weight at a time."""
+    rank_f, rank_i = (np.abs(w).argsort(kind="stable").argsort(kind="stable") for w in (w_f, w_i))
+    formulas = {
+        "large_final": lambda k: abs(w_f[k]),
+        "small_final": lambda k: -abs(w_f[k]),
+        "large_init": lambda k: abs(w_i[k]),
+        "small_init": lambda k: -abs(w_i[k]),
+        "large_init_large_final": lambda k: min(rank_f[k], rank_i[k]),
+        "small_init_small_final": lambda k: -max(rank_f[k], rank_i[k]),
+        "magnitude_increase": lambda k: abs(w_f[k]) - abs(w_i[k]),
+        "movement": lambda k: abs(w_f[k] - w_i[k]),
+        "large_final_same_sign": lambda k: max(0, w_i[k] * w_f[k] / abs(w_i[k])),
+        "large_final_diff_sign": lambda k: max(0, -w_i[k] * w_f[k] / abs(w_i[k])),
+    }
+    return [formulas[name](k) for k in range(len(w_i))]
+
+
+@pytest.mark.parametrize("name", list(criteria))
+def test_criteria_match_their_formulas(name):
+    random = np.random.default_rng(1)
+    w_i, w_f = random.normal(size=(2, 50)).astype(np.float32)
+    found = criteria[name](w_i.reshape(10, 5), w_f.reshape(10, 5))
+    assert found.shape == (10, 5)
+    np.testing.assert_allclose(found.reshape(-1), brute(name, w_i, w_f), rtol=1e-6)
+
+
+def test_no_two_criteria_agree():
+    random = np.random.default_rng(2)
+    w_i, w_f = random.normal(size=(2, 400))
+    chosen = {name: tuple(np.argsort(criteria[name](w_i, w_f), kind="stable")[-100:]) for name in criteria}
+    assert len(set(chosen.values())) == len(chosen)
+
+
+# -- control masks ---------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_a_shuffled_mask_has_the_same_count_in_each_layer(seed, share):
+    random = np.random.default_rng(seed)
+    mask = {"a": random.random((6, 5)) < share, "b": random.random((40,)) < share}
+    shuffled = controls.shuffle(mask, seed, "mask/1/0")
+    assert {path: leaf.sum() for path, leaf in shuffled.items()} == {path: leaf.sum() for path, leaf in mask.items()}
+
+
+def test_a_shuffled_mask_is_another_mask_and_hits_places_uniformly():
+    mask = {"a": np.arange(40) < 10}
+    hits = sum(controls.shuffle(mask, seed, "mask/1/0")["a"].astype(int) for seed in range(2000))
+    assert abs(hits / 2000 - 0.25).max() < 0.05
+
+
+def test_a_shuffle_does_not_depend_on_the_order_of_the_layers():
+    mask = {path: np.arange(40) < 10 for path in "abc"}
+    backwards = dict(reversed(mask.items()))
+    one, other = (controls.shuffle(some, 1, "mask/1/0") for some in (mask, backwards))
+    assert all((one[path] == other[path]).all() for path in mask)
+    assert (one["a"] != one["b"]).any()
+    assert (one["a"] != controls.shuffle(mask, 1, "mask/1/1")["a"]).any()

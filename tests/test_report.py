@@ -1,0 +1,490 @@
+"""What a report writes: tables that read back bitwise, figures, one page that stands alone."""
+
+import csv
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tombola.core.errors import TombolaError
+from tombola.evaluation.verdict import Effect, Verdict
+from tombola.models.tasks import task
+from tombola.report import figures, page, text
+from tombola.report.axes import density_axis, thinned
+from tombola.report.files import writable
+from tombola.report.inline import inline_svg
+from tombola.report.result import Report, arms_of, panels_of
+from tombola.report.summary import summarise
+from tombola.report.table import as_json, claims_as_json, terminal, write_csv
+from tombola.studies.base import Config, Figure, Panel, Study
+
+LEVELS, REPLICATES = 6, 3
+SPEED = Figure(
+    "speed",
+    "Speed & accuracy",
+    (Panel("es_iteration", "early-stopping iteration", log=True), Panel("acc_es", "test accuracy at early stop (%)", 100)),
+    caption="<Made up>.",
+)
+REACH = Figure("reach", "Reach", (Panel("iters", "iterations to 1.5x", log=True),), arms=("ticket", "random"))
+CURVES = Figure(
+    "curves", "Curves", (Panel("test_acc", "test accuracy (%)", 100),), kind="curves", arms=("ticket",), levels=(0, 2, 4)
+)
+
+
+def rows():
+    rng = np.random.Generator(np.random.Philox(key=0))
+    for replicate in range(REPLICATES):
+        for level in range(LEVELS):
+            for arm, draws in (("ticket", 1), ("reinit", 2), ("random", 1)):
+                if level == 0 and arm != "ticket":
+                    continue
+                for draw in range(draws):
+                    never = arm == "random" and level == 5 and replicate == 1
+                    yield {
+                        "study": "made.up",
+                        "task": "digits-mlp",
+                        "arm": arm,
+                        "replicate": replicate,
+                        "level": level,
+                        "density": 0.8**level,
+                        "draw": draw,
+                        "es_iteration": 1000 + 50 * level + int(rng.integers(100)),
+                        "es_censored": int(arm == "random" and level == 4),
+                        "acc_es": 0.9 + 0.1 * rng.random() / 3,
+                        "iters": math.inf if never else 700 + rng.random(),
+                        "missing": math.nan,
+                    }
+
+
+def made_report():
+    table = pd.DataFrame(rows())
+    steps = pd.DataFrame({"step": range(0, 1001, 100)})
+    curves = table[["arm", "replicate", "level", "density"]].merge(steps, how="cross")
+    curves["val_loss"] = 2 / (1 + curves.step)
+    curves["test_acc"] = np.where(curves.step % 200 == 0, 0.9 * curves.step / 1000, np.nan)
+    effects = (
+        Effect("ticket - re-init", "pp", 1.84, 1.21, 2.47, 8, 2 / 2**8, ((0.2107, 1.5, 0.0234), (0.0043, 2.2, 0.0234))),
+        Effect("a < b & so on", "pp", math.nan, -math.inf, math.inf, 0, 1.0, note="no level was <run>", decides=False),
+    )
+    study = Study(
+        name="made.up",
+        config=Config(task=task("digits-mlp", "smoke"), replicates=REPLICATES),
+        cells=(),
+        metrics=("draw", "es_iteration", "es_censored", "acc_es", "iters", "missing"),
+        measure=lambda cell, results: {},
+        claims=lambda table: [],
+        figures=(SPEED, REACH, CURVES),
+        arms={"ticket": "winning ticket", "reinit": "same mask, fresh <init>", "random": "random mask"},
+    )
+    verdicts = [
+        Verdict("X-C1", "Tickets & re-inits differ.", "Someone 2019, figure 4", effects, "a note"),
+        Verdict("X-C2", "They do not.", "Someone 2019", (replace(effects[0], low=-2.0, high=-1.0),)),
+        Verdict("X-C3", "Who knows.", "Someone 2019", (replace(effects[0], low=-2.0),)),
+    ]
+    return Report(study, table, curves, verdicts, {"command": "tombola run made.up --set 'a=<b>'", "device": "a CPU"})
+
+
+@pytest.fixture(scope="module")
+def report():
+    return made_report()
+
+
+@pytest.fixture(scope="module")
+def written(report, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    return folder, page.write([report, report], folder)
+
+
+# -- tables ---------------------------------------------------------------------------------------------------------
+
+
+def read(path):
+    """Rows of a CSV file as dicts of strings: Python's own reader and `float` round nothing."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_reads_back_bitwise(tmp_path):
+    values = [0.1, 1 / 3, 1e-300, 5e-324, -0.0, 1e22, math.nan, math.inf, -math.inf, np.nextafter(1.0, 2.0)]
+    table = pd.DataFrame({"name": ['a,"b"'] * len(values), "whole": range(len(values)), "value": values})
+    path = write_csv(table, tmp_path / "new" / "table.csv")
+    back = read(path)
+    assert np.array([float(row["value"]) for row in back]).tobytes() == np.array(values).tobytes()
+    assert [int(row["whole"]) for row in back] == list(range(len(values)))
+    assert {row["name"] for row in back} == {'a,"b"'}
+    assert [one.name for one in path.parent.iterdir()] == ["table.csv"]
+
+
+def test_summary_by_hand():
+    table = pd.DataFrame(
+        {
+            "arm": ["a"] * 5,
+            "level": [1] * 5,
+            "density": [0.5] * 5,
+            "replicate": [0, 0, 1, 2, 2],
+            "draw": [0, 1, 0, 0, 1],
+            "x": [0.0, 2.0, 2.0, 3.0, 3.0],  # draws first: 1, 2, 3 by replicate
+            "y": [1.0, 1.0, math.nan, 4.0, math.inf],
+        }
+    )
+    x, y = summarise(table, ["x", "y"]).to_dict("records")
+    assert (x["arm"], x["level"], x["density"], x["metric"]) == ("a", 1, 0.5, "x")
+    assert (x["mean"], x["least"], x["most"], x["n"], x["infinite"]) == (2.0, 1.0, 3.0, 3, 0)
+    assert x["high"] - 2 == pytest.approx(2 - x["low"]) == pytest.approx(4.302652729696142 / math.sqrt(3))
+    assert (y["mean"], y["low"], y["high"], y["most"], y["n"], y["infinite"]) == (math.inf, -math.inf, math.inf, 1.0, 2, 1)
+
+
+def test_decimals_show_two_digits_of_the_uncertainty():
+    assert [text.decimals([half]) for half in (123.0, 12.3, 1.23, 0.123, 0.0123, 1e-9)] == [0, 0, 1, 2, 3, 4]
+    assert text.decimals([math.inf, math.nan, 0.0], otherwise=1) == 1
+    assert text.spread(97.512, math.inf, 2) == "97.51"
+
+
+def test_json_is_valid_with_infinite_and_missing_values(report):
+    found = json.loads(json.dumps(as_json(report), allow_nan=False))
+    assert {row["metric"] for row in found["summary"]} == {"es_iteration", "es_censored", "acc_es", "iters", "missing"}
+    assert [row["iters"] for row in found["table"]].count("inf") == 1
+    assert all(row["missing"] is None for row in found["table"])
+    assert found["provenance"]["device"] == "a CPU"
+    assert found["arms"]["reinit"] == "same mask, fresh <init>"
+    claim = found["claims"][0]
+    assert (claim["id"], claim["verdict"]) == ("X-C1", "replicated")
+    assert claim["effects"][0]["per_level"][0] == {"density": 0.2107, "mean": 1.5, "p_holm": 0.0234}
+    assert (claim["effects"][1]["mean"], claim["effects"][1]["low"]) == (None, "-inf")
+    assert found["claims"] == json.loads(json.dumps(claims_as_json(report.verdicts)))
+
+
+def test_arms_and_panels(report):
+    extra = report.table.assign(arm="other")
+    assert list(arms_of(replace(report, table=extra))) == ["ticket", "reinit", "random", "other"]
+    assert [panel.metric for panel in panels_of(report)] == ["es_iteration", "acc_es", "iters"]
+    assert [panel.metric for panel in panels_of(report, main=True)] == ["es_iteration", "acc_es"]
+
+
+# -- terminal -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("colour", [False, True])
+def test_no_line_of_the_terminal_output_is_too_long(report, width, colour):
+    counted = replace(report, table=report.table.assign(kept=21000, prunable=266200))
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", shown := terminal(counted, width, colour))
+    assert max(map(len, printed.splitlines())) <= width
+    assert ("\x1b[" in shown) == colour
+
+
+def test_terminal_shows_densities_values_and_claims(report):
+    mean = 100 * report.table[(report.table.arm == "ticket") & (report.table.level == 2)].acc_es.mean()
+    lines = terminal(report, 100, False).splitlines()
+    row = next(line for line in lines[lines.index("test accuracy at early stop (%)") :] if line.startswith(" 64.0 %"))
+    values = re.findall(r"([\d.]+) ± ([\d.]+)", row)
+    assert len(values) == 3
+    assert float(values[0][0]) == pytest.approx(mean, abs=0.05)
+    assert "X-C1  [+] replicated" in lines
+    assert "X-C2  [-] not replicated" in lines
+    assert "X-C3  [?] undecided" in lines
+    assert "      +1.84 [+1.21, +2.47] pp, n = 8, p = 0.0078" in lines
+    assert "      not measured, n = 0, p = -" in lines
+
+
+def test_terminal_shows_counts_once_and_only_where_there_are_any(report):
+    counted = replace(report, table=report.table.assign(kept=21000, prunable=266200))
+    assert "21,000/266,200" not in terminal(report, 120, False)
+    assert terminal(counted, 80, False).count("21,000/266,200") == LEVELS
+
+
+def test_terminal_on_an_output_without_the_plus_minus_sign(report, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    terminal(report, 80).encode("ascii")
+
+
+def test_infinite_values_are_counted_in_the_table(report):
+    summary = summarise(report.table, ["iters"])
+    assert text.cells(summary, REACH.panels[0])["random", 5] == "inf (1/3)"
+    assert "k of n" in text.how_summarised(summary)
+
+
+# -- figures --------------------------------------------------------------------------------------------------------
+
+
+def arm_lines(ax):
+    return [line for line in ax.lines if line.get_label() in {"winning ticket", "same mask, fresh <init>", "random mask"}]
+
+
+def legend_of(canvas):
+    return [entry.get_text() for entry in canvas.legends[0].get_texts()]
+
+
+def test_density_figure(report):
+    canvas = figures.draw(SPEED, report)
+    iteration, accuracy = canvas.axes
+    assert legend_of(canvas) == ["winning ticket", "same mask, fresh <init>", "random mask", "dense network"]
+    for ax in (iteration, accuracy):
+        left, right = ax.get_xlim()
+        assert left > 1 > 0.8**5 > right
+        assert ax.get_xscale() == "log"
+        looks = {
+            (line.get_color(), line.get_marker(), str(line.get_linestyle()), line._dash_pattern[1] is None)
+            for line in arm_lines(ax)
+        }
+        assert len(looks) == len({color for color, *_ in looks}) == len({marker for _, marker, *_ in looks}) == 3
+    assert (iteration.get_yscale(), accuracy.get_yscale()) == ("log", "linear")
+    assert accuracy.get_ylabel() == "test accuracy at early stop (%)"
+    ticket = report.table[report.table.arm == "ticket"].groupby("density").acc_es.mean().sort_index(ascending=False)
+    np.testing.assert_allclose(arm_lines(accuracy)[0].get_ydata(), 100 * ticket)
+    np.testing.assert_allclose(arm_lines(accuracy)[0].get_xdata(), ticket.index)
+    dense = [line for line in accuracy.lines if line.get_linestyle() == "--" and list(line.get_xdata()) == [0, 1]]
+    assert [line.get_ydata()[0] for line in dense] == pytest.approx([100 * ticket.iloc[0]])
+
+
+def test_colours_differ_in_grey():
+    from matplotlib.colors import to_rgb
+
+    from tombola.report.style import look, sequence
+
+    def grey(colour):
+        return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
+
+    arms = sorted(grey(look(index).colour) for index in range(4))
+    assert min(np.diff(arms)) > 0.1
+    levels = [grey(colour) for colour in sequence(7)]
+    assert levels == sorted(levels)
+
+
+def test_infinite_and_censored_values_are_marked_and_explained(report):
+    ax = figures.draw(REACH, report).axes[0]
+    assert len(ax.texts) == 1  # the arrow of the one level that a replicate never reaches
+    assert [len(line.get_xdata()) for line in arm_lines(ax)] == [LEVELS, LEVELS - 1]
+    assert np.isnan(arm_lines(ax)[1].get_ydata()[-1])
+    assert "Arrows" in figures.caption(REACH, report)
+    assert "Hollow" not in figures.caption(REACH, report)
+    hollow = [line for line in figures.draw(SPEED, report).axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert [list(line.get_xdata()) for line in hollow] == [[pytest.approx(0.8**4)]]
+    assert "Hollow" in figures.caption(SPEED, report)
+
+
+def test_a_panel_without_values_says_so(report):
+    nothing = Figure("none", "None", (Panel("missing", "nothing (nats)", log=True),))
+    assert [label.get_text() for label in figures.draw(nothing, report).axes[0].texts] == ["no finite values"]
+
+
+def test_one_replicate_has_no_band_and_one_density_is_enough(report):
+    one = replace(report, table=report.table[(report.table.replicate == 0) & (report.table.level == 0)])
+    canvas = figures.draw(SPEED, one)
+    assert legend_of(canvas) == ["winning ticket", "dense network"]
+    bands = [collection for collection in canvas.axes[0].collections if type(collection).__name__ == "FillBetweenPolyCollection"]
+    assert [len(band.get_paths()) for band in bands] == [0]
+
+
+def test_curves_figure(report):
+    canvas = figures.draw(CURVES, report)
+    (ax,) = canvas.axes
+    assert legend_of(canvas) == ["100.0 %", "64.0 %", "41.0 %"]
+    assert len(ax.lines) == 3
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), [0, 200, 400, 600, 800, 1000])  # where test accuracy was measured
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [0, 18, 36, 54, 72, 90])
+    both = figures.draw(replace(CURVES, arms=("ticket", "reinit")), report)
+    assert legend_of(both)[3:] == ["winning ticket", "same mask, fresh <init>"]
+    assert len(both.axes[0].lines) == 3 + 2  # re-initialisations have no dense level
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.8, 0.95])
+def test_density_labels_never_overlap(ratio):
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=(2.6, 2))
+    ax = canvas.add_axes((0.1, 0.2, 0.8, 0.7))
+    density_axis(ax, [ratio**level for level in range(25)], 2.08)
+    ax.tick_params(labelsize=7.5)
+    canvas.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert len(boxes) >= 4
+    assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
+    assert len(ax.get_xticks()) + len(ax.get_xticks(minor=True)) == 25
+    assert ax.get_xticklabels()[0].get_text() == "100"
+
+
+def test_thinned_keeps_all_that_have_room():
+    assert thinned([0, 1, 2, 3], [0.5] * 4) == [0, 1, 2, 3]
+    assert thinned([0, 1, 2, 3, 4, 5], [1.5] * 6) == [0, 2, 4]
+    assert thinned([0, 1, 2, 3, 4, 5], [0.99] * 6) == [0, 2, 4]  # 0.01 is no gap
+    assert thinned([0.0], [9.0]) == [0]
+
+
+def test_figures_are_the_same_bytes_again_and_carry_their_fonts(report, tmp_path):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    paths = figures.save(figures.draw(REACH, report), tmp_path, "reach")
+    assert [path.name for path in paths] == ["reach.svg", "reach.pdf", "reach.png"]
+    with matplotlib.rc_context({"font.size": 20, "xtick.direction": "in", "svg.fonttype": "path"}):  # a user's own settings
+        again = figures.draw(REACH, made_report())
+    for path in paths:
+        assert path.read_bytes() == figures.rendered(again, path.suffix[1:])
+    svg, pdf, png = (path.read_bytes() for path in paths)
+    assert b">random mask<" in svg  # text is text
+    assert b"dc:date" not in svg
+    assert b"/FontFile2" in pdf
+    assert b"CreationDate" not in pdf
+    assert png.startswith(b"\x89PNG")
+    assert dict(matplotlib.rcParams) == before
+
+
+# -- page -----------------------------------------------------------------------------------------------------------
+
+
+class Elements(HTMLParser):
+    """All tags with their attributes, and whether tags are nested as they should be."""
+
+    void = frozenset({"meta", "br", "img", "link", "hr", "input"})
+
+    def __init__(self, html):
+        super().__init__()
+        self.found, self.open, self.text = [], [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def elements(written):
+    return Elements((written[0] / "index.html").read_text())
+
+
+def test_the_page_comes_with_all_its_files(written):
+    folder, paths = written
+    assert paths[0] == folder / "index.html"
+    assert set(paths) == {path for path in folder.rglob("*") if path.is_file()}
+    names = {str(path.relative_to(folder)) for path in paths}
+    forms = {f"{stem}.{form}" for stem in ("speed", "reach", "curves") for form in ("svg", "pdf", "png")}
+    own = forms | {"table.csv", "curves.csv", "claims.json"}
+    assert names == {"index.html"} | {f"{study}/{name}" for study in ("made.up", "made.up--2") for name in own}
+
+
+def test_the_page_loads_nothing_and_its_links_lead_somewhere(written, elements):
+    folder = written[0]
+    ids = {attributes["id"] for _, attributes in elements.found if "id" in attributes}
+    links = [attributes["href"] for tag, attributes in elements.found if tag == "a"]
+    assert len(links) == 2 + 2 * (3 + 3 * 3)
+    for link in links:
+        assert unquote(link[1:]) in ids if link.startswith("#") else (folder / unquote(link)).is_file()
+    html = (folder / "index.html").read_text()
+    assert "http" not in html
+    assert {tag for tag, _ in elements.found} & {"script", "link", "iframe", "object", "img"} == set()
+    assert "@import" not in html
+
+
+def test_ids_are_unique_and_references_stay_in_their_figure(written, elements):
+    ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    drawings = re.findall(r"<svg.*?</svg>", (written[0] / "index.html").read_text(), re.DOTALL)
+    assert len(drawings) == 2 * 3
+    for drawing in drawings:
+        used = re.findall(r'(?:url\(|href=")#([^)"]+)', drawing)
+        assert len(used) > 10
+        assert set(used) <= set(re.findall(r' id="([^"]+)"', drawing))
+
+
+def test_what_comes_from_outside_is_escaped(written, elements):
+    html = (written[0] / "index.html").read_text()
+    for name in ("<Made", "<run>", "<init>", "=<b>", "a < b & so"):
+        assert name not in html
+    shown = "".join(elements.text)
+    for name in (
+        "<Made up>.",
+        "no level was <run>",
+        "same mask, fresh <init>",
+        "--set 'a=<b>'",
+        "a < b & so on",
+        "Speed & accuracy",
+    ):
+        assert name in shown
+
+
+def test_the_page_shows_verdicts_in_words_with_their_evidence(elements):
+    shown = " ".join(" ".join(elements.text).split())
+    for words in (
+        "\u2714 replicated",
+        "\u2718 not replicated",
+        "? undecided",
+        "+1.84 [+1.21, +2.47] pp",
+        "0.0078",
+        "21.1 %",
+        "0.43 %",
+        "a CPU",
+    ):
+        assert words in shown
+    assert "1 replicated, 1 not replicated, 1 undecided" in shown
+
+
+def test_csv_and_json_beside_the_page(written, report):
+    own = written[0] / "made.up"
+    table = read(own / "table.csv")
+    assert list(table[0]) == list(report.table.columns)
+    assert [float(row["acc_es"]) for row in table] == report.table.acc_es.tolist()
+    assert [row["iters"] for row in table].count("inf") == 1
+    assert len(read(own / "curves.csv")) == len(report.curves)
+    assert [claim["id"] for claim in json.loads((own / "claims.json").read_text())] == ["X-C1", "X-C2", "X-C3"]
+
+
+def test_a_second_report_of_the_same_numbers_is_the_same_files(written):
+    first, second = (written[0] / name for name in ("made.up", "made.up--2"))
+    for path in first.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes()
+
+
+def test_inline_svg_has_ids_of_its_own_and_leaves_the_page_alone():
+    svg = b"""<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="72pt" height="36pt">
+    <metadata>x</metadata><defs><style>*{stroke: red}</style></defs>
+    <g id="a" clip-path="url(#p)"><use xlink:href="#m" style="fill: #0072b2"/><text>id="a" #0072b2</text></g></svg>"""
+    found = inline_svg(svg, "s-f", 'a "label"')
+    assert 'id="s-f-a"' in found
+    assert "url(#s-f-p)" in found
+    assert 'href="#s-f-m"' in found
+    assert "var(--c0072b2, #0072b2)" in found
+    assert '<text>id="a" #0072b2</text>' in found
+    assert 'aria-label="a &quot;label&quot;"' in found
+    assert "--width: 72;" in found
+    assert all(word not in found for word in ("metadata", "<style", "http", "height"))
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_line(report, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    for attempt in (lambda: page.write([report], tmp_path / "taken"), lambda: writable(tmp_path / "taken" / "deeper")):
+        with pytest.raises(TombolaError, match=r"cannot write .*taken.*choose a folder") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+    writable(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_importing_the_room_loads_nothing_heavy():
+    program = (
+        "import sys, tombola.report.page, tombola.report.table; "
+        "print([name for name in ('pandas', 'matplotlib', 'scipy', 'rich', 'jax') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,186 @@
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tombola.core import trees
+from tombola.core.errors import TombolaError
+from tombola.core.files import write_atomically
+from tombola.engine import checkpoints
+from tombola.store import store as store_module
+from tombola.store.export import load_ticket
+from tombola.store.files import load_tree, save_tree
+from tombola.store.store import Damaged, Store
+from tombola.training.cohort import Checkpoint
+
+FILES = {"spec.json": b"{}", "metrics.csv": b"step,val_loss\n0,2.5\n10,nan\n"}
+TREES = {"weights/10it.safetensors": {"a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "runs")
+    store.prepare()
+    return store
+
+
+def test_what_is_put_comes_back(store):
+    store.put("abc", FILES, TREES)
+    record = store.get("abc")
+    assert "abc" in store
+    assert [found.digest for found in store] == ["abc"]
+    assert trees.equal(record.weights(10), TREES["weights/10it.safetensors"])
+    assert record.steps() == {10}
+    np.testing.assert_array_equal(record.metrics()["val_loss"], [2.5, np.nan])
+    assert record.damaged() == []
+    assert not list((store.folder / ".work").glob("*.part"))
+
+
+def test_scalars_and_orders_survive(tmp_path):
+    tree = {"scalar": np.float32(3.0), "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "empty": np.zeros((0, 2))}
+    save_tree(tmp_path / "t.safetensors", tree)
+    back = load_tree(tmp_path / "t.safetensors")
+    assert back["scalar"].shape == ()
+    np.testing.assert_array_equal(back["fortran"], tree["fortran"])
+    assert list(back) == sorted(tree)
+
+
+@pytest.mark.parametrize("name", ["spec.json", "metrics.csv", "weights/10it.safetensors", "manifest.json"])
+@pytest.mark.parametrize("how", ["changed", "truncated", "removed"])
+def test_a_damaged_file_is_found_and_named(store, name, how):
+    store.put("abc", FILES, TREES)
+    path = store.folder / "abc" / name
+    content = path.read_bytes()
+    if how == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(content[: len(content) // 2] if how == "truncated" else content[:-2] + b"?" + content[-1:])
+    record = store.get("abc")
+    assert record.damaged() == [name]
+    with pytest.raises(Damaged) as error:
+        read_everything(record)
+    assert error.value.record.digest == "abc"
+    if name != "manifest.json":
+        assert name in str(error.value)
+
+
+def read_everything(record):
+    return record.json("spec"), record.metrics(), record.weights(10)
+
+
+def test_a_write_that_dies_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    write_atomically(path, b"old")
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_a_second_put_of_the_same_run_is_harmless(store):
+    store.put("abc", FILES, TREES)
+    store.put("abc", FILES, TREES)
+    assert store.get("abc").damaged() == []
+
+
+def test_find_takes_a_unique_beginning(store):
+    store.put("abc", FILES, TREES)
+    store.put("abd", FILES, TREES)
+    assert store.find("abc").digest == "abc"
+    for text, words in (("ab", "several"), ("x", "there is none"), ("", "several")):
+        with pytest.raises(TombolaError, match=words):
+            store.find(text)
+
+
+def test_a_store_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TombolaError, match="--store DIR"):
+        Store(tmp_path / "file").prepare()
+
+
+# -- claims of two processes -------------------------------------------------------------------------------------------
+
+
+def test_a_claim_keeps_others_off_until_it_is_released(store):
+    other = Store(store.folder)
+    assert store.claim("abc")
+    assert not other.claim("abc")
+    assert store.in_progress("abc")
+    store.release(["abc"])
+    assert other.claim("abc")
+
+
+def test_the_claim_of_a_dead_process_is_taken_over(store):
+    code = "import sys; from tombola.store.store import Store; assert Store(sys.argv[1]).claim('abc')"
+    subprocess.run([sys.executable, "-c", code, str(store.folder)], check=True)
+    assert (store.folder / ".work" / "abc.claim").exists()
+    assert store.claim("abc")
+
+
+def test_a_claim_of_another_host_is_taken_over_when_it_is_stale(store, monkeypatch):
+    path = store.folder / ".work" / "abc.claim"
+    write_atomically(path, b"elsewhere:1:x")
+    assert not store.claim("abc")
+    old = time.time() - store_module.STALE_SECONDS - 1
+    os.utime(path, (old, old))
+    store.renew(["abc"])
+    assert not store.claim("abc")
+    os.utime(path, (old, old))
+    assert store.claim("abc")
+
+
+def test_of_many_that_claim_one_wins(store):
+    stores = [Store(store.folder) for _ in range(8)]
+    for digest in map(str, range(20)):
+        won = []
+        threads = [threading.Thread(target=lambda s=s, d=digest, w=won: w.append(s.claim(d))) for s in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(won) == 1
+
+
+# -- checkpoints and tickets -------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_comes_back_bitwise(tmp_path):
+    path = tmp_path / "c.safetensors"
+    point = Checkpoint(
+        30,
+        (np.float32(np.nan), np.arange(3, dtype=np.int32), np.ones((2, 2), np.float32)),
+        ((0.0, 2.5, 0.1, np.nan, np.nan), (10.0, 1 / 3, 0.2, 0.3, 0.4)),
+        {10: {"hidden1/kernel": np.ones((2, 2), np.float32)}},
+    )
+    checkpoints.save(path, point)
+    back = checkpoints.load(path)
+    assert checkpoints.iteration(path) == back.iteration == 30
+    assert [leaf.tobytes() for leaf in back.state] == [np.asarray(leaf).tobytes() for leaf in point.state]
+    assert np.array_equal(back.rows, point.rows, equal_nan=True)
+    assert trees.equal(back.snapshots[10], point.snapshots[10])
+
+
+def test_a_checkpoint_that_is_missing_damaged_or_of_other_versions_is_none(tmp_path, monkeypatch):
+    path = tmp_path / "c.safetensors"
+    assert checkpoints.load(path) is checkpoints.iteration(path) is None
+    checkpoints.save(path, Checkpoint(1, (np.zeros(2),), ((0.0,) * 5,), {}))
+    monkeypatch.setattr(checkpoints, "_versions", lambda: "jax-0")
+    assert checkpoints.load(path) is checkpoints.iteration(path) is None
+    monkeypatch.undo()
+    path.write_bytes(path.read_bytes()[:20])
+    assert checkpoints.load(path) is checkpoints.iteration(path) is None
+
+
+def test_a_ticket_file_holds_weights_and_packed_mask(tmp_path):
+    mask = np.array([[True, False, True], [False, True, True]])
+    weights = {"a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "a/bias": np.ones(3, np.float32)}
+    save_tree(tmp_path / "t.safetensors", {**weights, "a/kernel.mask": np.packbits(mask)})
+    found, masks = load_ticket(tmp_path / "t.safetensors")
+    assert trees.equal(found, weights)
+    np.testing.assert_array_equal(masks["a/kernel"], mask)
+    assert json.dumps(sorted(found)) == '["a/bias", "a/kernel"]'

@@ -1,0 +1,387 @@
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import tombola as tb
+from tombola.core import keys, trees
+from tombola.core.errors import TombolaError
+from tombola.core.task import Data, Model, Recipe, Task
+from tombola.data.dataset import load
+from tombola.data.split import split
+from tombola.training import cohort, optimizers
+from tombola.training.cohort import Member, train_cohort
+from tombola.training.program import smoothed_cross_entropy
+from tombola.training.schedules import learning_rate
+from tombola.training.train import train
+
+
+def digits(**recipe):
+    common = {"steps": "40it", "batch": 60, "learning_rate": 1e-2, "evaluate_every": "10it"}
+    return Task(
+        data=Data(name="digits"),
+        model=Model(name="mlp", options={"widths": [8, 6]}),
+        recipe=Recipe(**(common | recipe)),
+    )
+
+
+# -- parity with the obvious loop -------------------------------------------------------------------------------------
+
+
+def plain_loop(task, weights, mask, seed, update):
+    """Minibatch training of an MLP in NumPy, float64, as a textbook has it."""
+    dataset = load(task.data)
+    part = split(dataset, task.data, seed)
+    key = jax.random.wrap_key_data(keys.stream(seed, "data_order"))
+    w = {path: np.array(leaf, np.float64) for path, leaf in weights.items()}
+    state, batch = {}, task.recipe.batch
+    per_epoch = len(part.train) // batch
+    for t in range(task.recipe.steps.iterations(per_epoch)):
+        order = np.asarray(jax.random.permutation(jax.random.fold_in(key, t // per_epoch), part.train))
+        chosen = order[(t % per_epoch) * batch :][:batch]
+        x, y = dataset.inputs[chosen].astype(np.float64), part.labels[chosen]
+        h1 = np.maximum(x @ w["hidden1/kernel"] + w["hidden1/bias"], 0)
+        h2 = np.maximum(h1 @ w["hidden2/kernel"] + w["hidden2/bias"], 0)
+        logits = h2 @ w["output/kernel"] + w["output/bias"]
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        d = (p / p.sum(1, keepdims=True) - np.eye(10)[y]) / batch
+        d2 = d @ w["output/kernel"].T * (h2 > 0)
+        d1 = d2 @ w["hidden2/kernel"].T * (h1 > 0)
+        gradient = {
+            **{"hidden1/kernel": x.T @ d1, "hidden1/bias": d1.sum(0)},
+            **{"hidden2/kernel": h1.T @ d2, "hidden2/bias": d2.sum(0)},
+            **{"output/kernel": h2.T @ d, "output/bias": d.sum(0)},
+        }
+        for path, g in gradient.items():
+            moved = update(state.setdefault(path, {}), g, w[path], t)
+            w[path] = np.where(mask[path], moved, w[path]) if path in mask else moved
+    return w
+
+
+def plain_adam(state, g, w, t):
+    m = state["m"] = 0.9 * state.get("m", 0) + 0.1 * g
+    v = state["v"] = 0.999 * state.get("v", 0) + 0.001 * g * g
+    return w - 0.01 * (m / (1 - 0.9 ** (t + 1))) / (np.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
+
+
+def plain_momentum(state, g, w, t):
+    m = state["m"] = 0.9 * state.get("m", 0) + g + 0.01 * w
+    return w - 0.01 * (0.1 ** sum(t >= k for k in (20, 30))) * m
+
+
+@pytest.mark.parametrize(
+    ("recipe", "update"),
+    [
+        ({}, plain_adam),
+        ({"optimizer": "momentum", "weight_decay": 0.01, "schedule": "stepped", "milestones": ("20it", "30it")}, plain_momentum),
+    ],
+)
+def test_training_is_the_plain_loop(recipe, update):
+    task = digits(**recipe)
+    dense = train(task, 2, seed=3)
+    mask = tb.prune(tb.score(dense), 0.5, quiet=True)
+    start = trees.per_replica(tb.combine, mask, dense.initial)
+    run = train(task, seed=3, start=start, mask=mask)
+    for r in range(2):
+        expected = plain_loop(task, trees.replica(start, r), trees.replica(mask, r), run.seeds[r], update)
+        for path, leaf in expected.items():
+            np.testing.assert_allclose(run.final[path][r], leaf, rtol=2e-3, atol=2e-5, err_msg=path)
+            if path in mask:
+                assert np.abs(leaf - start[path][r]).max() > 1e-3  # it did train
+
+
+def test_metrics_are_those_of_the_weights():
+    task = digits()
+    run = train(task, 2, seed=1, keep=["10it"])
+    dataset = load(task.data)
+    for step, weights in run.snapshots.items():
+        row = list(run.metrics["step"]).index(step)
+        for r in range(2):
+            part = split(dataset, task.data, run.seeds[r])
+            for name, x, y in (
+                ("val", dataset.inputs[part.validation], part.labels[part.validation]),
+                ("test", dataset.test_inputs, dataset.test_labels),
+            ):
+                loss, accuracy = plain_score(trees.replica(weights, r), x, y)
+                np.testing.assert_allclose(run.metrics[f"{name}_loss"][r, row], loss, rtol=1e-5)
+                np.testing.assert_allclose(run.metrics[f"{name}_acc"][r, row], accuracy, rtol=1e-6)
+    part = split(dataset, task.data, run.seeds[0])
+    loss, accuracy = plain_score(trees.replica(run.final, 0), dataset.inputs[part.train], part.labels[part.train])
+    np.testing.assert_allclose([run.summary["train_loss"][0], run.summary["train_acc"][0]], [loss, accuracy], rtol=1e-5)
+
+
+def plain_score(w, x, y):
+    h = np.maximum(x @ w["hidden1/kernel"] + w["hidden1/bias"], 0)
+    h = np.maximum(h @ w["hidden2/kernel"] + w["hidden2/bias"], 0)
+    logits = (h @ w["output/kernel"] + w["output/bias"]).astype(np.float64)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return -np.log(p[np.arange(len(y)), y]).mean(), (logits.argmax(1) == y).mean()
+
+
+# -- masks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("optimizer", list(optimizers.optimizers))
+def test_where_the_mask_is_0_a_weight_keeps_its_start_bit_for_bit(optimizer, weight_decay):
+    task = digits(optimizer=optimizer, weight_decay=weight_decay, steps="15it")
+    first = train(digits(steps="1it"), 1)
+    mask = tb.prune(tb.score(first, "large_init"), 0.6, quiet=True)
+    frozen = {path: np.where(leaf > 0, -0.0, np.float32(1e-30)) for path, leaf in first.initial.items()}
+    start = trees.per_replica(tb.combine, mask, first.initial, frozen)
+    start["hidden1/kernel"][mask["hidden1/kernel"]] = 0.0  # kept weights may be 0, and train all the same
+    run = train(task, start=start, mask=mask)
+    for path, kept in mask.items():
+        assert run.final[path][~kept].tobytes() == start[path][~kept].tobytes()
+    moved = run.final["hidden2/kernel"] != start["hidden2/kernel"]
+    assert moved[mask["hidden2/kernel"]].mean() > 0.5
+    assert (run.final["hidden1/kernel"][mask["hidden1/kernel"]] != 0).mean() > 0.3
+    assert (run.final["hidden1/bias"] != start["hidden1/bias"]).any()
+
+
+def test_kept_weights_equal_the_source_bitwise():
+    dense = train(digits(), 2, keep=["20it"])
+    mask = tb.prune(tb.score(dense), 0.5, quiet=True)
+    start = trees.per_replica(tb.combine, mask, dense.at("20it"))
+    run = train(digits(), start=start, mask=mask, begin="20it")
+    for path, leaf in run.initial.items():
+        source = dense.at("20it")[path]
+        kept = mask.get(path, np.ones(leaf.shape, bool))
+        assert leaf[kept].tobytes() == source[kept].tobytes()
+        assert not leaf[~kept].any()
+
+
+# -- a run is a function of its own description ------------------------------------------------------------------------
+
+
+def members(task, count, **fields):
+    network = cohort.geometry(task, load(task.data)).network
+    mask = {path: np.ones(network.shapes[path].shape, bool) for path in network.prunable}
+    end = frozenset({40})
+    return [Member(seed, network.init(seed), mask, **({"keep": end} | fields)) for seed in range(count)]
+
+
+def outcomes(task, some, **options):
+    return [outcome for _, outcome in train_cohort(task, load(task.data), some, **options)]
+
+
+def same(a, b):
+    assert a.rows == b.rows or np.array_equal(np.array(a.rows), np.array(b.rows), equal_nan=True)
+    assert a.summary == b.summary
+    assert all(trees.equal(a.snapshots[step], b.snapshots[step]) for step in a.snapshots)
+
+
+def test_a_result_does_not_depend_on_who_shares_the_cohort():
+    task = digits()
+    five = members(task, 5)
+    together = outcomes(task, five)
+    backwards = outcomes(task, five[::-1])[::-1]
+    alone = [outcomes(task, [member])[0] for member in five]
+    for one, other, third in zip(together, backwards, alone, strict=True):
+        same(one, other)
+        same(one, third)
+
+
+_ON_DEVICES = """
+import numpy as np, hashlib, jax
+import tombola as tb
+from tombola.core.task import *
+task = Task(data=Data(name="digits"), model=Model(name="mlp", options={"widths": [8, 6]}),
+            recipe=Recipe(steps="40it", batch=60, learning_rate=1e-2, evaluate_every="10it"))
+run = tb.train(task, 3, seed=5)
+assert len(jax.devices()) == int(__import__("sys").argv[1])
+print(hashlib.sha256(b"".join(run.final[path].tobytes() for path in sorted(run.final))).hexdigest())
+"""
+
+
+def test_a_result_does_not_depend_on_the_number_of_devices():
+    found = []
+    for count in (1, 2, 4):
+        environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+        command = [sys.executable, "-c", _ON_DEVICES, str(count)]
+        found.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert found[0] == found[1] == found[2]
+
+
+def test_evaluating_and_keeping_weights_changes_nothing():
+    task = digits()
+    final = train(task, 1, seed=2).final
+    often = train(digits(evaluate_every="7it", test_every="14it"), 1, seed=2, keep=["1it", "13it", "1ep"])
+    assert trees.equal(often.final, final)
+    assert set(often.snapshots) == {0, 1, 13, 19, 40}
+    assert list(often.metrics["step"]) == [0, 7, 14, 21, 28, 35, 40]
+    assert list(np.flatnonzero(~np.isnan(often.metrics["test_acc"][0]))) == [0, 2, 4, 6]
+
+
+def test_a_resumed_run_is_bitwise_the_uninterrupted_one(monkeypatch):
+    task = digits(optimizer="adam")
+    monkeypatch.setattr(cohort, "CHECKPOINT_SECONDS", -1.0)
+    saved = []
+    some = members(task, 2, keep=frozenset({5, 40}))
+    whole = outcomes(task, some, on_checkpoint=lambda index, point: saved.append((index, point)))
+    assert sorted({point.iteration for _, point in saved}) == [5, 10, 20, 30]
+    for iteration in (5, 10, 20, 30):
+        points = {index: point for index, point in saved if point.iteration == iteration}
+        resumed = [Member(m.seed, m.start, m.mask, keep=m.keep, resume=points[index]) for index, m in enumerate(some)]
+        for one, other in zip(outcomes(task, resumed), whole, strict=True):
+            same(one, other)
+
+
+def test_a_run_that_begins_at_k_goes_on_with_schedule_and_data_order():
+    # Plain SGD has no state, so from W_k on everything must repeat.
+    task = digits(optimizer="sgd", schedule="cosine", warmup="10it", learning_rate=0.1)
+    trunk = train(task, 2, keep=["25it"])
+    child = train(task, start=trunk.at("25it"), begin="25it")
+    assert trees.equal(child.final, trunk.final)
+    other = train(task, start=trunk.at("25it"), begin="24it")
+    assert not trees.equal(other.final, trunk.final)
+
+
+def test_noise_is_another_draw_of_one_stream_only():
+    task = digits()
+    one, other = train(task, 1), train(task, 1, noise={"data_order": "child1"})
+    assert trees.equal(one.initial, other.initial)
+    assert not trees.equal(one.final, other.final)
+    assert trees.equal(train(task, 1, noise={"dropout": "child1"}).final, one.final)  # this network has none
+
+
+def test_replicates_and_seeds_differ_and_pair():
+    task = digits()
+    three = train(task, 3, seed=0)
+    assert len({leaf.tobytes() for leaf in three.final["hidden1/kernel"]}) == 3
+    assert trees.equal(trees.replica(train(task, 1, seed=0).final, 0), trees.replica(three.final, 0))
+    assert not trees.equal(train(task, 1, seed=1).final, train(task, 1, seed=0).final)
+
+
+# -- early stopping ----------------------------------------------------------------------------------------------------
+
+
+def test_accuracy_at_early_stop_is_that_of_the_minimum_of_validation_loss():
+    task = digits(steps="300it", learning_rate=0.02, evaluate_every="20it", test_every="20it")
+    run = train(task, 3)
+    for r in range(3):
+        row = np.argmin(run.metrics["val_loss"][r])
+        assert run.summary["es_step"][r] == run.metrics["step"][row]
+        assert run.summary["es_test_acc"][r] == run.metrics["test_acc"][r, row]
+
+
+def test_divergence_is_reported_not_hidden():
+    run = train(digits(learning_rate=1e30, optimizer="sgd"), 1)
+    assert np.isnan(run.metrics["val_loss"][0, -1])
+    assert run.summary["es_step"][0] == 0
+
+
+# -- schedules and losses ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, {0: 0.1, 99: 0.1}),
+        ({"schedule": "stepped", "milestones": ("50it", "4ep"), "decay": 0.5}, {49: 0.1, 50: 0.05, 79: 0.05, 80: 0.025}),
+        ({"schedule": "cosine"}, {0: 0.1, 50: 0.05, 25: 0.1 * (1 + np.sqrt(0.5)) / 2}),
+        ({"warmup": "10it"}, {0: 0.01, 4: 0.05, 9: 0.1, 50: 0.1}),
+        ({"warmup": "10it", "schedule": "stepped", "milestones": ("5it",)}, {4: 0.05, 5: 0.006, 20: 0.01}),
+    ],
+)
+def test_schedules(fields, expected):
+    rate = learning_rate(Recipe(steps="100it", batch=1, learning_rate=0.1, **fields), steps_per_epoch=20)
+    for t, value in expected.items():
+        np.testing.assert_allclose(rate(t), value, rtol=1e-5)
+
+
+def test_label_smoothing():
+    logits, labels = np.array([[2.0, 0.0, -1.0]]), np.array([0])
+    log_p = logits[0] - np.log(np.exp(logits[0]).sum())
+    np.testing.assert_allclose(smoothed_cross_entropy(logits, labels, 0.0), [-log_p[0]], rtol=1e-5)
+    np.testing.assert_allclose(
+        smoothed_cross_entropy(logits, labels, 0.3), [-(0.8 * log_p[0] + 0.1 * log_p[1] + 0.1 * log_p[2])], rtol=1e-5
+    )
+    assert not trees.equal(train(digits(label_smoothing=0.1), 1).final, train(digits(), 1).final)
+
+
+# -- convolutions, dropout, batch norm, augmentation ---------------------------------------------------------------------
+
+
+class Small(nnx.Module):
+    def __init__(self, shape, classes, *, rngs, dropout=0.0):
+        self.conv = nnx.Conv(shape[-1], 4, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(4, rngs=rngs)
+        self.drop = nnx.Dropout(dropout, rngs=rngs)
+        self.output = nnx.Linear(4 * shape[0] * shape[1], classes, rngs=rngs)
+
+    def __call__(self, x):
+        x = nnx.relu(self.norm(self.conv(x)))
+        return self.output(self.drop(x.reshape(x.shape[0], -1)))
+
+
+@pytest.fixture(scope="module")
+def images():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(300, 8, 8, 1)).astype(np.float32)
+    y = (x.mean((1, 2, 3)) > 0).astype(int)
+    return tb.from_arrays(x[:200], y[:200], x[200:], y[200:], validation=40)
+
+
+def conv_task(images, dropout=0.0, **data):
+    recipe = Recipe(steps="8it", batch=40, learning_rate=0.01, optimizer="momentum", evaluate_every="4it")
+    return Task(data=images.but(**data), model=tb.model(Small, dropout=dropout), recipe=recipe)
+
+
+def test_a_convolutional_cohort_is_stepped_and_does_not_depend_on_its_company(images):
+    task = conv_task(images)
+    three, one = train(task, 3), train(task, 1)
+    assert trees.equal(trees.replica(three.final, 0), trees.replica(one.final, 0))
+    assert (three.final["norm/mean"] != three.initial["norm/mean"]).all()  # running statistics are part of the state
+    child = train(task, start=three.at("0it"))
+    assert trees.equal(child.final, three.final)
+
+
+def test_dropout_and_augmentation_have_streams_of_their_own(images):
+    plain = train(conv_task(images), 1).final
+    for task, stream in ((conv_task(images, dropout=0.5), "dropout"), (conv_task(images, augment="flip_crop"), "augmentation")):
+        once, again = train(task, 1), train(task, 1)
+        other = train(task, 1, noise={stream: "child1"})
+        assert trees.equal(once.final, again.final)
+        assert not trees.equal(once.final, plain)
+        assert not trees.equal(once.final, other.final)
+        assert trees.equal(once.initial, other.initial)
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: train(digits(batch=2000)), "only 1197 training examples"),
+        (lambda: train(digits(steps="end")), "500it"),
+        (lambda: train(digits(steps="0it")), "how long to train"),
+        (lambda: train(digits(warmup="41it")), "warmup '41it' lies after"),
+        (lambda: train(digits(milestones=("99it",), schedule="stepped")), "milestones '99it' lies after"),
+        (lambda: train(digits(evaluate_every="0it")), "at least 1it"),
+        (lambda: train(digits(), keep=["41it"]), "after the end of training"),
+        (lambda: train(digits(), begin="50it"), "after the end of training"),
+        (lambda: train(digits(), 0), "at least 1"),
+        (lambda: train(digits(), 1).at("3it"), "keep=\\['3it'\\]"),
+        (lambda: train(digits(), start={"a": np.ones((1, 2))}), "not a weight|missing"),
+        (lambda: train(digits(), noise={"order": "x"}), "data_order"),
+    ],
+)
+def test_mistakes_are_one_line(call, words):
+    with pytest.raises(TombolaError, match=words) as error:
+        call()
+    assert "\n" not in str(error.value)
+
+
+def test_replicates_must_agree():
+    two = train(digits(steps="1it"), 2)
+    with pytest.raises(TombolaError, match="must agree"):
+        train(digits(), 3, start=two.final)
+    mask = {path: leaf[:1] for path, leaf in two.mask.items()}
+    with pytest.raises(TombolaError, match="must agree"):
+        train(digits(), start=two.final, mask=mask)
