@@ -21,7 +21,6 @@ from setting import CORES, NETWORKS, Effort, confine, effort, summary
 from table import table
 
 HERE = Path(__file__).parent
-OPTIMISERS = ("default", "foreach", "fused")
 
 
 def main() -> None:
@@ -40,12 +39,8 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", metavar="FILE.json", type=Path, help="also write every number as JSON")
-    parser.add_argument(
-        "--torch-python", metavar="PATH", default=sys.executable, help="a Python that has PyTorch (default: this one)"
-    )
-    parser.add_argument(
-        "--smoke", action="store_true", help="everything once and tiny: shows that it runs; its numbers mean nothing"
-    )
+    parser.add_argument("--torch-python", metavar="PATH", default=sys.executable, help="a Python that has PyTorch (default: this one)")
+    parser.add_argument("--smoke", action="store_true", help="everything once and tiny: shows that it runs; its numbers mean nothing")
     return parser.parse_args()
 
 
@@ -128,7 +123,7 @@ def torch_times(python: str, length: str, spent: Effort) -> dict[str, Any]:
         name: {
             f"{processes}x{threads} {option}": summary(torch_seconds(python, name, length, spent, processes, threads, option))
             for processes, threads in layouts
-            for option in OPTIMISERS
+            for option in spent.adams
         }
         for name in NETWORKS
     }

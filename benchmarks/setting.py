@@ -47,8 +47,10 @@ class Effort:
     repeats: int
     replicas: tuple[int, ...]
     lengths: dict[str, tuple[int, int]]
-    """Two lengths of training (steps), whose difference is timed."""
+    """Two lengths of training (steps), whose difference is timed; the shorter is the end of the longer."""
     torch_steps: dict[str, int]
+    adams: tuple[str, ...]
+    """PyTorch's implementations of Adam."""
     train: dict[str, int]
     """Training examples."""
     study: tuple[str, ...]
@@ -59,19 +61,21 @@ class Effort:
 # Chunks have 1000 steps, and data order is drawn for whole epochs ahead: 2000 steps apart, the two lengths differ by as
 # many draws of it as any 2000 steps of a long training hold.
 FULL = Effort(
-    repeats=7,
+    repeats=5,
     replicas=(1, 2, 8),
     lengths={"mlp": (1000, 5000), "lenet": (1000, 3000)},
     torch_steps={"mlp": 2000, "lenet": 1000},
+    adams=("default", "foreach", "fused"),
     train={name: network.train for name, network in NETWORKS.items()},
     study=("levels=3", "steps=1000it", "evaluate_every=100it", "test_every=500it"),
     study_replicates=4,
 )
 SMOKE = Effort(
-    repeats=2,
+    repeats=1,
     replicas=(1, 2),
     lengths={"mlp": (50, 2050), "lenet": (50, 550)},
-    torch_steps={"mlp": 50, "lenet": 50},
+    torch_steps={"mlp": 10, "lenet": 10},
+    adams=("default",),
     train={"mlp": 4_000, "lenet": 3_000},
     study=("levels=1", "steps=100it", "evaluate_every=50it", "test_every=100it"),
     study_replicates=2,

@@ -47,9 +47,7 @@ def _speed(results: dict[str, Any]) -> list[str]:
     for name, network in NETWORKS.items():
         measured = results["tombola"]["seconds_per_step_and_replica"][name][str(CORES)]
         ratio = _best_torch(results, name, CORES)[1]["median"] / measured["median"]
-        lines.append(
-            f"Target: {network.title}, R = {CORES}, at least {network.target:g}x: {ratio:.2f}x, {_met(ratio >= network.target)}"
-        )
+        lines.append(f"Target: {network.title}, R = {CORES}, at least {network.target:g}x: {ratio:.2f}x, {_met(ratio >= network.target)}")
     return lines
 
 
@@ -100,6 +98,8 @@ def _study(results: dict[str, Any]) -> list[str]:
     ]
     for part, seconds in study["seconds"].items():
         lines.append(f"  {part:<18} {seconds['median']:8.3f} s  {_share(study['share'][part])}")
+    a_step = study["seconds"]["training"]["median"] / steps
+    lines.append(f"Training there: {1e6 * a_step:.0f} us of wall time per step and replica.")
     together = study["overhead_share"]
     met = _met(together["median"] < SHARE)
     return [*lines, f"Target: evaluation, store and progress together under {SHARE:.0%}: {_share(together)}, {met}"]

@@ -125,7 +125,7 @@ def test_labels_do_not_make_another_run():
     ],
 )
 def test_bad_values_are_one_line(values, words):
-    with pytest.raises(TombolaError, match="^[^\n]+$") as error:
+    with pytest.raises(TombolaError, match=r"^[^\n]+$") as error:
         Recipe(**{"steps": "10it", "batch": 1, "learning_rate": 0.1, **values})
     assert words in str(error.value)
 

@@ -72,8 +72,7 @@ def idx_source(name: str = "mnist", first: int = 0) -> tuple[Source, dict[str, b
         for file, array in arrays.items()
     )
     downloads = tuple(
-        Download(f"{file}.gz", hashlib.md5(gzip.compress(content, mtime=0)).hexdigest(), (file,))
-        for file, content in contents.items()
+        Download(f"{file}.gz", hashlib.md5(gzip.compress(content, mtime=0)).hexdigest(), (file,)) for file, content in contents.items()
     )
     tiny = replace(SOURCES[name], pool=3, test=2, shape=(2, 2, 1), validation=1, files=files, downloads=downloads, mirrors=())
     return tiny, contents
@@ -189,9 +188,7 @@ def test_another_process_has_the_same_data_and_loads_nothing_heavy_to_describe_i
     )
     here = hashlib.sha256(load(Data(name="mnist1d")).inputs.tobytes()).hexdigest()
     paths = os.pathsep.join(filter(None, sys.path))
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": paths}
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": paths})
     assert done.stdout.split("\n")[:3] == ["[]", here, "[]"]  # the second load came from the cache on disk
 
 
@@ -632,9 +629,7 @@ def test_a_seed_decides_the_split_and_the_noise(toy):
 def test_exactly_the_stated_number_of_labels_is_replaced(noise):
     # With a million classes hardly a draw hits the old label, so replaced labels can be counted.
     labels = np.zeros(1000, np.int32)
-    pool = Dataset(
-        np.zeros((1000, 1), np.float32), labels, np.zeros((1, 1), np.float32), labels[:1], classes=10**6, validation=100
-    )
+    pool = Dataset(np.zeros((1000, 1), np.float32), labels, np.zeros((1, 1), np.float32), labels[:1], classes=10**6, validation=100)
     noisy = split(pool, Data(name="toy", label_noise=noise), seed=0)
     assert abs(np.count_nonzero(noisy.labels) - round(noise * 900)) <= 1
     assert not noisy.labels[noisy.validation].any()

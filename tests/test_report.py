@@ -23,10 +23,10 @@ from tombola.report import figures, page, text
 from tombola.report.axes import density_axis, thinned
 from tombola.report.files import writable
 from tombola.report.inline import inline_svg
-from tombola.report.result import Report, arms_of, panels_of
+from tombola.report.result import arms_of, panels_of
 from tombola.report.summary import summarise
 from tombola.report.table import as_json, claims_as_json, terminal, write_csv
-from tombola.studies.base import Config, Figure, Panel, Study
+from tombola.studies.base import Config, Figure, Findings, Panel, Study
 
 LEVELS, REPLICATES = 6, 3
 SPEED = Figure(
@@ -36,9 +36,7 @@ SPEED = Figure(
     caption="<Made up>.",
 )
 REACH = Figure("reach", "Reach", (Panel("iters", "iterations to 1.5x", log=True),), arms=("ticket", "random"))
-CURVES = Figure(
-    "curves", "Curves", (Panel("test_acc", "test accuracy (%)", 100),), kind="curves", arms=("ticket",), levels=(0, 2, 4)
-)
+CURVES = Figure("curves", "Curves", (Panel("test_acc", "test accuracy (%)", 100),), kind="curves", arms=("ticket",), levels=(0, 2, 4))
 
 
 def rows():
@@ -91,7 +89,7 @@ def made_report():
         Verdict("X-C2", "They do not.", "Someone 2019", (replace(effects[0], low=-2.0, high=-1.0),)),
         Verdict("X-C3", "Who knows.", "Someone 2019", (replace(effects[0], low=-2.0),)),
     ]
-    return Report(study, table, curves, verdicts, {"command": "tombola run made.up --set 'a=<b>'", "device": "a CPU"})
+    return Findings(study, table, curves, verdicts, {"command": "tombola run made.up --set 'a=<b>'", "device": "a CPU"})
 
 
 @pytest.fixture(scope="module")
@@ -233,10 +231,7 @@ def test_density_figure(report):
         left, right = ax.get_xlim()
         assert left > 1 > 0.8**5 > right
         assert ax.get_xscale() == "log"
-        looks = {
-            (line.get_color(), line.get_marker(), str(line.get_linestyle()), line._dash_pattern[1] is None)
-            for line in arm_lines(ax)
-        }
+        looks = {(line.get_color(), line.get_marker(), str(line.get_linestyle()), line._dash_pattern[1] is None) for line in arm_lines(ax)}
         assert len(looks) == len({color for color, *_ in looks}) == len({marker for _, marker, *_ in looks}) == 3
     assert (iteration.get_yscale(), accuracy.get_yscale()) == ("log", "linear")
     assert accuracy.get_ylabel() == "test accuracy at early stop (%)"

@@ -96,8 +96,7 @@ def test_sign_flip_rejects_as_often_as_it_says_where_there_is_no_effect():
 @given(st.lists(st.integers(-20, 20), min_size=1, max_size=8))
 def test_sign_flip_is_the_share_of_patterns_counted_in_whole_numbers(differences):
     patterns = [
-        sum(sign * value for sign, value in zip(signs, differences, strict=True))
-        for signs in product((1, -1), repeat=len(differences))
+        sum(sign * value for sign, value in zip(signs, differences, strict=True)) for signs in product((1, -1), repeat=len(differences))
     ]
     exact = np.mean([abs(pattern) >= abs(sum(differences)) for pattern in patterns])
     thousandths = [value / 1000 for value in differences]  # as accuracies are: ties on paper are none in floats

@@ -132,11 +132,11 @@ def test_measure_is_relative_to_the_dense_run_of_the_replicate():
     study = resolve("frankle2019.sparsity", scale="smoke")
     cell = next(cell for cell in study.cells if cell.arm == "reinit" and cell.replicate == 1)
     dense = next(cell for cell in study.cells if cell.arm == "ticket" and cell.level == 0 and cell.replicate == 1)
-    summary = {"es_test_acc": 0.7, "train_acc": 0.9}
+    summary = {"es_test_acc": 0.7, "train_acc": 0.9, "kept": 6, "prunable": 8}
     results = {dense.run: Result(metrics([3, 1]), summary, None), cell.run: Result(metrics([4, 1.6, 1.5, 1.05]), summary, None)}
     found = study.measure(cell, results)
     assert (found["iters_to_1p5x"], found["iters_to_1p1x"], found["val_loss_min"], found["acc_es"]) == (200, 300, 1.05, 0.7)
-    assert (found["es_iteration"], found["es_censored"]) == (300, 1)
+    assert (found["es_iteration"], found["es_censored"], found["kept"], found["prunable"]) == (300, 1, 6, 8)
 
 
 # -- the table of runs -----------------------------------------------------------------------------------------------------

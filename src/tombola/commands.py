@@ -82,10 +82,14 @@ def show(study: str, data_dir: Path | None, json: bool, **options: Any) -> None:
 def run(study: str, store: Path, data_dir: Path | None, json: bool, output: Path | None, **options: Any) -> None:
     """Carry a study out."""
     from tombola.engine.study import run_study
+    from tombola.report.files import writable
     from tombola.report.page import write
     from tombola.report.table import as_json, terminal
 
-    findings = run_study(_resolve(study, options), Store(store), data_dir)
+    found = _resolve(study, options)
+    if output is not None:
+        writable(output)  # known before the work, not after it
+    findings = run_study(found, Store(store), data_dir)
     written = write([findings], output) if output else []
     if json:
         return _json(as_json(findings) | {"files": [str(path) for path in written]})

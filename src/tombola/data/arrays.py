@@ -54,9 +54,7 @@ def from_arrays(
 def _inputs(argument: str, given: ArrayLike) -> np.ndarray:
     array = _array(argument, given)
     if array.dtype.kind not in "fiub":
-        raise TombolaError(
-            f"{argument} holds {array.dtype}, but inputs must be real numbers; convert them with .astype('float32')"
-        )
+        raise TombolaError(f"{argument} holds {array.dtype}, but inputs must be real numbers; convert them with .astype('float32')")
     if array.ndim < 2:
         raise TombolaError(f"{argument} has shape {array.shape}, but it must be (examples, ...); write {argument}.reshape(n, -1)")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which `check` names
@@ -66,13 +64,9 @@ def _inputs(argument: str, given: ArrayLike) -> np.ndarray:
 def _labels(argument: str, given: ArrayLike) -> np.ndarray:
     array = _array(argument, given)
     if array.ndim != 1:
-        raise TombolaError(
-            f"{argument} has shape {array.shape}, but it must be (examples,); one-hot rows become labels by .argmax(1)"
-        )
+        raise TombolaError(f"{argument} has shape {array.shape}, but it must be (examples,); one-hot rows become labels by .argmax(1)")
     if array.dtype.kind not in "iu":
-        raise TombolaError(
-            f"{argument} holds {array.dtype}, but labels must be integers from 0; convert them with .astype('int32')"
-        )
+        raise TombolaError(f"{argument} holds {array.dtype}, but labels must be integers from 0; convert them with .astype('int32')")
     if array.size and not 0 <= array.min() <= array.max() <= np.iinfo(np.int32).max:
         raise TombolaError(f"{argument} spans {array.min()} to {array.max()}, but labels must be integers from 0")
     return array.astype(np.int32)

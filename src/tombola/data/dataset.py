@@ -77,9 +77,7 @@ def sizes(dataset: Dataset, data: Data) -> tuple[int, int]:
     validation = dataset.validation if data.validation is None else data.validation
     train = pool - validation if data.train is None else data.train
     if validation >= pool:
-        raise TombolaError(
-            f"{data.name} has a pool of {pool} examples, so validation can be at most {pool - 1}, not {validation}"
-        )
+        raise TombolaError(f"{data.name} has a pool of {pool} examples, so validation can be at most {pool - 1}, not {validation}")
     if train + validation > pool:
         raise TombolaError(
             f"{data.name} has a pool of {pool} examples, but train {train} + validation {validation} are asked for; "
@@ -93,27 +91,21 @@ def check(name: str, dataset: Dataset) -> None:
     for part, inputs, labels in (("", dataset.inputs, dataset.labels), ("test_", dataset.test_inputs, dataset.test_labels)):
         where = f"data set {name!r}: {part}"
         if inputs.dtype != np.float32 or labels.dtype != np.int32:
-            raise TombolaError(
-                f"{where}inputs are {inputs.dtype} and {part}labels {labels.dtype}; they must be float32 and int32"
-            )
+            raise TombolaError(f"{where}inputs are {inputs.dtype} and {part}labels {labels.dtype}; they must be float32 and int32")
         if labels.shape != inputs.shape[:1] or len(labels) == 0:
             raise TombolaError(f"{where}inputs {inputs.shape} need one label each, but {part}labels have shape {labels.shape}")
         # The extremes are NaN or infinite exactly if some value is; unlike isfinite(inputs), they need no second array.
         if inputs.size and not (np.isfinite(inputs.min()) and np.isfinite(inputs.max())):
             raise TombolaError(f"{where}inputs hold NaN or infinite values; every value must be finite")
         if labels.min() < 0 or labels.max() >= dataset.classes:
-            raise TombolaError(
-                f"{where}labels span {labels.min()} to {labels.max()}, but they must lie in 0 to {dataset.classes - 1}"
-            )
+            raise TombolaError(f"{where}labels span {labels.min()} to {labels.max()}, but they must lie in 0 to {dataset.classes - 1}")
     if dataset.test_inputs.shape[1:] != dataset.shape:
         raise TombolaError(
             f"data set {name!r}: a test example has shape {dataset.test_inputs.shape[1:]}, a training example {dataset.shape}; "
             "they must be equal"
         )
     if not 0 < dataset.validation < len(dataset.labels):
-        raise TombolaError(
-            f"data set {name!r}: validation is {dataset.validation}, but it must be 1 to {len(dataset.labels) - 1}"
-        )
+        raise TombolaError(f"data set {name!r}: validation is {dataset.validation}, but it must be 1 to {len(dataset.labels) - 1}")
 
 
 def _loader(name: str) -> Loader:

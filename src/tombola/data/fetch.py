@@ -42,9 +42,7 @@ def fetch(name: str, folder: Path | str | None = None, base_url: str | None = No
             if not any(target.iterdir()):
                 target.rmdir()
     except OSError as error:
-        raise TombolaError(
-            f"cannot write {name} to {target} ({error.strerror or error}); choose another folder with --data-dir"
-        ) from None
+        raise TombolaError(f"cannot write {name} to {target} ({error.strerror or error}); choose another folder with --data-dir") from None
 
 
 def verify(name: str, folder: Path | str | None = None) -> list[tuple[str, str]]:

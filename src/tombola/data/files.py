@@ -78,9 +78,7 @@ def read(source: Source, file: File, folder: Path) -> np.ndarray:
     if found.status == "missing":
         raise TombolaError(f"{source.name}: {_absence(source, file, folder)}; run {remedy}")
     if found.status == "unreadable":
-        raise TombolaError(
-            f"{source.name}: cannot read {found.path or folder} ({found.reason}); mend its permissions or run {remedy}"
-        )
+        raise TombolaError(f"{source.name}: cannot read {found.path or folder} ({found.reason}); mend its permissions or run {remedy}")
     raise TombolaError(f"{source.name}: {found.path} {_verb(found.status)}: {found.reason}; delete it and run {remedy}")
 
 

@@ -139,9 +139,7 @@ SOURCES: dict[str, Source] = {
         classes=10,
         validation=5_000,
         files=_CIFAR10,
-        downloads=(
-            Download("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", tuple(file.name for file in _CIFAR10)),
-        ),
+        downloads=(Download("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", tuple(file.name for file in _CIFAR10)),),
         mirrors=(
             "https://www.cs.toronto.edu/~kriz",
             "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10",

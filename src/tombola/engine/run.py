@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tombola.engine.configuring import resolve
-from tombola.engine.study import Findings, run_study
+from tombola.engine.study import run_study
 from tombola.store.store import Store
-from tombola.studies.base import Scale
+from tombola.studies.base import Findings, Scale
 
 
 def run(

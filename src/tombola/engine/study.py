@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,28 +14,12 @@ from tombola.engine import provenance
 from tombola.engine.carry_out import Engine
 from tombola.engine.graph import Graph, graph
 from tombola.engine.progress import Progress, duration
-from tombola.evaluation.verdict import Verdict
 from tombola.procedures.run import Run
 from tombola.store.store import Damaged, Record, Store
-from tombola.studies.base import Result, Study
+from tombola.studies.base import COLUMNS, Findings, Result, Study
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COLUMNS = ("study", "task", "arm", "replicate", "level", "density")
-
-
-@dataclass(frozen=True)
-class Findings:
-    """A study that was carried out."""
-
-    study: Study
-    table: "pd.DataFrame"
-    """One row per arm, replicate, level and draw: `COLUMNS`, then the study's metrics."""
-    curves: "pd.DataFrame"
-    """Metrics by step of the same runs."""
-    verdicts: list[Verdict]
-    provenance: dict[str, str]
 
 
 def study_graph(study: Study) -> Graph:

@@ -203,7 +203,7 @@ def _draw(initializer: Initializer, key_data: jax.Array, shape: tuple[int, ...])
     return initializer(_key(key_data), shape)
 
 
-def _key(key_data: jax.Array | np.ndarray) -> jax.Array:
+def _key(key_data: Any) -> jax.Array:
     return jax.random.wrap_key_data(key_data, impl="threefry2x32")  # named: the user's default may be another
 
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tombola.report.layout import legend, panels, y_axis
-from tombola.report.result import Report, arms_of
+from tombola.report.result import arms_of
 from tombola.report.style import PALE, look, sequence
 from tombola.report.summary import densities_of, summarise
 from tombola.report.text import percent
-from tombola.studies.base import Figure, Panel
+from tombola.studies.base import Figure, Findings, Panel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ _MARKED = 7
 """Markers on a curve: enough to follow it, few enough to see it."""
 
 
-def draw_curves(figure: Figure, report: Report) -> "Canvas":
+def draw_curves(figure: Figure, report: Findings) -> "Canvas":
     """Means with 95 % bands: colour and marker tell the level, line style the arm (Frankle & Carbin 2019, figure 3)."""
     from matplotlib.lines import Line2D
 
@@ -36,9 +36,7 @@ def draw_curves(figure: Figure, report: Report) -> "Canvas":
     canvas, axes, _ = panels(len(figure.panels))
     for ax, panel in zip(axes, figure.panels, strict=True):
         _panel(ax, panel, summary[(summary.metric == panel.metric) & (summary.n > 0)], looks, lines)
-    handles = [
-        Line2D([], [], color=colour, marker=marker, label=percent(densities[level])) for level, (colour, marker) in looks.items()
-    ]
+    handles = [Line2D([], [], color=colour, marker=marker, label=percent(densities[level])) for level, (colour, marker) in looks.items()]
     if len(lines) > 1:
         handles += [Line2D([], [], color=PALE, linestyle=line, label=arms_of(report)[arm]) for arm, line in lines.items()]
     legend(canvas, handles, title="density")

@@ -6,10 +6,10 @@ import numpy as np
 
 from tombola.report.axes import density_axis
 from tombola.report.layout import legend, panels, y_axis
-from tombola.report.result import Report, arms_of
+from tombola.report.result import arms_of
 from tombola.report.style import PALE, look
 from tombola.report.summary import densities_of, summarise
-from tombola.studies.base import Figure, Panel
+from tombola.studies.base import Figure, Findings, Panel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 
-def draw_density(figure: Figure, report: Report) -> "Canvas":
+def draw_density(figure: Figure, report: Findings) -> "Canvas":
     """Means with 95 % bands and minimum-to-maximum bars, as in Frankle & Carbin 2019, figures 3 to 5."""
     from matplotlib.lines import Line2D
 
@@ -42,7 +42,7 @@ def draw_density(figure: Figure, report: Report) -> "Canvas":
     return canvas
 
 
-def shown_rows(figure: Figure, report: Report) -> tuple["pd.DataFrame", dict[str, tuple[int, str]]]:
+def shown_rows(figure: Figure, report: Findings) -> tuple["pd.DataFrame", dict[str, tuple[int, str]]]:
     """The table's rows that a figure shows, and arm -> (its place in the study, its label)."""
     places = {arm: (index, label) for index, (arm, label) in enumerate(arms_of(report).items())}
     present = set(report.table.arm)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from tombola.report.curves_figure import draw_curves
 from tombola.report.density_figure import draw_density, lower_bounds, shown_rows
 from tombola.report.files import write_file
-from tombola.report.result import Report
 from tombola.report.style import styled
 from tombola.report.summary import summarise
-from tombola.studies.base import Figure
+from tombola.studies.base import Figure, Findings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -23,7 +22,7 @@ _UNDATED = {
 """Metadata left out, so that the same figure is the same file."""
 
 
-def draw(figure: Figure, report: Report) -> "Canvas":
+def draw(figure: Figure, report: Findings) -> "Canvas":
     """The figure of a report. Nothing global is touched (no pyplot)."""
     with styled():
         canvas = draw_density(figure, report) if figure.kind == "density" else draw_curves(figure, report)
@@ -45,7 +44,7 @@ def rendered(canvas: "Canvas", form: str) -> bytes:
     return content.getvalue()
 
 
-def caption(figure: Figure, report: Report) -> str:
+def caption(figure: Figure, report: Findings) -> str:
     """What the study says of the figure, then what its marks mean."""
     if figure.kind == "curves":
         marks = f"Lines: mean over {report.curves.replicate.nunique()} replicates; bands: its 95 % t-interval."
@@ -53,9 +52,7 @@ def caption(figure: Figure, report: Report) -> str:
     table, _ = shown_rows(figure, report)
     metrics = [panel.metric for panel in figure.panels]
     infinite = summarise(table, metrics).infinite.any()
-    marks = (
-        f"Lines: mean over {table.replicate.nunique()} replicates; bands: its 95 % t-interval; thin bars: minimum and maximum."
-    )
+    marks = f"Lines: mean over {table.replicate.nunique()} replicates; bands: its 95 % t-interval; thin bars: minimum and maximum."
     if any(lower_bounds(table, name) for name in metrics):
         marks += " Hollow markers: censored in at least one replicate, so that the true value may be larger."
     if infinite:

@@ -10,13 +10,12 @@ from tombola.report import figures, page_parts
 from tombola.report.files import writable, write_file
 from tombola.report.inline import dark_colours, inline_svg
 from tombola.report.page_style import CSS
-from tombola.report.result import Report
 from tombola.report.table import claims_as_json, write_csv
 from tombola.store.files import dump_json
-from tombola.studies.base import Figure
+from tombola.studies.base import Figure, Findings
 
 
-def write(reports: Sequence[Report], folder: Path) -> list[Path]:
+def write(reports: Sequence[Findings], folder: Path) -> list[Path]:
     """Write index.html and a folder for each study: table.csv, curves.csv, claims.json, figures as svg, pdf, png.
 
     Nothing is loaded from elsewhere: the page may be mailed, archived, opened offline. It is written last, so that
@@ -35,7 +34,7 @@ def write(reports: Sequence[Report], folder: Path) -> list[Path]:
     return [page, *written]
 
 
-def _folder_names(reports: Sequence[Report]) -> list[str]:
+def _folder_names(reports: Sequence[Findings]) -> list[str]:
     """One name a report, fit for a folder and an id; a study that comes twice (another task) is numbered."""
     names: list[str] = []
     for report in reports:
@@ -45,7 +44,7 @@ def _folder_names(reports: Sequence[Report]) -> list[str]:
     return names
 
 
-def _study(report: Report, folder: Path, name: str) -> tuple[list[Path], str]:
+def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], str]:
     own = folder / name
     tables = [
         write_csv(report.table, own / "table.csv"),
@@ -65,7 +64,7 @@ def _study(report: Report, folder: Path, name: str) -> tuple[list[Path], str]:
     return [*tables, *(path for paths, _ in shown for path in paths)], section
 
 
-def _figure(figure: Figure, report: Report, own: Path, name: str) -> tuple[list[Path], str]:
+def _figure(figure: Figure, report: Findings, own: Path, name: str) -> tuple[list[Path], str]:
     paths = figures.save(figures.draw(figure, report), own, figure.name)
     svg = inline_svg(paths[0].read_bytes(), f"{name}-{figure.name}", figure.title)
     links = " ".join(_link(path, name, path.suffix[1:].upper()) for path in paths)

@@ -6,14 +6,14 @@ from html import escape
 
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.report import text
-from tombola.report.result import Report, arms_of, panels_of
+from tombola.report.result import arms_of, panels_of
 from tombola.report.summary import counts, densities_of, summarise
-from tombola.studies.base import Panel, studies
+from tombola.studies.base import Findings, Panel, studies
 
 _SYMBOLS = {"replicated": "\N{HEAVY CHECK MARK}", "not replicated": "\N{HEAVY BALLOT X}", "undecided": "?"}
 
 
-def heading(report: Report, name: str) -> str:
+def heading(report: Findings, name: str) -> str:
     """The study's name and the question that it answers."""
     study = report.study
     answers = studies[study.name].answers if study.name in studies else ""
@@ -24,7 +24,7 @@ def heading(report: Report, name: str) -> str:
     return f'<h2>{escape(study.name)}</h2>\n<p class="answers">{escape(answers)}</p>\n<p class="soft">{escape(facts)}</p>'
 
 
-def claims(report: Report) -> str:
+def claims(report: Findings) -> str:
     """Every claim with its verdict, and the effects that it rests on."""
     if not report.verdicts:
         return ""
@@ -69,7 +69,7 @@ def _levels(effect: Effect) -> str:
     return _table(("density", f"mean ({effect.unit})", "p (Holm)"), rows, caption=effect.name)
 
 
-def summary_table(report: Report) -> str:
+def summary_table(report: Findings) -> str:
     """Mean ± half-interval by arm and density, for every panel that the figures show."""
     panels, arms, kept = panels_of(report), arms_of(report), counts(report.table)
     if not panels:
@@ -92,9 +92,7 @@ def _groups(panels: Sequence[Panel], arms: int, keys: int) -> str:
     return f'<tr><td colspan="{keys}"></td>{over}</tr>'
 
 
-def _table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", over: str = "", rules: tuple[int, int] = (0, 0)
-) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", over: str = "", rules: tuple[int, int] = (0, 0)) -> str:
     """A table; `rules`: after so many columns, a rule before every group of so many."""
     keys, group = rules
 
@@ -107,7 +105,7 @@ def _table(
     return f'<div class="scroll"><table>{named}<thead>{over}{row("th", head)}</thead><tbody>{body}</tbody></table></div>'
 
 
-def provenance(report: Report) -> str:
+def provenance(report: Findings) -> str:
     """Where the numbers come from; the command that makes them again in full."""
     others = {name: value for name, value in report.provenance.items() if name != "command"}
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in others.items())

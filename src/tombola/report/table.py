@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from tombola.evaluation.verdict import Verdict
 from tombola.report import text
 from tombola.report.files import write_file
-from tombola.report.result import Report, arms_of, panels_of
+from tombola.report.result import arms_of, panels_of
 from tombola.report.summary import counts, densities_of, summarise
-from tombola.studies.base import Panel
+from tombola.studies.base import Findings, Panel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ def write_csv(table: "pd.DataFrame", path: Path) -> Path:
 # -- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: Findings) -> dict[str, Any]:
     """The whole report but its curves, in JSON values: NaN is null, infinities are "inf" and "-inf"."""
     metrics = [name for name in report.study.metrics if name != "draw"]  # which draw it was is no quantity
     return _plain(
@@ -74,7 +74,7 @@ def _plain(value: Any) -> Any:
 # -- terminal -------------------------------------------------------------------------------------------------------
 
 
-def terminal(report: Report, width: int | None = None, colour: bool | None = None) -> str:
+def terminal(report: Findings, width: int | None = None, colour: bool | None = None) -> str:
     """The study's main metrics by density and arm, then its claims: lines of at most `width` columns.
 
     Args:
@@ -112,7 +112,7 @@ def terminal(report: Report, width: int | None = None, colour: bool | None = Non
     return printed if text.encodable(printed, sys.stdout.encoding) else printed.replace("±", "+-")
 
 
-def _table(report: Report, panel: Panel, summary: "pd.DataFrame", with_counts: bool) -> "Table":
+def _table(report: Findings, panel: Panel, summary: "pd.DataFrame", with_counts: bool) -> "Table":
     from rich.table import Table
 
     table = Table(title=panel.label, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False)

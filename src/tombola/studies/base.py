@@ -9,13 +9,11 @@ from pydantic import Field
 from tombola.core.registry import Registry
 from tombola.core.spec import Spec
 from tombola.core.task import Count, Task
-from tombola.evaluation.verdict import Effect, Verdict
+from tombola.evaluation.verdict import Verdict
 from tombola.procedures.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["Cell", "Config", "Effect", "Figure", "Panel", "Result", "Scale", "Study", "StudyKind", "Verdict", "studies"]
 
 Scale = Literal["smoke", "small", "paper"]
 
@@ -95,6 +93,23 @@ class Study:
     """Steps whose weights `measure` reads, beside those that other runs start from."""
     arms: Mapping[str, str] = field(default_factory=dict)
     """Arm to what a legend calls it."""
+
+
+COLUMNS = ("study", "task", "arm", "replicate", "level", "density")
+"""What every study's table begins with."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study that was carried out."""
+
+    study: Study
+    table: "pd.DataFrame"
+    """One row per arm, replicate, level and draw: `COLUMNS`, then the study's metrics."""
+    curves: "pd.DataFrame"
+    """Metrics by step of the same runs."""
+    verdicts: list[Verdict]
+    provenance: dict[str, str]
 
 
 @dataclass(frozen=True)

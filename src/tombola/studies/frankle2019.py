@@ -120,6 +120,8 @@ def _replicate_cells(config: Sparsity, replicate: int) -> list[Cell]:
 
 
 _METRICS = (
+    "kept",
+    "prunable",
     "draw",
     "es_iteration",
     "es_censored",
@@ -139,6 +141,8 @@ def measure(cell: Cell, results: Mapping[Run, Result]) -> dict[str, float]:
     step, censored = es_iteration(result.metrics)
     reference = float(np.nanmin(dense.metrics["val_loss"]))
     return {
+        "kept": result.summary["kept"],
+        "prunable": result.summary["prunable"],
         "draw": cell.draw,
         "es_iteration": step,
         "es_censored": int(censored),
