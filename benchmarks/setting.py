@@ -72,8 +72,8 @@ FULL = Effort(
 )
 SMOKE = Effort(
     repeats=1,
-    replicas=(1, 2),
-    lengths={"mlp": (50, 2050), "lenet": (50, 550)},
+    replicas=(2,),
+    lengths={"mlp": (20, 1020), "lenet": (20, 320)},
     torch_steps={"mlp": 10, "lenet": 10},
     adams=("default",),
     train={"mlp": 4_000, "lenet": 3_000},

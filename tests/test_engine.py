@@ -5,6 +5,7 @@ import sys
 import time
 from itertools import pairwise
 
+import jax
 import numpy as np
 import pytest
 
@@ -197,6 +198,24 @@ def test_an_empty_layer_is_warned_of(tmp_path, capsys):
     chain = imp_runs(TASK, 1, 1, rates={"dense": 0.2, "output": 1.0})
     Engine(graph(chain), Store(tmp_path)).carry_out()
     assert "'output/kernel' of run" in capsys.readouterr().err
+
+
+def test_levels_arms_and_replicates_share_one_compiled_program(tmp_path):
+    task = TASK.but(recipe=TASK.recipe.but(learning_rate=0.0123))  # a program that no other test has compiled
+    compiled = []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    chains = [imp_runs(task, seed, 3, rates=RATES) for seed in (1, 2)]
+    engine([chain[0] for chain in chains], tmp_path).carry_out()
+    first = len(compiled)
+    controls = [chain[-1].but(kept=Action(name="reinit", options={"stream": "reinit/3/0"})) for chain in chains]
+    engine([run for chain in chains for run in chain] + controls, tmp_path).carry_out()
+    assert first > 0
+    assert len(compiled) == first
 
 
 # -- kill -9, and two processes ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import Mesh
 
 import tombola as tb
 from tombola.core import keys, trees
@@ -15,6 +16,7 @@ from tombola.data.dataset import load
 from tombola.data.split import split
 from tombola.training import cohort, optimizers
 from tombola.training.cohort import Member, train_cohort
+from tombola.training.plan import Plan
 from tombola.training.program import smoothed_cross_entropy
 from tombola.training.schedules import learning_rate
 from tombola.training.train import train
@@ -205,6 +207,18 @@ def test_a_result_does_not_depend_on_the_number_of_devices():
         command = [sys.executable, "-c", _ON_DEVICES, str(count)]
         found.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     assert found[0] == found[1] == found[2]
+
+
+def test_the_plan_of_an_accelerator_is_the_same_training_up_to_rounding():
+    # There, all replicas of a wave share a device through vmap, and a wave is padded to its full size.
+    task = digits()
+    some = members(task, 3)
+    layout = Plan(Mesh(np.array(jax.devices()[:1]), ("replica",)), per_device=4, loop=True, evaluation_batch=200)
+    assert layout.wave == 4
+    for one, other in zip(outcomes(task, some), outcomes(task, some, layout=layout), strict=True):
+        np.testing.assert_allclose(np.array(one.rows), np.array(other.rows), rtol=1e-4, atol=2e-3)
+        for path, leaf in one.snapshots[40].items():
+            np.testing.assert_allclose(other.snapshots[40][path], leaf, rtol=1e-3, atol=1e-4)
 
 
 def test_evaluating_and_keeping_weights_changes_nothing():

@@ -100,8 +100,10 @@ def _provenance(study: Study, records: list[Record]) -> dict[str, str]:
     several = lambda values: "; ".join(dict.fromkeys(values))  # noqa: E731
     seconds = sum(one["seconds"] / one["trained_together"] for one in made)
     dates = sorted(one["date"] for one in made)
+    commands = list(dict.fromkeys(one["command"] for one in made))
     return {
-        "command": provenance.command(),
+        "command": "\n".join(commands[:3] + ["..."] * (len(commands) > 3)),
+        "reported with": provenance.command(),
         "task": study.config.task.name,
         "replicates": str(study.config.replicates),
         "seed": str(study.config.seed),

@@ -122,6 +122,6 @@ def orthogonal(key: jax.Array, shape: Shape) -> jax.Array:
 @initializers.register
 @with_std(_glorot_std)
 def signed_constant(key: jax.Array, shape: Shape) -> jax.Array:
-    """+-a with a = std of `glorot_normal`, and the signs of its draw from the same key (Zhou et al. 2019, section 3)."""
+    """+-a with a = std of `glorot_normal`, and the signs of its draw from the same key (Zhou et al. 2019)."""
     scale = jnp.float32(_glorot_std(shape))
     return jnp.where(glorot_normal(key, shape) < 0, -scale, scale)

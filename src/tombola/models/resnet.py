@@ -126,7 +126,7 @@ def resnet(shape: tuple[int, ...], classes: int, *, depth: int = 20, width: Coun
     """The CIFAR-10 network of depth 6n + 2: three stages of n blocks with width, 2 width and 4 width channels.
 
     Shortcuts between stages are 1x1 convolutions with batch norm, which makes the 270,896 prunable weights of
-    ResNet-20 (Frankle et al. 2020, table 1); Frankle & Carbin 2019 call the same network ResNet-18.
+    ResNet-20 (Frankle et al. 2020); Frankle & Carbin 2019 call the same network ResNet-18.
     """
     if depth < 8 or depth % 6 != 2:
         raise TombolaError(f"model 'resnet': option depth = {depth}, but it must be 6n + 2: 8, 14, 20, ...; see also deep_resnet")
