@@ -41,7 +41,7 @@ def _speed(results: dict[str, Any]) -> list[str]:
             torch, ratio = ("not installed", "") if best is None else (f"{_micro(best[1])}  {best[0]}", _ratio(best[1], measured))
             arithmetic = f"{1e6 * limit:.0f} {limit / measured['median']:4.0%}"
             lines.append(f"{network.title:<18} {replicas:>2}  {_micro(measured):<20} {torch:<36} {ratio:>6}  {arithmetic:>10}")
-    lines += ["ratio: PyTorch / Tombola. arithmetic: the step's matrix products alone, and their share of it."]
+    lines += ["ratio: PyTorch / Tombola; arithmetic: the step's matrix products alone, and their share of Tombola."]
     if results["torch"] is None:
         return [*lines, "PyTorch is not installed: pip install -e '.[bench]', or --torch-python PATH of one that has it."]
     for name, network in NETWORKS.items():
@@ -109,8 +109,8 @@ def _start(results: dict[str, Any]) -> list[str]:
     start = results["start"]
     return [
         *_title("From the start of a process"),
-        f"first training step of {NETWORKS['mlp'].title} done: {_seconds(start['first_step_compiled'])},"
-        f" with nothing compiled {_seconds(start['first_step_nothing_compiled'])}",
+        f"{NETWORKS['mlp'].title}, end of the first training step: {_seconds(start['first_step_compiled'])}",
+        f"  with nothing compiled before: {_seconds(start['first_step_nothing_compiled'])}",
         f"tombola --help: {_seconds(start['help'])}",
     ]
 

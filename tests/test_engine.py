@@ -157,6 +157,15 @@ def test_all_ready_runs_of_one_geometry_train_together(tmp_path, trained, monkey
     assert sorted(seed for wave in trained for seed in wave) == sorted([0, 1, 2, 3] * 2)
 
 
+def test_tasks_that_share_a_program_but_not_their_data_train_on_their_own(tmp_path):
+    noisy = TASK.but(data=TASK.data.but(label_noise=0.5))
+    runs = [Run(task=TASK, seed=1), Run(task=noisy, seed=1)]
+    together = engine(runs, tmp_path / "together").carry_out()
+    for run in runs:
+        alone = engine([run], tmp_path / "alone").carry_out()[run.digest]
+        np.testing.assert_array_equal(together[run.digest].metrics()["val_loss"], alone.metrics()["val_loss"])
+
+
 def test_arms_start_from_what_they_say(tmp_path):
     chain = imp_runs(TASK, 1, 1, rates=RATES)
     ticket = chain[1]

@@ -1,36 +1,23 @@
 """Carry a graph of runs out: skip what the store has, resume what was begun, train the rest cohort by cohort."""
 
-import inspect
-import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tombola.core import masks
-from tombola.core.errors import TombolaError
-from tombola.core.masks import Mask
-from tombola.core.step import Step
-from tombola.core.task import Task
-from tombola.core.trees import Tree
-from tombola.data.dataset import Dataset, load
-from tombola.engine import checkpoints, provenance
+from tombola.core.task import Data, Task
+from tombola.data.dataset import load
+from tombola.engine import checkpoints, results
 from tombola.engine.graph import Graph
 from tombola.engine.progress import Progress
-from tombola.procedures.actions import Context, mask_actions, value_actions
-from tombola.procedures.run import Action, Run
-from tombola.pruning import selection
-from tombola.store.files import dump_json
+from tombola.engine.starts import materialise, rehearse, resolved
+from tombola.pruning.selection import emptied
 from tombola.store.store import Damaged, Record, Store
-from tombola.surgery.combine import combine
-from tombola.training.cohort import COLUMNS, Member, Outcome, geometry, total_iterations, train_cohort
+from tombola.training.cohort import Member, Outcome, train_cohort
 from tombola.training.plan import Plan, plan
 from tombola.training.program import Geometry
 
@@ -71,26 +58,11 @@ class Engine:
 
     def _validate(self) -> None:
         """Steps, networks and actions of all runs are tried before anything trains or is written."""
-        rehearsed = set()
         for digest, run in self.graph.runs.items():
             found, end = self._resolved(run.task)
             run.begin.iterations(found.steps_per_epoch, end)
             self.wanted(digest)
-            for actions, action in ((mask_actions, run.mask), (value_actions, run.kept), (value_actions, run.pruned)):
-                if action is None:
-                    continue
-                options = {name: value for name, value in action.options.items() if name != "stream"}
-                key = (found, action.name, tuple(source.what == "mask" for source in action.of), json.dumps(options, sort_keys=True))
-                if key not in rehearsed:
-                    rehearsed.add(key)
-                    self._rehearse(actions, action, found)
-
-    def _rehearse(self, actions: Any, action: Action, found: Geometry) -> None:
-        """Call an action on zeros: what is wrong with its name, options or parents shows now."""
-        mask = selection.dense({path: found.network.shapes[path].shape for path in found.network.prunable})
-        weights = {path: np.zeros(shape.shape, shape.dtype) for path, shape in found.network.shapes.items()}
-        parents = [mask if source.what == "mask" else weights for source in action.of]
-        _call(actions, action, Context(found.network, 0, mask), parents)
+        rehearse(self.graph.runs.values(), self.data_dir)
 
     def _resolved(self, task: Task) -> tuple[Geometry, int]:
         return resolved(task, self.data_dir)
@@ -136,9 +108,10 @@ class Engine:
         width = self._width()
         groups: dict[Any, list[str]] = {}
         for digest in sorted(ready, key=self.graph.generation.__getitem__):
-            groups.setdefault((self._program(digest), self._position(digest)), []).append(digest)
-        for (program, _), members in groups.items():
-            layout = plan(width[program], program.network.convolutional)
+            data = self.graph.runs[digest].task.data
+            groups.setdefault((data, self._program(digest), self._position(digest)), []).append(digest)
+        for (data, program, _), members in groups.items():
+            layout = plan(width[data, program], program.network.convolutional)
             for first in range(0, len(members), layout.wave):
                 yield members[first : first + layout.wave], layout
 
@@ -151,11 +124,13 @@ class Engine:
         found, end = self._resolved(run.task)
         return run.begin.iterations(found.steps_per_epoch, end) if checkpoint is None else checkpoint
 
-    def _width(self) -> dict[Geometry, int]:
-        counts = Counter((self._program(digest), self.graph.generation[digest]) for digest in self.graph.runs)
-        width: dict[Geometry, int] = {}
-        for (program, _), count in counts.items():
-            width[program] = max(count, width.get(program, 0))
+    def _width(self) -> dict[tuple[Data, Geometry], int]:
+        """(data, program) -> the most runs of one generation: a cohort of that size is laid out."""
+        generation = self.graph.generation
+        counts = Counter((run.task.data, self._program(digest), generation[digest]) for digest, run in self.graph.runs.items())
+        width: dict[tuple[Data, Geometry], int] = {}
+        for (data, program, _), count in counts.items():
+            width[data, program] = max(count, width.get((data, program), 0))
         return width
 
     def _train(self, digests: Sequence[str], layout: Plan) -> None:
@@ -192,7 +167,9 @@ class Engine:
     def _member(self, digest: str) -> Member:
         run = self.graph.runs[digest]
         found, end = self._resolved(run.task)
-        mask, start = self._materialise(run, found)
+        mask, start = materialise(run, self.store, self.data_dir)
+        for path in emptied(mask):
+            self.progress.warn(f"layer {path!r} of {self.progress.label(digest)} is empty: no signal passes through it")
         return Member(
             seed=run.seed,
             start=start,
@@ -203,81 +180,9 @@ class Engine:
             resume=checkpoints.load(self.store.checkpoint_path(digest)),
         )
 
-    # -- masks and starts ---------------------------------------------------------------------------------------
-
-    def _materialise(self, run: Run, found: Geometry) -> tuple[Mask, Tree]:
-        shapes = {path: found.network.shapes[path].shape for path in found.network.prunable}
-        context = Context(found.network, run.seed)
-        mask = selection.dense(shapes) if run.mask is None else self._act(mask_actions, run.mask, context)
-        masks.check(mask, shapes)
-        for path in selection.emptied(mask):
-            self.progress.warn(f"layer {path!r} of {self.progress.label(run.digest)} is empty: no signal passes through it")
-        context = context._replace(mask=mask)
-        kept = found.network.init(run.seed) if run.kept is None else self._act(value_actions, run.kept, context)
-        pruned = 0.0 if run.pruned is None else self._act(value_actions, run.pruned, context)
-        return mask, combine(mask, kept, pruned)
-
-    def _act(self, actions: Any, action: Action, context: Context) -> Any:
-        return _call(actions, action, context, [self.source(source.run, source.what) for source in action.of])
-
-    def source(self, run: Run, what: str) -> Tree:
-        """The mask of a stored run, or its weights at a step."""
-        record, (found, end) = self.store.get(run.digest), self._resolved(run.task)
-        if what == "mask":
-            return record.mask({path: found.network.shapes[path].shape for path in found.network.prunable})
-        return record.weights(Step(what).iterations(found.steps_per_epoch, end))
-
-    # -- results ------------------------------------------------------------------------------------------------
-
     def _put(self, digest: str, member: Member, outcome: Outcome, seconds: float, together: int) -> None:
-        run = self.graph.runs[digest]
-        lines = [",".join(COLUMNS), *(",".join(_number(value) for value in row) for row in outcome.rows)]
-        summary = {
-            **{name: None if np.isnan(value) else value for name, value in outcome.summary.items()},
-            "kept": masks.kept(member.mask),
-            "prunable": masks.size(member.mask),
-            "density": masks.density(member.mask),
-            "kept_by_layer": {path: int(np.count_nonzero(leaf)) for path, leaf in member.mask.items()},
-        }
-        made = {
-            "command": provenance.command(),
-            "device": provenance.device(),
-            "versions": provenance.versions(),
-            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "seconds": round(seconds, 3),
-            "trained_together": together,
-        }
-        files = {
-            "spec.json": dump_json(run.canonical()),
-            "metrics.csv": ("\n".join(lines) + "\n").encode(),
-            "summary.json": dump_json(summary),
-            "made.json": dump_json(made),
-        }
-        trees = {"mask.safetensors": masks.pack(member.mask)}
-        trees |= {f"weights/{step}it.safetensors": weights for step, weights in outcome.snapshots.items()}
+        files = results.files(self.graph.runs[digest], member, outcome, seconds, together)
         if digest in self.store:
             self.store.remove(digest)  # it lacked weights that are wanted now
-        self.store.put(digest, files, trees)
+        self.store.put(digest, files, results.trees(member, outcome))
         self.store.checkpoint_path(digest).unlink(missing_ok=True)
-
-
-def _call(actions: Any, action: Action, context: Context, parents: list[Tree]) -> Any:
-    function = actions[action.name]
-    try:
-        inspect.signature(function).bind(context, *parents, **action.options)
-    except TypeError as error:
-        raise TombolaError(f"{actions.kind} {action.name!r}: {error}; it takes {inspect.signature(function)}") from None
-    return function(context, *parents, **action.options)
-
-
-def _number(value: float) -> str:
-    """As short as reads back bitwise."""
-    return str(int(value)) if value.is_integer() else repr(value)
-
-
-@lru_cache(maxsize=256)
-def resolved(task: Task, data_dir: Path | None) -> tuple[Geometry, int]:
-    """What a task's programs are compiled for, and its last iteration."""
-    dataset: Dataset = load(task.data, data_dir)
-    found = geometry(task, dataset)
-    return found, total_iterations(task, found)

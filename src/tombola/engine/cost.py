@@ -5,8 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from tombola.core.backend import cores
-from tombola.engine.carry_out import resolved
 from tombola.engine.graph import Graph
+from tombola.engine.starts import resolved
 from tombola.training.program import Geometry
 
 _RATE = 40e9

@@ -14,6 +14,7 @@ from tombola.engine import provenance
 from tombola.engine.carry_out import Engine
 from tombola.engine.graph import Graph, graph
 from tombola.engine.progress import Progress, duration
+from tombola.engine.starts import source
 from tombola.procedures.run import Run
 from tombola.store.store import Damaged, Record, Store
 from tombola.studies.base import COLUMNS, Findings, Result, Study
@@ -57,7 +58,7 @@ def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findin
             f"`tombola run {study.name}` with the same options trains them"
         )
     records = {run: store.get(digest) for digest, run in runs.items()}
-    results = {run: _result(record, run, study, data_dir) for run, record in records.items()}
+    results = {run: _result(record, run, data_dir) for run, record in records.items()}
     table = measure(study, results)
     return Findings(study, table, _curves(study, results), study.claims(table), _provenance(study, list(records.values())))
 
@@ -85,12 +86,11 @@ def _curves(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
     return curves.astype({"step": int})
 
 
-def _result(record: Record, run: Run, study: Study, data_dir: Path | None) -> Result:
+def _result(record: Record, run: Run, data_dir: Path | None) -> Result:
     summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
 
     def weights(step: Step | str) -> Tree:
-        engine = Engine(study_graph(study), Store(record.folder.parent), data_dir)
-        return engine.source(run, str(step))
+        return source(run, str(step), Store(record.folder.parent), data_dir)
 
     return Result(record.metrics(), summary, weights)
 

@@ -1,0 +1,92 @@
+"""A run's mask and start as arrays, made from what the store has of its parents."""
+
+import inspect
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tombola.core import masks
+from tombola.core.errors import TombolaError
+from tombola.core.masks import Mask
+from tombola.core.step import Step
+from tombola.core.task import Task
+from tombola.core.trees import Tree
+from tombola.data.dataset import load
+from tombola.procedures.actions import Context, mask_actions, value_actions
+from tombola.procedures.run import Action, Run
+from tombola.pruning import selection
+from tombola.store.store import Store
+from tombola.surgery.combine import combine
+from tombola.training.cohort import geometry, total_iterations
+from tombola.training.program import Geometry
+
+
+@lru_cache(maxsize=256)
+def resolved(task: Task, data_dir: Path | None) -> tuple[Geometry, int]:
+    """What a task's programs are compiled for, and its last iteration."""
+    found = geometry(task, load(task.data, data_dir))
+    return found, total_iterations(task, found)
+
+
+def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tree]:
+    """(mask, start) of a run whose parents are stored. Raises `Damaged` where one of their files is."""
+    network = resolved(run.task, data_dir)[0].network
+    shapes = _prunable_shapes(network)
+    context = Context(network, run.seed)
+
+    def act(actions: Any, action: Action, context: Context) -> Any:
+        return _call(actions, action, context, [source(parent.run, parent.what, store, data_dir) for parent in action.of])
+
+    mask = selection.dense(shapes) if run.mask is None else act(mask_actions, run.mask, context)
+    masks.check(mask, shapes)
+    context = context._replace(mask=mask)
+    kept = network.init(run.seed) if run.kept is None else act(value_actions, run.kept, context)
+    pruned = 0.0 if run.pruned is None else act(value_actions, run.pruned, context)
+    return mask, combine(mask, kept, pruned)
+
+
+def source(run: Run, what: str, store: Store, data_dir: Path | None) -> Tree:
+    """The mask of a stored run (`what` = "mask"), or its weights at a step."""
+    record, (found, end) = store.get(run.digest), resolved(run.task, data_dir)
+    if what == "mask":
+        return record.mask(_prunable_shapes(found.network))
+    return record.weights(Step(what).iterations(found.steps_per_epoch, end))
+
+
+def rehearse(runs: Iterable[Run], data_dir: Path | None) -> None:
+    """Call each kind of action once, on zeros: what is wrong with a name, an option or a parent shows before training."""
+    seen = set()
+    for run in runs:
+        found, _ = resolved(run.task, data_dir)
+        for actions, action in ((mask_actions, run.mask), (value_actions, run.kept), (value_actions, run.pruned)):
+            if action is None:
+                continue
+            options = {name: value for name, value in action.options.items() if name != "stream"}
+            key = (found, action.name, tuple(parent.what == "mask" for parent in action.of), json.dumps(options, sort_keys=True))
+            if key not in seen:
+                seen.add(key)
+                _rehearse(actions, action, found)
+
+
+def _rehearse(actions: Any, action: Action, found: Geometry) -> None:
+    mask = selection.dense(_prunable_shapes(found.network))
+    weights = {path: np.zeros(shape.shape, shape.dtype) for path, shape in found.network.shapes.items()}
+    parents = [mask if parent.what == "mask" else weights for parent in action.of]
+    _call(actions, action, Context(found.network, 0, mask), parents)
+
+
+def _call(actions: Any, action: Action, context: Context, parents: list[Tree]) -> Any:
+    function = actions[action.name]
+    try:
+        inspect.signature(function).bind(context, *parents, **action.options)
+    except TypeError as error:
+        raise TombolaError(f"{actions.kind} {action.name!r}: {error}; it takes {inspect.signature(function)}") from None
+    return function(context, *parents, **action.options)
+
+
+def _prunable_shapes(network: Any) -> dict[str, tuple[int, ...]]:
+    return {path: network.shapes[path].shape for path in network.prunable}
