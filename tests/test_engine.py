@@ -231,8 +231,8 @@ def test_levels_arms_and_replicates_share_one_compiled_program(tmp_path):
 
 _STUDY = """
 import sys
-from tombola.training import cohort
-cohort.CHECKPOINT_SECONDS = 0.0
+from tombola.training import wave
+wave.CHECKPOINT_SECONDS = 0.0
 from tombola.cli import main
 sys.exit(main(["run", "frankle2019.sparsity", "--scale", "smoke", "--task", "digits-mlp", "--set", "steps=400it",
                "--set", "evaluate_every=20it", "--store", sys.argv[1], "-o", sys.argv[2]]))

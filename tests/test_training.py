@@ -14,8 +14,9 @@ from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
 from tombola.data.split import split
-from tombola.training import cohort, optimizers
-from tombola.training.cohort import Member, train_cohort
+from tombola.training import cohort, optimizers, wave
+from tombola.training.cohort import train_cohort
+from tombola.training.member import Member
 from tombola.training.plan import Plan
 from tombola.training.program import smoothed_cross_entropy
 from tombola.training.schedules import learning_rate
@@ -233,7 +234,7 @@ def test_evaluating_and_keeping_weights_changes_nothing():
 
 def test_a_resumed_run_is_bitwise_the_uninterrupted_one(monkeypatch):
     task = digits(optimizer="adam")
-    monkeypatch.setattr(cohort, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", -1.0)
     saved = []
     some = members(task, 2, keep=frozenset({5, 40}))
     whole = outcomes(task, some, on_checkpoint=lambda index, point: saved.append((index, point)))
@@ -380,6 +381,7 @@ def test_dropout_and_augmentation_have_streams_of_their_own(images):
         (lambda: train(digits(evaluate_every="0it")), "at least 1it"),
         (lambda: train(digits(), keep=["41it"]), "after the end of training"),
         (lambda: train(digits(), begin="50it"), "after the end of training"),
+        (lambda: train(digits(), begin="5it", keep=["3it"]), "begins at iteration 5"),
         (lambda: train(digits(), 0), "at least 1"),
         (lambda: train(digits(), 1).at("3it"), "keep=\\['3it'\\]"),
         (lambda: train(digits(), start={"a": np.ones((1, 2))}), "not a weight|missing"),

@@ -17,7 +17,8 @@ from tombola.engine.progress import Progress
 from tombola.engine.starts import materialise, rehearse, resolved
 from tombola.pruning.selection import emptied
 from tombola.store.store import Damaged, Record, Store
-from tombola.training.cohort import Member, Outcome, train_cohort
+from tombola.training.cohort import check_keep, train_cohort
+from tombola.training.member import Member, Outcome
 from tombola.training.plan import Plan, plan
 from tombola.training.program import Geometry
 
@@ -60,8 +61,7 @@ class Engine:
         """Steps, networks and actions of all runs are tried before anything trains or is written."""
         for digest, run in self.graph.runs.items():
             found, end = self._resolved(run.task)
-            run.begin.iterations(found.steps_per_epoch, end)
-            self.wanted(digest)
+            check_keep(self.wanted(digest), run.begin.iterations(found.steps_per_epoch, end))
         rehearse(self.graph.runs.values(), self.data_dir)
 
     def _resolved(self, task: Task) -> tuple[Geometry, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tombola.store.files import save_tree
-from tombola.training.cohort import Checkpoint
+from tombola.training.member import Checkpoint
 
 
 def _versions() -> str:

@@ -9,7 +9,7 @@ from tombola.core.trees import Tree
 from tombola.engine import provenance
 from tombola.procedures.run import Run
 from tombola.store.files import dump_json
-from tombola.training.cohort import COLUMNS, Member, Outcome
+from tombola.training.member import COLUMNS, Member, Outcome
 
 
 def files(run: Run, member: Member, outcome: Outcome, seconds: float, together: int) -> dict[str, bytes]:

@@ -12,7 +12,8 @@ from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import Tree, replica, replicas, stack
 from tombola.data.dataset import load
-from tombola.training.cohort import COLUMNS, NOISE, Member, Outcome, geometry, total_iterations, train_cohort
+from tombola.training.cohort import check_keep, geometry, total_iterations, train_cohort
+from tombola.training.member import COLUMNS, NOISE, Member, Outcome
 from tombola.training.trajectory import Trajectory
 
 
@@ -60,6 +61,7 @@ def train(
             raise unknown("stream of SGD noise", name, NOISE)
     first = Step(begin).iterations(per_epoch, end)
     wanted = frozenset({first, end} | {Step(step).iterations(per_epoch, end) for step in keep})
+    check_keep(wanted, first)
     members = [Member(one, replica(starts, index), replica(kept, index), first, noise or {}, wanted) for index, one in enumerate(seeds)]
     outcomes = [outcome for _, outcome in train_cohort(task, dataset, members)]
     return _trajectory(task, seeds, kept, outcomes, per_epoch, end)

@@ -1,0 +1,53 @@
+"""One replica of a cohort: what it is given, what it leaves, and what it goes on from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tombola.core.masks import Mask
+from tombola.core.trees import Tree
+
+NOISE = ("data_order", "augmentation", "dropout")
+"""The streams that make up a run's SGD noise."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a run needs to go on: bitwise the same as if it had never stopped."""
+
+    iteration: int
+    state: tuple[np.ndarray, ...]
+    """The leaves of `State`, in JAX's order."""
+    rows: tuple[tuple[float, ...], ...]
+    snapshots: Mapping[int, Tree]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One replica of a cohort."""
+
+    seed: int
+    start: Tree
+    mask: Mask
+    begin: int = 0
+    """Iteration at which it begins: schedule and data order go on from there, optimiser state starts empty."""
+    noise: Mapping[str, str] = field(default_factory=dict)
+    """Stream of `NOISE` -> suffix: another suffix is another draw of that noise under the same seed."""
+    keep: frozenset[int] = frozenset()
+    """Iterations at which its weights are wanted."""
+    resume: Checkpoint | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one replica's training gave."""
+
+    rows: tuple[tuple[float, ...], ...]
+    """One a evaluation: `COLUMNS`."""
+    summary: Mapping[str, float]
+    snapshots: Mapping[int, Tree]
+
+
+COLUMNS = ("step", "val_loss", "val_acc", "test_loss", "test_acc")
+"""Of `Outcome.rows`; NaN where the test set was not evaluated. Losses are mean cross-entropies in nats."""

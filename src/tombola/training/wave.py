@@ -1,0 +1,175 @@
+"""One wave of a cohort on its way through training: the host's side of the loop."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from tombola.core import keys
+from tombola.core.task import Task
+from tombola.core.trees import Tree, stack
+from tombola.data.dataset import Dataset
+from tombola.data.split import Split, split
+from tombola.training.member import NOISE, Checkpoint, Member, Outcome
+from tombola.training.plan import Plan
+from tombola.training.program import Fixed, Geometry, Program
+
+CHECKPOINT_SECONDS = 15.0
+"""Least time between two checkpoints of a wave: what a killed process can lose, beside the current chunk."""
+
+
+class Arrays(NamedTuple):
+    """A data set on the devices."""
+
+    dataset: Dataset
+    pool: Any
+    test: Any
+
+
+class Wave:
+    """Members that train at the same time, one call a chunk. All arithmetic is in `Program`."""
+
+    def __init__(
+        self, task: Task, end: int, found: Geometry, layout: Plan, program: Program, arrays: Arrays, members: list[Member]
+    ) -> None:
+        self.recipe, self.end, self.found, self.layout, self.program, self.arrays = task.recipe, end, found, layout, program, arrays
+        self.members = members
+        padded = members + [members[-1]] * (layout.wave - len(members))
+        splits = [split(arrays.dataset, task.data, member.seed) for member in padded]
+        self.t = members[0].begin if members[0].resume is None else members[0].resume.iteration
+        self.fixed = self._put(_fixed(padded, splits))
+        self.test_labels = self._put(np.tile(arrays.dataset.test_labels, (layout.wave, 1)))
+        self.rows: list[Any] = []
+        self.snapshots: list[dict[int, Tree]] = [dict(member.resume.snapshots) if member.resume else {} for member in members]
+        self.earlier = [member.resume.rows if member.resume else () for member in members]
+        start = self._put(stack([member.start for member in padded]))
+        if members[0].resume is None:
+            self.state = program.start(start)
+        else:
+            states = [member.resume.state for member in padded if member.resume is not None]
+            leaves = [np.stack(leaf) for leaf in zip(*states, strict=True)]
+            self.state = self._put(jax.tree.unflatten(jax.tree.structure(jax.eval_shape(program.start, start)), leaves))
+        self.order, self.first_epoch = None, -1
+        self.batches: dict[str, list[tuple[Any, Any]]] = {}
+
+    def _put(self, tree: Any) -> Any:
+        return jax.device_put(tree, self.layout.stacked)
+
+    def train(self, on_checkpoint: Any, on_progress: Callable[[int], None]) -> list[Outcome]:
+        fresh, saved = self.members[0].resume is None, time.monotonic()
+        if fresh:
+            self._evaluate_and_keep()
+        for stop in self._stops():
+            self._advance(stop)
+            on_progress((stop - self.t) * len(self.members))
+            self.t = stop
+            self._evaluate_and_keep()
+            if on_checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS and stop < self.end:
+                for index, checkpoint in enumerate(self._checkpoints()):
+                    on_checkpoint(index, checkpoint)
+                saved = time.monotonic()
+        return self._outcomes()
+
+    def _checkpoints(self) -> list[Checkpoint]:
+        leaves = jax.tree.leaves(jax.device_get(self.state))
+        states = [tuple(np.array(leaf[index]) for leaf in leaves) for index in range(len(self.members))]
+        return [Checkpoint(self.t, *rest) for rest in zip(states, self._rows(), map(dict, self.snapshots), strict=True)]
+
+    def _stops(self) -> list[int]:
+        every, chunk = self._every(self.recipe.evaluate_every), self.found.chunk
+        wanted = {step for member in self.members for step in member.keep} | set(range(0, self.end, every)) | set(range(0, self.end, chunk))
+        return sorted({step for step in wanted if self.t < step < self.end} | {self.end} - {self.t})
+
+    def _every(self, step: Any) -> int:
+        return step.iterations(self.found.steps_per_epoch)
+
+    def _advance(self, stop: int) -> None:
+        per_epoch = self.found.steps_per_epoch
+        if self.order is None or (stop - 1) // per_epoch >= self.first_epoch + self.found.epochs_ahead:
+            self.first_epoch = self.t // per_epoch
+            self.order = self.program.order(self.fixed, np.int32(self.first_epoch))
+        calls = [(self.t, stop)] if self.layout.loop else [(t, t + 1) for t in range(self.t, stop)]
+        for t0, t1 in calls:
+            self.state = self.program.advance(
+                self.state, self.fixed, self.order, np.int32(self.first_epoch), np.int32(t0), np.int32(t1), self.arrays.pool
+            )
+
+    def _evaluate_and_keep(self) -> None:
+        recipe, last = self.recipe, self.t == self.end
+        if last or self.t % self._every(recipe.evaluate_every) == 0:
+            loss, correct = self._score(self.state.weights, "validation")
+            self.state = self.program.keep_best(self.state, loss, np.int32(self.t))
+            tested = last or self.t % self._every(recipe.test_every or recipe.evaluate_every) == 0
+            test = self._score(self.state.weights, "test") if tested else (np.full(len(loss), np.nan),) * 2
+            self.rows.append((np.full(self.layout.wave, self.t), loss, correct, *test))
+        if any(self.t in member.keep for member in self.members):
+            weights = jax.device_get(self.state.weights)
+            for index, member in enumerate(self.members):
+                if self.t in member.keep:
+                    self.snapshots[index][self.t] = _replica(weights, index)
+
+    def _score(self, weights: Tree, part: str) -> tuple[Any, Any]:
+        """Mean loss (nats) and accuracy of each replica on the validation, test or training set; arrays on the devices."""
+        inputs, labels = (self.arrays.test, self.test_labels) if part == "test" else (self.arrays.pool, self.fixed.labels)
+        if part not in self.batches:
+            self.batches[part] = self._batches(part)
+        scores = [self.program.score(weights, inputs, labels, *batch) for batch in self.batches[part]]
+        losses, accuracies = zip(*scores, strict=True)
+        return sum(losses[1:], losses[0]), sum(accuracies[1:], accuracies[0])
+
+    def _batches(self, part: str) -> list[tuple[Any, Any]]:
+        """(indices, weight of each example in the mean) of each batch of an evaluation, on the devices.
+
+        The last batch reaches back over the one before it, so that all have one shape; what it sees again weighs 0.
+        """
+        everything = np.tile(np.arange(len(self.arrays.test), dtype=np.int32), (self.layout.wave, 1))
+        indices = everything if part == "test" else np.asarray(getattr(self.fixed, part))
+        count = indices.shape[1]
+        size = min(self.layout.evaluation_batch, count)
+        found = []
+        for begin in range(0, count, size):
+            shifted = min(begin, count - size)
+            share = np.where(np.arange(shifted, shifted + size) >= begin, 1 / count, 0).astype(np.float32)
+            found.append((self._put(indices[:, shifted : shifted + size]), jax.device_put(share, self.layout.shared)))
+        return found
+
+    def _rows(self) -> list[tuple[tuple[float, ...], ...]]:
+        """The rows of each member so far; only here does the host wait for the devices."""
+        self.rows = jax.device_get(self.rows)
+        rows = np.array(self.rows, np.float64).reshape(len(self.rows), -1, self.layout.wave)
+        return [(*earlier, *map(tuple, rows[:, :, index].tolist())) for index, earlier in enumerate(self.earlier)]
+
+    def _outcomes(self) -> list[Outcome]:
+        train_loss, train_acc = self._score(self.state.weights, "train")
+        test_loss, test_acc = self._score(self.state.best, "test")
+        columns = {
+            "es_step": self.state.best_step,
+            "es_test_loss": test_loss,
+            "es_test_acc": test_acc,
+            "train_loss": train_loss,
+            "train_acc": train_acc,
+        }
+        host = {name: np.asarray(value) for name, value in columns.items()}
+        summaries = [{name: float(value[index]) for name, value in host.items()} for index in range(len(self.members))]
+        return [Outcome(*one) for one in zip(self._rows(), summaries, self.snapshots, strict=True)]
+
+
+def _fixed(members: Sequence[Member], splits: Sequence[Split]) -> Fixed:
+    return Fixed(
+        mask=stack([member.mask for member in members]),
+        keys=np.stack([[keys.stream(member.seed, _noise_stream(member, name)) for name in NOISE] for member in members]),
+        labels=np.stack([part.labels for part in splits]),
+        train=np.stack([part.train for part in splits]),
+        validation=np.stack([part.validation for part in splits]),
+    )
+
+
+def _noise_stream(member: Member, name: str) -> str:
+    suffix = member.noise.get(name, "")
+    return f"{name}/{suffix}" if suffix else name
+
+
+def _replica(tree: Any, index: int) -> Any:
+    return jax.tree.map(lambda leaf: np.array(leaf[index]), tree)
