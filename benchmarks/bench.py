@@ -3,7 +3,7 @@
     python benchmarks/bench.py [-o benchmarks/results.json] [--torch-python PATH] [--smoke]
 
 Every part runs in a process of its own, one after the other, so that PyTorch and JAX share neither memory nor threads.
-On CPU cores only, two of them at most; the machine should have nothing else to do. Takes about seven minutes.
+On CPU cores only, two of them at most; the machine should have nothing else to do. Takes about ten minutes.
 """
 
 import argparse

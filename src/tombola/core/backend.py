@@ -35,4 +35,4 @@ def prepare() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {_ONE_THREAD}".strip()
     if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -29,6 +29,11 @@ def stream(seed: int, name: str) -> np.ndarray:
     return np.frombuffer(_digest(seed, name)[:8], dtype=">u4").astype(np.uint32)
 
 
+def bit_generator(seed: int, name: str) -> np.random.Philox:
+    """The same stream as random bits on the host."""
+    return np.random.Philox(key=int.from_bytes(_digest(seed, name)[:16], "big"))
+
+
 def generator(seed: int, name: str) -> np.random.Generator:
     """The same stream as a NumPy generator, for work on the host (splits, label noise, control masks)."""
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(_digest(seed, name)[:16], "big")))
+    return np.random.Generator(bit_generator(seed, name))

@@ -3,11 +3,13 @@
 import platform
 import shlex
 import sys
+from functools import cache
 from importlib.metadata import version
 
 from tombola import __version__
 
 
+@cache
 def versions() -> dict[str, str]:
     """Python and the packages that results depend on."""
     packages = ("jax", "flax", "optax", "numpy")

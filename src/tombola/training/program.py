@@ -54,10 +54,11 @@ class Geometry(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a replica carries from step to step."""
+    """What a replica carries from evaluation to evaluation."""
 
     weights: Tree
-    optimizer: Any
+    moments: Any
+    """The optimiser's state."""
     best: Tree
     """The weights at the minimum validation loss so far."""
     best_loss: Any
@@ -69,27 +70,22 @@ class Fixed(NamedTuple):
 
     mask: Tree
     keys: Any
-    """(3, 2) uint32: data_order, augmentation, dropout."""
+    """(2, 2) uint32: augmentation, dropout."""
     labels: Any
     """(pool,) int32, with this replica's label noise."""
-    train: Any
-    """(train,) int32: indices into the pool."""
-    validation: Any
-    """(validation,) int32."""
 
 
 class Program(NamedTuple):
     """Compiled functions over a wave; leaves of State and Fixed carry a leading axis of `wave` replicas."""
 
     start: Callable[[Tree], State]
-    order: Callable[[Fixed, Any], Any]
-    """(fixed, first epoch) -> (wave, epochs_ahead, train) int32: pool indices in training order."""
-    advance: Callable[..., State]
-    """(state, fixed, order, first epoch, t0, t1, inputs) -> state after iterations t0 .. t1 - 1."""
+    advance: Callable[..., tuple[Tree, Any]]
+    """(weights, moments, fixed, order, first epoch, t0, t1, inputs) -> (weights, moments) after iterations t0 .. t1 - 1;
+    order: (wave, epochs_ahead, train) int32, pool indices in training order from the first epoch on."""
     score: Callable[..., tuple[Any, Any]]
     """(weights, inputs, labels (wave, n), indices (wave, batch), share (batch,)) -> loss and accuracy, each weighted by `share`."""
-    keep_best: Callable[..., State]
-    """(state, validation loss, t) -> state."""
+    keep_best: Callable[..., tuple[Tree, Any, Any]]
+    """(weights, best, best loss, best step, validation loss, t) -> (best, best loss, best step)."""
 
 
 @lru_cache(maxsize=64)
@@ -103,18 +99,13 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
         trainable = {path: weights[path] for path in weights if path in network.trainable}
         return State(weights, optimizer.init(trainable), weights, jnp.float32(jnp.inf), jnp.int32(0))
 
-    def order(fixed: Fixed, first: Any) -> Any:
-        key = jax.random.wrap_key_data(fixed.keys[0])
-        epochs = first + jnp.arange(geometry.epochs_ahead)
-        return jax.vmap(lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), fixed.train))(epochs)
-
     def step(t: Any, weights: Tree, moments: Any, fixed: Fixed, order: Any, first: Any, inputs: Any) -> tuple[Tree, Any]:
         epoch, position = t // geometry.steps_per_epoch, t % geometry.steps_per_epoch
         batch = jax.lax.dynamic_slice(order, (epoch - first, position * recipe.batch), (1, recipe.batch))[0]
         images, labels = inputs[batch], fixed.labels[batch]
         if geometry.augment == "flip_crop":
-            images = flip_crop(jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[1]), t), images)
-        dropout = jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[2]), t) if network.stochastic else None
+            images = flip_crop(jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[0]), t), images)
+        dropout = jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[1]), t) if network.stochastic else None
         trainable = {path: weights[path] for path in weights if path in network.trainable}
 
         def loss(trainable: Tree) -> tuple[Any, Tree]:
@@ -128,16 +119,14 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
         held = {path: jnp.where(fixed.mask[path], leaf, weights[path]) if path in fixed.mask else leaf for path, leaf in moved.items()}
         return {**weights, **held, **statistics}, moments
 
-    def advance(state: State, fixed: Fixed, order: Any, first: Any, t0: Any, t1: Any, inputs: Any) -> State:
-        if plan.loop:
+    def advance(weights: Tree, moments: Any, fixed: Fixed, order: Any, first: Any, t0: Any, t1: Any, inputs: Any) -> tuple[Tree, Any]:
+        if not plan.loop:
+            return step(t0, weights, moments, fixed, order, first, inputs)
 
-            def body(t: Any, carry: tuple[Tree, Any]) -> tuple[Tree, Any]:
-                return step(t, carry[0], carry[1], fixed, order, first, inputs)
+        def body(t: Any, carry: tuple[Tree, Any]) -> tuple[Tree, Any]:
+            return step(t, carry[0], carry[1], fixed, order, first, inputs)
 
-            weights, moments = jax.lax.fori_loop(t0, t1, body, (state.weights, state.optimizer))
-        else:
-            weights, moments = step(t0, state.weights, state.optimizer, fixed, order, first, inputs)
-        return state._replace(weights=weights, optimizer=moments)
+        return jax.lax.fori_loop(t0, t1, body, (weights, moments))
 
     def score(weights: Tree, inputs: Any, labels: Any, indices: Any, share: Any) -> tuple[Any, Any]:
         logits, _ = network.apply(weights, inputs[indices], train=False)
@@ -145,26 +134,24 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
         correct = jnp.argmax(logits, -1) == labels[indices]
         return jnp.sum(jnp.where(share > 0, losses, 0) * share), jnp.sum(correct * share)
 
-    def keep_best(state: State, loss: Any, t: Any) -> State:
-        better = loss < state.best_loss
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.weights, state.best)
-        return state._replace(
-            best=best, best_loss=jnp.where(better, loss, state.best_loss), best_step=jnp.where(better, t, state.best_step)
-        )
+    def keep_best(weights: Tree, best: Tree, best_loss: Any, best_step: Any, loss: Any, t: Any) -> tuple[Tree, Any, Any]:
+        better = loss < best_loss
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), weights, best)
+        return best, jnp.where(better, loss, best_loss), jnp.where(better, t, best_step)
 
     return Program(
         start=_over_wave(start, "r", plan),
-        order=_over_wave(order, "rs", plan),
-        advance=_over_wave(advance, "rrrssss", plan, donate=(0,)),
+        advance=_over_wave(advance, "rrrrssss", plan, donate=(0, 1)),
         score=_over_wave(score, "rsrrs", plan),
-        keep_best=_over_wave(keep_best, "rrs", plan, donate=(0,)),
+        keep_best=_over_wave(keep_best, "rrrrrs", plan, donate=(1, 2, 3)),
     )
 
 
 def smoothed_cross_entropy(logits: Any, labels: Any, smoothing: float) -> Any:
-    """Cross-entropy against (1 - smoothing) onehot + smoothing / classes: logits (..., C), labels (...) -> (...)."""
-    if not smoothing:
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    """Cross-entropy against (1 - smoothing) onehot + smoothing / classes: logits (..., C), labels (...) -> (...).
+
+    One-hot also without smoothing: the gradient of a look-up is a scatter, which is slow on every platform.
+    """
     targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
     return optax.softmax_cross_entropy(logits, targets)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,10 +12,11 @@ from tombola.core import keys
 from tombola.core.task import Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
+from tombola.data.order import epoch_order
 from tombola.data.split import Split, split
 from tombola.training.member import NOISE, Checkpoint, Member, Outcome
 from tombola.training.plan import Plan
-from tombola.training.program import Fixed, Geometry, Program
+from tombola.training.program import Fixed, Geometry, Program, State
 
 CHECKPOINT_SECONDS = 15.0
 """Least time between two checkpoints of a wave: what a killed process can lose, beside the current chunk."""
@@ -39,7 +41,9 @@ class Wave:
         padded = members + [members[-1]] * (layout.wave - len(members))
         splits = [split(arrays.dataset, task.data, member.seed) for member in padded]
         self.t = members[0].begin if members[0].resume is None else members[0].resume.iteration
+        self.splits = splits
         self.fixed = self._put(_fixed(padded, splits))
+        self.orders = [_Orders(member, part.train) for member, part in zip(padded, splits, strict=True)]
         self.test_labels = self._put(np.tile(arrays.dataset.test_labels, (layout.wave, 1)))
         self.rows: list[Any] = []
         self.snapshots: list[dict[int, Tree]] = [dict(member.resume.snapshots) if member.resume else {} for member in members]
@@ -89,18 +93,23 @@ class Wave:
         per_epoch = self.found.steps_per_epoch
         if self.order is None or (stop - 1) // per_epoch >= self.first_epoch + self.found.epochs_ahead:
             self.first_epoch = self.t // per_epoch
-            self.order = self.program.order(self.fixed, np.int32(self.first_epoch))
+            epochs = range(self.first_epoch, self.first_epoch + self.found.epochs_ahead)
+            self.order = self._put(np.stack([orders.of(epochs) for orders in self.orders]))
+        weights, moments, first = self.state.weights, self.state.moments, np.int32(self.first_epoch)
         calls = [(self.t, stop)] if self.layout.loop else [(t, t + 1) for t in range(self.t, stop)]
         for t0, t1 in calls:
-            self.state = self.program.advance(
-                self.state, self.fixed, self.order, np.int32(self.first_epoch), np.int32(t0), np.int32(t1), self.arrays.pool
+            weights, moments = self.program.advance(
+                weights, moments, self.fixed, self.order, first, np.int32(t0), np.int32(t1), self.arrays.pool
             )
+        self.state = self.state._replace(weights=weights, moments=moments)
 
     def _evaluate_and_keep(self) -> None:
         recipe, last = self.recipe, self.t == self.end
         if last or self.t % self._every(recipe.evaluate_every) == 0:
             loss, correct = self._score(self.state.weights, "validation")
-            self.state = self.program.keep_best(self.state, loss, np.int32(self.t))
+            state = self.state
+            kept = self.program.keep_best(state.weights, state.best, state.best_loss, state.best_step, loss, np.int32(self.t))
+            self.state = State(state.weights, state.moments, *kept)
             tested = last or self.t % self._every(recipe.test_every or recipe.evaluate_every) == 0
             test = self._score(self.state.weights, "test") if tested else (np.full(len(loss), np.nan),) * 2
             self.rows.append((np.full(self.layout.wave, self.t), loss, correct, *test))
@@ -124,8 +133,8 @@ class Wave:
 
         The last batch reaches back over the one before it, so that all have one shape; what it sees again weighs 0.
         """
-        everything = np.tile(np.arange(len(self.arrays.test), dtype=np.int32), (self.layout.wave, 1))
-        indices = everything if part == "test" else np.asarray(getattr(self.fixed, part))
+        everything = np.arange(len(self.arrays.test), dtype=np.int32)
+        indices = np.stack([everything if part == "test" else getattr(one, part) for one in self.splits])
         count = indices.shape[1]
         size = min(self.layout.evaluation_batch, count)
         found = []
@@ -156,13 +165,24 @@ class Wave:
         return [Outcome(*one) for one in zip(self._rows(), summaries, self.snapshots, strict=True)]
 
 
+class _Orders:
+    """The data order of one member, an epoch at a time, each drawn once."""
+
+    def __init__(self, member: Member, train: np.ndarray) -> None:
+        self._draw = partial(epoch_order, member.seed, _noise_stream(member, "data_order"), examples=train)
+        self._drawn: dict[int, np.ndarray] = {}
+
+    def of(self, epochs: range) -> np.ndarray:
+        """(epochs, train) int32."""
+        self._drawn = {epoch: self._drawn[epoch] if epoch in self._drawn else self._draw(epoch) for epoch in epochs}
+        return np.stack(list(self._drawn.values()))
+
+
 def _fixed(members: Sequence[Member], splits: Sequence[Split]) -> Fixed:
     return Fixed(
         mask=stack([member.mask for member in members]),
-        keys=np.stack([[keys.stream(member.seed, _noise_stream(member, name)) for name in NOISE] for member in members]),
+        keys=np.stack([[keys.stream(member.seed, _noise_stream(member, name)) for name in NOISE[1:]] for member in members]),
         labels=np.stack([part.labels for part in splits]),
-        train=np.stack([part.train for part in splits]),
-        validation=np.stack([part.validation for part in splits]),
     )
 
 
