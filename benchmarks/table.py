@@ -46,16 +46,20 @@ def _speed(results: dict[str, Any]) -> list[str]:
         return [*lines, "PyTorch is not installed: pip install -e '.[bench]', or --torch-python PATH of one that has it."]
     for name, network in NETWORKS.items():
         measured = results["tombola"]["seconds_per_step_and_replica"][name][str(CORES)]
-        ratio = _best_torch(results, name, CORES)[1]["median"] / measured["median"]
-        lines.append(f"Target: {network.title}, R = {CORES}, at least {network.target:g}x: {ratio:.2f}x, {_met(ratio >= network.target)}")
+        plain, best = (_best_torch(results, name, CORES, option)[1]["median"] / measured["median"] for option in ("default", ""))
+        met = _met(plain >= network.target)
+        lines.append(
+            f"Target: {network.title}, R = {CORES}, at least {network.target:g}x the plain loop (Adam as it comes): "
+            f"{plain:.2f}x, {met}; with its best Adam {best:.2f}x"
+        )
     return lines
 
 
-def _best_torch(results: dict[str, Any], name: str, replicas: int) -> tuple[str, dict[str, Any]] | None:
-    """PyTorch's fastest way to train so many replicas: a single one occupies one process."""
+def _best_torch(results: dict[str, Any], name: str, replicas: int, option: str = "") -> tuple[str, dict[str, Any]] | None:
+    """PyTorch's fastest way to train so many replicas, of those whose name ends in `option`: a single one occupies one process."""
     if results["torch"] is None:
         return None
-    able = {how: time for how, time in results["torch"][name].items() if replicas > 1 or how.startswith("1x")}
+    able = {how: time for how, time in results["torch"][name].items() if how.endswith(option) and (replicas > 1 or how.startswith("1x"))}
     return min(able.items(), key=lambda item: item[1]["median"])
 
 

@@ -96,13 +96,14 @@ def test_without_pytorch_its_column_is_empty_and_says_how_to_fill_it(smoke, part
 
 
 @pytest.mark.parametrize(("times", "verdict"), [(3.01, "3.01x, met"), (2.99, "2.99x, NOT MET")])
-def test_a_target_is_met_by_the_best_of_pytorch(smoke, part, times, verdict):
+def test_a_target_is_met_against_the_plain_loop_at_its_best(smoke, part, times, verdict):
     results = copy.deepcopy(smoke[1])
     summary = part("setting").summary
     results["tombola"]["seconds_per_step_and_replica"]["mlp"]["2"] = summary([1e-4])
-    ways = {"1x1 default": summary([9e-4]), "1x2 default": summary([8e-4]), "2x1 default": summary([times * 1e-4])}
+    ways = {"1x1 default": summary([9e-4]), "2x1 default": summary([times * 1e-4]), "2x1 fused": summary([2e-4])}
     results["torch"] = {"mlp": ways, "lenet": ways}
-    assert f"Target: MLP 40-300-100-10, R = 2, at least 3x: {verdict}" in part("table").table(results)
+    line = f"Target: MLP 40-300-100-10, R = 2, at least 3x the plain loop (Adam as it comes): {verdict}; with its best Adam 2.00x"
+    assert line in part("table").table(results)
 
 
 def test_the_target_for_shares(smoke, part):

@@ -9,7 +9,7 @@ def es_iteration(metrics: Mapping[str, np.ndarray]) -> tuple[int, bool]:
     """(es_it, censored): iteration of minimum validation loss, the first of equals.
 
     Censored: the minimum is the last evaluation, so that the true one may lie later (Frankle & Carbin 2019,
-    section 2; PAPERS section 0). A run whose loss is nowhere finite stops at its first evaluation.
+    section 2). A run whose loss is nowhere finite stops at its first evaluation.
 
     Args:
         metrics: `step` (n,) and `val_loss` (n,).
