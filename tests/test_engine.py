@@ -98,6 +98,10 @@ def test_masks_of_imp_are_nested_exact_and_rewound():
 def test_mistakes_in_imp():
     with pytest.raises(TombolaError, match="from 0 to 1"):
         imp(TASK, 1, fraction=1.5)
+    with pytest.raises(TombolaError, match="unknown kind of layer 'dens': did you mean 'dense'"):
+        imp(TASK, 1, fraction={"dens": 0.1})
+    with pytest.raises(TombolaError, match="levels = -1"):
+        imp(TASK, -1)
     with pytest.raises(TombolaError, match="no pruning rate for 'output'"):
         imp(TASK.but(rates={"dense": 0.1}), 1, replicates=1)
     with pytest.raises(TombolaError, match="after the end"):
@@ -141,6 +145,31 @@ def test_a_damaged_file_is_named_and_computed_again(tmp_path, capsys):
     assert f"{chain[1].digest}/weights/20it.safetensors is damaged" in capsys.readouterr().err
     for run in chain:
         np.testing.assert_array_equal(records[run.digest].metrics()["val_loss"], whole[run.digest])
+
+
+@pytest.mark.parametrize("what", ["no manifest", "a file in its place", "an edited file"])
+def test_whatever_is_in_the_place_of_a_run_is_replaced(tmp_path, what, capsys):
+    run = Run(task=TASK, seed=1)
+    place = tmp_path / run.digest
+    whole = engine([run], tmp_path).carry_out()[run.digest].metrics()["val_loss"]
+    if what == "no manifest":
+        (place / "manifest.json").unlink()
+    elif what == "an edited file":
+        (place / "spec.json").write_text("{}")
+    else:
+        Store(tmp_path).remove(run.digest)
+        place.touch()
+    records = Engine(graph([run]), Store(tmp_path), progress=Progress()).carry_out()
+    np.testing.assert_array_equal(records[run.digest].metrics()["val_loss"], whole)
+    assert records[run.digest].damaged() == []
+    assert ("damaged; computing it again" in capsys.readouterr().err) == (what == "an edited file")
+
+
+def test_a_replicate_that_diverges_is_named_and_does_not_end_the_study(tmp_path, capsys):
+    task = TASK.but(recipe=TASK.recipe.but(optimizer="sgd", learning_rate=1e30))
+    chain = imp_runs(task, 1, 1, rates=RATES)
+    Engine(graph(chain), Store(tmp_path), progress=Progress({chain[0].digest: "level 0"})).carry_out()
+    assert "level 0 diverged" in capsys.readouterr().err
 
 
 def test_all_ready_runs_of_one_geometry_train_together(tmp_path, trained, monkeypatch):
@@ -196,6 +225,7 @@ def test_unknown_actions_options_and_late_steps_are_one_line_and_train_nothing(t
         (dense.but(kept=Action(name="reinit", options={"colour": 1})), "reinit"),
         (dense.but(kept=Action(name="rewind", of=(dense.at("21it"),))), "after the end"),
         (dense.but(begin=Step("99it")), "after the end"),
+        (dense.but(begin=Step("20it")), "trains nothing"),
     ):
         with pytest.raises(TombolaError, match=words):
             engine([run], tmp_path).carry_out()

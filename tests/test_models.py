@@ -342,7 +342,7 @@ def test_own_initializer_is_the_modules():
 
 
 def test_what_no_named_initializer_draws_is_the_modules_with_a_key_of_its_own():
-    net = build(from_class(Mixed), (4,), 3)
+    net = build(from_class(Mixed, initializer="glorot_normal"), (4,), 3)
     weights, other = net.init(0), net.init(1)
     assert weights["before/scale"].tolist() == [1.0] * 4
     assert (weights["offset"] != other["offset"]).any()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tombola.core import masks
 from tombola.core.errors import TombolaError
 from tombola.pruning import controls, selection
-from tombola.pruning.criteria import criteria
+from tombola.pruning.criteria import criteria, scores, source
 from tombola.pruning.interactive import prune as prune_stacked
 from tombola.pruning.interactive import table
 
@@ -108,11 +108,38 @@ def test_impossible_rates_are_errors(rate):
         selection.prune({"a": np.ones(4)}, {"a": np.ones(4, bool)}, {"a": rate})
 
 
-def test_nan_scores_are_an_error_but_not_where_nothing_is_kept():
-    scores = {"a": np.array([np.nan, 1.0])}
-    with pytest.raises(TombolaError, match="NaN"):
-        selection.prune(scores, {"a": np.array([True, True])}, {"a": 0.5})
-    assert selection.prune(scores, {"a": np.array([False, True])}, {"a": 1.0})["a"].tolist() == [False, False]
+def test_nan_scores_rank_lowest_so_that_one_diverged_replicate_does_not_end_a_study():
+    scores = {"a": np.array([1.0, np.nan, -np.inf, 0.0])}
+    assert selection.prune(scores, {"a": np.ones(4, bool)}, {"a": 0.25})["a"].tolist() == [True, False, True, True]
+    assert selection.prune({"a": np.full(4, np.nan)}, {"a": np.ones(4, bool)}, {"a": 0.5})["a"].tolist() == [False, False, True, True]
+
+
+def test_criteria_of_a_user_are_checked_and_told_apart_by_their_source():
+    def wrong(initial):
+        return initial
+
+    def flat(initial, final):
+        return abs(final).sum()
+
+    def mine(initial, final):
+        return abs(final)
+
+    for function in (wrong, flat, mine):
+        criteria.add(function.__name__, function)
+    with pytest.raises(TombolaError, match="criterion 'wrong' must take"):
+        scores("wrong", np.ones(3), np.ones(3))
+    with pytest.raises(TombolaError, match=r"returns shape \(\)"):
+        scores("flat", np.ones(3), np.ones(3))
+    before = source("mine")
+
+    def mine(initial, final):
+        return -abs(final)
+
+    criteria.add("mine", mine)
+    assert before != source("mine") != ""
+    assert source("large_final") == ""
+    for name in ("wrong", "flat", "mine"):
+        criteria._parts.pop(name)
 
 
 def test_an_emptied_layer_is_named():

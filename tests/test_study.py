@@ -91,6 +91,7 @@ def test_one_deciding_effect_that_fails_is_enough():
         ((good, wide), "undecided"),
         ((good, small), "not replicated"),
         ((aside,), "undecided"),
+        ((Effect("few", "pp", 1.0, 0.5, 1.5, 4, 0.1),), "undecided"),
     ):
         assert Verdict("X", "s", "p", effects).verdict == expected
 

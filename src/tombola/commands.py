@@ -10,7 +10,7 @@ from typing import Any
 from tombola.core.errors import TombolaError
 from tombola.core.registry import Registry
 from tombola.core.task import Model
-from tombola.store.store import Store
+from tombola.store.store import Damaged, Store
 from tombola.studies import frankle2019 as frankle2019  # registers its studies
 from tombola.studies.base import Study, studies
 
@@ -139,13 +139,22 @@ def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
     if json:
         return _json(rows)
     _columns([[row["claim"], row["verdict"], row["study"], row["sentence"]] for row in rows])
+    if any(row["verdict"] == "not run" for row in rows):
+        print("\n`not run` is said of this configuration; give the --scale, --task, --set ... that you ran a study with")
 
 
 def runs(store: Path, json: bool) -> None:
     """The runs in a store."""
     from tombola.store.lineage import describe
 
-    rows = [describe(record) for record in Store(store)]
+    rows, damaged = [], []
+    for record in Store(store):
+        try:
+            rows.append(describe(record))
+        except Damaged as damage:
+            damaged.append(str(damage))
+    for text in damaged:
+        print(f"warning: {text}", file=sys.stderr)
     if json:
         return _json(rows)
     header = ["run", "task", "seed", "mask", "start", "density", "val loss", "test acc"]
@@ -194,7 +203,7 @@ def data_fetch(name: str, data_dir: Path | None, json: bool) -> None:
     from tombola.data.fetch import fetch
 
     paths = [str(path) for path in fetch(name, data_dir)]
-    _json(paths) if json else print("\n".join(paths))
+    _json(paths) if json else print("\n".join(paths) or f"{name}: every file is there and sound; nothing to fetch")
 
 
 def data_verify(name: str, data_dir: Path | None, json: bool) -> None:
@@ -223,7 +232,8 @@ def _resolve(study: str, options: dict[str, Any]) -> Study:
 def _model(name: str) -> Model:
     from tombola.models.custom import identify
 
-    return Model(**identify(name))
+    found = Model(**identify(name))
+    return found.but(initializer="own") if ":" in name else found
 
 
 def _load(files: Sequence[Path]) -> None:

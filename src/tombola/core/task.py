@@ -3,15 +3,28 @@
 Descriptions only: no array and no JAX here, so that ``--help`` and ``show`` stay light.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from tombola.core.errors import unknown
 from tombola.core.spec import Spec
 from tombola.core.step import Step
 
 Count = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Kind = Literal["dense", "conv", "shortcut", "output", "embedding"]
+KINDS = get_args(Kind)
+
+
+def _kind(name: str) -> str:
+    if name not in KINDS:
+        raise unknown("kind of layer", name, KINDS)
+    return name
+
+
+Rates = dict[Annotated[str, AfterValidator(_kind)], Fraction]
+"""Kind of layer -> the share of its remaining weights that one round of pruning takes."""
 
 
 class Data(Spec):
@@ -76,7 +89,7 @@ class Task(Spec):
     model: Model
     recipe: Recipe
     name: str = "custom"
-    rates: dict[str, Fraction] = {"dense": 0.2, "conv": 0.2, "output": 0.1, "shortcut": 0.0, "embedding": 0.2}
+    rates: Rates = {"dense": 0.2, "conv": 0.2, "output": 0.1, "shortcut": 0.0, "embedding": 0.2}
     """The share of its remaining weights that one round of pruning takes from a layer, by kind of layer."""
     scope: Literal["layer", "global"] = "layer"
     """Whether a round takes its share from each layer, or from all of them together."""

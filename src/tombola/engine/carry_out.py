@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Task
 from tombola.data.dataset import load
 from tombola.engine import checkpoints, results
@@ -39,13 +42,19 @@ class Engine:
         """
         self._validate()
         self.store.prepare()
+        for digest in self.graph.runs:
+            if digest in self.store and (names := self.store.get(digest).damaged()):
+                self._recompute(self.store.get(digest), names[0])
         while True:
             try:
                 self._train_missing()
                 return {digest: self.store.get(digest) for digest in self.graph.runs}
             except Damaged as damage:
-                self.progress.warn(f"{damage}; computing it again")
-                self.store.remove(damage.record.digest)
+                self._recompute(damage.record, damage.name)
+
+    def _recompute(self, record: Record, name: str) -> None:
+        self.progress.warn(f"{record.folder / name} is damaged; computing it again")
+        self.store.remove(record.digest)
 
     def done(self, digest: str) -> bool:
         """Whether the store has the run with all the weights that are wanted of it."""
@@ -61,7 +70,12 @@ class Engine:
         """Steps, networks and actions of all runs are tried before anything trains or is written."""
         for digest, run in self.graph.runs.items():
             found, end = self._resolved(run.task)
-            check_keep(self.wanted(digest), run.begin.iterations(found.steps_per_epoch, end))
+            begin = run.begin.iterations(found.steps_per_epoch, end)
+            if begin == end:
+                raise TombolaError(
+                    f"a run that begins at {str(run.begin)!r} trains nothing: training ends at iteration {end}; rewind to less"
+                )
+            check_keep(self.wanted(digest), begin)
         rehearse(self.graph.runs.values(), self.data_dir)
 
     def _resolved(self, task: Task) -> tuple[Geometry, int]:
@@ -145,6 +159,8 @@ class Engine:
 
         with self._renewed(digests):
             for index, outcome in train_cohort(task, dataset, members, on_checkpoint, self.progress.advance, layout):
+                if not np.isfinite([row[1] for row in outcome.rows]).all():
+                    self.progress.warn(f"{self.progress.label(digests[index])} diverged: its loss is not finite; lower the learning rate")
                 self._put(digests[index], members[index], outcome, time.monotonic() - began, len(members))
 
     @contextmanager

@@ -44,7 +44,7 @@ def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: b
         try:
             return findings(study, store, data_dir)
         except Damaged as damage:
-            engine.progress.warn(f"{damage}; computing it again")
+            engine.progress.warn(f"{damage.record.folder / damage.name} is damaged; computing it again")
             store.remove(damage.record.digest)
 
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+LEAST_REPLICATES = 5
+"""With fewer, no claim is judged: an interval over two or three replicates may be narrow by chance."""
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -43,6 +46,8 @@ class Verdict:
         replicates to have one) `undecided`.
         """
         deciding = [effect for effect in self.effects if effect.decides]
+        if any(effect.n < LEAST_REPLICATES for effect in deciding):
+            return "undecided"
         if any(effect.high <= effect.least for effect in deciding):
             return "not replicated"
         if deciding and all(effect.low > 0 for effect in deciding):

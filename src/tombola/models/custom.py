@@ -33,8 +33,10 @@ def identify(name: str) -> dict[str, Any]:
     return {"name": name, "source": _digest(_file(place).read_bytes())}
 
 
-def from_class(factory: Callable[..., Any], *, initializer: str = "glorot_normal", **options: Any) -> Model:
+def from_class(factory: Callable[..., Any], *, initializer: str = "own", **options: Any) -> Model:
     """The `Model` of a class ``(shape, classes, *, rngs, **options) -> nnx.Module``, and its options.
+
+    Its weights are drawn as the module itself draws them (`initializer` ``own``), unless another initialiser is named.
 
     Another process finds the class again only if it stands in a module or file that can be imported there.
     """

@@ -4,11 +4,11 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from flax import nnx
 
-Kind = Literal["dense", "conv", "shortcut", "output", "embedding"]
+from tombola.core.task import Kind
 
 _KINDS: dict[type[nnx.Module], Kind] = {
     nnx.Linear: "dense",

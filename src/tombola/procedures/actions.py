@@ -11,8 +11,7 @@ from tombola.core.masks import Mask
 from tombola.core.registry import Registry
 from tombola.core.trees import Tree
 from tombola.models.network import Network
-from tombola.pruning import controls, selection
-from tombola.pruning.criteria import criteria
+from tombola.pruning import controls, criteria, selection
 
 mask_actions: Registry = Registry("mask action")
 value_actions: Registry = Registry("value action")
@@ -36,6 +35,7 @@ def prune(
     *,
     rates: dict[str, float],
     criterion: str = "large_final",
+    source: str = "",
     scope: selection.Scope = "layer",
 ) -> Mask:
     """One round of pruning: the lowest scores among the weights that `before` keeps are removed.
@@ -43,8 +43,11 @@ def prune(
     Args:
         initial, final: weights that the criterion scores.
         rates: share of the remaining weights to remove, by kind of layer.
+        source: digest of a user's own criterion (`criteria.source`): it must be the one that is registered now.
     """
-    scores = {path: criteria[criterion](initial[path], final[path]) for path in before}
+    if source != criteria.source(criterion):
+        raise TombolaError(f"criterion {criterion!r} is not the one that this run was described with; describe the run anew")
+    scores = {path: criteria.scores(criterion, initial[path], final[path]) for path in before}
     return selection.prune(scores, before, rates_by_path(context.network, rates), scope)
 
 

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, unknown
 from tombola.core.step import Step
-from tombola.core.task import Task
+from tombola.core.task import KINDS, Task
 from tombola.core.trees import per_replica
 from tombola.data.dataset import load
 from tombola.procedures.actions import rates_by_path
 from tombola.procedures.run import Action, Run
 from tombola.pruning import selection
-from tombola.pruning.criteria import criteria
+from tombola.pruning.criteria import scores, source
 from tombola.surgery.combine import combine
 from tombola.training.cohort import geometry
 from tombola.training.train import train
@@ -42,6 +42,8 @@ def imp(
     Returns:
         levels + 1 trajectories; `trajectory.mask` is the mask it trained under.
     """
+    if levels < 0:
+        raise TombolaError(f"levels = {levels}: rounds of pruning, 0 or more, are needed")
     shares = _rates(task, fraction)
     network = geometry(task, load(task.data, data_dir)).network
     rates = rates_by_path(network, shares)
@@ -51,7 +53,7 @@ def imp(
         last = trajectories[-1]
         mask = per_replica(
             lambda first, final, before: selection.prune(
-                {path: criteria[criterion](first[path], final[path]) for path in before}, before, rates, scope
+                {path: scores(criterion, first[path], final[path]) for path in before}, before, rates, scope
             ),
             {path: dense.initial[path] for path in last.mask},
             {path: last.final[path] for path in last.mask},
@@ -73,13 +75,16 @@ def imp_runs(
     scope: selection.Scope = "layer",
 ) -> list[Run]:
     """The same as a chain of run descriptions for one replicate: level 0 is the dense run."""
+    options = {"rates": dict(rates), "criterion": criterion, "scope": scope}
+    if own := source(criterion):
+        options["source"] = own
     chain = [Run(task=task, seed=seed)]
     for _ in range(levels):
         last = chain[-1]
         mask = Action(
             name="prune",
             of=(chain[0].at("0it"), last.at("end"), last.its_mask()),
-            options={"rates": dict(rates), "criterion": criterion, "scope": scope},
+            options=options,
         )
         chain.append(Run(task=task, seed=seed, mask=mask, kept=Action(name="rewind", of=(chain[0].at(rewind),)), begin=Step(rewind)))
     return chain
@@ -89,6 +94,9 @@ def _rates(task: Task, fraction: float | Mapping[str, float] | None) -> dict[str
     if fraction is None:
         return task.rates
     if isinstance(fraction, Mapping):
+        for kind in fraction:
+            if kind not in KINDS:
+                raise unknown("kind of layer", kind, KINDS)
         return {**task.rates, **fraction}
     if not 0 <= fraction <= 1:
         raise TombolaError(f"fraction = {fraction}: the share of the remaining weights that a round prunes is from 0 to 1")

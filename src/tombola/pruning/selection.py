@@ -19,7 +19,8 @@ def prune(scores: Mapping[str, Any], mask: Mask, rates: Mapping[str, float], sco
             their rates must agree. Leaves with rate 0 are not pruned and do not count.
 
     Args:
-        scores: path -> array; higher is kept. Ties are broken by position: the earlier is pruned first.
+        scores: path -> array; higher is kept. Ties are broken by position: the earlier is pruned first. NaN (of a
+            replicate that diverged) ranks lowest, so that one such replicate does not end a study.
         mask: what is kept so far; the result is a subset of it.
         rates: path -> share of what is left that is removed, in [0, 1].
 
@@ -32,7 +33,11 @@ def prune(scores: Mapping[str, Any], mask: Mask, rates: Mapping[str, float], sco
         raise TombolaError(f"scope {scope!r}: write 'layer' or 'global'")
     paths = [path for path in mask if rates[path] > 0]
     if len({rates[path] for path in paths}) > 1:
-        raise TombolaError("global pruning takes one rate for all layers (or 0 to leave a layer out): give a single fraction")
+        given = ", ".join(f"{rate:g}" for rate in sorted({rates[path] for path in paths}))
+        raise TombolaError(
+            f"global pruning takes one rate for all layers, or 0 to leave a layer out, but it was given {given}; "
+            'set equal rates, such as rates={"dense": 0.2, "output": 0.2}'
+        )
     pruned = dict(mask)
     if paths:
         flat_scores = np.concatenate([np.asarray(scores[path]).reshape(-1) for path in paths])
@@ -61,9 +66,8 @@ def uniform_rates(paths: Iterable[str], fraction: float) -> dict[str, float]:
 
 def _prune_leaf(scores: Any, mask: np.ndarray, rate: float) -> np.ndarray:
     flat, alive = np.asarray(scores).reshape(-1), np.flatnonzero(mask)
-    if np.isnan(flat[alive]).any():
-        raise TombolaError("scores hold NaN, which has no rank: did training diverge? lower the learning rate")
-    lowest = np.argsort(flat[alive], kind="stable")[: round(rate * alive.size)]
+    ranked = np.where(np.isnan(flat[alive]), -np.inf, flat[alive])
+    lowest = np.argsort(ranked, kind="stable")[: round(rate * alive.size)]
     left = mask.reshape(-1).copy()
     left[alive[lowest]] = False
     return left.reshape(mask.shape)

@@ -22,6 +22,8 @@ def export_run(store: Store, digest: str, step: str, path: Path) -> dict[str, An
     Raises:
         TombolaError: if the run or that step's weights are not in the store, or the file cannot be written.
     """
+    if path.is_dir() or (path.exists() and not path.is_file()) or not path.parent.is_dir():
+        raise TombolaError(f"{path} cannot be written: it must be a file in a folder that exists; choose another with -o")
     record = store.find(digest)
     there = sorted(record.steps())
     iteration = _iteration(step, int(record.metrics()["step"][-1]))
@@ -34,6 +36,7 @@ def export_run(store: Store, digest: str, step: str, path: Path) -> dict[str, An
     tree = {**weights, **{f"{name}.mask": bits for name, bits in packed.items()}}
     metadata = {
         "format": "tombola ticket 1",
+        "mask": "<path>.mask is the mask of <path>: numpy.unpackbits(bits, count=size).reshape(shape), True where kept",
         "run": record.digest,
         "iteration": str(iteration),
         "spec": json.dumps(record.json("spec")),

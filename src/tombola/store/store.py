@@ -96,8 +96,8 @@ class Damaged(TombolaError):
     """A stored file is missing or differs from its checksum."""
 
     def __init__(self, record: Record, name: str) -> None:
-        super().__init__(f"{record.folder / name} is damaged: run the study again and it is recomputed")
-        self.record = record
+        super().__init__(f"{record.folder / name} is damaged: run its study again, and it is computed again")
+        self.record, self.name = record, name
 
 
 class Store:
@@ -146,7 +146,10 @@ class Store:
             (self.folder / digest).rename(grave)
         except FileNotFoundError:
             return
-        shutil.rmtree(grave, ignore_errors=True)
+        if grave.is_dir():
+            shutil.rmtree(grave, ignore_errors=True)
+        else:
+            grave.unlink(missing_ok=True)
 
     def put(self, digest: str, files: Mapping[str, bytes], trees: Mapping[str, Tree]) -> None:
         """Store a finished run. If another process has stored it already, theirs stays: it is the same run."""
@@ -157,10 +160,14 @@ class Store:
             save_tree(part / name, tree)
         names = [*files, *trees]
         write_atomically(part / "manifest.json", dump_json({name: _sha256(part / name) for name in sorted(names)}))
-        try:
-            part.rename(self.folder / digest)
-        except OSError:
-            shutil.rmtree(part)
+        for _ in range(2):
+            with suppress(OSError):
+                part.rename(self.folder / digest)
+                return
+            if digest in self:
+                break
+            self.remove(digest)  # something that is no whole run is in its place
+        shutil.rmtree(part)
 
     # -- runs in progress -------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tombola.core.keys import replicate_seed
 from tombola.core.step import Step
-from tombola.core.task import Fraction
+from tombola.core.task import Rates
 from tombola.evaluation.early_stopping import es_iteration, iterations_to
 from tombola.evaluation.paired import by_replicate, difference, effect_over_levels, levels_within, sooner
 from tombola.evaluation.verdict import Effect, Verdict
@@ -28,7 +28,7 @@ class Sparsity(Config):
 
     levels: Annotated[int, Field(ge=1, le=60)] = 13
     """Rounds of pruning after the dense run."""
-    rates: dict[str, Fraction] = {}
+    rates: Rates = {}
     """Share of its remaining weights that a round takes, by kind of layer; what is not named is as the task has it."""
     scope: Literal["layer", "global"] | None = None
     """None: as the task has it."""
@@ -69,6 +69,7 @@ def sparsity(config: Sparsity) -> Study:
         config=config,
         cells=cells,
         metrics=_METRICS,
+        keep={cell.run: ("end",) for cell in cells if cell.arm == "ticket"},  # a winning ticket is there to be exported
         measure=measure,
         claims=claims,
         arms={"ticket": "winning ticket", "reinit": "same mask, fresh init", "random": "random mask"},
