@@ -100,7 +100,8 @@ def test_a_target_is_met_against_the_plain_loop_at_its_best(smoke, part, times, 
     results = copy.deepcopy(smoke[1])
     summary = part("setting").summary
     results["tombola"]["seconds_per_step_and_replica"]["mlp"]["2"] = summary([1e-4])
-    ways = {"1x1 default": summary([9e-4]), "2x1 default": summary([times * 1e-4]), "2x1 fused": summary([2e-4])}
+    ways = {f"{layout} {option}": summary([9e-4]) for layout in ("1x1", "1x2", "2x1") for option in ("default", "fused")}
+    ways |= {"2x1 default": summary([times * 1e-4]), "2x1 fused": summary([2e-4])}
     results["torch"] = {"mlp": ways, "lenet": ways}
     line = f"Target: MLP 40-300-100-10, R = 2, at least 3x the plain loop (Adam as it comes): {verdict}; with its best Adam 2.00x"
     assert line in part("table").table(results)
