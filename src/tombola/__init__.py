@@ -24,6 +24,7 @@ _PUBLIC = {
     "TombolaError": "tombola.core.errors",
     "Trajectory": "tombola.training.trajectory",
     "combine": "tombola.surgery.combine",
+    "compact": "tombola.surgery.compact:compact_task",
     "criteria": "tombola.pruning.criteria",
     "from_arrays": "tombola.data.arrays",
     "imp": "tombola.procedures.imp",

@@ -9,6 +9,7 @@ from typing import Any
 
 from tombola.core.errors import TombolaError
 from tombola.core.registry import Registry
+from tombola.core.spec import Spec
 from tombola.core.task import Model
 from tombola.store.store import Damaged, Store
 from tombola.studies import frankle2019 as frankle2019  # registers its studies
@@ -73,7 +74,7 @@ def show(study: str, data_dir: Path | None, json: bool, **options: Any) -> None:
             }
         )
     print(f"{study}: {kind.answers}\nclaims: {', '.join(kind.claim_ids)}\n")
-    _columns([[f"  {name}", "" if value is None else str(value)] for name, value in configuration.items()])
+    _columns([[f"  {name}", _as_setting(value)] for name, value in configuration.items()])
     print(f"\nruns: {cost.runs} ({', '.join(f'{count} {arm}' for arm, count in arms.items())})")
     print(f"steps: {cost.replica_steps:,}, all runs together; about {cost.floating_point_operations:.2g} floating-point operations")
     print(f"estimated time on this machine's cores: about {duration(cost.seconds)} if nothing is stored yet")
@@ -177,15 +178,19 @@ def why(run: str, store: Path, json: bool) -> None:
         print(f"{'  ' * entry['depth']}{entry['run']}  {entry['what']}")
 
 
-def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str) -> None:
+def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str, compact: bool) -> None:
     """A run's weights and mask as one file."""
-    from tombola.store.export import export_run
+    from tombola.store.export import export_compact, export_run
 
-    found = export_run(Store(store), run, step, output)
+    found = export_compact(Store(store), run, step, output, data_dir) if compact else export_run(Store(store), run, step, output)
     if json:
         return _json(found)
     what = f"{found['tensors']} tensors of run {found['run']} at iteration {found['iteration']}"
     print(f"{output}: {what}, {found['kept']:,} of {found['prunable']:,} weights kept")
+    if compact:
+        units, values = found["units"], found["values"]
+        before, after = ("-".join(map(str, units[when].values())) for when in ("before", "after"))
+        print(f"{before} units -> {after}, {values['before']:,} -> {values['after']:,} values")
 
 
 def data_list(data_dir: Path | None, json: bool) -> None:
@@ -248,7 +253,16 @@ def _first_line(part: Any) -> str:
 
 
 def _shown(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    """As one would write it after ``--set KEY=``: JSON values."""
+    if isinstance(value, Spec):
+        return {name: _shown(part) for name, part in value.canonical().items() if name != "spec"}
+    return [_shown(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _as_setting(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, str | int | float) else json.dumps(value)
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> None:

@@ -52,6 +52,17 @@ class Step(str):
             raise TombolaError(f"step {str(self)!r} is iteration {its}, after the end of training at {end}; choose 0it to {end}it")
         return its
 
+    def times(self, factor: float) -> "Step":
+        """This step scaled, each part rounded; at least one iteration, unless it is 0.
+
+        >>> Step("3000it").times(0.1), Step("5ep").times(3), Step("4it").times(0.1)
+        ('300it', '15ep', '1it')
+        """
+        if self == "end" or self == "0it":
+            return self
+        epochs, its = (round(factor * part) for part in _parts(self))
+        return Step(f"{epochs}ep{its}it" if epochs or its else "1it")
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(cls, serialization=core_schema.to_string_ser_schema())

@@ -50,6 +50,8 @@ class Model(Spec):
     options: dict[str, Any] = {}
     initializer: str = "glorot_normal"
     """How kernels are drawn (biases are 0, normalisation is the identity); ``own``: as the module itself draws them."""
+    gain: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Factor on every kernel's initial values: the initialiser's standard deviation times this."""
     source: str = ""
     """Digest of a user's own source, so that an edited network is another network."""
 
@@ -60,7 +62,7 @@ class Recipe(Spec):
     steps: Step
     """Length T of training, counted from iteration 0 also where a run begins later."""
     batch: Count
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw"] = "adam"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of `momentum` and `nesterov`; the other optimisers have none."""

@@ -1,38 +1,37 @@
 """Conv-2, Conv-4 and Conv-6: scaled-down VGGs without normalisation (Frankle & Carbin 2019, figure 2)."""
 
-from typing import Annotated
+from collections.abc import Sequence
 
 import jax
 from flax import nnx
-from pydantic import Field
 
 from tombola.core.task import Count
-from tombola.models.parts import check_images, conv, max_pool, pooled
+from tombola.models.parts import Rate, check_images, check_widths, conv, max_pool, pooled
 from tombola.models.registry import models
-
-Rate = Annotated[float, Field(ge=0, lt=1)]
-"""Share of the units that dropout switches off."""
+from tombola.models.units import chain
 
 
 class Convs(nnx.Module):
     """Pairs of 3x3 convolutions, each pair followed by 2x2 max pooling; two hidden layers; output. ReLU throughout.
 
-    Pair p has width * 2^(p-1) channels, the hidden layers 4 * width units.
+    `widths` are the channels of each convolution, then the units of hidden1 and hidden2.
     """
 
-    def __init__(self, shape: tuple[int, ...], classes: int, pairs: int, width: int, dropout: float, rngs: nnx.Rngs) -> None:
+    def __init__(self, shape: tuple[int, ...], classes: int, widths: Sequence[int], dropout: float, rngs: nnx.Rngs) -> None:
         check_images(shape)
         height, breadth, channels = shape
-        self.convolutions = 2 * pairs
-        for index in range(self.convolutions):
-            outputs = width * 2 ** (index // 2)
+        *convolutions, hidden1, hidden2 = widths
+        self.convolutions = len(convolutions)
+        for index, outputs in enumerate(convolutions):
             setattr(self, f"conv{index + 1}", conv(channels, outputs, bias=True, rngs=rngs))
             channels = outputs
             if index % 2:
                 height, breadth = pooled(height), pooled(breadth)
-        self.hidden1 = nnx.Linear(height * breadth * channels, 4 * width, rngs=rngs)
-        self.hidden2 = nnx.Linear(4 * width, 4 * width, rngs=rngs)
-        self.output = nnx.Linear(4 * width, classes, rngs=rngs)
+        self.hidden1 = nnx.Linear(height * breadth * channels, hidden1, rngs=rngs)
+        self.hidden2 = nnx.Linear(hidden1, hidden2, rngs=rngs)
+        self.output = nnx.Linear(hidden2, classes, rngs=rngs)
+        names = (f"conv{index}" for index in range(1, self.convolutions + 1))
+        self.feeds = chain([*names, "hidden1", "hidden2", "output"])
         if dropout:
             self.dropout1 = nnx.Dropout(dropout, rngs=rngs)
             self.dropout2 = nnx.Dropout(dropout, rngs=rngs)
@@ -53,22 +52,54 @@ class Convs(nnx.Module):
         return self.output(hidden)
 
 
-@models.register
-def conv2(shape: tuple[int, ...], classes: int, *, width: Count = 64, dropout: Rate = 0.0, rngs: nnx.Rngs) -> nnx.Module:
-    """`width` is the first layer's channels and scales all others; `dropout` acts after the two hidden layers.
+def _widths(pairs: int, width: int, widths: Sequence[int] | None) -> Sequence[int]:
+    if widths is None:
+        return [*(width * 2 ** (index // 2) for index in range(2 * pairs)), 4 * width, 4 * width]
+    check_widths(widths, 2 * pairs + 2)
+    return widths
 
-    The paper gives the rate (.5) but not the place; after the fully connected layers is where VGG has it.
+
+@models.register
+def conv2(
+    shape: tuple[int, ...],
+    classes: int,
+    *,
+    width: Count = 64,
+    widths: tuple[Count, ...] | None = None,
+    dropout: Rate = 0.0,
+    rngs: nnx.Rngs,
+) -> nnx.Module:
+    """Pair p of the convolutions has width * 2^(p-1) channels, the two hidden layers 4 * width units.
+
+    `widths` sets each of these sizes instead, in forward order. `dropout` acts after the two hidden layers: the paper
+    gives the rate (.5) but not the place; after the fully connected layers is where VGG has it.
     """
-    return Convs(shape, classes, 1, width, dropout, rngs)
+    return Convs(shape, classes, _widths(1, width, widths), dropout, rngs)
 
 
 @models.register
-def conv4(shape: tuple[int, ...], classes: int, *, width: Count = 64, dropout: Rate = 0.0, rngs: nnx.Rngs) -> nnx.Module:
+def conv4(
+    shape: tuple[int, ...],
+    classes: int,
+    *,
+    width: Count = 64,
+    widths: tuple[Count, ...] | None = None,
+    dropout: Rate = 0.0,
+    rngs: nnx.Rngs,
+) -> nnx.Module:
     """As `conv2`, with a second pair of convolutions."""
-    return Convs(shape, classes, 2, width, dropout, rngs)
+    return Convs(shape, classes, _widths(2, width, widths), dropout, rngs)
 
 
 @models.register
-def conv6(shape: tuple[int, ...], classes: int, *, width: Count = 64, dropout: Rate = 0.0, rngs: nnx.Rngs) -> nnx.Module:
+def conv6(
+    shape: tuple[int, ...],
+    classes: int,
+    *,
+    width: Count = 64,
+    widths: tuple[Count, ...] | None = None,
+    dropout: Rate = 0.0,
+    rngs: nnx.Rngs,
+) -> nnx.Module:
     """As `conv4`, with a third pair of convolutions."""
-    return Convs(shape, classes, 3, width, dropout, rngs)
+    return Convs(shape, classes, _widths(3, width, widths), dropout, rngs)

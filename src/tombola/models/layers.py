@@ -30,7 +30,7 @@ class Layer:
     """Path of its module, e.g. "hidden1" or "stage1/block2/conv1"."""
     kind: Kind
     paths: tuple[str, ...]
-    """All its leaves. Every leaf of a network is in exactly one layer."""
+    """All its leaves, in the order of declaration. Every leaf of a network is in exactly one layer."""
     prunable: tuple[str, ...]
     """Its kernel."""
     block: str
@@ -68,7 +68,7 @@ class _Walk:
         kernel = tuple(path for path in paths if path == name or path.rpartition("/")[2] in ("kernel", "embedding"))
         if paths:  # else it shares the weights of another layer, which lists them
             kind = "shortcut" if "shortcut" in name.split("/") else kind
-            self.layers.append(Layer(name, kind, (*paths, *self.unclaimed), kernel, block=name))
+            self.layers.append(Layer(name, kind, (*self.unclaimed, *paths), kernel, block=name))
             self.around.append(around)
             self.unclaimed.clear()
 
@@ -98,6 +98,23 @@ def find_layers(module: nnx.Module, leaves: Mapping[str, Any]) -> tuple[tuple[La
         block = next((outer for outer in candidates if blocks is not None or held[outer] > 1), layer.name)
         layers.append(replace(layer, kind="output" if index == last else layer.kind, block=block))
     return tuple(layers), walk.matrices
+
+
+def attributes(module: nnx.Module, name: str) -> Iterator[tuple[str, Any]]:
+    """(path, value) for each module that has an attribute of this name, outermost first; a shared module comes once."""
+    seen: set[int] = set()
+
+    def visit(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+        if id(node) in seen or isinstance(node, nnx.Variable):
+            return
+        if isinstance(node, nnx.Module):
+            seen.add(id(node))
+            if (value := getattr(node, name, None)) is not None:
+                yield path, value
+        for child_name, child in _children(node):
+            yield from visit(child, _join(path, child_name))
+
+    return visit(module, "")
 
 
 def _declared(module: nnx.Module) -> tuple[str, ...] | None:

@@ -24,6 +24,7 @@ from tombola.models.initializers import std as initializer_std
 from tombola.models.layers import Layer, find_layers
 from tombola.models.options import check_options
 from tombola.models.program import QUICK, Program
+from tombola.models.units import Units, find_units
 
 Factory = Callable[[jax.Array], nnx.Module]
 
@@ -39,14 +40,16 @@ class Network:
     """In forward order (the order in which the module declares them)."""
     prunable: tuple[str, ...]
     """Kernels and embeddings, in the order of `layers`."""
+    units: tuple[Units, ...]
+    """Units that can be removed or permuted, as the modules declare in `feeds`; in the order of `layers`."""
     convolutional: bool
     """Whether it has a convolutional layer."""
     stochastic: bool
     """Whether training needs a `dropout_key`."""
 
-    def __init__(self, factory: Factory, initializer: Initializer | None) -> None:
+    def __init__(self, factory: Factory, initializer: Initializer | None, gain: float = 1.0) -> None:
         """`factory` makes the module from a key; `initializer` None: as the module draws its kernels itself."""
-        self._factory, self._initializer = factory, initializer
+        self._factory, self._initializer, self._gain = factory, initializer, gain
         leaves: dict[str, Any] = {}
 
         def trace(key: jax.Array) -> None:
@@ -63,6 +66,7 @@ class Network:
             if self.layers and (lost := states.keys() - set(ordered)):
                 raise TombolaError(f"the array {min(lost)!r} is in an unknown container; use nnx.List or nnx.Dict")
             self.shapes = {path: jax.ShapeDtypeStruct(states[path].shape, states[path].dtype) for path in ordered}
+            self.units = find_units(module, self.layers, self.shapes)
             self.trainable = frozenset(path for path in ordered if isinstance(states[path], nnx.Param))
             random = {place: leaf for place, leaf in leaves.values() if isinstance(leaf, nnx.RngState)}
             self._random = {place: leaf.shape for place, leaf in random.items() if isinstance(leaf, nnx.RngKey)}
@@ -87,7 +91,10 @@ class Network:
         """One tensor of `init`, bit for bit; with another `stream`, a fresh draw (re-randomisation)."""
         if path in self._constants:
             return self._constants[path]
-        key_data = keys.stream(seed, f"{stream}/{path}")
+        drawn = self._drawn(path, keys.stream(seed, f"{stream}/{path}"))
+        return drawn if self._gain == 1 or path not in self.prunable else (self._gain * drawn).astype(drawn.dtype)
+
+    def _drawn(self, path: str, key_data: np.ndarray) -> np.ndarray:
         with _on_cpu():
             if self._initializer is not None and path in self.prunable:
                 flat = _draw(self._initializer, key_data, self._drawn_shape(path))
@@ -102,7 +109,7 @@ class Network:
         if path in self._constants:
             return 0.0
         if self._initializer is not None and path in self.prunable:
-            return initializer_std(self._initializer, self._drawn_shape(path))
+            return self._gain * initializer_std(self._initializer, self._drawn_shape(path))
         return float(np.sqrt(np.mean(np.square(self.init_tensor(path, 0, "std"), dtype=np.float64))))
 
     def apply(
@@ -171,7 +178,7 @@ def _build(model: Model, shape: tuple[int, ...], classes: int) -> Network:
         return module
 
     try:
-        network = Network(factory, initializer)
+        network = Network(factory, initializer, model.gain)
         _check_output(network, model, shape, classes)
     except TombolaError:
         raise

@@ -1,13 +1,26 @@
 """What the convolutional networks are made of."""
 
+from collections.abc import Sequence
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from pydantic import Field
 
 from tombola.core.errors import TombolaError
 
 BATCH_NORM_MOMENTUM = 0.9
 """Running statistics: r <- 0.9 r + 0.1 (statistic of the batch; the variance is the biased one)."""
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+"""Share of the units that dropout switches off."""
+
+
+def check_widths(widths: Sequence[int], hidden: int) -> None:
+    """Raise unless there is one size for each hidden layer."""
+    if len(widths) != hidden:
+        raise TombolaError(f"option widths has {len(widths)} sizes, but this network has {hidden} to set; give one for each")
 
 
 def check_images(shape: tuple[int, ...]) -> None:

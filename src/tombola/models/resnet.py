@@ -8,8 +8,9 @@ from flax import nnx
 
 from tombola.core.errors import TombolaError
 from tombola.core.task import Count
-from tombola.models.parts import batch_norm, check_images, conv, max_pool
+from tombola.models.parts import batch_norm, check_images, check_widths, conv, max_pool
 from tombola.models.registry import models
+from tombola.models.units import chain
 
 Depth = Literal[18, 34, 50, 101, 152]
 DEEP: dict[Depth, tuple[int, ...]] = {
@@ -36,15 +37,23 @@ class Design:
     """1x1, 3x3, 1x1 convolutions, the last to 4 times the channels, in place of 3x3, 3x3."""
     large: bool = False
     """Begin with a 7x7 convolution and a 3x3 pooling, both of stride 2, in place of a 3x3 convolution."""
+    inner: tuple[int, ...] | None = None
+    """Channels of every convolution but the last in each block, block after block; None: from `width`."""
 
     @property
     def kernels(self) -> tuple[int, ...]:
         return (1, 3, 1) if self.bottleneck else (3, 3)
 
-    def channels(self, stage: int) -> tuple[int, ...]:
+    def stream(self, stage: int) -> int:
+        """Channels of the residual stream: what each block of the stage gives back."""
+        return self.width * 2**stage * (4 if self.bottleneck else 1)
+
+    def channels(self, stage: int, block: int) -> tuple[int, ...]:
         """Output channels of each convolution in a block."""
-        width = self.width * 2**stage
-        return (width, width, 4 * width) if self.bottleneck else (width, width)
+        inside = len(self.kernels) - 1
+        first = inside * (sum(self.stages[:stage]) + block)
+        inner = (self.width * 2**stage,) * inside if self.inner is None else self.inner[first : first + inside]
+        return (*inner, self.stream(stage))
 
 
 def _identity(images: jax.Array) -> jax.Array:
@@ -55,10 +64,11 @@ class Block(nnx.Module):
     """Convolutions with normalisation, ReLU between; plus the shortcut; ReLU.
 
     The shortcut is the identity where shapes agree, and a strided 1x1 convolution with normalisation where not.
+    The units of a block are the channels of every convolution but its last: the residual stream, which each block of a
+    stage reads and adds to, is left whole.
     """
 
-    def __init__(self, inputs: int, stage: int, stride: int, design: Design, rngs: nnx.Rngs) -> None:
-        outputs = design.channels(stage)
+    def __init__(self, inputs: int, outputs: tuple[int, ...], stride: int, design: Design, rngs: nnx.Rngs) -> None:
         bias = not design.norm
         strided = design.kernels.index(3)
         self.depth = len(outputs)
@@ -68,6 +78,7 @@ class Block(nnx.Module):
             layer = conv(before[index], outputs[index], kernel=kernel, stride=step, bias=bias, rngs=rngs)
             setattr(self, f"conv{index + 1}", layer)
             setattr(self, f"norm{index + 1}", batch_norm(outputs[index], rngs) if design.norm else _identity)
+        self.feeds = chain(f"conv{index}" for index in range(1, self.depth + 1))
         self.projects = stride != 1 or inputs != outputs[-1]
         if self.projects:
             self.shortcut = conv(inputs, outputs[-1], kernel=1, stride=stride, bias=bias, rngs=rngs)
@@ -89,8 +100,8 @@ class Stage(nnx.Module):
         self.length = design.stages[stage]
         for index in range(self.length):
             stride = 2 if stage > 0 and index == 0 else 1
-            setattr(self, f"block{index + 1}", Block(inputs, stage, stride, design, rngs))
-            inputs = design.channels(stage)[-1]
+            setattr(self, f"block{index + 1}", Block(inputs, design.channels(stage, index), stride, design, rngs))
+            inputs = design.stream(stage)
 
     def __call__(self, images: jax.Array) -> jax.Array:
         for index in range(1, self.length + 1):
@@ -103,13 +114,15 @@ class ResNet(nnx.Module):
 
     def __init__(self, shape: tuple[int, ...], classes: int, design: Design, rngs: nnx.Rngs) -> None:
         check_images(shape)
+        if design.inner is not None:
+            check_widths(design.inner, (len(design.kernels) - 1) * sum(design.stages))
         kernel, stride = (7, 2) if design.large else (3, 1)
         self.conv = conv(shape[2], design.width, kernel=kernel, stride=stride, bias=not design.norm, rngs=rngs)
         self.norm = batch_norm(design.width, rngs) if design.norm else _identity
         self.large, self.length, channels = design.large, len(design.stages), design.width
         for stage in range(self.length):
             setattr(self, f"stage{stage + 1}", Stage(channels, stage, design, rngs))
-            channels = design.channels(stage)[-1]
+            channels = design.stream(stage)
         self.output = nnx.Linear(channels, classes, rngs=rngs)
 
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -122,25 +135,42 @@ class ResNet(nnx.Module):
 
 
 @models.register
-def resnet(shape: tuple[int, ...], classes: int, *, depth: int = 20, width: Count = 16, norm: bool = True, rngs: nnx.Rngs) -> nnx.Module:
+def resnet(
+    shape: tuple[int, ...],
+    classes: int,
+    *,
+    depth: int = 20,
+    width: Count = 16,
+    widths: tuple[Count, ...] | None = None,
+    norm: bool = True,
+    rngs: nnx.Rngs,
+) -> nnx.Module:
     """The CIFAR-10 network of depth 6n + 2: three stages of n blocks with width, 2 width and 4 width channels.
 
+    `widths` sets the channels inside each block, in forward order; the residual stream stays as `width` makes it.
     Shortcuts between stages are 1x1 convolutions with batch norm, which makes the 270,896 prunable weights of
     ResNet-20 (Frankle et al. 2020); Frankle & Carbin 2019 call the same network ResNet-18.
     """
     if depth < 8 or depth % 6 != 2:
         raise TombolaError(f"model 'resnet': option depth = {depth}, but it must be 6n + 2: 8, 14, 20, ...; see also deep_resnet")
-    return ResNet(shape, classes, Design(width, ((depth - 2) // 6,) * 3, norm), rngs)
+    return ResNet(shape, classes, Design(width, ((depth - 2) // 6,) * 3, norm, inner=widths), rngs)
 
 
 @models.register
 def deep_resnet(
-    shape: tuple[int, ...], classes: int, *, depth: Depth = 50, width: Count = 64, norm: bool = True, rngs: nnx.Rngs
+    shape: tuple[int, ...],
+    classes: int,
+    *,
+    depth: Depth = 50,
+    width: Count = 64,
+    widths: tuple[Count, ...] | None = None,
+    norm: bool = True,
+    rngs: nnx.Rngs,
 ) -> nnx.Module:
     """ResNet-18, 34, 50, 101 or 152 for ImageNet (Frankle et al. 2020; Zhang et al. 2019).
 
     Bottlenecks stride in their 3x3 convolution. Images below 64 pixels get a 3x3 first convolution without stride or
-    pooling, which is how these networks are used on CIFAR-10.
+    pooling, which is how these networks are used on CIFAR-10. `widths` is as in `resnet`; a bottleneck has two.
     """
-    design = Design(width, DEEP[depth], norm, bottleneck=depth >= 50, large=min(shape[:2]) >= 64)
+    design = Design(width, DEEP[depth], norm, bottleneck=depth >= 50, large=min(shape[:2]) >= 64, inner=widths)
     return ResNet(shape, classes, design, rngs)

@@ -1,13 +1,15 @@
 """VGG-11, 13, 16 and 19 for small images: batch norm, and one fully connected layer."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
 from flax import nnx
 
 from tombola.core.task import Count
-from tombola.models.parts import batch_norm, check_images, conv, max_pool
+from tombola.models.parts import batch_norm, check_images, check_widths, conv, max_pool
 from tombola.models.registry import models
+from tombola.models.units import chain
 
 Depth = Literal[11, 13, 16, 19]
 STAGES: dict[Depth, tuple[int, ...]] = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -15,20 +17,21 @@ STAGES: dict[Depth, tuple[int, ...]] = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2)
 
 
 class VGG(nnx.Module):
-    """Stages of 3x3 convolution, batch norm, ReLU; average over the pixels; output."""
+    """Stages of 3x3 convolution, batch norm, ReLU; average over the pixels; output.
 
-    def __init__(self, shape: tuple[int, ...], classes: int, depth: Depth, width: int, rngs: nnx.Rngs) -> None:
+    `widths` are the channels of each convolution.
+    """
+
+    def __init__(self, shape: tuple[int, ...], classes: int, depth: Depth, widths: Sequence[int], rngs: nnx.Rngs) -> None:
         check_images(shape)
-        channels, index = shape[2], 0
+        channels = shape[2]
         self.stages = STAGES[depth]
-        for stage, convolutions in enumerate(self.stages):
-            outputs = width * min(2**stage, 8)
-            for _ in range(convolutions):
-                index += 1
-                setattr(self, f"conv{index}", conv(channels, outputs, rngs=rngs))
-                setattr(self, f"norm{index}", batch_norm(outputs, rngs))
-                channels = outputs
+        for index, outputs in enumerate(widths, 1):
+            setattr(self, f"conv{index}", conv(channels, outputs, rngs=rngs))
+            setattr(self, f"norm{index}", batch_norm(outputs, rngs))
+            channels = outputs
         self.output = nnx.Linear(channels, classes, rngs=rngs)
+        self.feeds = chain([*(f"conv{index}" for index in range(1, len(widths) + 1)), "output"])
 
     def __call__(self, images: jax.Array) -> jax.Array:
         hidden, index = images, 0
@@ -42,9 +45,20 @@ class VGG(nnx.Module):
 
 
 @models.register
-def vgg(shape: tuple[int, ...], classes: int, *, depth: Depth = 19, width: Count = 64, rngs: nnx.Rngs) -> nnx.Module:
-    """`width` is the first stage's channels (then 2, 4, 8, 8 times as many).
+def vgg(
+    shape: tuple[int, ...],
+    classes: int,
+    *,
+    depth: Depth = 19,
+    width: Count = 64,
+    widths: tuple[Count, ...] | None = None,
+    rngs: nnx.Rngs,
+) -> nnx.Module:
+    """`width` is the first stage's channels (then 2, 4, 8, 8 times as many); `widths` sets each convolution's instead.
 
     Simonyan & Zisserman 2014, as adapted to CIFAR-10 by Frankle & Carbin 2019, figure 2.
     """
-    return VGG(shape, classes, depth, width, rngs)
+    if widths is None:
+        widths = tuple(width * min(2**stage, 8) for stage, count in enumerate(STAGES[depth]) for _ in range(count))
+    check_widths(widths, sum(STAGES[depth]))
+    return VGG(shape, classes, depth, widths, rngs)

@@ -1,0 +1,154 @@
+"""Structured pruning: whole units and channels, chosen by the norm of their weights' scores, as an ordinary mask."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from tombola.core.errors import TombolaError, unknown
+from tombola.core.keys import generator
+from tombola.core.masks import Mask
+from tombola.models.units import Units, check_declared
+from tombola.pruning.selection import Scope
+
+Structure = Literal["weights", "units"]
+Norm = Literal["l1", "l2"]
+
+_NORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "l1": lambda scores: scores.sum(axis=0),
+    "l2": lambda scores: np.sqrt(np.square(scores).sum(axis=0)),
+}
+
+
+def prune_units(
+    scores: Mapping[str, Any],
+    mask: Mask,
+    rates: Mapping[str, float],
+    units: tuple[Units, ...],
+    norm: Norm = "l2",
+    scope: Scope = "layer",
+) -> Mask:
+    """Remove the units whose kept incoming weights have the scores of the smallest norm: column and outgoing rows go.
+
+    A unit is kept while any of its incoming weights is. Its rank is sum(s) (l1) or sqrt(sum(s^2)) (l2) over the scores
+    s of those that are kept in `mask`.
+
+    layer:  from each layer, exactly ``round(rate * kept units)`` of them.
+    global: from all layers with a rate above 0 together, ``round(rate * kept units)``; their rates must agree.
+
+    In both, the highest unit of a layer stays, so that no layer is emptied. A layer without units (the output) loses
+    only what it read of the removed ones. Where `mask` is sparse within units, a unit of the next layer may lose its
+    last incoming weight with them.
+
+    Args:
+        scores: path -> array, not negative; higher is kept. Ties are broken by position: the earlier unit is removed
+            first. A unit with a kept NaN ranks lowest.
+        mask: what is kept so far; the result is a subset of it.
+        rates: path of a kernel -> share of its layer's kept units that is removed, in [0, 1].
+        units: ``network.units``.
+
+    Source: Li et al. 2017 (l1 norm of filters, layer by layer).
+    """
+    check_declared(units)
+    if norm not in _NORMS:
+        raise unknown("norm", norm, _NORMS)
+    _check_rates(rates, units)
+    before = kept_units(mask, units)
+    ranks = {one.layer: _ranks(scores[one.incoming], mask[one.incoming], norm) for one in units}
+    removed: dict[str, np.ndarray] = {}
+    for group in _groups(units, rates, scope):
+        rate = rates[group[0].incoming]
+        lowest = _lowest([ranks[one.layer] for one in group], [before[one.layer] for one in group], rate)
+        removed |= {one.layer: gone for one, gone in zip(group, lowest, strict=True)}
+    return _without(mask, units, removed)
+
+
+def shuffle_units(mask: Mask, units: tuple[Units, ...], seed: int, stream: str) -> Mask:
+    """The same number of kept units in each layer, at uniformly random places: the control of structured pruning.
+
+    Each layer is shuffled by its own stream ``{stream}/{layer}`` of the seed.
+
+    Raises:
+        TombolaError: unless the mask is made of whole units: an entry is kept if and only if its input unit and its
+            output unit are.
+    """
+    check_declared(units)
+    before = kept_units(mask, units)
+    whole = _whole(mask, units, before)
+    if torn := [path for path, leaf in mask.items() if not np.array_equal(leaf, whole[path])]:
+        raise TombolaError(f"mask {torn[0]!r} is not made of whole units; shuffle its weights instead, or prune whole units")
+    return _whole(mask, units, {layer: generator(seed, f"{stream}/{layer}").permutation(kept) for layer, kept in before.items()})
+
+
+def kept_units(mask: Mask, units: tuple[Units, ...]) -> dict[str, np.ndarray]:
+    """Layer -> (units,) bool: which units have a kept incoming weight."""
+    return {one.layer: np.asarray(_columns(mask[one.incoming]).any(axis=0)) for one in units}
+
+
+def _columns(kernel: np.ndarray) -> np.ndarray:
+    """(weights of a unit, units)."""
+    return kernel.reshape(-1, kernel.shape[-1])
+
+
+def _ranks(scores: Any, mask: np.ndarray, norm: Norm) -> np.ndarray:
+    kept = np.where(mask, np.asarray(scores, np.float64), 0.0)
+    if (kept < 0).any():
+        raise TombolaError(
+            "units are ranked by the norm of their weights' scores, so these must not be negative; "
+            "large_final, large_init or movement will do"
+        )
+    ranks = _NORMS[norm](_columns(kept))
+    return np.where(np.isnan(ranks), -np.inf, ranks)
+
+
+def _groups(units: tuple[Units, ...], rates: Mapping[str, float], scope: Scope) -> list[list[Units]]:
+    """The layers that are ranked together."""
+    if scope == "layer":
+        return [[one] for one in units]
+    if scope != "global":
+        raise TombolaError(f"scope {scope!r}: write 'layer' or 'global'")
+    together = [one for one in units if rates[one.incoming] > 0]
+    if len(given := sorted({rates[one.incoming] for one in together})) > 1:
+        raise TombolaError(
+            "global pruning of units takes one rate for all layers, or 0 to leave a layer out, but it was given "
+            f"{', '.join(f'{rate:g}' for rate in given)}; set equal rates"
+        )
+    return [together] if together else []
+
+
+def _lowest(ranks: list[np.ndarray], kept: list[np.ndarray], rate: float) -> list[np.ndarray]:
+    """For each of the layers, (units,) bool: the ``round(rate * kept)`` lowest of all, but never a layer's highest."""
+    removable = [alive.copy() for alive in kept]
+    for rank, alive, free in zip(ranks, kept, removable, strict=True):
+        places = np.flatnonzero(alive)
+        free[places[np.argsort(rank[places], kind="stable")[-1:]]] = False
+    count = round(rate * sum(int(alive.sum()) for alive in kept))
+    flat = np.flatnonzero(np.concatenate(removable))
+    gone = np.zeros(sum(map(len, kept)), bool)
+    gone[flat[np.argsort(np.concatenate(ranks)[flat], kind="stable")[:count]]] = True
+    return np.split(gone, np.cumsum([len(alive) for alive in kept])[:-1])
+
+
+def _without(mask: Mask, units: tuple[Units, ...], removed: Mapping[str, np.ndarray]) -> Mask:
+    """The mask less the incoming column and the outgoing rows of the removed units."""
+    left = dict(mask)
+    for one in units:
+        if one.layer in removed:
+            keep = ~removed[one.layer]
+            left[one.incoming] = left[one.incoming] & keep
+            outgoing = left[one.outgoing]
+            left[one.outgoing] = (one.by_unit(outgoing) & keep[:, None]).reshape(outgoing.shape)
+    return left
+
+
+def _whole(mask: Mask, units: tuple[Units, ...], kept: Mapping[str, np.ndarray]) -> Mask:
+    """The mask, shaped as the given one, that keeps all weights between kept units."""
+    dense = {path: np.ones_like(leaf) for path, leaf in mask.items()}
+    return _without(dense, units, {layer: ~alive for layer, alive in kept.items()})
+
+
+def _check_rates(rates: Mapping[str, float], units: tuple[Units, ...]) -> None:
+    for one in units:
+        rate = rates.get(one.incoming)
+        if rate is None or not 0 <= rate <= 1:
+            raise TombolaError(f"pruning rate of {one.incoming!r} is {rate!r}; a fraction from 0 to 1 is needed")
