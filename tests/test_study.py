@@ -12,8 +12,8 @@ from tombola.evaluation.early_stopping import es_iteration, iterations_to
 from tombola.evaluation.paired import effect_over_levels
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import tasks
-from tombola.studies import frankle2019
 from tombola.studies.base import Result, studies
+from tombola.studies.frankle2019 import sparsity
 
 LEVELS = 14
 ARMS = ("ticket", "reinit", "random")
@@ -30,7 +30,16 @@ def invented(accuracy, speed=lambda arm, density: 1000.0, replicates=8, noise=0.
                     continue
                 density = 0.8**level
                 found = accuracy(arm, density) + noise * random.normal()
-                row = {"study": "s", "task": "t", "arm": arm, "replicate": replicate, "level": level, "density": density, "draw": 0}
+                row = {
+                    "study": "s",
+                    "task": "t",
+                    "variant": "",
+                    "arm": arm,
+                    "replicate": replicate,
+                    "level": level,
+                    "density": density,
+                    "draw": 0,
+                }
                 step = speed(arm, density)
                 loss = {"es_iteration": step, "es_censored": 0, "val_loss_min": 0.1, "iters_to_1p5x": step, "iters_to_1p1x": step}
                 rows.append({**row, **loss, "acc_es": found, "acc_final": found, "train_acc_final": 1.0})
@@ -38,7 +47,7 @@ def invented(accuracy, speed=lambda arm, density: 1000.0, replicates=8, noise=0.
 
 
 def verdicts(table):
-    return {verdict.id: verdict.verdict for verdict in frankle2019.claims(table)}
+    return {verdict.id: verdict.verdict for verdict in sparsity.claims(table)}
 
 
 def papers(arm, density):
@@ -98,7 +107,7 @@ def test_one_deciding_effect_that_fails_is_enough():
 
 def test_draws_are_averaged_within_their_replicate():
     table = pd.concat([invented(papers, papers_speed, noise=0)] * 3, ignore_index=True)
-    (c3,) = [verdict for verdict in frankle2019.claims(table) if verdict.id == "LTH-C3"]
+    (c3,) = [verdict for verdict in sparsity.claims(table) if verdict.id == "LTH-C3"]
     assert c3.effects[0].n == 8
 
 

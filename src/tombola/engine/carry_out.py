@@ -44,15 +44,16 @@ class Engine:
         self.store.prepare()
         for digest in self.graph.runs:
             if digest in self.store and (names := self.store.get(digest).damaged()):
-                self._recompute(self.store.get(digest), names[0])
+                self.recompute(self.store.get(digest), names[0])
         while True:
             try:
                 self._train_missing()
                 return {digest: self.store.get(digest) for digest in self.graph.runs}
             except Damaged as damage:
-                self._recompute(damage.record, damage.name)
+                self.recompute(damage.record, damage.name)
 
-    def _recompute(self, record: Record, name: str) -> None:
+    def recompute(self, record: Record, name: str) -> None:
+        """Name a damaged file and take its run out of the store, to be trained again."""
         self.progress.warn(f"{record.folder / name} is damaged; computing it again")
         self.store.remove(record.digest)
 

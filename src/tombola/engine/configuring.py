@@ -8,7 +8,6 @@ from tombola.core.errors import TombolaError, unknown
 from tombola.core.spec import Spec
 from tombola.core.task import Model
 from tombola.models.tasks import tasks
-from tombola.studies import frankle2019 as frankle2019  # registers its studies
 from tombola.studies.base import Config, Scale, Study, StudyKind, studies
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,7 @@ def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: b
         try:
             return findings(study, store, data_dir)
         except Damaged as damage:
-            engine.progress.warn(f"{damage.record.folder / damage.name} is damaged; computing it again")
-            store.remove(damage.record.digest)
+            engine.recompute(damage.record, damage.name)
 
 
 def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findings:
@@ -60,7 +60,9 @@ def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findin
     records = {run: store.get(digest) for digest, run in runs.items()}
     results = {run: _result(record, run, data_dir) for run, record in records.items()}
     table = measure(study, results)
-    return Findings(study, table, _curves(study, results), study.claims(table), _provenance(study, list(records.values())))
+    details = study.details(results) if study.details else {}
+    made = _provenance(study, list(records.values()))
+    return Findings(study, table, _curves(study, results), study.claims(table), made, details)
 
 
 def measure(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
@@ -69,8 +71,10 @@ def measure(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
 
     rows = []
     for cell in study.cells:
-        where = (study.name, cell.run.task.name, cell.arm, cell.replicate, cell.level, results[cell.run].summary["density"])
-        rows.append({**dict(zip(COLUMNS, where, strict=True)), **study.measure(cell, results)})
+        where = (study.name, cell.run.task.name, cell.variant, cell.arm, cell.replicate, cell.level, results[cell.run].summary["density"])
+        found = study.measure(cell, results)
+        for row in found if isinstance(found, list) else [found]:
+            rows.append({**dict(zip(COLUMNS, where, strict=True)), **row})
     return pd.DataFrame(rows, columns=[*COLUMNS, *study.metrics])
 
 
@@ -80,7 +84,7 @@ def _curves(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
     frames = []
     for cell in study.cells:
         metrics = results[cell.run].metrics
-        where = {"arm": cell.arm, "replicate": cell.replicate, "level": cell.level, "draw": cell.draw}
+        where = {"variant": cell.variant, "arm": cell.arm, "replicate": cell.replicate, "level": cell.level, "draw": cell.draw}
         frames.append(pd.DataFrame({**where, "density": results[cell.run].summary["density"], **metrics}))
     curves = pd.concat(frames, ignore_index=True)
     return curves.astype({"step": int})
@@ -89,6 +93,7 @@ def _curves(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
 def _result(record: Record, run: Run, data_dir: Path | None) -> Result:
     summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
 
+    @lru_cache(maxsize=2)
     def weights(step: Step | str) -> Tree:
         return source(run, str(step), Store(record.folder.parent), data_dir)
 

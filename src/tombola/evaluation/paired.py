@@ -78,3 +78,18 @@ def combine_arms(
     one, other = by_replicate(table, metric, a), by_replicate(table, metric, b)
     common = [level for level in levels if level in one.columns and level in other.columns]
     return function(one[common], other[common])
+
+
+def interpolated(table: "pd.DataFrame", metric: str, arm: str, onto: str, x: str = "density") -> "pd.DataFrame":
+    """One arm's metric at the points of another's x: replicates x the levels of `onto`, linear in log x, by replicate.
+
+    For arms that pass through different densities. NaN where `arm` does not reach so far.
+    """
+    values, places, targets = by_replicate(table, metric, arm), by_replicate(table, x, arm), by_replicate(table, x, onto)
+    found = targets.astype(float).copy()
+    for replicate in found.index:
+        known = sorted(zip(np.log(places.loc[replicate]), values.loc[replicate], strict=True))
+        logs, ys = np.array(known, float).T
+        there = np.isfinite(logs) & np.isfinite(ys)
+        found.loc[replicate] = np.interp(np.log(targets.loc[replicate]), logs[there], ys[there], left=np.nan, right=np.nan)
+    return found

@@ -6,12 +6,14 @@ from the run's own named streams, so the same description always gives the same 
 
 from typing import NamedTuple
 
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, unknown
+from tombola.core.keys import generator
 from tombola.core.masks import Mask
 from tombola.core.registry import Registry
 from tombola.core.trees import Tree
 from tombola.models.network import Network
-from tombola.pruning import controls, criteria, selection
+from tombola.pruning import controls, criteria, selection, structured
+from tombola.pruning.structured import Norm, Structure
 
 mask_actions: Registry = Registry("mask action")
 value_actions: Registry = Registry("value action")
@@ -37,8 +39,10 @@ def prune(
     criterion: str = "large_final",
     source: str = "",
     scope: selection.Scope = "layer",
+    structure: Structure = "weights",
+    norm: Norm = "l2",
 ) -> Mask:
-    """One round of pruning: the lowest scores among the weights that `before` keeps are removed.
+    """One round of pruning: the lowest scores among the weights (or whole units) that `before` keeps are removed.
 
     Args:
         initial, final: weights that the criterion scores.
@@ -48,13 +52,19 @@ def prune(
     if source != criteria.source(criterion):
         raise TombolaError(f"criterion {criterion!r} is not the one that this run was described with; describe the run anew")
     scores = {path: criteria.scores(criterion, initial[path], final[path]) for path in before}
-    return selection.prune(scores, before, rates_by_path(context.network, rates), scope)
+    return prune_round(context.network, scores, before, rates_by_path(context.network, rates), scope, structure, norm)
 
 
 @mask_actions.register
 def shuffle(context: Context, like: Mask, *, stream: str) -> Mask:
     """A random mask with the same count in each layer, drawn from the run's stream `stream`."""
     return controls.shuffle(like, context.seed, stream)
+
+
+@mask_actions.register
+def shuffle_units(context: Context, like: Mask, *, stream: str) -> Mask:
+    """Random units, as many in each layer, drawn from the run's stream `stream`; `like` is made of whole units."""
+    return structured.shuffle_units(like, context.network.units, context.seed, stream)
 
 
 @mask_actions.register
@@ -79,6 +89,49 @@ def rewind(context: Context, weights: Tree) -> Tree:
 def reinit(context: Context, *, stream: str) -> Tree:
     """theta_0': a fresh draw from each layer's own initialiser (Frankle & Carbin 2019, section 2)."""
     return context.network.init(context.seed, stream)
+
+
+@value_actions.register
+def noise(context: Context, *, scale: float, stream: str) -> Tree:
+    """theta_0 + scale sigma z: z standard normal, sigma the standard deviation of the layer's initialiser.
+
+    Prunable leaves only (Frankle & Carbin 2019, appendix).
+    """
+    weights = dict(context.network.init(context.seed))
+    for path in context.network.prunable:
+        z = generator(context.seed, f"{stream}/{path}").standard_normal(weights[path].shape)
+        weights[path] = (weights[path] + scale * context.network.std(path) * z).astype(weights[path].dtype)
+    return weights
+
+
+@value_actions.register
+def resample(context: Context, *, stream: str) -> Tree:
+    """Each kept weight drawn, with replacement, from the initial values of its layer's kept weights.
+
+    That is a fresh initialisation from the ticket's own distribution of initial values (Frankle & Carbin 2019,
+    appendix). All that is not prunable is as in theta_0.
+    """
+    if context.mask is None:
+        raise TombolaError("value action 'resample' draws from the values of kept weights, so the run needs a mask")
+    weights = dict(context.network.init(context.seed))
+    for path, leaf in context.mask.items():
+        values = weights[path][leaf]
+        if values.size:
+            drawn = generator(context.seed, f"{stream}/{path}").choice(values, values.size)
+            weights[path] = weights[path].copy()
+            weights[path][leaf] = drawn
+    return weights
+
+
+def prune_round(
+    network: Network, scores: Tree, before: Mask, rates: dict[str, float], scope: selection.Scope, structure: Structure, norm: Norm
+) -> Mask:
+    """One round on scores: single weights, or whole units by the norm of their weights' scores."""
+    if structure == "units":
+        return structured.prune_units(scores, before, rates, network.units, norm, scope)
+    if structure != "weights":
+        raise unknown("structure", structure, ("weights", "units"))
+    return selection.prune(scores, before, rates, scope)
 
 
 def rates_by_path(network: Network, rates: dict[str, float]) -> dict[str, float]:

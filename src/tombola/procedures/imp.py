@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.step import Step
 from tombola.core.task import KINDS, Task
 from tombola.core.trees import per_replica
 from tombola.data.dataset import load
-from tombola.procedures.actions import rates_by_path
+from tombola.procedures.actions import prune_round, rates_by_path
 from tombola.procedures.run import Action, Run
 from tombola.pruning import selection
 from tombola.pruning.criteria import scores, source
+from tombola.pruning.structured import Norm, Structure
 from tombola.surgery.combine import combine
 from tombola.training.cohort import geometry
 from tombola.training.train import train
@@ -26,6 +28,9 @@ def imp(
     rewind: Step | str = "0it",
     criterion: str = "large_final",
     scope: selection.Scope = "layer",
+    structure: Structure = "weights",
+    norm: Norm = "l2",
+    prune_at: Step | str = "end",
     replicates: int = 8,
     seed: int = 0,
     data_dir: Path | str | None = None,
@@ -38,6 +43,8 @@ def imp(
     Args:
         fraction: the share of its remaining weights that a round takes: one number for all layers, or by kind of
             layer; the task's own rates if not given.
+        structure: "weights", or "units": whole units and channels, by the `norm` of their weights' scores.
+        prune_at: the step whose weights the criterion takes as final ones; each level still trains to the end.
 
     Returns:
         levels + 1 trajectories; `trajectory.mask` is the mask it trained under.
@@ -47,20 +54,26 @@ def imp(
     shares = _rates(task, fraction)
     network = geometry(task, load(task.data, data_dir)).network
     rates = rates_by_path(network, shares)
-    dense = train(task, replicates, seed, keep=[rewind], data_dir=data_dir)
+    dense = train(task, replicates, seed, keep=[rewind, prune_at], data_dir=data_dir)
     trajectories = [dense]
     for _ in range(levels):
         last = trajectories[-1]
         mask = per_replica(
-            lambda first, final, before: selection.prune(
-                {path: scores(criterion, first[path], final[path]) for path in before}, before, rates, scope
+            lambda first, final, before: prune_round(
+                network,
+                {path: scores(criterion, first[path], final[path]) for path in before},
+                before,
+                rates,
+                scope,
+                structure,
+                norm,
             ),
             {path: dense.initial[path] for path in last.mask},
-            {path: last.final[path] for path in last.mask},
+            {path: last.at(prune_at)[path] for path in last.mask},
             last.mask,
         )
         start = per_replica(combine, mask, dense.at(rewind))
-        trajectories.append(train(task, seed=seed, start=start, mask=mask, begin=rewind, data_dir=data_dir))
+        trajectories.append(train(task, seed=seed, start=start, mask=mask, begin=rewind, keep=[prune_at], data_dir=data_dir))
     return trajectories
 
 
@@ -73,21 +86,32 @@ def imp_runs(
     rewind: Step | str = "0it",
     criterion: str = "large_final",
     scope: selection.Scope = "layer",
+    structure: Structure = "weights",
+    norm: Norm = "l2",
+    prune_at: Step | str = "end",
 ) -> list[Run]:
     """The same as a chain of run descriptions for one replicate: level 0 is the dense run."""
-    options = {"rates": dict(rates), "criterion": criterion, "scope": scope}
-    if own := source(criterion):
-        options["source"] = own
+    options = prune_options(rates, criterion, scope, structure, norm)
     chain = [Run(task=task, seed=seed)]
     for _ in range(levels):
         last = chain[-1]
         mask = Action(
             name="prune",
-            of=(chain[0].at("0it"), last.at("end"), last.its_mask()),
+            of=(chain[0].at("0it"), last.at(prune_at), last.its_mask()),
             options=options,
         )
         chain.append(Run(task=task, seed=seed, mask=mask, kept=Action(name="rewind", of=(chain[0].at(rewind),)), begin=Step(rewind)))
     return chain
+
+
+def prune_options(rates: Mapping[str, float], criterion: str, scope: str, structure: str, norm: str) -> dict[str, Any]:
+    """The options of the mask action `prune`; what is at its default is left out where it came later than stored runs."""
+    options: dict[str, Any] = {"rates": dict(rates), "criterion": criterion, "scope": scope}
+    if own := source(criterion):
+        options["source"] = own
+    if structure != "weights":
+        options |= {"structure": structure, "norm": norm}
+    return options
 
 
 def _rates(task: Task, fraction: float | Mapping[str, float] | None) -> dict[str, float]:

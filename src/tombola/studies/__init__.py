@@ -1,1 +1,3 @@
-"""One module a paper: each study a table of runs with its measurements, claims and figures."""
+"""One package a paper and one module an idea. Importing any of it registers all studies."""
+
+from tombola.studies import frankle2019 as frankle2019

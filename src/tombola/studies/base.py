@@ -36,6 +36,13 @@ class Cell:
     run: Run
     draw: int = 0
     """Which of several random draws (re-initialisations, random masks) of the same replicate."""
+    variant: str = ""
+    """The setting of the task, or the layer, that the row is about, where a study has several; arms are compared
+    within it, and figures have panels for each."""
+
+
+Row = dict[str, Any]
+"""Column -> value."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: a column of the study's table (or of its curves) against density (or iterations)."""
+    """One pair of axes: a column of what the figure shows, against its x axis."""
 
     metric: str
     label: str
@@ -62,16 +69,26 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as data: panels side by side, one line an arm."""
+    """A figure as data: panels side by side, one line an arm; panels for each variant that the study has."""
 
     name: str
     """File name stem, e.g. "accuracy"."""
     title: str
     panels: tuple[Panel, ...]
-    kind: Literal["density", "curves"] = "density"
+    kind: Literal["density", "curves", "profile", "image"] = "density"
     """`density`: table rows against density, log axis from dense to sparse. `curves`: metrics over iterations at
-    `levels`."""
+    `levels`. `profile`: `value` against `x` of the details table `detail`, at `levels`. `image`: `value` by `row` and
+    `column` of `detail`, one image a level."""
+    x: Literal["density", "kept", "level"] = "density"
+    """Of kind `density`: what the axis shows; `kept` is the number of remaining weights, `level` of rounds of pruning."""
+    x_label: str = ""
+    """Of kind `profile`: axis label with unit."""
+    detail: str = ""
+    """Of kinds `profile` and `image`: which of the study's details tables."""
     arms: tuple[str, ...] = ()
+    """Those that are shown; none named: all."""
+    variants: tuple[str, ...] = ()
+    """Likewise."""
     levels: tuple[int, ...] = ()
     caption: str = ""
 
@@ -85,17 +102,23 @@ class Study:
     cells: tuple[Cell, ...]
     metrics: tuple[str, ...]
     """Columns that `measure` fills, in the table's order."""
-    measure: Callable[[Cell, Mapping[Run, Result]], dict[str, float]]
-    """(cell, results of all runs) -> metrics."""
+    measure: Callable[[Cell, Mapping[Run, Result]], "Row | list[Row]"]
+    """(cell, results of all runs) -> the metrics of one row; or several rows, or none, each of which may also say its
+    own `variant` and `arm` (a layer and a group of its weights, say)."""
     claims: Callable[["pd.DataFrame"], list[Verdict]]
     figures: tuple[Figure, ...]
     keep: Mapping[Run, tuple[str, ...]] = field(default_factory=dict)
     """Steps whose weights `measure` reads, beside those that other runs start from."""
     arms: Mapping[str, str] = field(default_factory=dict)
     """Arm to what a legend calls it."""
+    variants: Mapping[str, str] = field(default_factory=dict)
+    """Variant to what a panel's title calls it."""
+    details: Callable[[Mapping[Run, Result]], dict[str, "pd.DataFrame"]] | None = None
+    """Results of all runs -> further tables by name, for figures that the table cannot draw. A profile's columns are
+    variant, arm, level, density, replicate, x, value; an image's arm, level, density, row, column, value."""
 
 
-COLUMNS = ("study", "task", "arm", "replicate", "level", "density")
+COLUMNS = ("study", "task", "variant", "arm", "replicate", "level", "density")
 """What every study's table begins with."""
 
 
@@ -105,11 +128,12 @@ class Findings:
 
     study: Study
     table: "pd.DataFrame"
-    """One row per arm, replicate, level and draw: `COLUMNS`, then the study's metrics."""
+    """One row per variant, arm, replicate, level and draw: `COLUMNS`, then the study's metrics."""
     curves: "pd.DataFrame"
     """Metrics by step of the same runs."""
     verdicts: list[Verdict]
     provenance: dict[str, str]
+    details: Mapping[str, "pd.DataFrame"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,19 @@
+#!/bin/sh
+# The paper's own protocol where a CPU is too slow: LeNet on MNIST and Conv-2/4/6 on CIFAR-10 (Frankle & Carbin 2019).
+#
+#     sh benchmarks/paper_scale.sh DATA_DIR OUTPUT_DIR [SCALE] [more options of `tombola run`]
+#
+# Meant for a GPU; SCALE (paper) may be smoke or small, to try it. Stop it whenever you like: the same command goes on.
+set -eu
+data=${1:?folder of MNIST and CIFAR-10} output=${2:?folder for the reports} scale=${3:-paper}
+shift 2
+[ $# -gt 0 ] && shift
+run() {
+    study=$1 task=$2
+    shift 2
+    tombola run "$study" --task "$task" --scale "$scale" --data-dir "$data" --store "$output/runs" --output "$output/$study/$task" "$@"
+}
+run frankle2019.sparsity lenet-mnist "$@"
+for network in conv2 conv4 conv6; do
+    run frankle2019.conv "$network-cifar10" "$@"
+done

@@ -1,0 +1,31 @@
+"""Frankle & Carbin 2019, *The Lottery Ticket Hypothesis* (arXiv:1803.03635): one module a figure."""
+
+from tombola.studies.frankle2019 import (  # each registers its study
+    connectivity,
+    conv,
+    dropout,
+    initial_values,
+    movement,
+    one_shot,
+    optimizers,
+    rates,
+    sizes,
+    sparsity,
+    strategies,
+    warmup,
+)
+
+__all__ = [
+    "connectivity",
+    "conv",
+    "dropout",
+    "initial_values",
+    "movement",
+    "one_shot",
+    "optimizers",
+    "rates",
+    "sizes",
+    "sparsity",
+    "strategies",
+    "warmup",
+]

@@ -1,0 +1,153 @@
+"""What the studies of the paper share: the chain of tickets, their controls, the columns that are measured."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tombola.core.keys import replicate_seed
+from tombola.core.step import Step
+from tombola.core.task import Rates, Task
+from tombola.evaluation.early_stopping import es_iteration, iterations_to
+from tombola.procedures.imp import imp_runs, prune_options
+from tombola.procedures.run import Action, Run
+from tombola.studies.base import Cell, Config, Panel, Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SOURCE = "Frankle & Carbin 2019"
+Levels = Annotated[int, Field(ge=1, le=60)]
+Level = Annotated[int, Field(ge=1)]
+
+
+class Pruned(Config):
+    """Iterative magnitude pruning: what all its studies can be set to."""
+
+    levels: Levels = 13
+    """Rounds of pruning after the dense run."""
+    rates: Rates = {}
+    """Share of its remaining weights that a round takes, by kind of layer; what is not named is as the task has it."""
+    scope: Literal["layer", "global"] | None = None
+    """None: as the task has it."""
+    criterion: str = "large_final"
+    rewind: Step = Step("0it")
+    """The step k whose weights W_k the tickets start from."""
+    structure: Literal["weights", "units"] = "weights"
+    """`units`: whole units and channels are pruned, by the norm of their weights' scores."""
+    norm: Literal["l1", "l2"] = "l2"
+    """Of `structure` `units`."""
+    prune_at: Step = Step("end")
+    """The step whose weights the criterion sees as final ones."""
+
+    def rates_of(self, task: Task) -> dict[str, float]:
+        """Rates by kind of layer: the study's own over the task's."""
+        return {**task.rates, **self.rates}
+
+    def scope_of(self, task: Task) -> Literal["layer", "global"]:
+        """The study's scope, or the task's."""
+        return self.scope or task.scope
+
+
+def tickets(config: Pruned, replicate: int, task: Task | None = None, **changes: Any) -> list[Run]:
+    """The dense run of a replicate and its winning tickets, one a level. `changes`: other arguments of `imp_runs`."""
+    task = task or config.task
+    arguments = {
+        "levels": config.levels,
+        "rates": config.rates_of(task),
+        "rewind": config.rewind,
+        "criterion": config.criterion,
+        "scope": config.scope_of(task),
+        "structure": config.structure,
+        "norm": config.norm,
+        "prune_at": config.prune_at,
+    }
+    return imp_runs(task, replicate_seed(config.seed, replicate), **{**arguments, **changes})
+
+
+def reinitialised(ticket: Run, level: int, draw: int = 0) -> Run:
+    """The ticket's mask with a fresh random initialisation."""
+    same = Action(name="same", of=(ticket.its_mask(),))
+    return ticket.but(mask=same, kept=Action(name="reinit", options={"stream": f"reinit/{level}/{draw}"}))
+
+
+def randomly_masked(config: Pruned, ticket: Run, level: int, draw: int = 0) -> Run:
+    """The ticket's start under a random mask with its count in each layer."""
+    name = "shuffle" if config.structure == "weights" else "shuffle_units"
+    return ticket.but(mask=Action(name=name, of=(ticket.its_mask(),), options={"stream": f"mask/{level}/{draw}"}))
+
+
+def at_once(config: Pruned, dense: Run, level: int, criterion: str | None = None, final: str | None = None) -> Action:
+    """The mask of one round that takes as much as `level` rounds do: 1 - (1 - rate)^level.
+
+    Args:
+        final: the step of the dense run whose weights the criterion sees as final ones; None: the study's `prune_at`.
+    """
+    rates = {kind: 1 - (1 - rate) ** level for kind, rate in config.rates_of(dense.task).items()}
+    options = prune_options(rates, criterion or config.criterion, config.scope_of(dense.task), config.structure, config.norm)
+    return Action(name="prune", of=(dense.at("0it"), dense.at(final or config.prune_at), dense.its_mask()), options=options)
+
+
+METRICS = (
+    "kept",
+    "prunable",
+    "draw",
+    "es_iteration",
+    "es_censored",
+    "acc_es",
+    "acc_final",
+    "train_acc_final",
+    "val_loss_min",
+    "iters_to_1p5x",
+    "iters_to_1p1x",
+)
+
+ES = Panel("es_iteration", "early-stopping iteration", log=True)
+ACC_ES = Panel("acc_es", "test accuracy at early stop (%)", 100)
+ACC_FINAL = Panel("acc_final", "test accuracy at the end (%)", 100)
+TRAIN_ACC = Panel("train_acc_final", "training accuracy at the end (%)", 100)
+
+
+def measure(cell: Cell, results: Mapping[Run, Result]) -> dict[str, float]:
+    """The metrics of one run; the dense run of its task and replicate sets the loss that it is to reach."""
+    result = results[cell.run]
+    dense = results.get(Run(task=cell.run.task, seed=cell.run.seed))
+    step, censored = es_iteration(result.metrics)
+    reference = math.nan if dense is None else float(np.nanmin(dense.metrics["val_loss"]))
+    return {
+        "kept": result.summary["kept"],
+        "prunable": result.summary["prunable"],
+        "draw": cell.draw,
+        "es_iteration": step,
+        "es_censored": int(censored),
+        "acc_es": result.summary["es_test_acc"],
+        "acc_final": float(result.metrics["test_acc"][-1]),
+        "train_acc_final": result.summary["train_acc"],
+        "val_loss_min": float(np.nanmin(result.metrics["val_loss"])),
+        "iters_to_1p5x": iterations_to(result.metrics, 1.5 * reference),
+        "iters_to_1p1x": iterations_to(result.metrics, 1.1 * reference),
+    }
+
+
+def against_dense(values: "pd.DataFrame", levels: Sequence[int], function: Callable[..., Any]) -> "pd.DataFrame":
+    """function(dense, level) for each of the levels, by replicate."""
+    return values[list(levels)].apply(lambda column: function(values[0], column))
+
+
+def censoring(table: "pd.DataFrame", arm: str) -> str:
+    """How many early stops of an arm are lower bounds."""
+    rows = table[table.arm == arm]
+    return f"{int(rows.es_censored.sum())} of {len(rows)} early stops of arm {arm} are censored"
+
+
+def spread_levels(levels: int, most: int = 6) -> tuple[int, ...]:
+    """Some levels from dense to the last, evenly: for figures that cannot show all."""
+    return tuple(dict.fromkeys(round(index * levels / (most - 1)) for index in range(most)))
+
+
+def margin(task: Task) -> float:
+    """What counts as no difference, in percentage points: 0.2 with 10,000 test examples, else 1."""
+    large = task.data.name in ("mnist", "fashion-mnist", "cifar10") and (task.data.test or 10_000) >= 10_000
+    return 0.2 if large else 1.0

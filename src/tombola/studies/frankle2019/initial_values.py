@@ -1,0 +1,281 @@
+"""Where a ticket's initial values come from, and how exactly they matter (appendix)."""
+
+import itertools
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from tombola.core.task import Task
+from tombola.evaluation.histogram import density_of, valley
+from tombola.evaluation.paired import difference, effect_over_levels, levels_within
+from tombola.evaluation.verdict import Effect, Verdict
+from tombola.models.tasks import task as named_task
+from tombola.procedures.run import Action, Run
+from tombola.studies.base import Cell, Figure, Panel, Result, Scale, Study, study
+from tombola.studies.frankle2019 import common
+from tombola.studies.frankle2019.common import (
+    ACC_ES,
+    ACC_FINAL,
+    METRICS,
+    SOURCE,
+    Level,
+    Pruned,
+    at_once,
+    reinitialised,
+    spread_levels,
+    tickets,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Positive = Annotated[float, Field(gt=0)]
+EDGES = np.linspace(-2.5, 2.5, 41)
+"""Bins of the histograms, in standard deviations of the layer's initial values."""
+
+
+class InitialValues(Pruned):
+    """Tickets whose initial values are kept, drawn again, disturbed, or looked at."""
+
+    noise: tuple[Positive, ...] = (0.5, 1.0, 2.0, 3.0)
+    """Standard deviations of the Gaussian noise, in those of the layer's initialiser."""
+    compared: tuple[Level, ...] = (5, 7, 9, 11, 13)
+    """Levels at which the controls are trained."""
+    sgd_rate: Positive = 0.1
+    """Learning rate of the SGD networks whose tickets' initial values are shown beside."""
+    margin: Annotated[float, Field(ge=0)] = 1.0
+    """Percentage points of accuracy that count as no difference."""
+
+
+def _configure(scale: Scale, task: str) -> InitialValues:
+    by_scale: dict[str, dict[str, Any]] = {
+        "smoke": {"replicates": 2, "levels": 2, "compared": (2,), "noise": (0.5, 3.0)},
+        "small": {},
+        "paper": {"levels": 20, "compared": (5, 7, 9, 11, 13, 15, 18)},
+    }
+    found = named_task(task, scale)
+    return InitialValues(task=found, margin=common.margin(found), **by_scale[scale])
+
+
+@study(
+    "frankle2019.initial_values",
+    answers="Is it the distribution of a ticket's initial values, or each value, and how exactly?",
+    claims=("LTH-C8", "LTH-C9", "LTH-C10", "LTH-C13"),
+    task="mnist1d-mlp",
+    configure=_configure,
+)
+def initial_values(config: InitialValues) -> Study:
+    """Controls on the tickets' initial values; and their distribution, layer by layer, for the task's optimiser and for SGD."""
+    cells = [cell for replicate in range(config.replicates) for cell in _controls(config, replicate)]
+    sgd = _with_sgd(config)
+    chains = {("task", replicate): tickets(config, replicate) for replicate in range(config.replicates)}
+    chains |= {("sgd", replicate): tickets(config, replicate, sgd) for replicate in range(config.replicates)}
+    cells += [
+        Cell("sgd", replicate, level, run)
+        for (which, replicate), chain in chains.items()
+        if which == "sgd"
+        for level, run in enumerate(chain)
+    ]
+    arms = {
+        "ticket": "winning ticket",
+        "reinit": "same mask, fresh init",
+        "resample": "same mask, values of kept weights",
+        "before": "pruned before training",
+        **{f"noise{scale:g}": f"ticket + {scale:g} sigma noise" for scale in config.noise},
+        "sgd": "winning ticket, SGD",
+    }
+    shown = spread_levels(config.levels, 4)
+    return Study(
+        name="frankle2019.initial_values",
+        config=config,
+        cells=tuple(cells),
+        metrics=(*METRICS, *_valleys(config)),
+        keep={chain[0]: ("0it",) for chain in chains.values()},
+        measure=partial(measure, config),
+        claims=partial(claims, config.margin, config.noise, config.task.recipe.optimizer),
+        arms=arms,
+        details=partial(details, chains, shown),
+        figures=(
+            Figure(
+                "resampled",
+                "Initial values drawn again",
+                (ACC_ES, ACC_FINAL),
+                arms=("ticket", "reinit", "resample", "before"),
+                caption="Values of kept weights: drawn anew from those that the ticket keeps. Before training: the smallest |w_i| go.",
+            ),
+            Figure(
+                "noise",
+                "Noise on the ticket's initial values",
+                (ACC_ES, ACC_FINAL),
+                arms=("ticket", *(f"noise{scale:g}" for scale in config.noise), "reinit"),
+                caption="Gaussian noise in units of sigma, the standard deviation of the layer's initialiser.",
+            ),
+            *(
+                Figure(
+                    name=f"distribution_{which}",
+                    title=f"Initial values of the weights that remain, {label}",
+                    kind="profile",
+                    detail=f"initial_values_{which}",
+                    panels=(Panel("value", "density"),),
+                    x_label="initial value (standard deviations of the layer's)",
+                    levels=shown,
+                    caption="Histograms over the layer's kept weights, normalised to area 1.",
+                )
+                for which, label in (("task", config.task.recipe.optimizer), ("sgd", "SGD"))
+            ),
+        ),
+    )
+
+
+def _with_sgd(config: InitialValues) -> Task:
+    return config.task.but(recipe=config.task.recipe.but(optimizer="sgd", learning_rate=config.sgd_rate))
+
+
+def _controls(config: InitialValues, replicate: int) -> list[Cell]:
+    chain = tickets(config, replicate)
+    cells = [Cell("ticket", replicate, level, run) for level, run in enumerate(chain)]
+    for level in (level for level in config.compared if level <= config.levels):
+        ticket = chain[level]
+        same = Action(name="same", of=(ticket.its_mask(),))
+        others = {
+            "reinit": reinitialised(ticket, level),
+            "resample": ticket.but(mask=same, kept=Action(name="resample", options={"stream": f"resample/{level}"})),
+            "before": ticket.but(mask=at_once(config, chain[0], level, "large_init", final="0it")),
+        }
+        for scale in config.noise:
+            noise = Action(name="noise", options={"scale": scale, "stream": f"noise/{level}"})
+            others[f"noise{scale:g}"] = ticket.but(mask=same, kept=noise)
+        cells += [Cell(arm, replicate, level, run) for arm, run in others.items()]
+    return cells
+
+
+# -- the distribution of initial values --------------------------------------------------------------------------------
+
+
+def _valleys(config: InitialValues) -> list[str]:
+    return ["valley_first", "valley_middle", "valley_output"]
+
+
+def measure(config: InitialValues, cell: Cell, results: Mapping[Run, Result]) -> dict[str, float]:
+    """The common metrics; of tickets also how hollow the distribution of their initial values is in three layers:
+    the first, the last but one, and the output layer (`evaluation.histogram.valley`).
+    """
+    found = common.measure(cell, results)
+    if cell.arm not in ("ticket", "sgd") or cell.level == 0:
+        return found | dict.fromkeys(_valleys(config), np.nan)
+    initial = results[Run(task=cell.run.task, seed=cell.run.seed)].weights("0it")
+    mask = results[cell.run].weights("mask")
+    paths = list(mask)
+    chosen = (paths[0], paths[-2] if len(paths) > 1 else paths[0], paths[-1])
+    return found | {
+        name: valley(initial[path][mask[path]], float(initial[path].std())) for name, path in zip(_valleys(config), chosen, strict=True)
+    }
+
+
+def details(
+    chains: Mapping[tuple[str, int], list[Run]], levels: tuple[int, ...], results: Mapping[Run, Result]
+) -> "dict[str, pd.DataFrame]":
+    """Histograms of the kept weights' initial values by layer, for the task's optimiser and for SGD."""
+    import pandas as pd
+
+    rows: dict[str, list[dict[str, Any]]] = {"task": [], "sgd": []}
+    centres = (EDGES[:-1] + EDGES[1:]) / 2
+    for (which, replicate), chain in chains.items():
+        initial = results[chain[0]].weights("0it")
+        for level in levels:
+            mask, density = results[chain[level]].weights("mask"), results[chain[level]].summary["density"]
+            for path, leaf in mask.items():
+                heights = density_of(initial[path][leaf] / initial[path].std(), EDGES)
+                where = {
+                    "variant": path.removesuffix("/kernel"),
+                    "arm": "ticket" if which == "task" else "sgd",
+                    "level": level,
+                    "density": density,
+                    "replicate": replicate,
+                }
+                rows[which] += [{**where, "x": float(x), "value": float(y)} for x, y in zip(centres, heights, strict=True)]
+    return {f"initial_values_{which}": pd.DataFrame(found) for which, found in rows.items()}
+
+
+# -- claims ------------------------------------------------------------------------------------------------------------
+
+
+def claims(margin: float, noise: tuple[float, ...], optimizer: str, table: "pd.DataFrame") -> list[Verdict]:
+    """LTH-C8, C9, C10 and C13 on the table of the study."""
+    return [_c8(table, optimizer), _c9(table, margin), _c10(table), _c13(table, noise, margin)]
+
+
+def _c8(table: "pd.DataFrame", optimizer: str) -> Verdict:
+    levels = levels_within(table, 0, 0.22)
+    adam = optimizer in ("adam", "adamw")
+    effects = []
+    expected = {
+        ("ticket", "valley_first"): -1 if adam else 1,
+        ("ticket", "valley_middle"): 1,
+        ("ticket", "valley_output"): 1,
+        **{("sgd", name): 1 for name in ("valley_first", "valley_middle", "valley_output")},
+    }
+    for (arm, metric), sign in expected.items():
+        values = sign * _at(table, metric, arm, levels)
+        layer = {"valley_first": "first layer", "valley_middle": "last hidden layer", "valley_output": "output layer"}[metric]
+        what = "values near 0 rarer than near one sigma" if sign > 0 else "values near 0 no rarer than near one sigma"
+        effects.append(effect_over_levels(f"{optimizer if arm == 'ticket' else 'sgd'}, {layer}: {what}", "log2 ratio", values, table))
+    sentence = "Initial values of the weights that remain are bimodal, away from 0: with Adam in all layers but the first, with SGD in all."
+    return Verdict("LTH-C8", sentence, f"{SOURCE}, appendix", tuple(effects), "At 22 % density or less; a normal distribution has -0.71.")
+
+
+def _at(table: "pd.DataFrame", metric: str, arm: str, levels: list[int]) -> "pd.DataFrame":
+    from tombola.evaluation.paired import by_replicate
+
+    found = by_replicate(table, metric, arm)
+    return found[[level for level in levels if level in found.columns]]
+
+
+def _c9(table: "pd.DataFrame", margin: float) -> Verdict:
+    better = 100 * difference(table, "acc_es", "resample", "reinit", levels_within(table, 0, 0.35))
+    ticket = 100 * difference(table, "acc_es", "ticket", "resample", levels_within(table, 0, 0.35))
+    effects = (
+        effect_over_levels(
+            f"{margin:g} pp - (values of kept weights - fresh init)", "pp", margin - better, table, note="above 0: no better by the margin"
+        ),
+        effect_over_levels("ticket above values of kept weights", "pp", ticket, table),
+    )
+    sentence = "A re-initialisation drawn from the initial values of the kept weights is no better than one from the initialiser."
+    return Verdict("LTH-C9", sentence, f"{SOURCE}, appendix", effects)
+
+
+def _c10(table: "pd.DataFrame") -> Verdict:
+    gap = 100 * difference(table, "acc_es", "reinit", "before", levels_within(table, 0, 0.22))
+    effects = (effect_over_levels("re-init of the ticket's mask above pruning before training, at 22 % or less", "pp", gap, table),)
+    sentence = "Pruning the smallest weights before training is worse than re-initialising the mask of a winning ticket."
+    return Verdict("LTH-C10", sentence, f"{SOURCE}, appendix", effects)
+
+
+def _c13(table: "pd.DataFrame", noise: tuple[float, ...], margin: float) -> Verdict:
+    levels = levels_within(table, 0, 0.22)
+    names = [f"noise{scale:g}" for scale in sorted(noise)]
+    least, most = names[0], names[-1]
+    lost = 100 * difference(table, "acc_es", "ticket", least, levels)
+    effects: list[Effect] = [
+        effect_over_levels(
+            f"{margin:g} pp - loss by {least.removeprefix('noise')} sigma",
+            "pp",
+            margin - lost,
+            table,
+            note="above 0: harmless by the margin",
+        )
+    ]
+    for smaller, larger in itertools.pairwise(names):
+        values = 100 * difference(table, "acc_es", smaller, larger, levels)
+        effects.append(
+            effect_over_levels(f"{smaller.removeprefix('noise')} above {larger.removeprefix('noise')} sigma", "pp", values, table)
+        )
+    left = 100 * difference(table, "acc_es", most, "reinit", levels)
+    effects.append(effect_over_levels(f"{most.removeprefix('noise')} sigma still above a fresh init", "pp", left, table))
+    sentence = (
+        "Noise of half a sigma on a ticket's initial values is harmless; more costs accuracy steadily; 3 sigma still beat a fresh init."
+    )
+    return Verdict("LTH-C13", sentence, f"{SOURCE}, appendix", tuple(effects), "At 22 % density or less.")
