@@ -593,3 +593,11 @@ def test_c21_c22():
 
     assert set(verdicts(warmup.claims(1.0, "vgg", table(("low", "warm")))).values()) == {"replicated"}
     assert set(verdicts(warmup.claims(1.0, "resnet", table(("high", "low", "warm")))).values()) == {"not replicated"}
+
+
+@pytest.mark.parametrize("name", ["optimizers", "dropout", "conv", "warmup", "initial_values"])
+def test_compared_levels_are_levels(name):
+    with pytest.raises(TombolaError, match="only 2 levels"):
+        small(f"frankle2019.{name}", "compared=[3, 9]")
+    study = small(f"frankle2019.{name}", "compared=[1, 9]")
+    assert {cell.level for cell in study.cells if cell.arm == "reinit"} == {1}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.core.step import Step
 from tombola.core.task import Rates, Task
@@ -41,6 +42,13 @@ class Pruned(Config):
     """Of `structure` `units`."""
     prune_at: Step = Step("end")
     """The step whose weights the criterion sees as final ones."""
+
+    def within(self, compared: Sequence[int]) -> list[int]:
+        """Those of the levels that there are. Raises if there is none."""
+        found = [level for level in compared if level <= self.levels]
+        if not found:
+            raise TombolaError(f"compared = {list(compared)}, but there are only {self.levels} levels; name some of these")
+        return found
 
     def rates_of(self, task: Task) -> dict[str, float]:
         """Rates by kind of layer: the study's own over the task's."""

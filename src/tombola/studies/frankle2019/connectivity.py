@@ -80,7 +80,7 @@ def connectivity(config: Connectivity) -> Study:
             Figure(
                 "inputs",
                 "Inputs that stay connected",
-                (Panel("value", "connections of an input / mean over inputs"),),
+                (Panel("value", "connections / mean input"),),
                 kind="image",
                 detail="inputs",
                 levels=shown[1:],

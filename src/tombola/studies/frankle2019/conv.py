@@ -65,9 +65,7 @@ def conv(config: Conv) -> Study:
     for replicate in range(config.replicates):
         chain = tickets(config, replicate)
         cells += [Cell("ticket", replicate, level, run) for level, run in enumerate(chain)]
-        cells += [
-            Cell("reinit", replicate, level, reinitialised(chain[level], level)) for level in config.compared if level <= config.levels
-        ]
+        cells += [Cell("reinit", replicate, level, reinitialised(chain[level], level)) for level in config.within(config.compared)]
         for arm, taken in only.items():
             cells += [Cell(arm, replicate, level, run) for level, run in enumerate(tickets(config, replicate, rates=taken)) if level]
     return Study(

@@ -71,8 +71,7 @@ def dropout(config: Dropout) -> Study:
             cells += [Cell("ticket", replicate, level, run, variant=variant) for level, run in enumerate(chain)]
             cells += [
                 Cell("reinit", replicate, level, reinitialised(chain[level], level), variant=variant)
-                for level in config.compared
-                if level <= config.levels
+                for level in config.within(config.compared)
             ]
     return Study(
         name="frankle2019.dropout",

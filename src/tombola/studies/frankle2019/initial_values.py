@@ -120,7 +120,7 @@ def initial_values(config: InitialValues) -> Study:
                     kind="profile",
                     detail=f"initial_values_{which}",
                     panels=(Panel("value", "density"),),
-                    x_label="initial value (standard deviations of the layer's)",
+                    x_label="initial value (layer's sigma)",
                     levels=shown,
                     caption="Histograms over the layer's kept weights, normalised to area 1.",
                 )
@@ -137,7 +137,7 @@ def _with_sgd(config: InitialValues) -> Task:
 def _controls(config: InitialValues, replicate: int) -> list[Cell]:
     chain = tickets(config, replicate)
     cells = [Cell("ticket", replicate, level, run) for level, run in enumerate(chain)]
-    for level in (level for level in config.compared if level <= config.levels):
+    for level in config.within(config.compared):
         ticket = chain[level]
         same = Action(name="same", of=(ticket.its_mask(),))
         others = {

@@ -76,8 +76,7 @@ def optimizers(config: Optimizers) -> Study:
             cells += [Cell("ticket", replicate, level, run, variant=label) for level, run in enumerate(chain)]
             cells += [
                 Cell("reinit", replicate, level, reinitialised(chain[level], level), variant=label)
-                for level in config.compared
-                if level <= config.levels
+                for level in config.within(config.compared)
             ]
     caption = "Winning tickets and the same masks re-initialised, for each setting; early stop by validation loss."
     return Study(

@@ -86,8 +86,7 @@ def warmup(config: Warmup) -> Study:
             cells += [Cell("layer", replicate, level, run, variant=variant) for level, run in enumerate(layers) if level]
             cells += [
                 Cell("reinit", replicate, level, reinitialised(chain[level], level), variant=variant)
-                for level in config.compared
-                if level <= config.levels
+                for level in config.within(config.compared)
             ]
     return Study(
         name="frankle2019.warmup",
