@@ -23,7 +23,7 @@ from tombola.models.network import build
 from tombola.procedures.actions import Context, value_actions
 from tombola.procedures.run import Action
 from tombola.store.store import Store
-from tombola.studies.base import studies
+from tombola.studies.catalogue import studies
 from tombola.studies.frankle2019 import connectivity as connectivity_study
 from tombola.studies.frankle2019 import conv, dropout, initial_values, one_shot, optimizers, rates, sizes, strategies, warmup
 from tombola.studies.frankle2019 import movement as movement_study

@@ -20,7 +20,7 @@ from tombola.core.errors import TombolaError
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task
 from tombola.report import figures, page, text
-from tombola.report.axes import density_axis, thinned
+from tombola.report.axes import count_label, falling_axis, percent_label, round_numbers, thinned
 from tombola.report.files import writable
 from tombola.report.inline import inline_svg
 from tombola.report.result import arms_of, panels_of
@@ -51,6 +51,7 @@ def rows():
                     yield {
                         "study": "made.up",
                         "task": "digits-mlp",
+                        "variant": "",
                         "arm": arm,
                         "replicate": replicate,
                         "level": level,
@@ -67,7 +68,7 @@ def rows():
 def made_report():
     table = pd.DataFrame(rows())
     steps = pd.DataFrame({"step": range(0, 1001, 100)})
-    curves = table[["arm", "replicate", "level", "density"]].merge(steps, how="cross")
+    curves = table[["variant", "arm", "replicate", "level", "density"]].merge(steps, how="cross")
     curves["val_loss"] = 2 / (1 + curves.step)
     curves["test_acc"] = np.where(curves.step % 200 == 0, 0.9 * curves.step / 1000, np.nan)
     effects = (
@@ -126,6 +127,7 @@ def test_csv_reads_back_bitwise(tmp_path):
 def test_summary_by_hand():
     table = pd.DataFrame(
         {
+            "variant": ["v"] * 5,
             "arm": ["a"] * 5,
             "level": [1] * 5,
             "density": [0.5] * 5,
@@ -136,7 +138,7 @@ def test_summary_by_hand():
         }
     )
     x, y = summarise(table, ["x", "y"]).to_dict("records")
-    assert (x["arm"], x["level"], x["density"], x["metric"]) == ("a", 1, 0.5, "x")
+    assert (x["variant"], x["arm"], x["level"], x["density"], x["metric"]) == ("v", "a", 1, 0.5, "x")
     assert (x["mean"], x["least"], x["most"], x["n"], x["infinite"]) == (2.0, 1.0, 3.0, 3, 0)
     assert x["high"] - 2 == pytest.approx(2 - x["low"]) == pytest.approx(4.302652729696142 / math.sqrt(3))
     assert (y["mean"], y["low"], y["high"], y["most"], y["n"], y["infinite"]) == (math.inf, -math.inf, math.inf, 1.0, 2, 1)
@@ -165,8 +167,8 @@ def test_json_is_valid_with_infinite_and_missing_values(report):
 def test_arms_and_panels(report):
     extra = report.table.assign(arm="other")
     assert list(arms_of(replace(report, table=extra))) == ["ticket", "reinit", "random", "other"]
-    assert [panel.metric for panel in panels_of(report)] == ["es_iteration", "acc_es", "iters"]
-    assert [panel.metric for panel in panels_of(report, main=True)] == ["es_iteration", "acc_es"]
+    assert [panel.metric for panel in panels_of(report, "")] == ["es_iteration", "acc_es", "iters"]
+    assert [panel.metric for panel in panels_of(report, "", main=True)] == ["es_iteration", "acc_es"]
 
 
 # -- terminal -------------------------------------------------------------------------------------------------------
@@ -195,6 +197,15 @@ def test_terminal_shows_densities_values_and_claims(report):
     assert "      not measured, n = 0, p = -" in lines
 
 
+def test_a_claim_of_which_nothing_was_measured_is_one_line(report):
+    nothing = Effect("a - b", "pp", math.nan, -math.inf, math.inf, 0, 1.0, note="no level was run")
+    aside = replace(nothing, name="c", note="not claimed there", decides=False)
+    claims = [Verdict("X-C4", "A long sentence.", "Someone", (nothing, aside)), Verdict("X-C5", "So.", "S", (replace(nothing, note=""),))]
+    lines = terminal(replace(report, verdicts=claims), 100, False).splitlines()
+    assert lines[-3:] == ["X-C4  [?] undecided: no level was run", "", "X-C5  [?] undecided: nothing was measured"]
+    assert "A long sentence." not in " ".join(lines)
+
+
 def test_terminal_shows_counts_once_and_only_where_there_are_any(report):
     counted = replace(report, table=report.table.assign(kept=21000, prunable=266200))
     assert "21,000/266,200" not in terminal(report, 120, False)
@@ -209,7 +220,7 @@ def test_terminal_on_an_output_without_the_plus_minus_sign(report, monkeypatch):
 def test_infinite_values_are_counted_in_the_table(report):
     summary = summarise(report.table, ["iters"])
     assert text.cells(summary, REACH.panels[0])["random", 5] == "inf (1/3)"
-    assert "k of n" in text.how_summarised(summary)
+    assert "k of n" in text.how_summarised([summary])
 
 
 # -- figures --------------------------------------------------------------------------------------------------------
@@ -299,7 +310,7 @@ def test_density_labels_never_overlap(ratio):
 
     canvas = Canvas(figsize=(2.6, 2))
     ax = canvas.add_axes((0.1, 0.2, 0.8, 0.7))
-    density_axis(ax, [ratio**level for level in range(25)], 2.08)
+    falling_axis(ax, [ratio**level for level in range(25)], (1.0, ratio**24), percent_label, 2.08)
     ax.tick_params(labelsize=7.5)
     canvas.draw_without_rendering()
     boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
@@ -333,6 +344,328 @@ def test_figures_are_the_same_bytes_again_and_carry_their_fonts(report, tmp_path
     assert b"CreationDate" not in pdf
     assert png.startswith(b"\x89PNG")
     assert dict(matplotlib.rcParams) == before
+
+
+# -- variants, other x axes, arms that differ -----------------------------------------------------------------------
+
+VARIANTS = {"slow": "learning rate 1e-4", "fast": "learning rate 1e-2", "wild": "learning rate 1", "calm": "learning rate 1e-3"}
+ACCURACY = Figure("accuracy", "Accuracy", (Panel("acc_es", "test accuracy (%)", 100),))
+
+
+def several(report, variants=VARIANTS, shift=0.001):
+    """The report once for each variant, each with accuracies of its own."""
+    tables = [report.table.assign(variant=name, acc_es=report.table.acc_es + shift * i) for i, name in enumerate(variants)]
+    curves = [report.curves.assign(variant=name, test_acc=report.curves.test_acc + shift * i) for i, name in enumerate(variants)]
+    study = replace(report.study, variants=VARIANTS, figures=(SPEED,))
+    return replace(report, study=study, table=pd.concat(tables), curves=pd.concat(curves))
+
+
+def by_rate(report, rates):
+    """The report with arms that prune at rates of their own, and what is left of 10,000 weights."""
+    density = report.table.arm.map(rates) ** report.table.level
+    return replace(report, table=report.table.assign(density=density, kept=10_000 * density, prunable=10_000))
+
+
+def places(axes):
+    """(row, column) of each of some axes."""
+    return [(ax.get_subplotspec().rowspan.start, ax.get_subplotspec().colspan.start) for ax in axes]
+
+
+def test_variants_are_summarised_apart(report):
+    many = several(report, shift=0.01)
+    found = {(row["variant"], row["arm"], row["level"]): row["mean"] for row in as_json(many)["summary"] if row["metric"] == "acc_es"}
+    assert len(found) == 4 * (LEVELS + 2 * (LEVELS - 1))
+    assert found["wild", "ticket", 2] - found["slow", "ticket", 2] == pytest.approx(0.02)
+    assert as_json(many)["variants"] == {name: VARIANTS[name] for name in ("slow", "fast", "wild", "calm")}
+
+
+def test_one_panel_has_a_place_for_each_variant(report):
+    many = several(report)
+    canvas = figures.draw(ACCURACY, many)
+    assert [ax.get_title(loc="left") for ax in canvas.axes] == list(VARIANTS.values())
+    assert places(canvas.axes) == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert [bool(ax.get_ylabel()) for ax in canvas.axes] == [True, False, False, True]
+    assert [bool(ax.get_xlabel()) for ax in canvas.axes] == [False, True, True, True]
+    assert len(canvas.legends) == 1
+    for index, ax in enumerate(canvas.axes):
+        ticket = report.table[report.table.arm == "ticket"].groupby("level").acc_es.mean()
+        np.testing.assert_allclose(arm_lines(ax)[0].get_ydata(), 100 * (ticket + 0.001 * index))
+    chosen = figures.draw(replace(ACCURACY, variants=("calm", "fast")), many)
+    assert [ax.get_title(loc="left") for ax in chosen.axes] == [VARIANTS["fast"], VARIANTS["calm"]]  # in the study's order
+
+
+def test_several_panels_have_a_row_for_each_variant(report):
+    canvas = figures.draw(SPEED, several(report))
+    assert places(canvas.axes) == [(row, column) for row in range(4) for column in range(2)]
+    assert [ax.get_title(loc="left") for ax in canvas.axes] == [title for label in VARIANTS.values() for title in (label, "")]
+    assert [ax.get_ylabel() for ax in canvas.axes[2:4]] == ["early-stopping iteration", "test accuracy at early stop (%)"]
+    assert [bool(ax.get_xlabel()) for ax in canvas.axes] == [False] * 6 + [True] * 2
+
+
+def test_a_report_of_one_variant_has_no_titles_even_if_its_name_is_known(report):
+    one = replace(several(report), table=report.table.assign(variant="slow"))
+    assert [ax.get_title(loc="left") for ax in figures.draw(SPEED, one).axes] == ["", ""]
+    assert VARIANTS["slow"] not in terminal(one, 100, False)
+
+
+def test_variants_share_y_limits_unless_that_flattens_them(report):
+    near = figures.draw(ACCURACY, several(report, shift=0.001))
+    assert len({ax.get_ylim() for ax in near.axes}) == 1
+    far = figures.draw(ACCURACY, several(report, shift=0.2))
+    assert len({ax.get_ylim() for ax in far.axes}) == 4
+    assert all(ax.get_ylabel() for ax in far.axes)  # each says what it is
+
+
+def test_the_dense_line_is_each_variants_own_and_absent_where_arms_have_their_own(report):
+    def dense(canvas):
+        return [line.get_ydata()[0] for ax in canvas.axes for line in ax.lines if list(line.get_xdata()) == [0, 1]]
+
+    many = figures.draw(ACCURACY, several(report))
+    means = 100 * report.table[report.table.level == 0].acc_es.mean() + 0.1 * np.arange(4)
+    assert dense(many) == pytest.approx(list(means))
+    own = report.table[report.table.level == 0].assign(arm="random")
+    same = replace(report, table=pd.concat([report.table, own]))
+    assert len(dense(figures.draw(ACCURACY, same))) == 1
+    other = replace(report, table=pd.concat([report.table, own.assign(acc_es=0.5)]))
+    assert dense(figures.draw(ACCURACY, other)) == []
+    assert "dense network" not in legend_of(figures.draw(ACCURACY, other))
+
+
+def test_x_is_the_number_of_remaining_weights(report):
+    rates = {"ticket": 0.8, "reinit": 0.5, "random": 0.2}
+    ax = figures.draw(replace(ACCURACY, x="kept"), by_rate(report, rates)).axes[0]
+    assert (ax.get_xscale(), ax.get_xlabel()) == ("log", "remaining weights")
+    left, right = ax.get_xlim()
+    assert left > 10_000 > 10_000 * 0.2**5 > right
+    for line, first, rate in zip(arm_lines(ax), (0, 1, 1), rates.values(), strict=True):
+        np.testing.assert_allclose(line.get_xdata(), [10_000 * rate**level for level in range(first, LEVELS)])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["10k", "1k", "100", "10"]
+
+
+def test_x_is_the_round_of_pruning(report):
+    ax = figures.draw(replace(ACCURACY, x="level"), by_rate(report, {"ticket": 0.8, "reinit": 0.5, "random": 0.2})).axes[0]
+    assert (ax.get_xscale(), ax.get_xlabel()) == ("linear", "rounds of pruning")
+    assert [list(line.get_xdata()) for line in arm_lines(ax)] == [[0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]
+    assert all(tick == int(tick) for tick in ax.get_xticks())
+
+
+def test_densities_of_their_own_get_round_ticks(report):
+    ax = figures.draw(ACCURACY, by_rate(report, {"ticket": 0.8, "reinit": 0.5, "random": 0.2})).axes[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["100", "10", "1", "0.1"]
+    assert arm_lines(ax)[2].get_xdata()[-1] == pytest.approx(0.2**5)
+
+
+def test_what_was_not_measured_leaves_no_gap(report):
+    holed = report.table.assign(acc_es=report.table.acc_es.where((report.table.level != 2) | (report.table.arm != "ticket")))
+    lacking = holed[(holed.arm != "random") | (holed.level < 3)]
+    ticket, _, random = arm_lines(figures.draw(replace(ACCURACY, x="level"), replace(report, table=lacking)).axes[0])
+    assert list(ticket.get_xdata()) == [0, 1, 3, 4, 5]
+    assert list(random.get_xdata()) == [1, 2]
+    row = next(line for line in terminal(replace(report, table=lacking), 200, False).splitlines() if " 64.0 %" in line)
+    assert row.count("±") == 5  # of three and two arms
+
+
+def test_tables_tell_rounds_where_arms_differ_in_density(report):
+    alike = by_rate(report, {"ticket": 0.8, "reinit": 0.8, "random": 0.799})
+    assert "round" not in terminal(alike, 100, False)
+    assert terminal(alike, 100, False).count("/10,000") == LEVELS
+    lines = terminal(by_rate(report, {"ticket": 0.8, "reinit": 0.5, "random": 0.2}), 100, False).splitlines()
+    assert not any("/10,000" in line for line in lines)
+    rows = [re.split(r"\s{2,}", line.strip()) for line in lines if line.startswith("round 2")]
+    assert rows[0] == ["round 2", "64.0 %", "25.0 %", "4.0 %"]
+    assert len(rows) == 3
+
+
+def test_counts_are_left_out_where_arms_differ_in_them(report):
+    sizes = report.table.arm.map({"ticket": 1000, "reinit": 2000, "random": 3000})
+    other = replace(report, table=report.table.assign(kept=sizes * report.table.density, prunable=sizes))
+    assert "kept" not in terminal(other, 100, False)
+    assert " 64.0 %" in terminal(other, 100, False)
+
+
+def test_terminal_has_tables_for_each_variant(report):
+    lines = terminal(several(report, shift=0.01), 100, False).splitlines()
+    heads = [index for index, line in enumerate(lines) if line.endswith("-----")]
+    assert [lines[index].rstrip("- ") for index in heads] == list(VARIANTS.values())
+    first, second = ([line for line in lines[index:] if line.startswith(" 64.0 %")] for index in heads[:2])
+    mean = 100 * report.table[(report.table.arm == "ticket") & (report.table.level == 2)].acc_es.mean()
+    accuracies = [float(re.findall(r"([\d.]+) ±", rows[1])[0]) for rows in (first, second)]
+    assert accuracies == pytest.approx([mean, mean + 1], abs=0.05)
+
+
+def test_wide_tables_are_split_between_arms(report):
+    arms = {f"arm{index}": f"arm number {index}" for index in range(9)}
+    tables = [report.table[report.table.arm == "ticket"].assign(arm=arm, kept=21000, prunable=266200) for arm in arms]
+    nine = replace(report, study=replace(report.study, arms=arms), table=pd.concat(tables))
+    printed = terminal(nine, 80, False)
+    assert max(map(len, printed.splitlines())) <= 80
+    assert not any(line.rstrip().endswith("±") or "±  " in line for line in printed.splitlines())
+    assert all(label in printed for label in arms.values())
+    assert printed.count("21,000/266,200") == LEVELS
+
+
+def test_curves_have_a_panel_for_each_variant(report):
+    canvas = figures.draw(CURVES, several(report, shift=0.01))
+    assert places(canvas.axes) == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert [ax.lines[0].get_ydata()[-1] for ax in canvas.axes] == pytest.approx([90, 91, 92, 93])
+    assert legend_of(canvas) == ["100.0 %", "64.0 %", "41.0 %"]
+    many = several(report)
+    density = many.curves.density.where(many.curves.variant != "slow", many.curves.density / 2)
+    other = figures.draw(CURVES, replace(many, curves=many.curves.assign(density=density)))
+    assert legend_of(other) == ["round 0", "round 2", "round 4"]
+
+
+def test_few_evaluations_are_all_in_view(report):
+    few = report.curves[report.curves.step.isin([0, 500, 1000])].assign(test_acc=lambda rows: rows.step / 1000)
+    low, high = figures.draw(CURVES, replace(report, curves=few)).axes[0].get_ylim()
+    assert low < 0 < 100 < high
+    assert "outside" not in figures.caption(CURVES, replace(report, curves=few))
+    low, _ = figures.draw(CURVES, report).axes[0].get_ylim()
+    assert low > 0
+    assert "outside" in figures.caption(CURVES, report)
+
+
+def test_a_figure_of_levels_that_were_not_run_says_so(report):
+    for figure in (replace(CURVES, levels=(40,)), replace(ACCURACY, arms=("nobody",))):
+        assert [label.get_text() for label in figures.draw(figure, report).texts] == ["nothing of this was run"]
+        assert figures.caption(figure, report) == figure.caption
+
+
+def test_early_stops_at_iteration_0_have_a_place_on_the_log_axis(report):
+    late = report.table.level > 3
+    some = replace(report, table=report.table.assign(es_iteration=report.table.es_iteration.where(~late, 0)))
+    every = replace(report, table=report.table.assign(es_iteration=0))
+    for shown in (some, every):
+        ax = figures.draw(SPEED, shown).axes[0]
+        assert not ax.texts
+        assert ax.get_ylim()[0] < 0 < ax.get_ylim()[1]
+        assert ax.get_yticklabels()[0].get_text() == "0"
+        assert arm_lines(ax)[0].get_ydata()[-1] == 0
+    assert figures.draw(SPEED, some).axes[0].get_yscale() == "symlog"
+    assert "linear below" in figures.caption(SPEED, some)
+    assert "linear below" not in figures.caption(SPEED, report)
+
+
+def test_nine_arms_are_told_apart_by_each_of_colour_marker_and_line():
+    from tombola.report.style import look
+
+    nine = [look(index) for index in range(9)]
+    for feature in ("colour", "marker", "line"):
+        assert len({getattr(one, feature) for one in nine}) == 9
+
+
+def test_count_labels_are_short():
+    assert [count_label(count) for count in (7, 12.6, 950, 999.7, 1000, 99_999, 266_200, 999_900, 26_400_000)] == [
+        *("7", "13", "950", "1k", "1k", "100k", "266k", "1M", "26M")
+    ]
+
+
+@pytest.mark.parametrize("ends", [(900, 120_000), (0.064, 0.078), (97, 98.4), (3000, 3001), (1, 1.00001), (1e-5, 3)])
+def test_round_numbers_lie_within_and_are_few(ends):
+    ticks = round_numbers(*ends)
+    assert 3 <= len(ticks) <= 8
+    assert ticks == sorted(set(ticks))
+    assert ends[0] * (1 - 1e-12) <= ticks[0] < ticks[-1] <= ends[1] * (1 + 1e-12)
+    assert len({f"{tick:,.6g}" for tick in ticks}) == len(ticks) or ends == (1, 1.00001)
+
+
+# -- details --------------------------------------------------------------------------------------------------------
+
+PROFILE = Figure("profile", "Profile", (Panel("value", "density", 10),), kind="profile", detail="histogram", x_label="initial value (sd)")
+IMAGE = Figure("image", "Image", (Panel("value", "kept (%)", 100),), kind="image", detail="inputs")
+
+
+def detailed(report):
+    histogram = [
+        {"variant": layer, "arm": arm, "level": level, "density": 0.5**level, "replicate": r, "x": x, "value": 1 + level + r + abs(x)}
+        for layer in ("hidden1", "output")
+        for arm in ("ticket", "random")
+        for level in (0, 2)
+        for r in range(3)
+        for x in np.linspace(-2, 2, 41)
+    ]
+    inputs = [
+        {"arm": arm, "level": level, "density": 0.5**level, "row": row, "column": column, "value": (row + column + level) / 10}
+        for arm in ("random", "ticket")
+        for level in range(5)
+        for row in range(3)
+        for column in range(4)
+    ]
+    study = replace(report.study, figures=(SPEED, PROFILE, IMAGE), variants={"hidden1": "layer 1"})
+    return replace(report, study=study, details={"histogram": pd.DataFrame(histogram), "inputs": pd.DataFrame(inputs)})
+
+
+def test_profile_figure(report):
+    canvas = figures.draw(PROFILE, detailed(report))
+    assert [ax.get_title(loc="left") for ax in canvas.axes] == ["layer 1", "output"]
+    assert [ax.get_xlabel() for ax in canvas.axes] == ["initial value (sd)"] * 2
+    assert canvas.axes[0].get_ylabel() == "density"
+    assert [ax.get_ylim()[0] for ax in canvas.axes] == [0, 0]
+    assert legend_of(canvas) == ["100.0 %", "25.0 %", "winning ticket", "random mask"]
+    ax = canvas.axes[0]
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), np.linspace(-2, 2, 41))
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), 10 * (2 + np.abs(np.linspace(-2, 2, 41))))  # mean of 1, 2, 3, scaled
+    assert [line.get_color() for line in ax.lines[:2]] == [ax.lines[0].get_color()] * 2  # a level's colour
+    assert len({line.get_color() for line in ax.lines}) == len({line.get_marker() for line in ax.lines}) == 2
+    assert ax.lines[0]._unscaled_dash_pattern != ax.lines[1]._unscaled_dash_pattern  # an arm's line
+    assert ax.lines[0].get_markevery()[1] == 41 // 7  # no markers in each other's way
+    top = max(path.vertices[:, 1].max() for path in ax.collections[0].get_paths())
+    assert top == pytest.approx(10 * (4 + 4.302652729696142 / math.sqrt(3)))  # t with 2 degrees of freedom, s = 1
+    single = figures.draw(replace(PROFILE, levels=(2,), variants=("output",)), detailed(report))
+    assert legend_of(single) == ["winning ticket", "random mask"]
+    assert len({line.get_color() for line in single.axes[0].lines}) == 2
+    assert "3 replicates" in figures.caption(PROFILE, detailed(report))
+
+
+def test_image_figure(report):
+    canvas = figures.draw(replace(IMAGE, arms=("ticket",)), detailed(report))
+    *axes, bar = [ax for ax in canvas.axes if ax.images or ax.get_label() == "<colorbar>"]
+    assert [ax.get_title() for ax in axes] == ["100 %", "50 %", "25 %", "12.5 %", "6.2 %"]
+    assert places(axes) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
+    assert bar.get_ylabel() == "kept (%)"
+    for level, ax in enumerate(axes):
+        (image,) = ax.images
+        np.testing.assert_allclose(image.get_array(), 10 * (np.arange(3)[:, None] + np.arange(4) + level))
+        assert image.get_clim() == (0, pytest.approx(90))
+        assert (list(ax.get_xticks()), list(ax.get_yticks())) == ([], [])
+        assert image.cmap(0.0)[:3] == (1, 1, 1)
+        assert sum(image.cmap(1.0)[:3]) < 0.3
+    both = figures.draw(replace(IMAGE, levels=(0, 2)), detailed(report))
+    shown = [ax for ax in both.axes if ax.images]
+    assert [(ax.get_ylabel(), ax.get_title()) for ax in shown] == [
+        *(("winning ticket", "100 %"), ("", "25 %"), ("random mask", "100 %"), ("", "25 %"))
+    ]
+
+
+def test_inputs_in_a_row_are_strips_one_below_the_other(report):
+    strips = detailed(report)
+    rows = strips.details["inputs"]
+    strips = replace(strips, details={"inputs": rows.assign(column=4 * rows.row + rows.column, row=0)})
+    shown = [ax for ax in figures.draw(replace(IMAGE, levels=(0, 2)), strips).axes if ax.images]
+    assert [ax.get_title() for ax in shown] == [
+        *("winning ticket: 100 %", "winning ticket: 25 %", "random mask: 100 %", "random mask: 25 %")
+    ]
+    boxes = [ax.get_window_extent() for ax in shown]
+    assert all(above.y0 > below.y1 and above.width > 5 * above.height for above, below in pairwise(boxes))
+
+
+def test_details_are_files_beside_the_page_and_linked(report, tmp_path):
+    shown = detailed(report)
+    paths = page.write([shown], tmp_path)
+    assert {tmp_path / "made.up" / "histogram.csv", tmp_path / "made.up" / "inputs.csv"} <= set(paths)
+    back = read(tmp_path / "made.up" / "histogram.csv")
+    assert [float(row["x"]) for row in back] == shown.details["histogram"].x.tolist()
+    html = (tmp_path / "index.html").read_text()
+    assert 'href="made.up/histogram.csv"' in html
+    assert 'href="made.up/inputs.csv"' in html
+    assert "http" not in html
+    assert Elements(html).found
+
+
+def test_variants_of_a_details_table_are_none_of_the_table(report):
+    shown = detailed(report)
+    assert [ax.get_title(loc="left") for ax in figures.draw(SPEED, shown).axes] == ["", ""]
+    assert terminal(shown, 100, False) == terminal(report, 100, False)
 
 
 # -- page -----------------------------------------------------------------------------------------------------------
@@ -433,6 +766,32 @@ def test_the_page_shows_verdicts_in_words_with_their_evidence(elements):
     ):
         assert words in shown
     assert "1 replicated, 1 not replicated, 1 undecided" in shown
+
+
+def test_the_page_explains_its_words_once_and_lists_all_fields(written, report):
+    html = (written[0] / "index.html").read_text()
+    assert html.count("What the words mean") == 1
+    for term in ("Density", "Early stop", "Replicate", "Level", "95 % interval", "Replicated", "Not replicated", "Undecided", "Holm"):
+        assert f"<b>{term}</b>" in html
+    recipe = report.study.config.task.recipe
+    for path, value in (
+        ("replicates", REPLICATES),
+        ("task.recipe.learning_rate", recipe.learning_rate),
+        ("task.recipe.evaluate_every", recipe.evaluate_every),
+        ("task.recipe.test_every", "null"),
+    ):
+        assert html.count(f"<dt>{path}</dt><dd>{value}</dd>") == 2
+
+
+def test_the_pages_numbers_have_a_table_for_each_variant(report, tmp_path):
+    page.write([several(report)], tmp_path)
+    html = (tmp_path / "index.html").read_text()
+    numbers = html[html.index("All numbers") :]
+    assert re.findall(r"<caption>(.*?)</caption>", numbers) == list(VARIANTS.values())
+    assert numbers.count("<td>64.0 %</td>") == 4
+    assert len(re.findall(r'colspan="3"', numbers)) == 4 * 2  # two metrics over three arms
+    row = re.search(r"<tr><td>64.0 %</td>.*?</tr>", numbers).group()
+    assert [" class=first" in cell for cell in re.findall(r"<td[^>]*>", row)] == [False, True, False, False, True, False, False]
 
 
 def test_csv_and_json_beside_the_page(written, report):

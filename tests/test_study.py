@@ -12,7 +12,8 @@ from tombola.evaluation.early_stopping import es_iteration, iterations_to
 from tombola.evaluation.paired import effect_over_levels
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import tasks
-from tombola.studies.base import Result, studies
+from tombola.studies.base import Result
+from tombola.studies.catalogue import studies
 from tombola.studies.frankle2019 import sparsity
 
 LEVELS = 14

@@ -12,8 +12,8 @@ from tombola.core.registry import Registry
 from tombola.core.spec import Spec
 from tombola.core.task import Model
 from tombola.store.store import Damaged, Store
-from tombola.studies import frankle2019 as frankle2019  # registers its studies
-from tombola.studies.base import Study, studies
+from tombola.studies.base import Study
+from tombola.studies.catalogue import studies
 
 
 def catalogue(json: bool, load: Sequence[Path]) -> None:
@@ -124,7 +124,7 @@ def status(study: str, store: Path, data_dir: Path | None, json: bool, **options
 def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
     """The claims of studies, with their verdicts where the store has the runs."""
     from tombola.engine.study import findings
-    from tombola.studies.base import studies as registered
+    from tombola.studies.catalogue import studies as registered
 
     rows = []
     for name in studies or list(registered):

@@ -8,7 +8,8 @@ from tombola.core.errors import TombolaError, unknown
 from tombola.core.spec import Spec
 from tombola.core.task import Model
 from tombola.models.tasks import tasks
-from tombola.studies.base import Config, Scale, Study, StudyKind, studies
+from tombola.studies.base import Config, Scale, Study, StudyKind
+from tombola.studies.catalogue import studies
 
 
 def resolve(

@@ -1,7 +1,7 @@
-"""Log axes with ticks that say what was run."""
+"""Axes with ticks that say what was run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -12,24 +12,35 @@ _INCHES_A_CHARACTER = 0.072
 """Upper bound of a digit's width at the tick labels' size, with a little air."""
 
 
-def density_axis(ax: "Axes", densities: Sequence[float], inches: float) -> None:
-    """Log axis from dense on the left to sparse on the right: a tick at every density, labels in per cent.
+def falling_axis(ax: "Axes", ticks: Sequence[float], ends: tuple[float, float], label: Callable[[float], str], inches: float) -> None:
+    """Log x axis from dense on the left to sparse on the right: all ticks, and labels at those that have room.
 
     Args:
         ax: the panel.
-        densities: those that were run, in (0, 1].
+        ticks: densities in (0, 1], or numbers of weights.
+        ends: the largest and the smallest value that is shown.
+        label: what is written at a tick.
         inches: length of the axis, which decides how many labels fit.
     """
-    present = sorted(set(densities), reverse=True)
-    left, right = max(present) * 1.12, min(present) / 1.12
+    present = sorted(set(ticks), reverse=True)
+    left, right = ends[0] * 1.12, ends[1] / 1.12
     ax.set_xscale("log")
     ax.set_xlim(left, right)
-    places = [inches * math.log(left / density) / math.log(left / right) for density in present]
-    labels = [percent_label(density) for density in present]
+    places = [inches * math.log(left / tick) / math.log(left / right) for tick in present]
+    labels = [label(tick) for tick in present]
     shown = thinned(places, [_INCHES_A_CHARACTER * len(label) for label in labels])
     ax.set_xticks([present[index] for index in shown], [labels[index] for index in shown])
-    ax.set_xticks([density for index, density in enumerate(present) if index not in shown], labels=[], minor=True)
-    ax.set_xlabel("density (% of weights remaining)")
+    ax.set_xticks([tick for index, tick in enumerate(present) if index not in shown], labels=[], minor=True)
+
+
+def round_axis(ax: "Axes", ends: tuple[float, float]) -> None:
+    """Linear x axis of rounds of pruning, from the first to the last: whole ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    first, last = ends
+    air = 0.04 * (last - first) or 0.5
+    ax.set_xlim(first - air, last + air)
+    ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
 
 
 def percent_label(density: float) -> str:
@@ -39,6 +50,16 @@ def percent_label(density: float) -> str:
     ['100', '51.2', '1.1', '0.43']
     """
     return f"{100 * density:.1f}".removesuffix(".0") if density >= 0.01 else f"{100 * density:.2g}"
+
+
+def count_label(count: float) -> str:
+    """A number of weights with two or three digits.
+
+    >>> [count_label(count) for count in (950, 1000, 1500, 266200, 4300992)]
+    ['950', '1k', '1.5k', '266k', '4.3M']
+    """
+    unit, letter = next((unit, letter) for unit, letter in ((1e6, "M"), (1e3, "k"), (1, "")) if count >= 0.9995 * unit or unit == 1)
+    return f"{count / unit:.0f}{letter}" if count >= 99.5 * unit else f"{count / unit:.2g}{letter}"
 
 
 def thinned(places: Sequence[float], widths: Sequence[float], gap: float = 0.05) -> list[int]:
@@ -60,14 +81,29 @@ def thinned(places: Sequence[float], widths: Sequence[float], gap: float = 0.05)
     return [*shown, count - 1] if clear(shown[-1], count - 1) else shown
 
 
-def log_ticks(ax: "Axes") -> None:
-    """Ticks at 1, 2, 5 x 10^k on a log y axis, written out; more of them where fewer than three fall in view."""
-    low, high = sorted(ax.get_ylim())
+def round_numbers(low: float, high: float) -> list[float]:
+    """Three to eight ticks of a log axis: powers of ten, 1-2-5 steps or finer ones; over a short way equally spaced.
+
+    >>> round_numbers(900, 120_000), round_numbers(1.9, 21), round_numbers(0.064, 0.078)
+    ([1000.0, 10000.0, 100000.0], [2.0, 5.0, 10.0, 20.0], [0.065, 0.07, 0.075])
+    """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for digits in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(digit / 10 for digit in range(10, 100, 2))):
+    for digits in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
         ticks = [digit * 10.0**decade for decade in decades for digit in digits if low <= digit * 10.0**decade <= high]
         if len(ticks) >= 3:
-            break
-    ticks = ticks[:: max(1, math.ceil(len(ticks) / 8))]
+            return ticks[:: max(1, math.ceil(len(ticks) / 8))]
+    step = next(
+        digit * 10.0**decade
+        for decade in reversed(range(decades[0] - 12, decades[-1] + 1))
+        for digit in (5, 2, 1)
+        if math.floor(high / (digit * 10.0**decade)) - math.ceil(low / (digit * 10.0**decade)) >= 2
+    )
+    return [round(index * step, 15) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def log_ticks(ax: "Axes", least: float = 0.0) -> None:
+    """Round numbers on a log y axis, written out. On one that is linear below `least` they begin there, and 0 is one."""
+    low, high = sorted(ax.get_ylim())
+    ticks = [0.0] * bool(least) + round_numbers(max(low, least), high)
     ax.set_yticks(ticks, [f"{tick:,.6g}" for tick in ticks])
     ax.set_yticks([], minor=True)

@@ -2,14 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tombola.report.layout import legend, panels, y_axis
-from tombola.report.result import arms_of
-from tombola.report.style import PALE, look, sequence
-from tombola.report.summary import densities_of, summarise
-from tombola.report.text import percent
-from tombola.studies.base import Figure, Findings, Panel
+from tombola.report.layout import facets, legend, y_axes
+from tombola.report.lines import line, looks
+from tombola.report.result import rows_of, titles
+from tombola.report.summary import of_variant, summarise
+from tombola.studies.base import Figure, Findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,51 +15,41 @@ if TYPE_CHECKING:
 
 _EARLY = 0.2
 """Share of training, from its beginning, that has no say in the limits of the y axis."""
-_MARKED = 7
-"""Markers on a curve: enough to follow it, few enough to see it."""
+_ENOUGH = 4
+"""Evaluations after it without which all are shown: else there would be little to see."""
 
 
 def draw_curves(figure: Figure, report: Findings) -> "Canvas":
     """Means with 95 % bands: colour and marker tell the level, line style the arm (Frankle & Carbin 2019, figure 3)."""
-    from matplotlib.lines import Line2D
-
-    lines = {arm: look(index).line for index, arm in enumerate(arms_of(report)) if not figure.arms or arm in figure.arms}
-    curves = report.curves[report.curves.arm.isin(list(lines))]
-    curves = curves[curves.level.isin(figure.levels)] if figure.levels else curves
-    summary = summarise(curves, [panel.metric for panel in figure.panels], by=("arm", "level", "step"))
-    densities = densities_of(curves)
-    colours = sequence(len(densities))
-    looks = {level: (colours[place], look(place).marker) for place, level in enumerate(densities)}
-    canvas, axes, _ = panels(len(figure.panels))
-    for ax, panel in zip(axes, figure.panels, strict=True):
-        _panel(ax, panel, summary[(summary.metric == panel.metric) & (summary.n > 0)], looks, lines)
-    handles = [Line2D([], [], color=colour, marker=marker, label=percent(densities[level])) for level, (colour, marker) in looks.items()]
-    if len(lines) > 1:
-        handles += [Line2D([], [], color=PALE, linestyle=line, label=arms_of(report)[arm]) for arm, line in lines.items()]
-    legend(canvas, handles, title="density")
+    curves = rows_of(figure, report)
+    summary = summarise(curves, [panel.metric for panel in figure.panels], by=("variant", "arm", "level", "step"))
+    summary = summary[summary.n > 0]
+    style = looks(curves, report)
+    canvas, drawn, _ = facets(figure.panels, titles(curves, report))
+    for panel in figure.panels:
+        group = [facet for facet in drawn if facet.panel == panel]
+        rows = [of_variant(summary[summary.metric == panel.metric], facet.variant) for facet in group]
+        y_axes(group, [panel.scale * learnt(of_facet)["mean"] for of_facet in rows])
+        for facet, of_facet in zip(group, rows, strict=True):
+            _iterations(facet.ax, of_facet.step.max() if len(of_facet) else 1)
+            facet.ax.set_xlabel("training iteration" if facet.lowest else "")
+            for place, ((arm, level), own) in enumerate(style.of.items()):
+                of_line = of_facet[(of_facet.level == level) & (of_facet.arm == arm)].sort_values("step")
+                if len(of_line):
+                    line(facet.ax, "step", panel.scale, of_line, own, place / len(style.of))
+    legend(canvas, style.handles, title=style.title)
     return canvas
 
 
-def _panel(ax: "Axes", panel: Panel, rows: "pd.DataFrame", looks: dict[int, tuple[str, str]], lines: dict[str, object]) -> None:
+def learnt(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows that set the limits: the first steep rise would take all the room, if there is anything after it."""
+    later = rows[rows.step >= _EARLY * rows.step.max()]
+    return later if later.step.nunique() >= _ENOUGH else rows
+
+
+def _iterations(ax: "Axes", end: int) -> None:
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-    end = rows.step.max() if len(rows) else 1
-    learnt = rows[rows.step >= _EARLY * end]  # the first steep rise would take all the room
-    y_axis(ax, panel.label, panel.scale * learnt["mean"], panel.log)
-    ax.set(xlim=(-0.01 * end, 1.02 * end), xlabel="training iteration")
+    ax.set_xlim(-0.01 * end, 1.02 * end)
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=True))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    for place, (level, (colour, marker)) in enumerate(looks.items()):
-        for arm, line in lines.items():
-            of_line = rows[(rows.level == level) & (rows.arm == arm)].sort_values("step")
-            if len(of_line):
-                _curve(ax, panel.scale, of_line, (colour, marker, line), place / len(looks))
-
-
-def _curve(ax: "Axes", scale: float, rows: "pd.DataFrame", style: tuple[str, str, object], shift: float) -> None:
-    colour, marker, line = style
-    mean = scale * rows["mean"].where(np.isfinite(rows["mean"]))
-    bounded = np.isfinite(rows.low) & np.isfinite(rows.high)
-    ax.fill_between(rows.step, scale * rows.low, scale * rows.high, where=bounded, color=colour, alpha=0.13, linewidth=0)
-    every = max(1, len(rows) // _MARKED)
-    ax.plot(rows.step, mean, color=colour, linestyle=line, marker=marker, markevery=(int(shift * every), every), linewidth=1.1)

@@ -1,15 +1,16 @@
-"""A study's metrics against density: one line an arm."""
+"""A study's metrics against density, number of remaining weights, or rounds of pruning: one line an arm."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tombola.report.axes import density_axis
-from tombola.report.layout import legend, panels, y_axis
-from tombola.report.result import arms_of
+from tombola.report.axes import count_label, falling_axis, percent_label, round_axis, round_numbers
+from tombola.report.layout import Facet, facets, legend, y_axes
+from tombola.report.result import arms_of, rows_of, titles
 from tombola.report.style import PALE, look
-from tombola.report.summary import densities_of, summarise
-from tombola.studies.base import Figure, Findings, Panel
+from tombola.report.summary import GROUP, alike, densities_of, of_variant, summarise
+from tombola.studies.base import Figure, Findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,41 +18,48 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
     from matplotlib.lines import Line2D
 
+_X_LABELS = {"density": "density (% of weights remaining)", "kept": "remaining weights", "level": "rounds of pruning"}
+
 
 def draw_density(figure: Figure, report: Findings) -> "Canvas":
     """Means with 95 % bands and minimum-to-maximum bars, as in Frankle & Carbin 2019, figures 3 to 5."""
     from matplotlib.lines import Line2D
 
-    table, arms = shown_rows(figure, report)
-    summary = summarise(table, [panel.metric for panel in figure.panels])
-    canvas, axes, inches = panels(len(figure.panels))
-    for ax, panel in zip(axes, figure.panels, strict=True):
-        _panel(ax, panel, summary[summary.metric == panel.metric], arms)
-        for arm, level in lower_bounds(table, panel.metric):
-            _hollow(
-                ax,
-                panel,
-                summary[(summary.metric == panel.metric) & (summary.arm == arm) & (summary.level == level)],
-                arms[arm][0],
-            )
-        density_axis(ax, list(densities_of(table).values()), inches)
+    table = rows_of(figure, report)
+    arms = {arm: (index, label) for index, (arm, label) in enumerate(arms_of(report).items()) if arm in set(table.arm)}
+    summary = placed(table, [panel.metric for panel in figure.panels], figure.x)
+    canvas, drawn, inches = facets(figure.panels, titles(table, report))
+    for panel in figure.panels:
+        group = [facet for facet in drawn if facet.panel == panel]
+        rows = [of_variant(summary[summary.metric == panel.metric], facet.variant) for facet in group]
+        never = any((of_facet.infinite > 0).any() for of_facet in rows)
+        ends = [panel.scale * np.concatenate([of_facet.least, of_facet.most]) for of_facet in rows]
+        y_axes(group, ends, top=0.16 if never else 0.06)
+    dense = False
+    for facet in drawn:
+        rows = of_variant(summary[summary.metric == facet.panel.metric], facet.variant)
+        own = of_variant(table, facet.variant)
+        dense |= _panel(facet, rows, arms, lower_bounds(own, facet.panel.metric))
+        _x_axis(facet, figure.x, own, (summary.x.max(), summary.x.min()), inches)
     handles = [_line(Line2D([], []), index, label) for index, label in arms.values()]
-    if (summary.level == 0).any():
+    if dense:
         handles.append(Line2D([], [], color=PALE, linewidth=0.8, linestyle=(0, (6, 3)), label="dense network"))
     legend(canvas, handles)
     return canvas
 
 
-def shown_rows(figure: Figure, report: Findings) -> tuple["pd.DataFrame", dict[str, tuple[int, str]]]:
-    """The table's rows that a figure shows, and arm -> (its place in the study, its label)."""
-    places = {arm: (index, label) for index, (arm, label) in enumerate(arms_of(report).items())}
-    present = set(report.table.arm)
-    arms = {arm: place for arm, place in places.items() if arm in present and (not figure.arms or arm in figure.arms)}
-    return report.table[report.table.arm.isin(list(arms))], arms
+def placed(table: "pd.DataFrame", metrics: Sequence[str], x: str) -> "pd.DataFrame":
+    """The summary of what was measured, with its place on the x axis: column `x`."""
+    summary = summarise(table, metrics)
+    if x == "kept":
+        summary = summary.join(table.groupby(list(GROUP)).kept.mean().rename("x"), on=list(GROUP))
+    else:
+        summary = summary.assign(x=summary[x])
+    return summary[(summary.n > 0) & np.isfinite(summary.x)]
 
 
 def lower_bounds(table: "pd.DataFrame", metric: str) -> list[tuple[str, int]]:
-    """(arm, level) where a replicate's metric is censored: column `es_censored` says so of `es_iteration`."""
+    """(arm, level) of one variant where a replicate's metric is censored: column `es_censored` says so of `es_iteration`."""
     column = f"{metric.rsplit('_', 1)[0]}_censored"
     if column not in table.columns or column == metric:
         return []
@@ -59,27 +67,46 @@ def lower_bounds(table: "pd.DataFrame", metric: str) -> list[tuple[str, int]]:
     return sorted(censored.index[censored > 0])
 
 
-def _panel(ax: "Axes", panel: Panel, rows: "pd.DataFrame", arms: dict[str, tuple[int, str]]) -> None:
-    never = (rows.infinite > 0).any()
-    y_axis(ax, panel.label, panel.scale * np.concatenate([rows.least, rows.most]), panel.log, top=0.16 if never else 0.06)
-    dense = rows[(rows.level == 0) & np.isfinite(rows["mean"])]
-    if len(dense):
-        ax.axhline(panel.scale * dense["mean"].iloc[0], color=PALE, linewidth=0.8, linestyle=(0, (6, 3)), zorder=1.5)
+def _panel(facet: Facet, rows: "pd.DataFrame", arms: dict[str, tuple[int, str]], bounds: list[tuple[str, int]]) -> bool:
+    """Draw a facet; returns whether it has a line for the dense network."""
+    ax, scale = facet.ax, facet.panel.scale
+    dense = rows[(rows.level == 0) & np.isfinite(rows["mean"])]["mean"]
+    one = len(dense) > 0 and np.ptp(dense) <= 1e-9 * abs(dense.iloc[0])  # arms may be networks of their own
+    if one:
+        ax.axhline(scale * dense.iloc[0], color=PALE, linewidth=0.8, linestyle=(0, (6, 3)), zorder=1.5)
     for arm, (index, label) in arms.items():
-        _arm(ax, panel.scale, rows[rows.arm == arm].sort_values("density", ascending=False), index, label)
+        _arm(ax, scale, rows[rows.arm == arm].sort_values("level"), index, label)
     infinite = rows[rows.infinite > 0]
     for (_, row), rank in zip(infinite.iterrows(), infinite.groupby("level").cumcount(), strict=True):
         aside = (rank + 1) // 2 * (-1) ** rank  # 0, -1, 1, -2, ...: side by side where several arms never get there
-        _arrow(ax, row.density * 1.045**aside, arms[row.arm][0])
+        _arrow(ax, row.x, aside, arms[row.arm][0])
+    for arm, level in bounds:
+        _hollow(ax, scale, rows[(rows.arm == arm) & (rows.level == level)], arms[arm][0])
+    return bool(one)
+
+
+def _x_axis(facet: Facet, x: str, table: "pd.DataFrame", ends: tuple[float, float], inches: float) -> None:
+    """The same ends for all variants; ticks at the variant's own densities, or where its arms differ at round numbers."""
+    if facet.lowest:
+        facet.ax.set_xlabel(_X_LABELS[x])
+    if not np.isfinite(ends).all():
+        facet.ax.set_xticks([])
+    elif x == "level":
+        round_axis(facet.ax, (ends[1], ends[0]))
+    elif x == "density" and alike(table):
+        falling_axis(facet.ax, list(densities_of(table).values()), ends, percent_label, inches)
+    else:
+        ticks = [tick for tick in round_numbers(ends[1] / 1.1, ends[0] * 1.1) if x == "kept" or tick <= 1]
+        falling_axis(facet.ax, ticks, ends, percent_label if x == "density" else count_label, inches)
 
 
 def _arm(ax: "Axes", scale: float, rows: "pd.DataFrame", index: int, label: str) -> None:
     mean = scale * rows["mean"].where(np.isfinite(rows["mean"]))
     bounded = np.isfinite(rows.low) & np.isfinite(rows.high)
     style = look(index)
-    ax.fill_between(rows.density, scale * rows.low, scale * rows.high, where=bounded, color=style.colour, alpha=0.16, linewidth=0)
-    ax.vlines(rows.density, scale * rows.least, scale * rows.most, color=style.colour, linewidth=0.6, alpha=0.6)
-    (line,) = ax.plot(rows.density, mean, zorder=3 - 0.1 * index / (index + 1))  # the paper's arm lies on top
+    ax.fill_between(rows.x, scale * rows.low, scale * rows.high, where=bounded, color=style.colour, alpha=0.16, linewidth=0)
+    ax.vlines(rows.x, scale * rows.least, scale * rows.most, color=style.colour, linewidth=0.6, alpha=0.6)
+    (line,) = ax.plot(rows.x, mean, zorder=3 - 0.1 * index / (index + 1))  # the paper's arm lies on top
     _line(line, index, label)
 
 
@@ -89,14 +116,18 @@ def _line(line: "Line2D", index: int, label: str) -> "Line2D":
     return line
 
 
-def _hollow(ax: "Axes", panel: Panel, rows: "pd.DataFrame", index: int) -> None:
+def _hollow(ax: "Axes", scale: float, rows: "pd.DataFrame", index: int) -> None:
     style = look(index)
-    (markers,) = ax.plot(rows.density, panel.scale * rows["mean"], style.marker, color=style.colour, zorder=3.1)
+    (markers,) = ax.plot(rows.x, scale * rows["mean"], style.marker, color=style.colour, zorder=3.1)
     markers.set(markerfacecolor="white", markeredgewidth=0.8)
 
 
-def _arrow(ax: "Axes", density: float, index: int) -> None:
-    style, where = look(index), ax.get_xaxis_transform()
+def _arrow(ax: "Axes", x: float, aside: int, index: int) -> None:
+    from matplotlib.transforms import ScaledTranslation
+
+    points = 3.5 * aside / 72
+    where = ax.get_xaxis_transform() + ScaledTranslation(points, 0, ax.figure.dpi_scale_trans)
+    style = look(index)
     arrow = {"arrowstyle": "-|>,head_width=0.2,head_length=0.4", "color": style.colour, "shrinkA": 0, "shrinkB": 0}
-    ax.annotate("", (density, 1.0), (density, 0.91), xycoords=where, textcoords=where, arrowprops=arrow)
-    ax.plot([density], [0.91], style.marker, color=style.colour, transform=where)
+    ax.annotate("", (x, 1.0), (x, 0.91), xycoords=where, textcoords=where, arrowprops=arrow)
+    ax.plot([x], [0.91], style.marker, color=style.colour, transform=where)

@@ -16,7 +16,8 @@ from tombola.studies.base import Figure, Findings
 
 
 def write(reports: Sequence[Findings], folder: Path) -> list[Path]:
-    """Write index.html and a folder for each study: table.csv, curves.csv, claims.json, figures as svg, pdf, png.
+    """Write index.html and a folder for each study: table.csv, curves.csv, the details tables,
+    claims.json, figures as svg, pdf, png.
 
     Nothing is loaded from elsewhere: the page may be mailed, archived, opened offline. It is written last, so that
     it never links to a file that is not there. Returns all paths, the page's first.
@@ -49,6 +50,7 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], str]:
     tables = [
         write_csv(report.table, own / "table.csv"),
         write_csv(report.curves, own / "curves.csv"),
+        *(write_csv(frame, own / f"{detail}.csv") for detail, frame in report.details.items()),
         write_file(own / "claims.json", dump_json(claims_as_json(report.verdicts))),
     ]
     shown = [_figure(figure, report, own, name) for figure in report.study.figures]
@@ -97,6 +99,7 @@ def _page(sections: Sequence[str], links: Sequence[tuple[str, str]]) -> str:
 <body>
 <h1>Tombola report</h1>
 {contents}
+{page_parts.glossary()}
 <main>
 {body}
 </main>

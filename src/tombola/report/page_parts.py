@@ -1,14 +1,17 @@
 """The parts of a study's section of the page, each as HTML. All text that comes from outside is escaped."""
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
+from typing import Any
 
+from tombola.engine.configuring import fields_of
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.report import text
-from tombola.report.result import arms_of, panels_of
-from tombola.report.summary import counts, densities_of, summarise
-from tombola.studies.base import Findings, Panel, studies
+from tombola.report.glossary import GLOSSARY
+from tombola.report.numbers import Block, Numbers, numbers_of
+from tombola.studies.base import Findings, studies
 
 _SYMBOLS = {"replicated": "\N{HEAVY CHECK MARK}", "not replicated": "\N{HEAVY BALLOT X}", "undecided": "?"}
 
@@ -70,34 +73,37 @@ def _levels(effect: Effect) -> str:
 
 
 def summary_table(report: Findings) -> str:
-    """Mean ± half-interval by arm and density, for every panel that the figures show."""
-    panels, arms, kept = panels_of(report), arms_of(report), counts(report.table)
-    if not panels:
+    """Mean ± half-interval by arm and density, for every panel that the figures show: a table for each variant."""
+    variants, note = numbers_of(report)
+    if not variants:
         return ""
-    summary = summarise(report.table, [panel.metric for panel in panels])
-    cells = [text.cells(summary, panel) for panel in panels]
-    rows = []
-    for level, density in densities_of(report.table).items():
-        values = [of_panel.get((arm, level), "") for of_panel in cells for arm in arms]
-        rows.append([text.percent(density), *([kept[level]] if kept else []), *values])
-    keys = ["density", *(["kept"] if kept else [])]
-    groups = _groups(panels, len(arms), len(keys))
-    table = _table([*keys, *list(arms.values()) * len(panels)], rows, over=groups, rules=(len(keys), len(arms)))
-    note = _note(text.how_summarised(summary))
-    return f"<details><summary>All numbers, by density and arm</summary>\n{note}\n{table}</details>"
+    tables = "\n".join(_numbers(numbers) for numbers in variants)
+    return f"<details><summary>All numbers, by density and arm</summary>\n{_note(note)}\n{tables}</details>"
 
 
-def _groups(panels: Sequence[Panel], arms: int, keys: int) -> str:
-    over = "".join(f'<th class="over" colspan="{arms}" scope="colgroup">{escape(panel.label)}</th>' for panel in panels)
+def _numbers(numbers: Numbers) -> str:
+    keys = [numbers.key, *(["kept"] if numbers.kept else [])]
+    columns = [(block, arm) for block in numbers.blocks for arm in block.arms]
+    rows = [
+        [name, *([numbers.kept.get(level, "")] if numbers.kept else []), *(block.cells.get((arm, level), "") for block, arm in columns)]
+        for level, name in numbers.levels.items()
+    ]
+    widths = [len(block.arms) for block in numbers.blocks]
+    firsts = {len(keys) + sum(widths[:index]) for index in range(len(widths))}
+    head = [*keys, *(block.arms[arm] for block, arm in columns)]
+    return _table(head, rows, caption=numbers.label, over=_over(numbers.blocks, len(keys)), firsts=firsts)
+
+
+def _over(blocks: Sequence[Block], keys: int) -> str:
+    over = "".join(f'<th class="over" colspan="{len(block.arms)}" scope="colgroup">{escape(block.label)}</th>' for block in blocks)
     return f'<tr><td colspan="{keys}"></td>{over}</tr>'
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", over: str = "", rules: tuple[int, int] = (0, 0)) -> str:
-    """A table; `rules`: after so many columns, a rule before every group of so many."""
-    keys, group = rules
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", over: str = "", firsts: Collection[int] = ()) -> str:
+    """A table; `firsts`: columns with a rule before them."""
 
     def row(tag: str, cells: Sequence[str]) -> str:
-        first = [" class=first" if group and index >= keys and (index - keys) % group == 0 else "" for index in range(len(cells))]
+        first = [" class=first" if index in firsts else "" for index in range(len(cells))]
         return "<tr>" + "".join(f"<{tag}{rule}>{escape(cell)}</{tag}>" for cell, rule in zip(cells, first, strict=True)) + "</tr>"
 
     body = "".join(row("td", cells) for cells in rows)
@@ -111,4 +117,20 @@ def provenance(report: Findings) -> str:
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in others.items())
     command = report.provenance.get("command", "")
     shown = f"<pre><code>{escape(command)}</code></pre>" if command else ""
-    return f"<h3>How this was made</h3>\n{shown}\n<dl>{listed}</dl>"
+    return f"<h3>How this was made</h3>\n{shown}\n<dl>{listed}</dl>\n{_configuration(report)}"
+
+
+def _configuration(report: Findings) -> str:
+    fields = fields_of(report.study.config)
+    listed = "".join(f"<dt>{escape(path)}</dt><dd>{escape(_json(value))}</dd>" for path, value in fields.items())
+    return f"<details><summary>Configuration: all fields, as <code>--set</code> takes them</summary>\n<dl>{listed}</dl></details>"
+
+
+def _json(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def glossary() -> str:
+    """What the words of a report mean."""
+    sentences = " ".join(f"<b>{escape(term)}</b> {escape(rest)}" for term, rest in GLOSSARY.items())
+    return f"<details><summary>What the words mean</summary>\n<p>{sentences}</p></details>"

@@ -1,6 +1,11 @@
 """What of a finished study is shown, and in which order."""
 
-from tombola.studies.base import Findings, Panel
+from typing import TYPE_CHECKING
+
+from tombola.studies.base import Figure, Findings, Panel
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def arms_of(report: Findings) -> dict[str, str]:
@@ -8,9 +13,34 @@ def arms_of(report: Findings) -> dict[str, str]:
     return {**report.study.arms, **{arm: arm for arm in report.table.arm.unique() if arm not in report.study.arms}}
 
 
-def panels_of(report: Findings, main: bool = False) -> list[Panel]:
-    """The panels that show the table against density, each metric once; `main`: those of the first figure only."""
-    figures = [figure for figure in report.study.figures if figure.kind == "density"]
+def variants_of(report: Findings) -> dict[str, str]:
+    """Variant to label: those that the table or a details table has, in the study's order, then in the table's."""
+    frames = [report.table, *(frame for frame in report.details.values() if "variant" in frame.columns)]
+    present = list(dict.fromkeys(variant for frame in frames for variant in frame.variant.unique()))
+    ordered = [*(variant for variant in report.study.variants if variant in present), *present]
+    return {variant: report.study.variants.get(variant, variant) for variant in dict.fromkeys(ordered)}
+
+
+def rows_of(figure: Figure, report: Findings) -> "pd.DataFrame":
+    """The rows that a figure shows, of the table that it draws: its arms, variants and levels."""
+    tables = {"density": report.table, "curves": report.curves}
+    rows = tables[figure.kind] if figure.kind in tables else report.details[figure.detail]
+    for column, names in (("arm", figure.arms), ("variant", figure.variants), ("level", figure.levels)):
+        if names and column in rows.columns:
+            rows = rows[rows[column].isin(names)]
+    return rows
+
+
+def titles(rows: "pd.DataFrame", report: Findings) -> dict[str, str]:
+    """Variant to the title of its panels, of those that some rows have; without titles where the report has but one."""
+    variants, present = variants_of(report), set(rows.variant)
+    return {variant: label if len(variants) > 1 else "" for variant, label in variants.items() if variant in present}
+
+
+def panels_of(report: Findings, variant: str, main: bool = False) -> list[Panel]:
+    """The panels that show the table's rows of a variant, each metric once; `main`: those of the first such figure only."""
+    drawn = [figure for figure in report.study.figures if figure.kind == "density"]
+    figures = [figure for figure in drawn if not figure.variants or variant in figure.variants]
     panels: dict[str, Panel] = {}
     for figure in figures[:1] if main else figures:
         for panel in figure.panels:

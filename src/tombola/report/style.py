@@ -7,15 +7,26 @@ from typing import Any
 
 INK, PALE = "#262626", "#8c8c8c"
 
-_COLOURS = ("#0072b2", "#e69f00", "#101010", "#d55e00", "#56b4e9", "#009e73", "#cc79a7")
-"""Okabe & Ito's colours, which colour-blind people tell apart, ordered so that the first four differ in grey too."""
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 2)))
+_COLOURS = ("#0072b2", "#e69f00", "#101010", "#d55e00", "#56b4e9", "#009e73", "#cc79a7", "#882255", "#999933")
+"""Okabe & Ito's colours and two of Paul Tol's, which colour-blind people tell apart, ordered so that the first four
+differ in grey too."""
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+_LINES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (5, 1.5, 1.2, 1.5)),
+    (0, (9, 2)),
+    (0, (5, 1.5, 1.2, 1.5, 1.2, 1.5)),
+    (0, (2.5, 1.2)),
+    (0, (9, 1.5, 1.2, 1.5)),
+    (0, (1.2, 2.6)),
+)
 
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker and line style: any one of them suffices to know a line."""
+    """Colour, marker and line style: any one of them suffices to know a line, of nine at most."""
 
     colour: str
     marker: str

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 from tombola.evaluation.verdict import Verdict
 from tombola.report import text
 from tombola.report.files import write_file
-from tombola.report.result import arms_of, panels_of
-from tombola.report.summary import counts, densities_of, summarise
-from tombola.studies.base import Findings, Panel
+from tombola.report.numbers import Block, Numbers, numbers_of
+from tombola.report.result import arms_of, variants_of
+from tombola.report.summary import summarise
+from tombola.studies.base import Findings
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
     from rich.table import Table
 
+_GAP = 3
+"""Blanks between tables side by side."""
 _STYLES = {"replicated": "bold green", "not replicated": "bold red", "undecided": "bold yellow"}
 
 
@@ -35,13 +38,14 @@ def write_csv(table: "pd.DataFrame", path: Path) -> Path:
 
 
 def as_json(report: Findings) -> dict[str, Any]:
-    """The whole report but its curves, in JSON values: NaN is null, infinities are "inf" and "-inf"."""
+    """The whole report but its curves and details, in JSON values: NaN is null, infinities are "inf" and "-inf"."""
     metrics = [name for name in report.study.metrics if name != "draw"]  # which draw it was is no quantity
     return _plain(
         {
             "study": report.study.name,
             "configuration": report.study.config.canonical(),
             "arms": arms_of(report),
+            "variants": variants_of(report),
             "claims": claims_as_json(report.verdicts),
             "summary": summarise(report.table, metrics).to_dict("records"),
             "table": report.table.to_dict("records"),
@@ -75,7 +79,7 @@ def _plain(value: Any) -> Any:
 
 
 def terminal(report: Findings, width: int | None = None, colour: bool | None = None) -> str:
-    """The study's main metrics by density and arm, then its claims: lines of at most `width` columns.
+    """The study's main metrics by variant, density and arm, then its claims: lines of at most `width` columns.
 
     Args:
         report: what the study found.
@@ -85,6 +89,7 @@ def terminal(report: Findings, width: int | None = None, colour: bool | None = N
     from rich.columns import Columns
     from rich.console import Console
     from rich.padding import Padding
+    from rich.rule import Rule
 
     width = width or shutil.get_terminal_size((80, 24)).columns
     if colour is None:
@@ -99,12 +104,14 @@ def terminal(report: Findings, width: int | None = None, colour: bool | None = N
         emoji=False,
         markup=False,  # or "[+]" would be read as markup
     )
-    panels = panels_of(report, main=True)
-    summary = summarise(report.table, [panel.metric for panel in panels])
-    if panels:
-        tables = [_table(report, panel, summary, with_counts=panel is panels[0]) for panel in panels]
-        console.print(Columns([Padding(table, (0, 3, 1, 0)) for table in tables], padding=0))
-        console.print(text.how_summarised(summary), style="dim")
+    variants, note = numbers_of(report, main=True)
+    for numbers in variants:
+        if numbers.label:
+            console.print(Rule(numbers.label, align="left", characters="-", style="dim"))
+        tables = [table for block in numbers.blocks for table in _tables(numbers, block, width - _GAP)]
+        console.print(Columns([Padding(table, (0, _GAP, 1, 0)) for table in tables], padding=0))
+    if variants:
+        console.print(note, style="dim")
     for verdict in report.verdicts:
         console.print()
         _claim(console, verdict)
@@ -112,20 +119,44 @@ def terminal(report: Findings, width: int | None = None, colour: bool | None = N
     return printed if text.encodable(printed, sys.stdout.encoding) else printed.replace("±", "+-")
 
 
-def _table(report: Findings, panel: Panel, summary: "pd.DataFrame", with_counts: bool) -> "Table":
+def _tables(numbers: Numbers, block: Block, width: int) -> list["Table"]:
+    """The block's table, in as many pieces as it takes to break no cell; counts stand in the first block's first one."""
+    kept = numbers.kept if block is numbers.blocks[0] else {}
+    tables, arms = [], list(block.arms)
+    while arms:
+        keys = [_width([numbers.key, *numbers.levels.values()]), *([_width(kept.values())] if kept else [])]
+        room, count = width - sum(keys) - 2 * len(keys), 0
+        while count < len(arms) and (count == 0 or room >= _arm_width(block, arms[count])):
+            room, count = room - _arm_width(block, arms[count]) - 2, count + 1
+        tables.append(_table(numbers, block, arms[:count], kept))
+        arms, kept = arms[count:], {}
+    return tables
+
+
+def _width(texts: Iterable[str]) -> int:
+    return max(map(len, texts))
+
+
+def _arm_width(block: Block, arm: str) -> int:
+    return _width([*_broken(block.arms[arm]), *(cell for (of, _), cell in block.cells.items() if of == arm)])
+
+
+def _broken(label: str) -> list[str]:
+    return textwrap.wrap(label, 14)
+
+
+def _table(numbers: Numbers, block: Block, arms: Sequence[str], kept: Mapping[int, str]) -> "Table":
     from rich.table import Table
 
-    table = Table(title=panel.label, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    kept = counts(report.table) if with_counts else {}
-    table.add_column("density", justify="right", no_wrap=True)
+    table = Table(title=block.label, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(numbers.key, justify="right", no_wrap=True)
     if kept:
         table.add_column("kept", justify="right", no_wrap=True)
-    cells, arms = text.cells(summary, panel), arms_of(report)
-    for label in arms.values():
-        table.add_column("\n".join(textwrap.wrap(label, 14)), justify="right", vertical="bottom")
-    for level, density in densities_of(report.table).items():
-        shown = [text.percent(density), *([kept[level]] if kept else [])]
-        table.add_row(*shown, *(cells.get((arm, level), "") for arm in arms))
+    for arm in arms:
+        table.add_column("\n".join(_broken(block.arms[arm])), justify="right", vertical="bottom")
+    for level, name in numbers.levels.items():
+        shown = [name, *([kept.get(level, "")] if kept else [])]
+        table.add_row(*shown, *(block.cells.get((arm, level), "") for arm in arms))
     return table
 
 
@@ -134,7 +165,12 @@ def _claim(console: "Console", verdict: Verdict) -> None:
     from rich.text import Text
 
     found = f"[{text.SIGNS[verdict.verdict]}] {verdict.verdict}"
-    console.print(Text.assemble((verdict.id, "bold"), "  ", (found, _STYLES[verdict.verdict])))
+    head = Text.assemble((verdict.id, "bold"), "  ", (found, _STYLES[verdict.verdict]))
+    reason = text.why_unmeasured(verdict)
+    if reason:
+        console.print(head + Text(f": {reason}"))
+        return
+    console.print(head)
     console.print(Padding(Text(verdict.sentence), (0, 0, 0, 2)))
     for effect in verdict.effects:
         name = effect.name if effect.decides else f"{effect.name} (shown, not judged)"

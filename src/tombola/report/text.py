@@ -1,10 +1,11 @@
 """Numbers as a reader wants them: two digits of the uncertainty, per cent, units."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tombola.evaluation.verdict import Effect
+from tombola.evaluation.verdict import Effect, Verdict
+from tombola.report.summary import alike, densities_of
 from tombola.studies.base import Panel
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ def percent(density: float) -> str:
     ('21.1 %', '0.43 %')
     """
     return f"{100 * density:.1f} %" if density >= 0.01 else f"{100 * density:.2g} %"
+
+
+def level_names(rows: "pd.DataFrame") -> tuple[str, dict[int, str]]:
+    """What levels are told by, and level -> name: ("density", "21.1 %"), or where arms or variants differ in it
+    ("level", "round 7").
+    """
+    if alike(rows):
+        return "density", {level: percent(density) for level, density in densities_of(rows).items()}
+    return "level", {int(level): f"round {level}" for level in sorted(rows.level.unique())}
 
 
 def decimals(halves: Iterable[float], otherwise: int = 2) -> int:
@@ -56,7 +66,7 @@ def spread(mean: float, high: float, places: int) -> str:
 
 
 def cells(summary: "pd.DataFrame", panel: Panel) -> dict[tuple[str, int], str]:
-    """(arm, level) -> mean ± half-interval of one panel's metric, on its axis' scale and with equal decimals."""
+    """(arm, level) -> mean ± half-interval of one variant's metric of a panel, on its axis' scale and with equal decimals."""
     rows = summary[summary.metric == panel.metric]
     whole = all(value == int(value) for value in rows["mean"] if math.isfinite(value)) and panel.scale == 1
     halves = panel.scale * (rows.high - rows["mean"])[rows.infinite == 0]
@@ -68,13 +78,14 @@ def cells(summary: "pd.DataFrame", panel: Panel) -> dict[tuple[str, int], str]:
     return shown
 
 
-def how_summarised(summary: "pd.DataFrame") -> str:
-    """What the numbers of a summary are."""
-    least, most = summary.n.min(), summary.n.max()
+def how_summarised(summaries: Sequence["pd.DataFrame"]) -> str:
+    """What the numbers of some summaries are."""
+    numbers = [n for summary in summaries for n in summary.n] or [0]
+    least, most = min(numbers), max(numbers)
     n = f"{most}" if least == most else f"{least} to {most}"
     if most < 2:
         return "One replicate: there is no interval, and no claim can be judged."
-    infinite = " inf (k/n): k of n replicates never get there." if summary.infinite.any() else ""
+    infinite = " inf (k/n): k of n replicates never get there." if any(summary.infinite.any() for summary in summaries) else ""
     return f"Mean ± half of its 95 % t-interval over {n} replicates.{infinite}"
 
 
@@ -85,6 +96,14 @@ def estimate(effect: Effect) -> str:
     places = decimals([(effect.high - effect.low) / 2])
     mean, low, high = (number(value, places, sign=True) for value in (effect.mean, effect.low, effect.high))
     return f"{mean} [{low}, {high}] {effect.unit}" if effect.n > 1 else f"{mean} {effect.unit}"
+
+
+def why_unmeasured(verdict: Verdict) -> str:
+    """The reason why no effect of a claim was measured; "" if one was."""
+    if not verdict.effects or any(effect.n for effect in verdict.effects):
+        return ""
+    notes = dict.fromkeys(effect.note for effect in verdict.effects if effect.note and effect.decides)
+    return "; ".join(notes) or "nothing was measured"
 
 
 def short(p: float) -> str:

@@ -1,3 +1,1 @@
-"""One package a paper and one module an idea. Importing any of it registers all studies."""
-
-from tombola.studies import frankle2019 as frankle2019
+"""One package a paper and one module an idea: tables of runs with measurements and claims."""

@@ -1,0 +1,21 @@
+"""What the words of a report mean, for a reader who meets them here."""
+
+from tombola.evaluation.verdict import LEAST_REPLICATES
+
+GLOSSARY = {
+    "Density": "is the share of its prunable weights that a network has left; biases are not counted.",
+    "Level": "is the number of rounds of pruning before; level 0 is the dense network.",
+    "Replicate": "is the whole experiment once more from another seed, which draws another initialisation, another order of the "
+    "data and another validation set; arms are compared within a replicate.",
+    "Early stop": "is the iteration of least validation loss, found afterwards: training always runs to its end. Where it is "
+    "the last evaluation it is censored, as the minimum may lie beyond.",
+    "95 % interval": "is Student's t-interval of a mean over replicates: of 100 such intervals about 95 hold the mean that "
+    "endlessly many replicates would have.",
+    "p": "is how often effects at least as large come about if each replicate's sign is left to chance (two-sided sign-flip test).",
+    "Holm": "marks p-values at single levels, raised so that with all levels taken together a false alarm is no likelier than the "
+    "threshold that they are held against.",
+    "Replicated": "means that the interval of every effect that decides lies wholly on the side that the claim says.",
+    "Not replicated": "means that one lies wholly below the least effect that would count.",
+    "Undecided": f"is the rest: an interval reaches over 0, or there are fewer than {LEAST_REPLICATES} replicates.",
+}
+"""Term -> the rest of a sentence that begins with it."""

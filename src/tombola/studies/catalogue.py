@@ -1,0 +1,4 @@
+"""All studies: importing this registers them."""
+
+from tombola.studies import frankle2019 as frankle2019
+from tombola.studies.base import studies as studies
