@@ -61,7 +61,7 @@ def test_run_prints_table_claims_and_paths(study, folder):
     for words in ("LTH-C3", "undecided", "winning ticket", "64.", "report/index.html", "table.csv"):
         assert words in study, words
     header = (folder / "report/frankle2019.sparsity/table.csv").read_text().splitlines()[0].split(",")
-    assert header[:6] == ["study", "task", "arm", "replicate", "level", "density"]
+    assert header[:7] == ["study", "task", "variant", "arm", "replicate", "level", "density"]
     metrics = {"es_iteration", "es_censored", "acc_es", "acc_final", "train_acc_final", "val_loss_min", "iters_to_1p5x", "iters_to_1p1x"}
     assert metrics <= set(header)
 

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from html import escape
 from typing import Any
 
-from tombola.engine.configuring import fields_of
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.report import text
 from tombola.report.glossary import GLOSSARY
@@ -121,6 +120,8 @@ def provenance(report: Findings) -> str:
 
 
 def _configuration(report: Findings) -> str:
+    from tombola.engine.configuring import fields_of  # loads JAX
+
     fields = fields_of(report.study.config)
     listed = "".join(f"<dt>{escape(path)}</dt><dd>{escape(_json(value))}</dd>" for path, value in fields.items())
     return f"<details><summary>Configuration: all fields, as <code>--set</code> takes them</summary>\n<dl>{listed}</dl></details>"

@@ -152,6 +152,8 @@ def claims(table: "pd.DataFrame") -> list[Verdict]:
             values = 100 * difference(rows, "acc_es", better, worse, small)
             decides = variant == "given" and better == "reset"
             note = "" if better == "reset" else "Renda et al. 2020, not part of the claim"
+            if not values.to_numpy().any():
+                note = "the same runs: a constant learning rate has nothing to rewind"
             effects.append(effect_over_levels(name, "pp", values, rows, decides=decides, note=note))
     sentence = "At small density, resetting the weights after every round gives better tickets than continued training with one reset."
     return [Verdict("LTH-C6", sentence, f"{SOURCE}, appendix B", tuple(effects))]
