@@ -410,7 +410,8 @@ def invented(arms, accuracy, *, levels=14, replicates=8, variants=("",), density
                     where = {"variant": variant, "arm": arm, "replicate": replicate, "level": level, "density": density(arm, level)}
                     found = accuracy(variant, arm, where["density"]) + 0.002 * random.normal()
                     values = {name: make(variant, arm, where["density"]) for name, make in columns.items()}
-                    rows.append({**where, "acc_es": found, "acc_final": found, "es_censored": 0, "es_iteration": 1000, **values})
+                    common = {"acc_es": found, "acc_final": found, "es_censored": 0, "es_iteration": 1000, "iters_to_1p1x": 500}
+                    rows.append({**where, **common, **values})
     return pd.DataFrame(rows)
 
 
@@ -440,6 +441,16 @@ def test_c5():
         ("iterative", "one_shot", "reinit"), flipped(world, {"iterative": "one_shot", "one_shot": "iterative"}), es_iteration=speed
     )
     assert verdicts(one_shot.claims(other)) == {"LTH-C5": "not replicated"}
+
+
+def test_early_stops_censored_on_both_sides_say_nothing():
+    def table(censored):
+        arms = ("iterative", "one_shot", "reinit")
+        return invented(arms, lambda variant, arm, density: 0.9 + 0.1 * density, es_censored=lambda variant, arm, density: censored)
+
+    for censored, n in ((0, 8), (1, 0)):
+        (verdict,) = one_shot.claims(table(censored))
+        assert verdict.effects[0].n == n
 
 
 def test_c6():
@@ -550,6 +561,7 @@ def test_c12():
         return invented(tuple(connectivity_study.ARMS), lambda *_: 0.9, variants=("hidden1", "output"), unevenness=uneven)
 
     assert verdicts(connectivity_study.claims(table(0.9, 0.2))) == {"LTH-C12": "replicated"}
+    assert verdicts(connectivity_study.claims(table(0.9, 0.6))) == {"LTH-C12": "not replicated"}  # incoming far from even
     assert verdicts(connectivity_study.claims(table(0.1, 0.9))) == {"LTH-C12": "not replicated"}
 
 
@@ -577,11 +589,12 @@ def test_c17_c18_c20():
             es_iteration=lambda variant, arm, density: 1000 * density**sign,
         )
 
-    assert set(verdicts(conv.claims(table(1))).values()) == {"replicated"}
-    assert set(verdicts(conv.claims(table(-1))).values()) == {"not replicated"}
+    assert set(verdicts(conv.claims(1.0, "conv2", table(1))).values()) == {"replicated"}
+    assert set(verdicts(conv.claims(1.0, "conv2", table(-1))).values()) == {"not replicated"}
+    assert verdicts(conv.claims(1.0, "conv6", table(1)))["LTH-C18"] == "undecided"  # the claim is about Conv-2 and Conv-4
 
 
-def test_c21_c22():
+def test_c21_c22_are_each_judged_on_their_own_network():
     def table(winning):
         def world(variant, arm, density):
             if arm == "ticket":
@@ -589,10 +602,14 @@ def test_c21_c22():
             lost = 0.002 if variant not in winning else 0.05 if arm == "reinit" else 0.03
             return 0.9 - lost * np.log(1 / density)
 
-        return invented(("ticket", "layer", "reinit"), world, variants=("high", "low", "warm"))
+        return invented(("ticket", "layer", "reinit"), world, variants=("high", "low", "warm"), levels=20)
 
-    assert set(verdicts(warmup.claims(1.0, "vgg", table(("low", "warm")))).values()) == {"replicated"}
-    assert set(verdicts(warmup.claims(1.0, "resnet", table(("high", "low", "warm")))).values()) == {"not replicated"}
+    good, bad = table(("low", "warm")), table(("high", "low", "warm"))
+    assert verdicts(warmup.claims(1.0, "vgg", good)) == {"LTH-C21": "replicated", "LTH-C22": "undecided"}
+    assert verdicts(warmup.claims(1.0, "resnet", good)) == {"LTH-C21": "undecided", "LTH-C22": "replicated"}
+    assert verdicts(warmup.claims(1.0, "vgg", bad))["LTH-C21"] == "not replicated"
+    assert verdicts(warmup.claims(1.0, "resnet", bad))["LTH-C22"] == "not replicated"
+    assert set(verdicts(warmup.claims(1.0, "mlp", good)).values()) == {"undecided"}
 
 
 @pytest.mark.parametrize("name", ["optimizers", "dropout", "conv", "warmup", "initial_values"])
@@ -601,3 +618,46 @@ def test_compared_levels_are_levels(name):
         small(f"frankle2019.{name}", "compared=[3, 9]")
     study = small(f"frankle2019.{name}", "compared=[1, 9]")
     assert {cell.level for cell in study.cells if cell.arm == "reinit"} == {1}
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "words"),
+    [
+        ("sparsity", "norm=l1", "structure=units"),
+        ("sizes", 'parents=[{"widths": [8]}, {"widths": [8]}]', "given twice"),
+        ("sizes", "levels=3", "field"),
+        ("rates", "fractions=[0.2, 0.2]", "given twice"),
+        ("rates", "fractions=[]", "fractions"),
+        ("optimizers", "settings=[]", "settings"),
+        ("optimizers", 'settings=[{"gain": 2}, {"gain": 2}]', "given twice"),
+        ("strategies", "strategies=[]", "strategies"),
+        ("strategies", 'strategies=["reset", "reset"]', "given twice"),
+        ("strategies", "steps=5ep", "whole number of epochs"),
+        ("initial_values", "noise=[]", "noise"),
+        ("initial_values", "noise=[0.5, 0.5]", "given twice"),
+        ("initial_values", "rewind=10it", "initial values"),
+        ("dropout", "longer=Infinity", "longer"),
+        ("warmup", "scope=global", "both scopes"),
+        ("movement", "criterion=movement", "leave structure"),
+        ("movement", "structure=units", "leave structure"),
+        ("connectivity", "structure=units", "structure=weights"),
+        ("conv", "rates.conv=0", "fully connected"),
+    ],
+)
+def test_settings_without_meaning_are_one_line(name, setting, words):
+    with pytest.raises(TombolaError, match=words) as error:
+        small(f"frankle2019.{name}", setting)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_that_differ_have_labels_that_do():
+    settings = 'settings=[{"recipe": {"batch": 30}}, {"recipe": {"batch": 60}}]'
+    assert len({cell.variant for cell in small("frankle2019.optimizers", settings, "compared=[1]").cells}) == 2
+
+
+def test_a_criterion_that_can_be_negative_is_refused_for_units_before_training(store):
+    for criterion in ("magnitude_increase", "small_final"):
+        settings = (*TINY, "structure=units", f"criterion={criterion}")
+        with pytest.raises(TombolaError, match="negative"):
+            run("frankle2019.sparsity", "smoke", task="digits-mlp", settings=settings, store=store / criterion, quiet=True)
+        assert not list((store / criterion).glob("*/spec.json"))

@@ -9,7 +9,7 @@ from tombola.core.keys import replicate_seed
 from tombola.engine.configuring import apply, fields_of, resolve
 from tombola.engine.study import study_graph
 from tombola.evaluation.early_stopping import es_iteration, iterations_to
-from tombola.evaluation.paired import effect_over_levels
+from tombola.evaluation.paired import effect_over_levels, sooner
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import tasks
 from tombola.studies.base import Result
@@ -80,6 +80,15 @@ def test_no_difference_is_undecided_at_most():
     for seed in range(10):
         found = verdicts(invented(lambda arm, density: 0.9, seed=seed))
         assert found["LTH-C3"] != "replicated"
+
+
+def test_a_draw_that_never_arrives_is_one_win_whatever_the_others_do():
+    def row(arm, draw, steps):
+        return {"arm": arm, "replicate": 0, "level": 1, "draw": draw, "iters": steps}
+
+    draws = [row("reinit", draw, steps) for draw, steps in enumerate((300.0, 300.0, np.inf))]
+    found = sooner(pd.DataFrame([row("ticket", 0, 900.0), *draws]), "iters", "ticket", "reinit", [1])
+    assert found.loc[0, 1] == pytest.approx(-1 / 3)
 
 
 def test_too_few_replicates_or_levels_are_undecided():

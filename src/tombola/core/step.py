@@ -53,15 +53,19 @@ class Step(str):
         return its
 
     def times(self, factor: float) -> "Step":
-        """This step scaled, each part rounded; at least one iteration, unless it is 0.
+        """This step scaled: iterations are rounded, and at least one unless it is 0; epochs must stay whole.
 
         >>> Step("3000it").times(0.1), Step("5ep").times(3), Step("4it").times(0.1)
         ('300it', '15ep', '1it')
         """
         if self == "end" or self == "0it":
             return self
-        epochs, its = (round(factor * part) for part in _parts(self))
-        return Step(f"{epochs}ep{its}it" if epochs or its else "1it")
+        epochs, its = (factor * part for part in _parts(self))
+        if abs(epochs - round(epochs)) > 1e-6:
+            raise TombolaError(
+                f"step {str(self)!r} times {factor:g} is no whole number of epochs; write it in iterations, such as '5000it'"
+            )
+        return Step(f"{round(epochs)}ep{round(its)}it" if round(epochs) or round(its) else "1it")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -14,7 +14,7 @@ from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.step import Step
 from tombola.core.task import Task
-from tombola.core.trees import Tree
+from tombola.core.trees import Tree, select
 from tombola.data.dataset import load
 from tombola.procedures.actions import Context, mask_actions, value_actions
 from tombola.procedures.run import Action, Run
@@ -53,12 +53,12 @@ def source(run: Run, what: str, store: Store, data_dir: Path | None) -> Tree:
     """The mask of a stored run (`what` = "mask"), or its weights at a step."""
     record, (found, end) = store.get(run.digest), resolved(run.task, data_dir)
     if what == "mask":
-        return record.mask(_prunable_shapes(found.network))
-    return record.weights(Step(what).iterations(found.steps_per_epoch, end))
+        return select(record.mask(_prunable_shapes(found.network)), found.network.prunable)  # files are sorted by name
+    return select(record.weights(Step(what).iterations(found.steps_per_epoch, end)), found.network.shapes)
 
 
 def rehearse(runs: Iterable[Run], data_dir: Path | None) -> None:
-    """Call each kind of action once, on zeros: what is wrong with a name, an option or a parent shows before training."""
+    """Call each kind of action once, on made-up numbers: what is wrong with a name, an option or a parent shows before training."""
     seen = set()
     for run in runs:
         found, _ = resolved(run.task, data_dir)
@@ -74,8 +74,13 @@ def rehearse(runs: Iterable[Run], data_dir: Path | None) -> None:
 
 def _rehearse(actions: Any, action: Action, found: Geometry) -> None:
     mask = selection.dense(_prunable_shapes(found.network))
-    weights = {path: np.zeros(shape.shape, shape.dtype) for path, shape in found.network.shapes.items()}
-    parents = [mask if parent.what == "mask" else weights for parent in action.of]
+
+    def parent(what: str) -> Tree:
+        """Numbers with which a criterion that can be negative is negative."""
+        value = 1.0 if what == "0it" else -0.5
+        return mask if what == "mask" else {path: np.full(one.shape, value, one.dtype) for path, one in found.network.shapes.items()}
+
+    parents = [parent(source.what) for source in action.of]
     _call(actions, action, Context(found.network, 0, mask), parents)
 
 

@@ -1,8 +1,8 @@
 """From a study to its tables: carry its runs out, measure each, judge the claims."""
 
 import time
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,12 @@ def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findin
             f"`tombola run {study.name}` with the same options trains them"
         )
     records = {run: store.get(digest) for digest, run in runs.items()}
-    results = {run: _result(record, run, data_dir) for run, record in records.items()}
+
+    @lru_cache(maxsize=8)  # of all runs together: a study may look at thousands
+    def weights(run: Run, what: str) -> Tree:
+        return source(run, what, store, data_dir)
+
+    results = {run: _result(record, partial(weights, run)) for run, record in records.items()}
     table = measure(study, results)
     details = study.details(results) if study.details else {}
     made = _provenance(study, list(records.values()))
@@ -90,12 +95,8 @@ def _curves(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
     return curves.astype({"step": int})
 
 
-def _result(record: Record, run: Run, data_dir: Path | None) -> Result:
+def _result(record: Record, weights: Callable[[str], Tree]) -> Result:
     summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
-
-    @lru_cache(maxsize=2)
-    def weights(step: Step | str) -> Tree:
-        return source(run, str(step), Store(record.folder.parent), data_dir)
 
     return Result(record.metrics(), summary, weights)
 

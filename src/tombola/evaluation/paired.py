@@ -62,8 +62,17 @@ def difference(table: "pd.DataFrame", metric: str, better: str, worse: str, leve
 
 
 def sooner(table: "pd.DataFrame", metric: str, first: str, second: str, levels: Sequence[int]) -> "pd.DataFrame":
-    """+1 where `first` needs fewer iterations than `second`, -1 where it needs more, 0 where neither (also if both never arrive)."""
-    return combine_arms(table, metric, first, second, levels, lambda a, b: np.sign((b - a).fillna(0.0)))
+    """+1 where `first` needs fewer iterations than `second`, -1 where it needs more, 0 where neither (also if both never arrive).
+
+    Each draw of `second` is compared, and the signs are averaged: one that never arrives is one win, whatever the others do.
+    """
+    one, rows = by_replicate(table, metric, first), table[table.arm == second]
+    draws = []
+    for _, draw in rows.groupby(rows.draw if "draw" in rows else rows.level * 0):
+        other = by_replicate(draw, metric, second)
+        common = [level for level in levels if level in one.columns and level in other.columns]
+        draws.append(np.sign((other[common] - one[common]).fillna(0.0)))
+    return sum(draws) / len(draws) if draws else one.iloc[:, :0]
 
 
 def combine_arms(

@@ -1,4 +1,4 @@
-"""What a study is: a table of runs, how each is measured, what it claims, what it draws. Nothing is computed here."""
+"""What a study is: a table of runs, how each is measured, what it claims, what it draws."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.core.step import Step
 from tombola.core.task import Rates, Task
 from tombola.evaluation.early_stopping import es_iteration, iterations_to
+from tombola.evaluation.paired import by_replicate, effect_over_levels
+from tombola.evaluation.verdict import Effect
 from tombola.procedures.imp import imp_runs, prune_options
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Cell, Config, Panel, Result
@@ -24,11 +26,9 @@ Levels = Annotated[int, Field(ge=1, le=60)]
 Level = Annotated[int, Field(ge=1)]
 
 
-class Pruned(Config):
+class Pruning(Config):
     """Iterative magnitude pruning: what all its studies can be set to."""
 
-    levels: Levels = 13
-    """Rounds of pruning after the dense run."""
     rates: Rates = {}
     """Share of its remaining weights that a round takes, by kind of layer; what is not named is as the task has it."""
     scope: Literal["layer", "global"] | None = None
@@ -43,12 +43,11 @@ class Pruned(Config):
     prune_at: Step = Step("end")
     """The step whose weights the criterion sees as final ones."""
 
-    def within(self, compared: Sequence[int]) -> list[int]:
-        """Those of the levels that there are. Raises if there is none."""
-        found = [level for level in compared if level <= self.levels]
-        if not found:
-            raise TombolaError(f"compared = {list(compared)}, but there are only {self.levels} levels; name some of these")
-        return found
+    @model_validator(mode="after")
+    def _norm_is_of_units(self) -> Self:
+        if self.structure == "weights" and self.norm != "l2":
+            raise ValueError(f"norm {self.norm!r} ranks whole units; set structure=units with it")
+        return self
 
     def rates_of(self, task: Task) -> dict[str, float]:
         """Rates by kind of layer: the study's own over the task's."""
@@ -59,11 +58,29 @@ class Pruned(Config):
         return self.scope or task.scope
 
 
-def tickets(config: Pruned, replicate: int, task: Task | None = None, **changes: Any) -> list[Run]:
-    """The dense run of a replicate and its winning tickets, one a level. `changes`: other arguments of `imp_runs`."""
+class Pruned(Pruning):
+    """The same with a number of rounds."""
+
+    levels: Levels = 13
+    """Rounds of pruning after the dense run."""
+
+    def within(self, compared: Sequence[int]) -> list[int]:
+        """Those of the levels that there are. Raises if there is none."""
+        found = [level for level in compared if level <= self.levels]
+        if not found:
+            raise TombolaError(f"compared = {list(compared)}, but there are only {self.levels} levels; name some of these")
+        return found
+
+
+def tickets(config: Pruning, replicate: int, task: Task | None = None, **changes: Any) -> list[Run]:
+    """The dense run of a replicate and its winning tickets, one a level.
+
+    Args:
+        changes: other arguments of `imp_runs`; `levels` is needed where the configuration has none.
+    """
     task = task or config.task
     arguments = {
-        "levels": config.levels,
+        "levels": getattr(config, "levels", None),
         "rates": config.rates_of(task),
         "rewind": config.rewind,
         "criterion": config.criterion,
@@ -76,24 +93,38 @@ def tickets(config: Pruned, replicate: int, task: Task | None = None, **changes:
 
 
 def reinitialised(ticket: Run, level: int, draw: int = 0) -> Run:
-    """The ticket's mask with a fresh random initialisation."""
+    """The ticket's mask with a fresh random initialisation; it trains from the ticket's step to the end, as the ticket does."""
     same = Action(name="same", of=(ticket.its_mask(),))
     return ticket.but(mask=same, kept=Action(name="reinit", options={"stream": f"reinit/{level}/{draw}"}))
 
 
-def randomly_masked(config: Pruned, ticket: Run, level: int, draw: int = 0) -> Run:
+def compared_cells(config: Pruned, replicate: int, chain: Sequence[Run], compared: Sequence[int], variant: str = "") -> list[Cell]:
+    """Rows of all tickets of a chain, and of their re-initialisations at the compared levels."""
+    cells = [Cell("ticket", replicate, level, run, variant=variant) for level, run in enumerate(chain)]
+    again = [(level, reinitialised(chain[level], level)) for level in config.within(compared)]
+    return cells + [Cell("reinit", replicate, level, run, variant=variant) for level, run in again]
+
+
+def distinct(name: str, values: Sequence[Any]) -> None:
+    """Raise if a value comes twice: its rows would be taken for one another's."""
+    for value in values:
+        if list(values).count(value) > 1:
+            raise TombolaError(f"{name}: {value!r} is given twice; name each once")
+
+
+def randomly_masked(config: Pruning, ticket: Run, level: int, draw: int = 0) -> Run:
     """The ticket's start under a random mask with its count in each layer."""
     name = "shuffle" if config.structure == "weights" else "shuffle_units"
     return ticket.but(mask=Action(name=name, of=(ticket.its_mask(),), options={"stream": f"mask/{level}/{draw}"}))
 
 
-def at_once(config: Pruned, dense: Run, level: int, criterion: str | None = None, final: str | None = None) -> Action:
+def at_once(config: Pruning, dense: Run, level: int, criterion: str | None = None, final: str | None = None) -> Action:
     """The mask of one round that takes as much as `level` rounds do: 1 - (1 - rate)^level.
 
     Args:
         final: the step of the dense run whose weights the criterion sees as final ones; None: the study's `prune_at`.
     """
-    rates = {kind: 1 - (1 - rate) ** level for kind, rate in config.rates_of(dense.task).items()}
+    rates = {kind: rate if level == 1 else 1 - (1 - rate) ** level for kind, rate in config.rates_of(dense.task).items()}
     options = prune_options(rates, criterion or config.criterion, config.scope_of(dense.task), config.structure, config.norm)
     return Action(name="prune", of=(dense.at("0it"), dense.at(final or config.prune_at), dense.its_mask()), options=options)
 
@@ -119,11 +150,11 @@ TRAIN_ACC = Panel("train_acc_final", "training accuracy at the end (%)", 100)
 
 
 def measure(cell: Cell, results: Mapping[Run, Result]) -> dict[str, float]:
-    """The metrics of one run; the dense run of its task and replicate sets the loss that it is to reach."""
+    """The metrics of one run; the dense run of its task and replicate, if the study has it, sets the loss that it is to reach."""
     result = results[cell.run]
     dense = results.get(Run(task=cell.run.task, seed=cell.run.seed))
     step, censored = es_iteration(result.metrics)
-    reference = math.nan if dense is None else float(np.nanmin(dense.metrics["val_loss"]))
+    reference = None if dense is None else float(np.nanmin(dense.metrics["val_loss"]))
     return {
         "kept": result.summary["kept"],
         "prunable": result.summary["prunable"],
@@ -134,14 +165,34 @@ def measure(cell: Cell, results: Mapping[Run, Result]) -> dict[str, float]:
         "acc_final": float(result.metrics["test_acc"][-1]),
         "train_acc_final": result.summary["train_acc"],
         "val_loss_min": float(np.nanmin(result.metrics["val_loss"])),
-        "iters_to_1p5x": iterations_to(result.metrics, 1.5 * reference),
-        "iters_to_1p1x": iterations_to(result.metrics, 1.1 * reference),
+        "iters_to_1p5x": math.nan if reference is None else iterations_to(result.metrics, 1.5 * reference),
+        "iters_to_1p1x": math.nan if reference is None else iterations_to(result.metrics, 1.1 * reference),
     }
 
 
 def against_dense(values: "pd.DataFrame", levels: Sequence[int], function: Callable[..., Any]) -> "pd.DataFrame":
     """function(dense, level) for each of the levels, by replicate."""
     return values[list(levels)].apply(lambda column: function(values[0], column))
+
+
+def stops_sooner(table: "pd.DataFrame", arm: str, levels: Sequence[int], dense: str | None = None) -> "pd.DataFrame":
+    """log2(early stop of the dense network / of the arm's), by replicate and level; NaN where both are censored, so that
+    neither is known. The dense network is level 0 of the arm `dense` (None: of the arm itself).
+    """
+    es, censored = (by_replicate(table, metric, arm)[list(levels)] for metric in ("es_iteration", "es_censored"))
+    whole, unknown = (by_replicate(table, metric, dense or arm)[0] for metric in ("es_iteration", "es_censored"))
+    ratio = np.log2(es.clip(lower=1).rdiv(whole.clip(lower=1), axis=0))
+    return ratio.mask(censored.gt(0) & (unknown.to_numpy()[:, None] > 0))
+
+
+def reaches_sooner(table: "pd.DataFrame", arm: str, levels: Sequence[int], dense: str | None = None) -> Effect:
+    """Whether the arm reaches 1.1 times the dense network's minimum of validation loss sooner than the dense network
+    itself: not censored by early stops. Shown, not judged.
+    """
+    steps = by_replicate(table, "iters_to_1p1x", arm)[list(levels)]
+    values = np.sign(steps.rsub(by_replicate(table, "iters_to_1p1x", dense or arm)[0], axis=0))
+    name = "1.1x the dense minimum of validation loss is reached sooner than by the dense network"
+    return effect_over_levels(name, "won - lost, share of pairs", values, table, decides=False)
 
 
 def censoring(table: "pd.DataFrame", arm: str) -> str:

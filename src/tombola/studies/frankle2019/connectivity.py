@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tombola.core.errors import TombolaError
 from tombola.evaluation import connectivity as of
 from tombola.evaluation.paired import by_replicate, effect_over_levels, levels_within
-from tombola.evaluation.verdict import Verdict
+from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
 from tombola.procedures.run import Run
 from tombola.pruning.controls import shuffle
@@ -28,7 +29,8 @@ ARMS = {
 }
 
 
-FLOOR = "few connections are uneven by chance, the more so the fewer there are: this compares beyond chance"
+FLOOR = "few connections are uneven by chance, the more so the fewer there are"
+SHAPE = "random masks differ in this too, by the shape of the layer alone"
 
 
 class Connectivity(Pruned):
@@ -49,6 +51,8 @@ def _configure(scale: Scale, task: str) -> Connectivity:
 )
 def connectivity(config: Connectivity) -> Study:
     """Connections per unit in the masks of tickets, against random masks of equal counts; which inputs stay connected."""
+    if config.structure != "weights":
+        raise TombolaError("connectivity compares with random masks of single weights, so it needs structure=weights")
     chains = [tickets(config, replicate) for replicate in range(config.replicates)]
     shown = spread_levels(config.levels, 4)
     return Study(
@@ -100,6 +104,8 @@ def measure(cell: Cell, results: Mapping[Run, Result]) -> list[Row]:
     rows: list[Row] = []
     for suffix, leaves in (("", mask), ("_random", shuffle(dict(mask), cell.run.seed, f"connectivity/{cell.level}"))):
         for path, leaf in leaves.items():
+            if leaf.all():
+                continue  # a layer that is never pruned
             for arm, connections in (("incoming", of.incoming(leaf)), ("outgoing", of.outgoing(leaf))):
                 values = {"unevenness": of.unevenness(connections), "unconnected": of.unconnected(connections)}
                 rows.append({"variant": path.removesuffix("/kernel"), "arm": arm + suffix, **values})
@@ -117,7 +123,7 @@ def details(chains: list[list[Run]], levels: tuple[int, ...], results: Mapping[R
         for replicate, chain in enumerate(chains):
             mask, density = results[chain[level]].weights("mask"), results[chain[level]].summary["density"]
             connections = of.outgoing(next(iter(mask.values())))
-            shares.append(connections / connections.mean())
+            shares.append(connections / max(connections.mean(), 1e-9))
             for path, leaf in mask.items():
                 for arm, connections in (("incoming", of.incoming(leaf)), ("outgoing", of.outgoing(leaf))):
                     where = {"variant": path.removesuffix("/kernel"), "arm": arm, "level": level, "density": density}
@@ -155,15 +161,17 @@ def claims(table: "pd.DataFrame") -> list[Verdict]:
         rows = table[table.variant == layer]
         levels = levels_within(rows, 0, 0.22)
         cv = {arm: by_replicate(rows, "unevenness", arm)[levels] for arm in ARMS}
-        ratio = np.log2(cv["outgoing"] / cv["incoming"])
-        beyond = np.log2(cv["outgoing"] / cv["outgoing_random"])
-        chance = np.log2(cv["incoming"] / cv["incoming_random"])
-        output = layer == layers[-1]
+        beyond, chance = (np.log2(cv[arm] / cv[f"{arm}_random"]) for arm in ("outgoing", "incoming"))
+        decides = layer != layers[-1]
+
+        def effect(name: str, values: "pd.DataFrame", judged: bool, note: str = "", layer: str = layer, rows: Any = rows) -> Effect:
+            return effect_over_levels(f"{layer}: {name}", "log2 ratio", values, rows, decides=judged, note=note)
+
         effects += [
-            effect_over_levels(f"{layer}: outgoing more uneven than incoming", "log2 ratio", ratio, rows, decides=not output),
-            effect_over_levels(f"{layer}: outgoing more uneven than under a random mask", "log2 ratio", beyond, rows, decides=not output),
-            effect_over_levels(f"{layer}: incoming more uneven than under a random mask", "log2 ratio", chance, rows, decides=False),
-            effect_over_levels(f"{layer}: the last but one minus the last", "log2 ratio", beyond - chance, rows, decides=False, note=FLOOR),
+            effect("outgoing more uneven than incoming, each against a random mask", beyond - chance, decides, FLOOR),
+            effect("incoming less than 1.41 times as uneven as under a random mask", 0.5 - chance, decides),
+            effect("outgoing more uneven than under a random mask", beyond, False),
+            effect("outgoing more uneven than incoming, as counted", np.log2(cv["outgoing"] / cv["incoming"]), False, SHAPE),
         ]
     sentence = "Units of a ticket keep nearly equally many incoming connections, but very unequally many outgoing ones."
     note = "Unevenness: standard deviation / mean over units, at 22 % density or less. Judged in the hidden layers."

@@ -9,7 +9,7 @@ from tombola.core.task import Task
 from tombola.evaluation.paired import by_replicate, difference, effect_over_levels, levels_within
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
-from tombola.studies.base import Cell, Figure, Scale, Study, study
+from tombola.studies.base import Figure, Scale, Study, study
 from tombola.studies.frankle2019.common import (
     ACC_ES,
     ACC_FINAL,
@@ -19,8 +19,8 @@ from tombola.studies.frankle2019.common import (
     Level,
     Pruned,
     against_dense,
+    compared_cells,
     measure,
-    reinitialised,
     tickets,
 )
 
@@ -36,9 +36,9 @@ class Dropout(Pruned):
 
     dropout: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of the units that are switched off."""
-    longer: Annotated[float, Field(gt=0)] = 3.0
+    longer: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0
     """Networks with dropout train so many times as long."""
-    rate: Annotated[float, Field(gt=0)] | None = None
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Learning rate with dropout; None: the paper's for Conv-2/4/6, the task's own for others."""
     compared: tuple[Level, ...] = (4, 7, 10, 13)
     """Levels at which tickets are also re-initialised."""
@@ -68,11 +68,7 @@ def dropout(config: Dropout) -> Study:
     for variant, task in (("plain", config.task), ("dropout", _with_dropout(config))):
         for replicate in range(config.replicates):
             chain = tickets(config, replicate, task)
-            cells += [Cell("ticket", replicate, level, run, variant=variant) for level, run in enumerate(chain)]
-            cells += [
-                Cell("reinit", replicate, level, reinitialised(chain[level], level), variant=variant)
-                for level in config.within(config.compared)
-            ]
+            cells += compared_cells(config, replicate, chain, config.compared, variant)
     return Study(
         name="frankle2019.dropout",
         config=config,

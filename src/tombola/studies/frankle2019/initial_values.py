@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from tombola.core.errors import TombolaError
 from tombola.core.task import Task
 from tombola.evaluation.histogram import density_of, valley
-from tombola.evaluation.paired import difference, effect_over_levels, levels_within
+from tombola.evaluation.paired import by_replicate, difference, effect_over_levels, levels_within
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
 from tombola.procedures.run import Action, Run
@@ -24,6 +25,7 @@ from tombola.studies.frankle2019.common import (
     Level,
     Pruned,
     at_once,
+    distinct,
     reinitialised,
     spread_levels,
     tickets,
@@ -32,7 +34,7 @@ from tombola.studies.frankle2019.common import (
 if TYPE_CHECKING:
     import pandas as pd
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 EDGES = np.linspace(-2.5, 2.5, 41)
 """Bins of the histograms, in standard deviations of the layer's initial values."""
 
@@ -40,14 +42,14 @@ EDGES = np.linspace(-2.5, 2.5, 41)
 class InitialValues(Pruned):
     """Tickets whose initial values are kept, drawn again, disturbed, or looked at."""
 
-    noise: tuple[Positive, ...] = (0.5, 1.0, 2.0, 3.0)
+    noise: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 1.0, 2.0, 3.0)
     """Standard deviations of the Gaussian noise, in those of the layer's initialiser."""
     compared: tuple[Level, ...] = (5, 7, 9, 11, 13)
     """Levels at which the controls are trained."""
     sgd_rate: Positive = 0.1
     """Learning rate of the SGD networks whose tickets' initial values are shown beside."""
-    margin: Annotated[float, Field(ge=0)] = 1.0
-    """Percentage points of accuracy that count as no difference."""
+    margin: Annotated[float, Field(ge=0)] | None = None
+    """Percentage points of accuracy that count as no difference; None: 0.2 with 10,000 test examples, else 1."""
 
 
 def _configure(scale: Scale, task: str) -> InitialValues:
@@ -56,8 +58,7 @@ def _configure(scale: Scale, task: str) -> InitialValues:
         "small": {},
         "paper": {"levels": 20, "compared": (5, 7, 9, 11, 13, 15, 18)},
     }
-    found = named_task(task, scale)
-    return InitialValues(task=found, margin=common.margin(found), **by_scale[scale])
+    return InitialValues(task=named_task(task, scale), **by_scale[scale])
 
 
 @study(
@@ -69,6 +70,9 @@ def _configure(scale: Scale, task: str) -> InitialValues:
 )
 def initial_values(config: InitialValues) -> Study:
     """Controls on the tickets' initial values; and their distribution, layer by layer, for the task's optimiser and for SGD."""
+    distinct("noise", config.noise)
+    if config.rewind != "0it":
+        raise TombolaError(f"rewind = {str(config.rewind)!r}, but this study is about initial values; leave it at '0it'")
     cells = [cell for replicate in range(config.replicates) for cell in _controls(config, replicate)]
     sgd = _with_sgd(config)
     chains = {("task", replicate): tickets(config, replicate) for replicate in range(config.replicates)}
@@ -88,14 +92,15 @@ def initial_values(config: InitialValues) -> Study:
         "sgd": "winning ticket, SGD",
     }
     shown = spread_levels(config.levels, 4)
+    margin = common.margin(config.task) if config.margin is None else config.margin
     return Study(
         name="frankle2019.initial_values",
         config=config,
         cells=tuple(cells),
-        metrics=(*METRICS, *_valleys(config)),
+        metrics=(*METRICS, *VALLEYS),
         keep={chain[0]: ("0it",) for chain in chains.values()},
-        measure=partial(measure, config),
-        claims=partial(claims, config.margin, config.noise, config.task.recipe.optimizer),
+        measure=measure,
+        claims=partial(claims, margin, config.noise, config.task.recipe.optimizer),
         arms=arms,
         details=partial(details, chains, shown),
         figures=(
@@ -155,23 +160,23 @@ def _controls(config: InitialValues, replicate: int) -> list[Cell]:
 # -- the distribution of initial values --------------------------------------------------------------------------------
 
 
-def _valleys(config: InitialValues) -> list[str]:
-    return ["valley_first", "valley_middle", "valley_output"]
+VALLEYS = {"valley_first": "first layer", "valley_middle": "last hidden layer", "valley_output": "output layer"}
 
 
-def measure(config: InitialValues, cell: Cell, results: Mapping[Run, Result]) -> dict[str, float]:
+def measure(cell: Cell, results: Mapping[Run, Result]) -> dict[str, float]:
     """The common metrics; of tickets also how hollow the distribution of their initial values is in three layers:
     the first, the last but one, and the output layer (`evaluation.histogram.valley`).
     """
     found = common.measure(cell, results)
     if cell.arm not in ("ticket", "sgd") or cell.level == 0:
-        return found | dict.fromkeys(_valleys(config), np.nan)
+        return found | dict.fromkeys(VALLEYS, np.nan)
     initial = results[Run(task=cell.run.task, seed=cell.run.seed)].weights("0it")
     mask = results[cell.run].weights("mask")
     paths = list(mask)
-    chosen = (paths[0], paths[-2] if len(paths) > 1 else paths[0], paths[-1])
+    chosen = {"valley_first": paths[0], "valley_output": paths[-1], **({"valley_middle": paths[-2]} if len(paths) > 2 else {})}
     return found | {
-        name: valley(initial[path][mask[path]], float(initial[path].std())) for name, path in zip(_valleys(config), chosen, strict=True)
+        name: valley(initial[chosen[name]][mask[chosen[name]]], float(initial[chosen[name]].std())) if name in chosen else np.nan
+        for name in VALLEYS
     }
 
 
@@ -216,11 +221,11 @@ def _c8(table: "pd.DataFrame", optimizer: str) -> Verdict:
         ("ticket", "valley_first"): -1 if adam else 1,
         ("ticket", "valley_middle"): 1,
         ("ticket", "valley_output"): 1,
-        **{("sgd", name): 1 for name in ("valley_first", "valley_middle", "valley_output")},
+        **{("sgd", name): 1 for name in VALLEYS},
     }
     for (arm, metric), sign in expected.items():
         values = sign * _at(table, metric, arm, levels)
-        layer = {"valley_first": "first layer", "valley_middle": "last hidden layer", "valley_output": "output layer"}[metric]
+        layer = VALLEYS[metric]
         what = "values near 0 rarer than near one sigma" if sign > 0 else "values near 0 no rarer than near one sigma"
         effects.append(effect_over_levels(f"{optimizer if arm == 'ticket' else 'sgd'}, {layer}: {what}", "log2 ratio", values, table))
     sentence = "Initial values of the weights that remain are bimodal, away from 0: with Adam in all layers but the first, with SGD in all."
@@ -228,8 +233,6 @@ def _c8(table: "pd.DataFrame", optimizer: str) -> Verdict:
 
 
 def _at(table: "pd.DataFrame", metric: str, arm: str, levels: list[int]) -> "pd.DataFrame":
-    from tombola.evaluation.paired import by_replicate
-
     found = by_replicate(table, metric, arm)
     return found[[level for level in levels if level in found.columns]]
 
@@ -241,7 +244,7 @@ def _c9(table: "pd.DataFrame", margin: float) -> Verdict:
         effect_over_levels(
             f"{margin:g} pp - (values of kept weights - fresh init)", "pp", margin - better, table, note="above 0: no better by the margin"
         ),
-        effect_over_levels("ticket above values of kept weights", "pp", ticket, table),
+        effect_over_levels("ticket above values of kept weights", "pp", ticket, table, decides=False),
     )
     sentence = "A re-initialisation drawn from the initial values of the kept weights is no better than one from the initialiser."
     return Verdict("LTH-C9", sentence, f"{SOURCE}, appendix", effects)
@@ -275,7 +278,6 @@ def _c13(table: "pd.DataFrame", noise: tuple[float, ...], margin: float) -> Verd
         )
     left = 100 * difference(table, "acc_es", most, "reinit", levels)
     effects.append(effect_over_levels(f"{most.removeprefix('noise')} sigma still above a fresh init", "pp", left, table))
-    sentence = (
-        "Noise of half a sigma on a ticket's initial values is harmless; more costs accuracy steadily; 3 sigma still beat a fresh init."
-    )
+    ends = [name.removeprefix("noise") for name in (least, most)]
+    sentence = f"Noise of {ends[0]} sigma on a ticket's initial values is harmless, more costs accuracy, {ends[1]} sigma beat a fresh init."
     return Verdict("LTH-C13", sentence, f"{SOURCE}, appendix", tuple(effects), "At 22 % density or less.")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
 from tombola.evaluation.movement import exchanged, largest
 from tombola.evaluation.movement import movement as moved
@@ -50,8 +51,11 @@ def movement(config: MovementConfig) -> Study:
     *Another run*: the groups are chosen by the final magnitudes of a second dense run with the same initial weights and
     another data order, and looked at in the first: what remains is not selection on this run's own movement.
     *Exchanged*: the first run's movements are dealt out at random within the layer and the groups chosen anew: what
-    selection alone makes of movement that has nothing to do with the weight.
+    selection alone makes of movement that has nothing to do with the weight. Both controls choose once, where the ticket's
+    own mask was chosen round by round.
     """
+    if config.structure != "weights" or config.criterion != "large_final" or config.prune_at != "end":
+        raise TombolaError("the controls of movement choose single weights by |w_f| at the end; leave structure, criterion and prune_at")
     cells = []
     keep: dict[Run, tuple[str, ...]] = {}
     for replicate in range(config.replicates):
@@ -100,6 +104,8 @@ def measure(cell: Cell, results: Mapping[Run, Result]) -> list[Row]:
     rows: list[Row] = []
     for path, mask in results[cell.run].weights("mask").items():
         count = int(mask.sum())
+        if count == mask.size:
+            continue  # a layer that is never pruned
         by_chance = exchanged(initial[path], final[path], generator(cell.run.seed, f"exchanged/{path}"))
         chosen = largest(by_chance, count)
         groups = {

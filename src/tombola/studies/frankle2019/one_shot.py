@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from pydantic import Field
 
 from tombola.evaluation.paired import by_replicate, difference, effect_over_levels, levels_within
@@ -20,7 +19,9 @@ from tombola.studies.frankle2019.common import (
     at_once,
     censoring,
     measure,
+    reaches_sooner,
     reinitialised,
+    stops_sooner,
     tickets,
 )
 
@@ -78,15 +79,14 @@ def claims(table: "pd.DataFrame") -> list[Verdict]:
     """LTH-C5 on the table of the study."""
     accuracy = 100 * by_replicate(table, "acc_es", "one_shot")
     accuracy[0] = 100 * by_replicate(table, "acc_es", "iterative")[0]
-    es = by_replicate(table, "es_iteration", "one_shot").clip(lower=1)
-    es[0] = by_replicate(table, "es_iteration", "iterative").clip(lower=1)[0]
     moderate, wide, small = levels_within(table, 0.17, 0.68), levels_within(table, 0.051, 0.96), levels_within(table, 0, 0.105)
-    sooner = against_dense(es, moderate, lambda dense, sparse: np.log2(dense / sparse))
+    sooner = stops_sooner(table, "one_shot", moderate, dense="iterative")
     better = against_dense(accuracy, wide, lambda dense, sparse: sparse - dense)
     wins = 100 * difference(table, "acc_es", "one_shot", "reinit", small)
     iterative = 100 * difference(table, "acc_es", "iterative", "one_shot", small)
     effects = (
         effect_over_levels("one-shot ticket stops sooner than dense, at 67.5 to 17.6 %", "log2 ratio", sooner, table),
+        reaches_sooner(table, "one_shot", moderate, dense="iterative"),
         effect_over_levels("one-shot ticket more accurate than dense, at 95 to 5.17 %", "pp", better, table),
         effect_over_levels("iterative above one-shot ticket, at 10.5 % or less", "pp", iterative, table),
         effect_over_levels(

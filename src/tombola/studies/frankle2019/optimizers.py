@@ -1,6 +1,6 @@
 """Learning rates, optimisers and initialisation scales (appendix)."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -9,8 +9,8 @@ from tombola.core.task import Task
 from tombola.evaluation.paired import by_replicate, difference, effect_over_levels, levels_within
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
-from tombola.studies.base import Cell, Figure, Scale, Study, study
-from tombola.studies.frankle2019.common import ACC_ES, METRICS, SOURCE, Level, Pruned, measure, reinitialised, tickets
+from tombola.studies.base import Figure, Scale, Study, study
+from tombola.studies.frankle2019.common import ACC_ES, METRICS, SOURCE, Level, Pruned, compared_cells, distinct, measure, tickets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +27,11 @@ class Setting(Spec):
         return task.but(recipe=task.recipe.but(**self.recipe), model=task.model.but(gain=task.model.gain * self.gain))
 
     def label(self, task: Task) -> str:
-        """Such as: adam, rate 0.0012, init x 2."""
+        """Such as: adam, rate 0.0012, batch 30, init x 2."""
         recipe = self.of(task).recipe
-        return f"{recipe.optimizer}, rate {recipe.learning_rate:g}" + (f", init x {self.gain:g}" if self.gain != 1 else "")
+        others = [f"{name} {value}" for name, value in self.recipe.items() if name not in ("optimizer", "learning_rate")]
+        gain = [f"init x {self.gain:g}"] if self.gain != 1 else []
+        return ", ".join([recipe.optimizer, f"rate {recipe.learning_rate:g}", *others, *gain])
 
 
 ADAM = tuple(Setting(recipe={"optimizer": "adam", "learning_rate": rate}) for rate in (2.5e-5, 2e-4, 1.2e-3, 6.4e-3))
@@ -44,7 +46,7 @@ OTHERS = (
 class Optimizers(Pruned):
     """Winning tickets under other recipes and initialisation scales."""
 
-    settings: tuple[Setting, ...] = ADAM + OTHERS
+    settings: Annotated[tuple[Setting, ...], Field(min_length=1)] = ADAM + OTHERS
     compared: tuple[Level, ...] = (7, 10, 13)
     """Levels at which tickets are also re-initialised."""
 
@@ -67,17 +69,14 @@ def _configure(scale: Scale, task: str) -> Optimizers:
 )
 def optimizers(config: Optimizers) -> Study:
     """Tickets and their re-initialisations, each setting from its own dense network."""
+    distinct("settings", [setting.label(config.task) for setting in config.settings])
     cells, labels = [], {}
     for setting in config.settings:
         label = setting.label(config.task)
         labels[label] = label
         for replicate in range(config.replicates):
             chain = tickets(config, replicate, setting.of(config.task))
-            cells += [Cell("ticket", replicate, level, run, variant=label) for level, run in enumerate(chain)]
-            cells += [
-                Cell("reinit", replicate, level, reinitialised(chain[level], level), variant=label)
-                for level in config.within(config.compared)
-            ]
+            cells += compared_cells(config, replicate, chain, config.compared, variant=label)
     caption = "Winning tickets and the same masks re-initialised, for each setting; early stop by validation loss."
     return Study(
         name="frankle2019.optimizers",
@@ -99,7 +98,7 @@ def claims(table: "pd.DataFrame") -> list[Verdict]:
         rows = table[table.variant == variant]
         values = 100 * difference(rows, "acc_es", "ticket", "reinit", levels_within(rows, 0, 0.22))
         dense = 100 * by_replicate(rows, "acc_es", "ticket")[0].mean()
-        adam = variant.startswith("adam") and "init" not in variant
+        adam = variant.startswith("adam, ") and "init" not in variant
         name = f"ticket above re-init, at 22 % or less: {variant}"
         effects.append(effect_over_levels(name, "pp", values, rows, decides=adam, note=f"the dense network reaches {dense:.1f} %"))
     sentence = "Winning tickets beat their re-initialisations at every learning rate of Adam from 2.5e-5 to 6.4e-3."

@@ -9,7 +9,7 @@ from tombola.evaluation.paired import by_replicate, effect_over_levels, interpol
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Scale, Study, study
-from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, ES, METRICS, SOURCE, Pruned, measure, tickets
+from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, ES, METRICS, SOURCE, Pruned, distinct, measure, tickets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 class PruningRates(Pruned):
     """The same network pruned in many small rounds or in few large ones."""
 
-    fractions: tuple[Rate, ...] = (0.1, 0.2, 0.4, 0.6, 0.8)
+    fractions: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.1, 0.2, 0.4, 0.6, 0.8)
     """Share of the remaining weights that a round takes where the task's rate is highest; other layers in proportion."""
     smallest: Rate = 0.03
     """Rounds go on until the density is at or below this (nominally), or `levels` rounds are done."""
@@ -44,6 +44,7 @@ def _configure(scale: Scale, task: str) -> PruningRates:
 )
 def rates(config: PruningRates) -> Study:
     """A chain of tickets for each pruning rate. Levels are the steps of all ladders together, from dense to sparse."""
+    distinct("fractions", config.fractions)
     ladders = {fraction: _ladder(config, fraction) for fraction in config.fractions}
     places = {density: place for place, density in enumerate(sorted({d for ladder in ladders.values() for d in ladder}, reverse=True))}
     cells = []

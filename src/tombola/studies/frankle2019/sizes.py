@@ -10,13 +10,13 @@ from tombola.evaluation.paired import by_replicate, effect_over_levels, interpol
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Scale, Study, study
-from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, ES, METRICS, SOURCE, Level, Pruned, measure, tickets
+from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, ES, METRICS, SOURCE, Level, Pruning, distinct, measure, tickets
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class Sizes(Pruned):
+class Sizes(Pruning):
     """The same task with smaller and larger parents."""
 
     parents: Annotated[tuple[dict[str, Any], ...], Field(min_length=2)] = (
@@ -54,6 +54,7 @@ def sizes(config: Sizes) -> Study:
     """A chain of tickets for each parent, compared where as many weights remain."""
     if len(config.rounds) != len(config.parents):
         raise TombolaError(f"rounds: {len(config.rounds)} are given for {len(config.parents)} parents; give one number of rounds for each")
+    distinct("parents", [_label(options) for options in config.parents])
     cells, labels = [], {}
     for options, rounds in zip(config.parents, config.rounds, strict=True):
         label = _label(options)
@@ -87,6 +88,7 @@ def claims(table: "pd.DataFrame") -> list[Verdict]:
     arms = list(dict.fromkeys(table.arm))
     for smaller, larger in itertools.pairwise(arms):
         gap = 100 * (interpolated(table, "acc_es", larger, smaller, x="kept") - by_replicate(table, "acc_es", smaller))
+        gap = gap.drop(columns=0)  # tickets against tickets
         rows = table[table.arm == smaller]
         name = f"{larger} above {smaller}, at the latter's counts"
         effects.append(effect_over_levels(name, "pp", gap.dropna(axis=1), rows))

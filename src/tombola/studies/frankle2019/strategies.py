@@ -4,7 +4,9 @@ Retraining after pruning has three axes (Renda et al. 2020): when to prune (here
 weights are reset to, and what the learning-rate schedule is reset to.
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
@@ -15,7 +17,7 @@ from tombola.models.tasks import task as named_task
 from tombola.procedures.imp import prune_options
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Cell, Figure, Scale, Study, study
-from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, METRICS, SOURCE, Pruned, measure, tickets
+from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, METRICS, SOURCE, Pruned, distinct, measure, tickets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +30,9 @@ STRATEGIES: dict[Strategy, str] = {
     "lr_rewinding": "learning-rate rewinding",
     "fine_tuning": "fine-tuning",
 }
-"""Arm -> label. weights | schedule are reset to: 0 | 0;  (masks of `lr_rewinding`) 0 | 0;  k | k;  - | 0;  - | its last rate."""
+"""Arm -> label. After each round, weights go back to those of the study's `rewind` (`reset`; `continued` does so once, with the
+masks of `lr_rewinding`), to those of step k (`weight_rewinding`), or stay as they are; the learning rate's schedule goes back with
+the weights, begins anew (`lr_rewinding`), or stays at its last rate (`fine_tuning`)."""
 
 
 PAIRS: tuple[tuple[Strategy, Strategy], ...] = (
@@ -42,7 +46,7 @@ PAIRS: tuple[tuple[Strategy, Strategy], ...] = (
 class Strategies(Pruned):
     """Ways to go on after pruning, each for T iterations a round."""
 
-    strategies: tuple[Strategy, ...] = tuple(STRATEGIES)
+    strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = tuple(STRATEGIES)
     late: Step | None = None
     """The step k of weight rewinding; None: a tenth of training."""
     stepped: bool = True
@@ -104,6 +108,7 @@ def _stepped(recipe: Recipe) -> Recipe:
 
 
 def _arms(config: Strategies, replicate: int, task: Task) -> dict[Strategy, list[Run]]:
+    distinct("strategies", config.strategies)
     late = config.late or task.recipe.steps.times(0.1)
     going_on = _chain(config, replicate, task, task)
     reset = Action(name="rewind", of=(going_on[0].at(config.rewind),))
