@@ -1,12 +1,16 @@
 """What the README says, runs."""
 
+import json
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tombola import cli
+from tombola.engine.configuring import resolve
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -36,3 +40,40 @@ def test_make_targets_exist():
 def test_linked_files_exist():
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert link.startswith("http") or (ROOT / link).exists(), link
+
+
+def test_the_table_of_verdicts_says_what_the_kept_claims_say():
+    results = ROOT / "docs" / "results"
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (results / "README.md").read_text().splitlines()]
+    head = next(cells for cells in lines if cells[:1] == ["claim"])
+    said = {
+        (cells[0], task.strip("`")): cell
+        for cells in lines
+        if cells and re.fullmatch(r"C\d+", cells[0]) and len(cells) == len(head)
+        for task, cell in zip(head[2:], cells[2:], strict=True)
+        if cell
+    }
+    kept = {}
+    for path in results.glob("*/*/claims.json"):
+        for claim in json.loads(path.read_text()):
+            if (task := path.parent.name) in head[2:] or f"`{task}`" in head[2:]:
+                kept[claim["id"].removeprefix("LTH-"), task] = claim["verdict"]
+    assert said == kept
+
+
+def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
+    fake = tmp_path / "tombola"
+    fake.write_text('#!/bin/sh\necho "$@"\n')
+    fake.chmod(0o755)
+    command = ["sh", str(ROOT / "benchmarks" / "paper_scale.sh"), "data", "out", "smoke", "--replicates", "2"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    )
+    asked = [vars(cli._parser().parse_args(line.split())) for line in done.stdout.splitlines()]
+    assert [(one["study"], one["task"]) for one in asked] == [
+        ("frankle2019.sparsity", "lenet-mnist"),
+        *(("frankle2019.conv", f"conv{depth}-cifar10") for depth in (2, 4, 6)),
+    ]
+    assert {(one["scale"], one["replicates"]) for one in asked} == {("smoke", 2)}
+    for one in asked:
+        assert resolve(one["study"], scale="paper", task=one["task"]).cells
