@@ -312,8 +312,13 @@ def test_prune_at_scores_the_weights_of_that_step():
 def test_imp_of_whole_units():
     levels = tb.imp(tb.task("digits-mlp", steps="10it"), levels=1, fraction=0.5, structure="units", replicates=1)
     assert levels[1].mask["hidden1/kernel"][0].any(0).sum() == 50
-    with pytest.raises(TombolaError, match="structure"):
-        tb.imp(tb.task("digits-mlp", steps="10it"), levels=1, structure="unit", replicates=1)
+    for wrong, words in (
+        ({"structure": "unit"}, "structure"),
+        ({"norm": "l1"}, "whole units"),
+        ({"structure": "units", "norm": "l3"}, "l1, l2"),
+    ):
+        with pytest.raises(TombolaError, match=words):
+            tb.imp(tb.task("digits-mlp", steps="10it"), levels=1, replicates=1, **wrong)
 
 
 def test_a_random_mask_of_whole_units_is_made_of_units():
@@ -623,7 +628,7 @@ def test_compared_levels_are_levels(name):
 @pytest.mark.parametrize(
     ("name", "setting", "words"),
     [
-        ("sparsity", "norm=l1", "structure=units"),
+        ("sparsity", "norm=l1", "whole units"),
         ("sizes", 'parents=[{"widths": [8]}, {"widths": [8]}]', "given twice"),
         ("sizes", "levels=3", "field"),
         ("rates", "fractions=[0.2, 0.2]", "given twice"),

@@ -6,7 +6,7 @@ from the run's own named streams, so the same description always gives the same 
 
 from typing import NamedTuple
 
-from tombola.core.errors import TombolaError, unknown
+from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
 from tombola.core.masks import Mask
 from tombola.core.registry import Registry
@@ -127,10 +127,9 @@ def prune_round(
     network: Network, scores: Tree, before: Mask, rates: dict[str, float], scope: selection.Scope, structure: Structure, norm: Norm
 ) -> Mask:
     """One round on scores: single weights, or whole units by the norm of their weights' scores."""
+    structured.check_structure(structure, norm)
     if structure == "units":
         return structured.prune_units(scores, before, rates, network.units, norm, scope)
-    if structure != "weights":
-        raise unknown("structure", structure, ("weights", "units"))
     return selection.prune(scores, before, rates, scope)
 
 

@@ -13,7 +13,7 @@ from tombola.procedures.actions import prune_round, rates_by_path
 from tombola.procedures.run import Action, Run
 from tombola.pruning import selection
 from tombola.pruning.criteria import scores, source
-from tombola.pruning.structured import Norm, Structure
+from tombola.pruning.structured import Norm, Structure, check_structure
 from tombola.surgery.combine import combine
 from tombola.training.cohort import geometry
 from tombola.training.train import train
@@ -51,6 +51,7 @@ def imp(
     """
     if levels < 0:
         raise TombolaError(f"levels = {levels}: rounds of pruning, 0 or more, are needed")
+    check_structure(structure, norm)
     shares = _rates(task, fraction)
     network = geometry(task, load(task.data, data_dir)).network
     rates = rates_by_path(network, shares)

@@ -1,7 +1,7 @@
 """Structured pruning: whole units and channels, chosen by the norm of their weights' scores, as an ordinary mask."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -18,6 +18,16 @@ _NORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "l1": lambda scores: scores.sum(axis=0),
     "l2": lambda scores: np.sqrt(np.square(scores).sum(axis=0)),
 }
+
+
+def check_structure(structure: str, norm: str) -> None:
+    """Raise unless there is such a structure and norm, and the norm has a meaning."""
+    if structure not in get_args(Structure):
+        raise unknown("structure", structure, get_args(Structure))
+    if norm not in get_args(Norm):
+        raise unknown("norm", norm, get_args(Norm))
+    if structure == "weights" and norm != "l2":
+        raise TombolaError(f"norm {norm!r} ranks whole units; give structure='units' with it")
 
 
 def prune_units(

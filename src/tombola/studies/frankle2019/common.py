@@ -16,6 +16,7 @@ from tombola.evaluation.paired import by_replicate, effect_over_levels
 from tombola.evaluation.verdict import Effect
 from tombola.procedures.imp import imp_runs, prune_options
 from tombola.procedures.run import Action, Run
+from tombola.pruning.structured import Norm, Structure, check_structure
 from tombola.studies.base import Cell, Config, Panel, Result
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 SOURCE = "Frankle & Carbin 2019"
 Levels = Annotated[int, Field(ge=1, le=60)]
 Level = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Pruning(Config):
@@ -36,17 +39,16 @@ class Pruning(Config):
     criterion: str = "large_final"
     rewind: Step = Step("0it")
     """The step k whose weights W_k the tickets start from."""
-    structure: Literal["weights", "units"] = "weights"
+    structure: Structure = "weights"
     """`units`: whole units and channels are pruned, by the norm of their weights' scores."""
-    norm: Literal["l1", "l2"] = "l2"
+    norm: Norm = "l2"
     """Of `structure` `units`."""
     prune_at: Step = Step("end")
     """The step whose weights the criterion sees as final ones."""
 
     @model_validator(mode="after")
     def _norm_is_of_units(self) -> Self:
-        if self.structure == "weights" and self.norm != "l2":
-            raise ValueError(f"norm {self.norm!r} ranks whole units; set structure=units with it")
+        check_structure(self.structure, self.norm)
         return self
 
     def rates_of(self, task: Task) -> dict[str, float]:

@@ -1,8 +1,6 @@
 """Dropout with iterative pruning (section 3, figure 6)."""
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from tombola.core.errors import TombolaError
 from tombola.core.task import Task
@@ -17,7 +15,9 @@ from tombola.studies.frankle2019.common import (
     METRICS,
     SOURCE,
     Level,
+    Positive,
     Pruned,
+    Share,
     against_dense,
     compared_cells,
     measure,
@@ -34,11 +34,11 @@ RATES = {"conv2": 3e-4, "conv4": 2e-4, "conv6": 2e-4}
 class Dropout(Pruned):
     """Winning tickets with and without dropout."""
 
-    dropout: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    dropout: Share = 0.5
     """Share of the units that are switched off."""
-    longer: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0
+    longer: Positive = 3.0
     """Networks with dropout train so many times as long."""
-    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    rate: Positive | None = None
     """Learning rate with dropout; None: the paper's for Conv-2/4/6, the task's own for others."""
     compared: tuple[Level, ...] = (4, 7, 10, 13)
     """Levels at which tickets are also re-initialised."""

@@ -23,6 +23,7 @@ from tombola.studies.frankle2019.common import (
     METRICS,
     SOURCE,
     Level,
+    Positive,
     Pruned,
     at_once,
     distinct,
@@ -34,7 +35,6 @@ from tombola.studies.frankle2019.common import (
 if TYPE_CHECKING:
     import pandas as pd
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 EDGES = np.linspace(-2.5, 2.5, 41)
 """Bins of the histograms, in standard deviations of the layer's initial values."""
 

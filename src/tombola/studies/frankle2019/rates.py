@@ -9,20 +9,18 @@ from tombola.evaluation.paired import by_replicate, effect_over_levels, interpol
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Scale, Study, study
-from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, ES, METRICS, SOURCE, Pruned, distinct, measure, tickets
+from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, ES, METRICS, SOURCE, Pruned, Share, distinct, measure, tickets
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
 class PruningRates(Pruned):
     """The same network pruned in many small rounds or in few large ones."""
 
-    fractions: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.1, 0.2, 0.4, 0.6, 0.8)
+    fractions: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.1, 0.2, 0.4, 0.6, 0.8)
     """Share of the remaining weights that a round takes where the task's rate is highest; other layers in proportion."""
-    smallest: Rate = 0.03
+    smallest: Share = 0.03
     """Rounds go on until the density is at or below this (nominally), or `levels` rounds are done."""
 
 

@@ -19,6 +19,7 @@ from tombola.studies.frankle2019.common import (
     METRICS,
     SOURCE,
     Level,
+    Positive,
     Pruned,
     against_dense,
     compared_cells,
@@ -29,17 +30,15 @@ from tombola.studies.frankle2019.common import (
 if TYPE_CHECKING:
     import pandas as pd
 
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
 
 class Warmup(Pruned):
     """A high learning rate, a low one, and one with warm-up; SGD with momentum throughout, whatever the task has."""
 
-    high: Rate = 0.1
+    high: Positive = 0.1
     """Learning rate."""
-    low: Rate = 0.01
+    low: Positive = 0.01
     """Learning rate."""
-    warm: Rate = 0.1
+    warm: Positive = 0.1
     """Learning rate with warm-up."""
     rise: Annotated[float, Field(gt=0, le=1)] = 0.09
     """Length of the linear warm-up, as a share of training."""
