@@ -390,6 +390,12 @@ def test_movement_rows_are_layers_and_groups(store):
     assert (density == 1).all()  # every grouping keeps as many
 
 
+def test_layers_come_in_forward_order(store):
+    deep = "task.model.options.widths=[4, 4, 4, 4, 4, 4, 4, 4, 4, 4]"  # by name, hidden10 would come before hidden2
+    found = run("frankle2019.movement", "smoke", task="digits-mlp", settings=(*TINY, deep), store=store, quiet=True)
+    assert list(found.table.variant.unique()) == [*(f"hidden{number}" for number in range(1, 11)), "output"]
+
+
 def test_connectivity_images_hold_every_input(store):
     found = run("frankle2019.connectivity", "smoke", task="digits-mlp", settings=TINY, store=store, quiet=True)
     images = found.details["inputs"]
