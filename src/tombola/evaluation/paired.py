@@ -27,6 +27,11 @@ def levels_within(table: "pd.DataFrame", low: float, high: float) -> list[int]:
     return [level for level, density in densities(table).items() if low < density <= high and level > 0]
 
 
+def at_levels(values: "pd.DataFrame", levels: Sequence[int]) -> "pd.DataFrame":
+    """The columns of those of the levels that an arm has."""
+    return values[[level for level in levels if level in values.columns]]
+
+
 def effect_over_levels(
     name: str,
     unit: str,

@@ -96,13 +96,14 @@ def imp_runs(
     chain = [Run(task=task, seed=seed)]
     for _ in range(levels):
         last = chain[-1]
-        mask = Action(
-            name="prune",
-            of=(chain[0].at("0it"), last.at(prune_at), last.its_mask()),
-            options=options,
-        )
+        mask = pruned_mask(chain[0], last, options, prune_at)
         chain.append(Run(task=task, seed=seed, mask=mask, kept=Action(name="rewind", of=(chain[0].at(rewind),)), begin=Step(rewind)))
     return chain
+
+
+def pruned_mask(dense: Run, last: Run, options: Mapping[str, Any], prune_at: Step | str) -> Action:
+    """The mask of a round that scores the weights of `last` at a step against the initial ones."""
+    return Action(name="prune", of=(dense.at("0it"), last.at(prune_at), last.its_mask()), options=dict(options))
 
 
 def prune_options(rates: Mapping[str, float], criterion: str, scope: str, structure: str, norm: str) -> dict[str, Any]:

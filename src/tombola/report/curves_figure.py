@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tombola.report.layout import facets, legend, y_axes
-from tombola.report.lines import line, looks
+from tombola.report.lines import lines, looks
 from tombola.report.result import rows_of, titles
 from tombola.report.summary import of_variant, summarise
 from tombola.studies.base import Figure, Findings
@@ -33,10 +33,7 @@ def draw_curves(figure: Figure, report: Findings) -> "Canvas":
         for facet, of_facet in zip(group, rows, strict=True):
             _iterations(facet.ax, of_facet.step.max() if len(of_facet) else 1)
             facet.ax.set_xlabel("training iteration" if facet.lowest else "")
-            for place, ((arm, level), own) in enumerate(style.of.items()):
-                of_line = of_facet[(of_facet.level == level) & (of_facet.arm == arm)].sort_values("step")
-                if len(of_line):
-                    line(facet.ax, "step", panel.scale, of_line, own, place / len(style.of))
+            lines(facet.ax, "step", panel.scale, of_facet, style)
     legend(canvas, style.handles, title=style.title)
     return canvas
 

@@ -50,7 +50,15 @@ def looks(rows: "pd.DataFrame", report: Findings) -> Looks:
     return Looks(found, handles, title)
 
 
-def line(ax: "Axes", x: str, scale: float, rows: "pd.DataFrame", style: Look, shift: float) -> None:
+def lines(ax: "Axes", x: str, scale: float, rows: "pd.DataFrame", style: Looks) -> None:
+    """Every (arm, level) of a facet's rows as a line over the column `x`."""
+    for place, ((arm, level), own) in enumerate(style.of.items()):
+        of_line = rows[(rows.level == level) & (rows.arm == arm)].sort_values(x)
+        if len(of_line):
+            _line(ax, x, scale, of_line, own, place / len(style.of))
+
+
+def _line(ax: "Axes", x: str, scale: float, rows: "pd.DataFrame", style: Look, shift: float) -> None:
     """A mean with its 95 % band; `shift`, in [0, 1): where its markers begin, so that those of other lines are beside."""
     mean = scale * rows["mean"].where(np.isfinite(rows["mean"]))
     bounded = np.isfinite(rows.low) & np.isfinite(rows.high)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tombola.report.layout import facets, legend, y_axes
-from tombola.report.lines import line, looks
+from tombola.report.lines import lines, looks
 from tombola.report.result import rows_of, titles
 from tombola.report.summary import of_variant, summarise
 from tombola.studies.base import Figure, Findings
@@ -33,9 +33,6 @@ def draw_profile(figure: Figure, report: Findings) -> "Canvas":
             air = 0.02 * (summary.x.max() - summary.x.min()) or 0.5
             facet.ax.set_xlim(summary.x.min() - air, summary.x.max() + air)
         facet.ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-        for place, ((arm, level), own) in enumerate(style.of.items()):
-            of_line = of_facet[(of_facet.level == level) & (of_facet.arm == arm)].sort_values("x")
-            if len(of_line):
-                line(facet.ax, "x", panel.scale, of_line, own, place / len(style.of))
+        lines(facet.ax, "x", panel.scale, of_facet, style)
     legend(canvas, style.handles, title=style.title)
     return canvas

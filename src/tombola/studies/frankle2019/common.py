@@ -14,7 +14,7 @@ from tombola.core.task import Rates, Task
 from tombola.evaluation.early_stopping import es_iteration, iterations_to
 from tombola.evaluation.paired import by_replicate, effect_over_levels
 from tombola.evaluation.verdict import Effect
-from tombola.procedures.imp import imp_runs, prune_options
+from tombola.procedures.imp import imp_runs, prune_options, pruned_mask
 from tombola.procedures.run import Action, Run
 from tombola.pruning.structured import Norm, Structure, check_structure
 from tombola.studies.base import Cell, Config, Panel, Result
@@ -128,7 +128,7 @@ def at_once(config: Pruning, dense: Run, level: int, criterion: str | None = Non
     """
     rates = {kind: rate if level == 1 else 1 - (1 - rate) ** level for kind, rate in config.rates_of(dense.task).items()}
     options = prune_options(rates, criterion or config.criterion, config.scope_of(dense.task), config.structure, config.norm)
-    return Action(name="prune", of=(dense.at("0it"), dense.at(final or config.prune_at), dense.its_mask()), options=options)
+    return pruned_mask(dense, dense, options, final or config.prune_at)
 
 
 METRICS = (
@@ -208,7 +208,9 @@ def spread_levels(levels: int, most: int = 6) -> tuple[int, ...]:
     return tuple(dict.fromkeys(round(index * levels / (most - 1)) for index in range(most)))
 
 
-def margin(task: Task) -> float:
-    """What counts as no difference, in percentage points: 0.2 with 10,000 test examples, else 1."""
+def margin(task: Task, given: float | None = None) -> float:
+    """What counts as no difference, in percentage points: what is given; else 0.2 with 10,000 test examples, and 1 with fewer."""
+    if given is not None:
+        return given
     large = task.data.name in ("mnist", "fashion-mnist", "cifar10") and (task.data.test or 10_000) >= 10_000
     return 0.2 if large else 1.0

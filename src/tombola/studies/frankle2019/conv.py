@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tombola.core.errors import TombolaError
-from tombola.evaluation.paired import by_replicate, difference, effect_over_levels, levels_within
+from tombola.evaluation.paired import at_levels, by_replicate, difference, effect_over_levels, levels_within
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Scale, Study, study
@@ -114,7 +114,7 @@ def claims(margin: float, model: str, table: "pd.DataFrame") -> list[Verdict]:
     better = against_dense(accuracy, moderate, lambda dense, sparse: sparse - dense)
     wins = 100 * difference(table, "acc_es", "ticket", "reinit", levels_within(tickets_, 0, 0.35))
     again = 100 * by_replicate(table, "acc_es", "reinit")
-    steady = again[[level for level in levels_within(tickets_, 0.2, 0.7) if level in again.columns]].sub(accuracy[0], axis=0)
+    steady = at_levels(again, levels_within(tickets_, 0.2, 0.7)).sub(accuracy[0], axis=0)
     many = levels_within(tickets_, 0, 0.35)
     kinds = {arm: (100 * by_replicate(table, "acc_es", arm)[many]).sub(accuracy[0], axis=0) for arm in ("convs", "fully_connected")}
     paper = "the paper: up to 3.5, 3.5, 2.5 times sooner (1.8, 1.8, 1.3 in log2) for Conv-2, 4, 6"

@@ -11,7 +11,7 @@ from pydantic import Field
 from tombola.core.errors import TombolaError
 from tombola.core.task import Task
 from tombola.evaluation.histogram import density_of, valley
-from tombola.evaluation.paired import by_replicate, difference, effect_over_levels, levels_within
+from tombola.evaluation.paired import at_levels, by_replicate, difference, effect_over_levels, levels_within
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
 from tombola.procedures.run import Action, Run
@@ -73,16 +73,12 @@ def initial_values(config: InitialValues) -> Study:
     distinct("noise", config.noise)
     if config.rewind != "0it":
         raise TombolaError(f"rewind = {str(config.rewind)!r}, but this study is about initial values; leave it at '0it'")
-    cells = [cell for replicate in range(config.replicates) for cell in _controls(config, replicate)]
-    sgd = _with_sgd(config)
-    chains = {("task", replicate): tickets(config, replicate) for replicate in range(config.replicates)}
-    chains |= {("sgd", replicate): tickets(config, replicate, sgd) for replicate in range(config.replicates)}
-    cells += [
-        Cell("sgd", replicate, level, run)
-        for (which, replicate), chain in chains.items()
-        if which == "sgd"
-        for level, run in enumerate(chain)
-    ]
+    tasks = {"task": config.task, "sgd": _with_sgd(config)}
+    chains = {
+        (which, replicate): tickets(config, replicate, task) for which, task in tasks.items() for replicate in range(config.replicates)
+    }
+    cells = [cell for replicate in range(config.replicates) for cell in _controls(config, replicate, chains["task", replicate])]
+    cells += [Cell("sgd", replicate, *one) for replicate in range(config.replicates) for one in enumerate(chains["sgd", replicate])]
     arms = {
         "ticket": "winning ticket",
         "reinit": "same mask, fresh init",
@@ -92,7 +88,7 @@ def initial_values(config: InitialValues) -> Study:
         "sgd": "winning ticket, SGD",
     }
     shown = spread_levels(config.levels, 4)
-    margin = common.margin(config.task) if config.margin is None else config.margin
+    margin = common.margin(config.task, config.margin)
     return Study(
         name="frankle2019.initial_values",
         config=config,
@@ -139,8 +135,7 @@ def _with_sgd(config: InitialValues) -> Task:
     return config.task.but(recipe=config.task.recipe.but(optimizer="sgd", learning_rate=config.sgd_rate))
 
 
-def _controls(config: InitialValues, replicate: int) -> list[Cell]:
-    chain = tickets(config, replicate)
+def _controls(config: InitialValues, replicate: int, chain: list[Run]) -> list[Cell]:
     cells = [Cell("ticket", replicate, level, run) for level, run in enumerate(chain)]
     for level in config.within(config.compared):
         ticket = chain[level]
@@ -224,17 +219,12 @@ def _c8(table: "pd.DataFrame", optimizer: str) -> Verdict:
         **{("sgd", name): 1 for name in VALLEYS},
     }
     for (arm, metric), sign in expected.items():
-        values = sign * _at(table, metric, arm, levels)
+        values = sign * at_levels(by_replicate(table, metric, arm), levels)
         layer = VALLEYS[metric]
         what = "values near 0 rarer than near one sigma" if sign > 0 else "values near 0 no rarer than near one sigma"
         effects.append(effect_over_levels(f"{optimizer if arm == 'ticket' else 'sgd'}, {layer}: {what}", "log2 ratio", values, table))
     sentence = "Initial values of the weights that remain are bimodal, away from 0: with Adam in all layers but the first, with SGD in all."
     return Verdict("LTH-C8", sentence, f"{SOURCE}, appendix", tuple(effects), "At 22 % density or less; a normal distribution has -0.71.")
-
-
-def _at(table: "pd.DataFrame", metric: str, arm: str, levels: list[int]) -> "pd.DataFrame":
-    found = by_replicate(table, metric, arm)
-    return found[[level for level in levels if level in found.columns]]
 
 
 def _c9(table: "pd.DataFrame", margin: float) -> Verdict:

@@ -82,19 +82,23 @@ def _ladder(config: PruningRates, fraction: float) -> list[float]:
 
 def claims(table: "pd.DataFrame") -> list[Verdict]:
     """LTH-C15 on the table of the study: each fast ladder against the one of 20 % at the fast one's densities."""
-    effects = []
-    slow = "0.2"
-    for fast in [arm for arm in table.arm.unique() if float(arm) >= 0.4 and slow in set(table.arm)]:
-        density = by_replicate(table, "density", fast).mean()
-        levels = [level for level in density.index if density[level] <= 0.25]
-        gap = 100 * (interpolated(table, "acc_es", slow, fast) - by_replicate(table, "acc_es", fast))[levels]
-        rows = table[table.arm == fast]
-        effects.append(effect_over_levels(f"20 % a round above {float(fast):.0%}, at 25 % or less", "pp", gap.dropna(axis=1), rows))
-    if {"0.1", slow} <= set(table.arm):
-        levels = by_replicate(table, "density", slow).mean()
-        gap = 100 * (interpolated(table, "acc_es", "0.1", slow) - by_replicate(table, "acc_es", slow))
-        gap = gap[[level for level in gap.columns if levels[level] <= 0.25]].dropna(axis=1)
-        rows = table[table.arm == slow]
-        effects.append(effect_over_levels("10 % a round above 20 %", "pp", gap, rows, decides=False, note="not claimed"))
+    arms, slow = list(table.arm.unique()), "0.2"
+    effects = [
+        effect_over_levels(
+            f"20 % a round above {float(fast):.0%}, at 25 % or less", "pp", _ahead(table, slow, fast), table[table.arm == fast]
+        )
+        for fast in arms
+        if float(fast) >= 0.4 and slow in arms
+    ]
+    if {"0.1", slow} <= set(arms):
+        values, rows = _ahead(table, "0.1", slow), table[table.arm == slow]
+        effects.append(effect_over_levels("10 % a round above 20 %", "pp", values, rows, decides=False, note="not claimed"))
     sentence = "Rates of 10 and 20 % a round give tickets that stay accurate at smaller sizes than 40 % or more."
     return [Verdict("LTH-C15", sentence, f"{SOURCE}, appendix", tuple(effects))]
+
+
+def _ahead(table: "pd.DataFrame", slow: str, fast: str) -> "pd.DataFrame":
+    """Accuracy of the slow ladder - the fast one's (pp) at the fast one's densities of 25 % or less that the slow one reaches."""
+    density = by_replicate(table, "density", fast).mean()
+    gap = 100 * (interpolated(table, "acc_es", slow, fast) - by_replicate(table, "acc_es", fast))
+    return gap[density.index[density <= 0.25]].dropna(axis=1)

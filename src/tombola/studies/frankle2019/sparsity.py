@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from tombola.evaluation.paired import by_replicate, difference, effect_over_levels, levels_within, sooner
+from tombola.evaluation.paired import at_levels, by_replicate, difference, effect_over_levels, levels_within, sooner
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Panel, Scale, Study, study
@@ -150,7 +150,7 @@ def _c3(table: "pd.DataFrame") -> Verdict:
     accuracy = 100 * difference(table, "acc_es", "ticket", "reinit", levels)
     speed = sooner(table, "iters_to_1p5x", "ticket", "reinit", levels)
     es = np.log2(by_replicate(table, "es_iteration", "reinit").clip(lower=1) / by_replicate(table, "es_iteration", "ticket").clip(lower=1))
-    at_21 = es[[level for level in levels_within(table, 0.18, 0.25) if level in es.columns]]
+    at_21 = at_levels(es, levels_within(table, 0.18, 0.25))
     effects = (
         effect_over_levels("accuracy at early stop, ticket - re-init, at 22 % or less", "pp", accuracy, table),
         effect_over_levels(

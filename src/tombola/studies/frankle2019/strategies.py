@@ -14,7 +14,7 @@ from tombola.core.task import Recipe, Task
 from tombola.evaluation.paired import difference, effect_over_levels, levels_within
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
-from tombola.procedures.imp import prune_options
+from tombola.procedures.imp import prune_options, pruned_mask
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Cell, Figure, Scale, Study, study
 from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, METRICS, SOURCE, Pruned, distinct, measure, tickets
@@ -129,7 +129,7 @@ def _chain(config: Strategies, replicate: int, task: Task, retraining: Task) -> 
     options = prune_options(config.rates_of(task), config.criterion, config.scope_of(task), config.structure, config.norm)
     for level in range(1, config.levels + 1):
         last = chain[-1]
-        mask = Action(name="prune", of=(chain[0].at("0it"), last.at(config.prune_at), last.its_mask()), options=options)
+        mask = pruned_mask(chain[0], last, options, config.prune_at)
         weights = Action(name="rewind", of=(last.at("end"),))
         chain.append(Run(task=retraining, seed=last.seed, mask=mask, kept=weights, noise={"data_order": f"round/{level}"}))
     return chain

@@ -12,7 +12,6 @@ from tombola.evaluation.paired import by_replicate, difference, effect_over_leve
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Scale, Study, study
-from tombola.studies.frankle2019 import common
 from tombola.studies.frankle2019.common import (
     ACC_ES,
     ACC_FINAL,
@@ -23,6 +22,7 @@ from tombola.studies.frankle2019.common import (
     Pruned,
     against_dense,
     compared_cells,
+    margin,
     measure,
     tickets,
 )
@@ -92,7 +92,7 @@ def warmup(config: Warmup) -> Study:
         cells=tuple(cells),
         metrics=METRICS,
         measure=measure,
-        claims=partial(claims, common.margin(config.task) if config.margin is None else config.margin, config.task.model.name),
+        claims=partial(claims, margin(config.task, config.margin), config.task.model.name),
         arms={"ticket": "ticket, global pruning", "layer": "ticket, layer-wise pruning", "reinit": "global mask, fresh init"},
         variants={variant: label for variant, (_, label) in settings.items()},
         figures=(
