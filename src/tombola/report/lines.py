@@ -41,8 +41,9 @@ def looks(rows: "pd.DataFrame", report: Findings) -> Looks:
         handles = [Line2D([], [], color=of.colour, marker=of.marker, linestyle=of.line, label=labels[arm]) for arm, of in own.items()]
         return Looks({(arm, level): of for arm, of in own.items()}, handles, None)
     colours = sequence(len(names))
+    styles = {arm: of.line if len(own) > 1 else "-" for arm, of in own.items()}  # a single arm is drawn as the legend's levels are
     found = {
-        (arm, level): Look(colours[place], look(place).marker, of.line) for place, level in enumerate(names) for arm, of in own.items()
+        (arm, level): Look(colours[place], look(place).marker, drawn) for place, level in enumerate(names) for arm, drawn in styles.items()
     }
     handles = [Line2D([], [], color=colours[place], marker=look(place).marker, label=name) for place, name in enumerate(names.values())]
     if len(own) > 1:
