@@ -210,7 +210,8 @@ MISTAKES = [
     ("run frankle2019.sparsity --set rates.foo=0.5", "dense"),
     ("run frankle2019.sparsity --set scope=global", 'rates={"dense"'),
     ("run frankle2019.sparsity --set rewind=end", "trains nothing"),
-    ("data fetch imagenet", "unknown|no data set|one of"),
+    ("data fetch nothing", "unknown data set.*one of"),
+    ("data fetch imagenet", "account"),
     ("data fetch mnist1d", "embedded|needs no file|no file"),
     ("data", "required"),
 ]

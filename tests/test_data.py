@@ -709,6 +709,66 @@ def test_flip_crop_is_a_pure_function_of_its_key():
     assert jax.eval_shape(flip_crop, keys[0], images[0].astype(jnp.bfloat16)).dtype == jnp.bfloat16
 
 
+def crop_of(out: np.ndarray) -> tuple[float, float, float, float, bool]:
+    """(top, height, left, width, mirrored), pixels, of the part that became `out`, whose channels were rows and columns.
+
+    Away from the border, resizing keeps a straight line straight.
+    """
+    places = np.arange(len(out))[8:-8]
+    inner = out[8:-8, 8:-8].astype(np.float64)
+    (down, top), (right, left) = np.polyfit(places, inner[:, 0, 0], 1), np.polyfit(places, inner[0, :, 1], 1)
+    last = left + right * (len(out) - 1)
+    return top, down * len(out), min(left, last), abs(right) * len(out), right < 0
+
+
+def test_resized_crop_takes_parts_of_every_size_place_and_aspect_and_mirrors_half():
+    import jax
+
+    from tombola.data.augment import resized_crop
+
+    side = 40
+    image = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1).astype(np.float32)
+    batch = np.broadcast_to(image, (500, *image.shape))
+    out = np.asarray(jax.jit(resized_crop)(jax.random.key(0), batch))
+    assert out.shape == batch.shape
+    assert out.dtype == np.float32
+    top, height, left, width, mirrored = np.array([crop_of(one) for one in out]).T
+    area, aspect = height * width / side**2, width / height
+    assert area.min() >= 0.079
+    assert area.max() <= 1.001
+    assert aspect.min() >= 0.749
+    assert aspect.max() <= 1.335
+    draw = np.random.default_rng(0)
+    areas, aspects = draw.uniform(0.08, 1, 100_000), np.exp(draw.uniform(np.log(3 / 4), np.log(4 / 3), 100_000))
+    fitting = np.maximum(areas * aspects, areas / aspects) <= 1
+    for found, expected in ((area, areas[fitting]), (aspect, aspects[fitting])):
+        assert np.quantile(found, [0.1, 0.5, 0.9]) == pytest.approx(np.quantile(expected, [0.1, 0.5, 0.9]), abs=0.06)
+    assert mirrored.mean() == pytest.approx(0.5, abs=0.07)
+    for start, length in ((top, height), (left, width)):
+        assert start.min() >= -0.51  # the first pixel's middle lies half a pixel inside
+        assert (start + length).max() <= side + 0.01
+        free = length < 0.8 * side
+        assert np.mean((start / (side - length))[free]) == pytest.approx(0.5, abs=0.06)
+    assert out.min() > -0.01
+    assert out.max() < side - 0.99
+
+
+def test_resized_crop_is_a_pure_function_of_its_key():
+    import jax
+
+    from tombola.data.augment import flip_crop, resized_crop
+
+    images = jax.random.normal(jax.random.key(1), (2, 8, 16, 16, 3))
+    keys = jax.random.split(jax.random.key(2), 2)
+    single, stacked = jax.jit(resized_crop), jax.jit(jax.vmap(resized_crop))(keys, images)
+    for index in range(2):
+        np.testing.assert_array_equal(single(keys[index], images[index]), single(keys[index], images[index]))
+        np.testing.assert_allclose(stacked[index], single(keys[index], images[index]), atol=1e-5)
+    out = np.asarray(single(keys[0], images[0]))
+    for other in (single(keys[1], images[0]), images[0], flip_crop(keys[0], images[0])):
+        assert np.abs(out - np.asarray(other)).mean() > 0.1
+
+
 # --- a user's own arrays ----------------------------------------------------------------------------------------------
 
 X, Y = np.arange(60.0).reshape(20, 3), np.arange(20) % 4

@@ -256,6 +256,29 @@ def test_a_run_that_begins_at_k_goes_on_with_schedule_and_data_order():
     assert not trees.equal(other.final, trunk.final)
 
 
+def test_training_until_a_step_is_the_beginning_of_the_whole():
+    task = digits(schedule="cosine", warmup="10it")
+    whole = train(task, 2, keep=["25it", "30it"])
+    for until, evaluated in (("25it", [0, 10, 20, 25]), ("30it", [0, 10, 20, 30]), ("1ep11it", [0, 10, 20, 30])):
+        trunk = train(task, 2, until=until, keep=["5it"])
+        assert list(trunk.metrics["step"]) == evaluated
+        assert trunk.end == evaluated[-1]
+        assert set(trunk.snapshots) == {0, 5, trunk.end}
+        assert trees.equal(trunk.final, whole.at(f"{trunk.end}it"))
+        assert not np.isnan(trunk.metrics["test_acc"][:, -1]).any()
+    assert whole.end == 40
+    assert trees.equal(train(task, 2, until="40it").final, whole.final)
+
+
+def test_a_cohort_stops_where_it_is_told():
+    task = digits()
+    some = members(task, 3, keep=frozenset({17, 40}))
+    for short, long in zip(outcomes(task, some, until=17), outcomes(task, some), strict=True):
+        assert trees.equal(short.snapshots[17], long.snapshots[17])
+        assert short.rows[-1][0] == 17
+        assert set(short.snapshots) == {17}
+
+
 def test_noise_is_another_draw_of_one_stream_only():
     task = digits()
     one, other = train(task, 1), train(task, 1, noise={"data_order": "child1"})
@@ -382,6 +405,10 @@ def test_dropout_and_augmentation_have_streams_of_their_own(images):
         (lambda: train(digits(), keep=["41it"]), "after the end of training"),
         (lambda: train(digits(), begin="50it"), "after the end of training"),
         (lambda: train(digits(), begin="5it", keep=["3it"]), "begins at iteration 5"),
+        (lambda: train(digits(), until="41it"), "after the end of training at 40"),
+        (lambda: train(digits(), until="0it"), "until = '0it' is iteration 0, but the run begins at iteration 0"),
+        (lambda: train(digits(), begin="9it", until="5it"), "until = '5it' .* begins at iteration 9; choose a later step"),
+        (lambda: train(digits(), until="9it", keep=["10it"]), "after the end of training at 9"),
         (lambda: train(digits(), 0), "at least 1"),
         (lambda: train(digits(), 1).at("3it"), "keep=\\['3it'\\]"),
         (lambda: train(digits(), start={"a": np.ones((1, 2))}), "not a weight|missing"),

@@ -39,8 +39,9 @@ class Data(Spec):
     """The first n test examples; None: all."""
     label_noise: Fraction = 0.0
     """Share of training labels replaced by uniformly drawn ones, by key. Validation and test stay clean."""
-    augment: Literal["none", "flip_crop"] = "none"
-    """``flip_crop``: random mirror image and a crop after padding by 4 pixels, on the training batches only."""
+    augment: Literal["none", "flip_crop", "resized_crop"] = "none"
+    """On the training batches only. ``flip_crop``: random mirror image and a crop after padding by 4 pixels;
+    ``resized_crop``: random mirror image and a random part of 8 to 100 % of the area, resized to the whole."""
 
 
 class Model(Spec):

@@ -16,19 +16,29 @@ from tombola.data.folders import data_folder
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A labelled data set in memory, ready for the network."""
+    """A labelled data set: float32 inputs ready for the network, or uint8 pixels that training makes so."""
 
     inputs: np.ndarray
-    """The pool that training and validation examples are drawn from: (n_pool, *shape) float32, normalised."""
+    """The pool that training and validation examples are drawn from: (n_pool, *shape), float32, normalised; or uint8,
+    also as a `numpy.memmap` of what memory cannot hold. The network gets (x / 255 - `mean`) / `std` of uint8."""
     labels: np.ndarray
     """(n_pool,) int32, 0 to classes - 1."""
     test_inputs: np.ndarray
-    """(n_test, *shape) float32."""
+    """(n_test, *shape), of the same dtype."""
     test_labels: np.ndarray
     """(n_test,) int32."""
     classes: int
     validation: int
     """Validation examples that a split takes from the pool unless told otherwise."""
+    mean: np.ndarray | None = None
+    """(channels,) float32, on the scale [0, 1]; None for float32 inputs."""
+    std: np.ndarray | None = None
+    """(channels,) float32, positive; None for float32 inputs."""
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether inputs are read from disk as they are needed."""
+        return isinstance(self.inputs, np.memmap)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,14 +98,15 @@ def sizes(dataset: Dataset, data: Data) -> tuple[int, int]:
 
 def check(name: str, dataset: Dataset) -> None:
     """Raise unless shapes, dtypes, values and labels are as `Dataset` says."""
+    dtype = _dtype(name, dataset)
     for part, inputs, labels in (("", dataset.inputs, dataset.labels), ("test_", dataset.test_inputs, dataset.test_labels)):
         where = f"data set {name!r}: {part}"
-        if inputs.dtype != np.float32 or labels.dtype != np.int32:
-            raise TombolaError(f"{where}inputs are {inputs.dtype} and {part}labels {labels.dtype}; they must be float32 and int32")
+        if inputs.dtype != dtype or labels.dtype != np.int32:
+            raise TombolaError(f"{where}inputs are {inputs.dtype} and {part}labels {labels.dtype}; they must be {dtype} and int32")
         if labels.shape != inputs.shape[:1] or len(labels) == 0:
             raise TombolaError(f"{where}inputs {inputs.shape} need one label each, but {part}labels have shape {labels.shape}")
         # The extremes are NaN or infinite exactly if some value is; unlike isfinite(inputs), they need no second array.
-        if inputs.size and not (np.isfinite(inputs.min()) and np.isfinite(inputs.max())):
+        if dtype == np.float32 and inputs.size and not (np.isfinite(inputs.min()) and np.isfinite(inputs.max())):
             raise TombolaError(f"{where}inputs hold NaN or infinite values; every value must be finite")
         if labels.min() < 0 or labels.max() >= dataset.classes:
             raise TombolaError(f"{where}labels span {labels.min()} to {labels.max()}, but they must lie in 0 to {dataset.classes - 1}")
@@ -106,6 +117,18 @@ def check(name: str, dataset: Dataset) -> None:
         )
     if not 0 < dataset.validation < len(dataset.labels):
         raise TombolaError(f"data set {name!r}: validation is {dataset.validation}, but it must be 1 to {len(dataset.labels) - 1}")
+
+
+def _dtype(name: str, dataset: Dataset) -> np.dtype:
+    """Of the inputs: float32 without mean and std, uint8 with both."""
+    if dataset.mean is None and dataset.std is None:
+        return np.dtype(np.float32)
+    for what, values in (("mean", dataset.mean), ("std", dataset.std)):
+        if values is None or values.dtype != np.float32 or values.shape != dataset.shape[-1:]:
+            raise TombolaError(f"data set {name!r}: {what} must be float32 {dataset.shape[-1:]}, one a channel, where the other is given")
+    if dataset.std is not None and not (dataset.std > 0).all():
+        raise TombolaError(f"data set {name!r}: std is {dataset.std.tolist()}, but it must be positive")
+    return np.dtype(np.uint8)
 
 
 def _loader(name: str) -> Loader:

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tombola.core.errors import TombolaError, unknown
+from tombola.data import imagenet
 from tombola.data.dataset import datasets
 from tombola.data.embedded import EMBEDDED
 from tombola.data.files import SUFFIXES, examine, find
@@ -24,9 +25,10 @@ def fetch(name: str, folder: Path | str | None = None, base_url: str | None = No
     a failed or interrupted fetch leaves nothing behind.
 
     Raises:
-        TombolaError: no such data set, or one that needs no file; no mirror gave a sound file; the folder cannot be written.
+        TombolaError: no such data set, or one that needs no file or cannot be fetched; no mirror gave a sound file; the
+            folder cannot be written.
     """
-    source, where = _source(name), data_folder(folder)
+    source, where = _source(name, data_folder(folder)), data_folder(folder)
     bad = {file.name for file in source.files if not examine(source, file, where).status.startswith("ok")}
     wanted = [download for download in source.downloads if bad.intersection(download.files)]
     target = where / source.folder
@@ -49,9 +51,12 @@ def verify(name: str, folder: Path | str | None = None) -> list[tuple[str, str]]
     """(file, status) for each file of a data set, by size, layout and SHA-256 of the unpacked content.
 
     Status: `ok`; `ok, not the canonical file` (right structure, other content: CIFAR-10 only); `missing`;
-    `unreadable`; `truncated`; `differs`.
+    `unreadable`; `truncated`; `differs`. Of ImageNet, (part, `ok` with its numbers of classes and images).
     """
-    source, where = _source(name), data_folder(folder)
+    where = data_folder(folder)
+    if name == "imagenet":
+        return imagenet.verify(where)
+    source = _source(name, where)
     found = [(file, examine(source, file, where)) for file in source.files]
     return [(state.path.name if state.path else file.name, state.status) for file, state in found]
 
@@ -71,6 +76,8 @@ def _entry(name: str, where: Path) -> dict[str, Any]:
         source = SOURCES[name]
         facts = {"examples": source.pool, "test": source.test, "shape": source.shape, "classes": source.classes}
         return facts | {"source": source.about, "available": _available(source, where)}
+    if name == "imagenet":
+        return imagenet.FACTS | {"available": imagenet.available(where)}
     return dict.fromkeys(("examples", "test", "shape", "classes")) | {"source": datasets[name].__module__, "available": True}
 
 
@@ -81,7 +88,9 @@ def _available(source: Source, where: Path) -> bool:
         return False
 
 
-def _source(name: str) -> Source:
+def _source(name: str, where: Path) -> Source:
+    if name == "imagenet":
+        raise TombolaError(f"data set 'imagenet' cannot be fetched: {imagenet.where_from(where)}")
     if name in datasets and name not in SOURCES:
         raise TombolaError(f"data set {name!r} needs no file; those that do are {', '.join(sorted(SOURCES))}")
     if name not in SOURCES:

@@ -170,6 +170,26 @@ def vgg16_cifar10_warmup(scale: str) -> Task:
     return _deep(scale, _VGG16, *_2020, learning_rate=0.1, warmup=30_000)
 
 
+@tasks.register("resnet50-imagenet")
+def resnet50_imagenet(scale: str) -> Task:
+    """ResNet-50 on ImageNet, 90 epochs of batch 1024, lr .4 after 5 epochs of warm-up (Frankle et al. 2020, table 1).
+
+    `small` is a fifth of the epochs. Random parts of the images, resized, and mirror images.
+    """
+    paper = {"steps": "90ep", "milestones": ("30ep", "60ep", "80ep"), "warmup": "5ep", "evaluate_every": "1ep"}
+    small = {**paper, "steps": "18ep", "milestones": ("6ep", "12ep", "16ep"), "warmup": "1ep"}
+    smoke = {"steps": "4it", "milestones": ("2it", "3it"), "warmup": "1it", "evaluate_every": "2it", "batch": 4}
+    common = {"batch": 1024, "learning_rate": 0.4, "optimizer": "momentum", "weight_decay": 1e-4, "schedule": "stepped"}
+    size = {"train": 8, "validation": 4, "test": 4} if scale == "smoke" else {}
+    return Task(
+        data=Data(name="imagenet", augment="resized_crop", **size),
+        model=Model(name="deep_resnet", options={"depth": 50}, initializer="kaiming_normal"),
+        recipe=_at(scale, {"smoke": smoke, "small": small, "paper": paper}, **common),
+        rates=_GLOBAL_RATES,
+        scope="global",
+    )
+
+
 @tasks.register("resnet20-cifar10-2019")
 def resnet20_cifar10_2019(scale: str) -> Task:
     """The 20-layer ResNet that Frankle & Carbin 2019 (figure 8) call ResNet-18: 30,000 iterations, drops at 20K and 25K."""

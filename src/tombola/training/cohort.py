@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
-import jax
-
 from tombola.core.backend import prepare
 from tombola.core.errors import TombolaError
 from tombola.core.task import Task
 from tombola.data.dataset import Dataset, sizes
+from tombola.training.inputs import inputs_of
 from tombola.training.member import Checkpoint, Member, Outcome
 from tombola.training.plan import Plan, plan
 from tombola.training.program import Geometry, compile_program
@@ -21,8 +20,8 @@ def geometry(task: Task, dataset: Dataset) -> Geometry:
     train, _ = sizes(dataset, task.data)
     if task.recipe.batch > train:
         raise TombolaError(f"batch = {task.recipe.batch}, but there are only {train} training examples; choose a smaller batch")
-    shape = tuple(dataset.inputs.shape[1:])
-    return Geometry(task.model, task.recipe, shape, dataset.classes, train, task.data.augment)
+    pixels = None if dataset.mean is None or dataset.std is None else (tuple(dataset.mean.tolist()), tuple(dataset.std.tolist()))
+    return Geometry(task.model, task.recipe, dataset.shape, dataset.classes, train, task.data.augment, pixels)
 
 
 def total_iterations(task: Task, geometry: Geometry) -> int:
@@ -54,20 +53,23 @@ def train_cohort(
     on_checkpoint: Callable[[int, Checkpoint], None] | None = None,
     on_progress: Callable[[int], None] = lambda steps: None,
     layout: Plan | None = None,
+    until: int | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
-    """Train each member to the end, wave by wave; yields (index of the member, outcome) as waves finish.
+    """Train each member to the end, or to iteration `until`, wave by wave; yields (index of the member, outcome) as waves finish.
 
     On a CPU a member's result is bitwise the same whoever shares its cohort.
 
     Args:
-        members: they must begin, or resume, at one iteration.
+        members: they resume at one iteration, or begin at one. Where the plan lets several share a device they may begin
+            at different ones: those that begin later wait.
         on_checkpoint: called with (index, checkpoint) at most every `CHECKPOINT_SECONDS`, between chunks.
         on_progress: called with the number of replica-steps just trained.
         layout: the plan; made for this cohort if not given.
+        until: training stops after this iteration, bitwise where the whole run would be.
     """
     found = geometry(task, dataset)
-    end = total_iterations(task, found)
-    layout = layout or plan(len(members), found.network.convolutional)
+    end = total_iterations(task, found) if until is None else until
+    layout = layout or plan(len(members), found.network.convolutional, streamed=dataset.on_disk)
     program = compile_program(found, layout)
     arrays = _on_devices(dataset, layout)
     for first in range(0, len(members), layout.wave):
@@ -79,4 +81,4 @@ def train_cohort(
 
 @lru_cache(maxsize=2)
 def _on_devices(dataset: Dataset, layout: Plan) -> Arrays:
-    return Arrays(dataset, jax.device_put(dataset.inputs, layout.shared), jax.device_put(dataset.test_inputs, layout.shared))
+    return Arrays(dataset, inputs_of(dataset.inputs, layout), inputs_of(dataset.test_inputs, layout))

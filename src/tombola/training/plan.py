@@ -7,6 +7,8 @@ Chosen here and nowhere else, from measurement (benchmarks/NOTES.md):
 * Dense networks run whole chunks of steps in a compiled loop. XLA's CPU back end lowers a convolution inside a
   loop to a naive one, about 100 times slower, so convolutional networks are stepped from Python there.
 * On a GPU launches dominate: all replicas are vmapped, and every chunk is one loop on the device.
+* A data set that is on disk (ImageNet) is streamed: the host gathers each batch, so steps are called from Python, and
+  each device trains one replica at a time, since images of that kind fill it.
 """
 
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ class Plan:
     """Steps in a compiled loop (True), or one call a step (False)."""
     evaluation_batch: int
     """Examples a replica evaluates at once."""
+    streamed: bool = False
+    """Inputs come from the host, each replica's batch by itself (True), or lie on the devices whole (False)."""
 
     @property
     def wave(self) -> int:
@@ -46,11 +50,13 @@ class Plan:
         return NamedSharding(self.mesh, PartitionSpec())
 
 
-def plan(replicas: int, convolutional: bool) -> Plan:
+def plan(replicas: int, convolutional: bool, streamed: bool = False) -> Plan:
     """The plan for a cohort of `replicas` on this machine's default devices."""
     devices = jax.devices()
     used = devices[: min(len(devices), replicas)]
     mesh = Mesh(np.array(used), ("replica",))
+    if streamed:
+        return Plan(mesh, 1, loop=False, evaluation_batch=500, streamed=True)
     if devices[0].platform == "cpu":
         return Plan(mesh, 1, loop=not convolutional, evaluation_batch=500 if convolutional else 5000)
     at_once = min(-(-replicas // len(used)), _MOST_CONVOLUTIONAL if convolutional else _MOST_DENSE)

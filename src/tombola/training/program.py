@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec
 
 from tombola.core.task import Model, Recipe
 from tombola.core.trees import Tree
-from tombola.data.augment import flip_crop
+from tombola.data.augment import augmentations
 from tombola.models.network import Network, build
 from tombola.training.optimizers import transformation
 from tombola.training.plan import Plan
@@ -31,6 +31,8 @@ class Geometry(NamedTuple):
     classes: int
     train: int
     augment: str
+    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and standard deviation by channel that make uint8 inputs the network's; None: inputs are used as they are."""
 
     @property
     def network(self) -> Network:
@@ -73,6 +75,8 @@ class Fixed(NamedTuple):
     """(2, 2) uint32: augmentation, dropout."""
     labels: Any
     """(pool,) int32, with this replica's label noise."""
+    begin: Any
+    """int32: before this iteration the replica waits, where replicas that share a device begin at several."""
 
 
 class Program(NamedTuple):
@@ -81,9 +85,11 @@ class Program(NamedTuple):
     start: Callable[[Tree], State]
     advance: Callable[..., tuple[Tree, Any]]
     """(weights, moments, fixed, order, first epoch, t0, t1, inputs) -> (weights, moments) after iterations t0 .. t1 - 1;
-    order: (wave, epochs_ahead, train) int32, pool indices in training order from the first epoch on."""
+    order: (wave, epochs_ahead, train) int32, pool indices in training order from the first epoch on;
+    inputs: the pool's, or under a streamed plan (wave, batch, ...), those of iteration t0."""
     score: Callable[..., tuple[Any, Any]]
-    """(weights, inputs, labels (wave, n), indices (wave, batch), share (batch,)) -> loss and accuracy, each weighted by `share`."""
+    """(weights, inputs, labels (wave, n), indices (wave, batch), share (batch,)) -> loss and accuracy, each weighted by `share`;
+    inputs: the whole set's, or under a streamed plan (wave, batch, ...), those at `indices`."""
     keep_best: Callable[..., tuple[Tree, Any, Any]]
     """(weights, best, best loss, best step, validation loss, t) -> (best, best loss, best step)."""
 
@@ -99,12 +105,15 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
         trainable = {path: weights[path] for path in weights if path in network.trainable}
         return State(weights, optimizer.init(trainable), weights, jnp.float32(jnp.inf), jnp.int32(0))
 
+    def prepared(inputs: Any, indices: Any) -> Any:
+        return network_inputs(geometry, inputs if plan.streamed else inputs[indices])
+
     def step(t: Any, weights: Tree, moments: Any, fixed: Fixed, order: Any, first: Any, inputs: Any) -> tuple[Tree, Any]:
         epoch, position = t // geometry.steps_per_epoch, t % geometry.steps_per_epoch
         batch = jax.lax.dynamic_slice(order, (epoch - first, position * recipe.batch), (1, recipe.batch))[0]
-        images, labels = inputs[batch], fixed.labels[batch]
-        if geometry.augment == "flip_crop":
-            images = flip_crop(jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[0]), t), images)
+        images, labels = prepared(inputs, batch), fixed.labels[batch]
+        if geometry.augment in augmentations:
+            images = augmentations[geometry.augment](jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[0]), t), images)
         dropout = jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[1]), t) if network.stochastic else None
         trainable = {path: weights[path] for path in weights if path in network.trainable}
 
@@ -120,16 +129,16 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
         return {**weights, **held, **statistics}, moments
 
     def advance(weights: Tree, moments: Any, fixed: Fixed, order: Any, first: Any, t0: Any, t1: Any, inputs: Any) -> tuple[Tree, Any]:
-        if not plan.loop:
-            return step(t0, weights, moments, fixed, order, first, inputs)
-
         def body(t: Any, carry: tuple[Tree, Any]) -> tuple[Tree, Any]:
-            return step(t, carry[0], carry[1], fixed, order, first, inputs)
+            after = step(t, *carry, fixed, order, first, inputs)
+            if plan.per_device == 1:
+                return after
+            return jax.tree.map(lambda new, old: jnp.where(t < fixed.begin, old, new), after, carry)
 
-        return jax.lax.fori_loop(t0, t1, body, (weights, moments))
+        return jax.lax.fori_loop(t0, t1, body, (weights, moments)) if plan.loop else body(t0, (weights, moments))
 
     def score(weights: Tree, inputs: Any, labels: Any, indices: Any, share: Any) -> tuple[Any, Any]:
-        logits, _ = network.apply(weights, inputs[indices], train=False)
+        logits, _ = network.apply(weights, prepared(inputs, indices), train=False)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[indices])
         correct = jnp.argmax(logits, -1) == labels[indices]
         return jnp.sum(jnp.where(share > 0, losses, 0) * share), jnp.sum(correct * share)
@@ -139,12 +148,21 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), weights, best)
         return best, jnp.where(better, loss, best_loss), jnp.where(better, t, best_step)
 
+    source = "r" if plan.streamed else "s"
     return Program(
         start=_over_wave(start, "r", plan),
-        advance=_over_wave(advance, "rrrrssss", plan, donate=(0, 1)),
-        score=_over_wave(score, "rsrrs", plan),
+        advance=_over_wave(advance, f"rrrrsss{source}", plan, donate=(0, 1)),
+        score=_over_wave(score, f"r{source}rrs", plan),
         keep_best=_over_wave(keep_best, "rrrrrs", plan, donate=(1, 2, 3)),
     )
+
+
+def network_inputs(geometry: Geometry, inputs: Any) -> Any:
+    """What the network gets of a batch of a data set's inputs: float32 as it is, (uint8 / 255 - mean) / std."""
+    if geometry.pixels is None:
+        return inputs
+    mean, std = (jnp.array(one, jnp.float32) for one in geometry.pixels)
+    return (inputs.astype(jnp.float32) / 255 - mean) / std
 
 
 def smoothed_cross_entropy(logits: Any, labels: Any, smoothing: float) -> Any:

@@ -25,6 +25,7 @@ def train(
     start: Tree | None = None,
     mask: Mask | None = None,
     begin: Step | str = "0it",
+    until: Step | str = "end",
     keep: Sequence[Step | str] = (),
     noise: Mapping[str, str] | None = None,
     data_dir: Path | str | None = None,
@@ -39,14 +40,36 @@ def train(
         start: weights to begin from, leaves (R, ...); the initial weights if not given.
         mask: bool leaves (R, ...) on the prunable weights; everything is kept if not given.
         begin: the step that `start` stands for: learning-rate schedule and data order go on from there.
+        until: training stops after this step, with schedule and data order as on the way to the end. It is the last
+            evaluation, and `Trajectory.end`.
         keep: steps whose weights are wanted; the first and the last are always kept.
         noise: another draw of SGD noise under the same seed, as {stream: name}; streams are `data_order`,
             `augmentation` and `dropout`.
         data_dir: folder of the data files; else TOMBOLA_DATA.
 
     Raises:
-        TombolaError: for weights or masks that do not fit the network, or steps after the end.
+        TombolaError: for weights or masks that do not fit the network, or steps after the end (or after `until`).
     """
+    (found,) = train_copies(
+        task, [noise or {}], replicates, seed, start=start, mask=mask, begin=begin, until=until, keep=keep, data_dir=data_dir
+    )
+    return found
+
+
+def train_copies(
+    task: Task,
+    noises: Sequence[Mapping[str, str]],
+    replicates: int | None = None,
+    seed: int = 0,
+    *,
+    start: Tree | None = None,
+    mask: Mask | None = None,
+    begin: Step | str = "0it",
+    until: Step | str = "end",
+    keep: Sequence[Step | str] = (),
+    data_dir: Path | str | None = None,
+) -> list[Trajectory]:
+    """`train`, several times over in one cohort: copies of every replica that differ in their SGD noise alone, a trajectory each."""
     dataset = load(task.data, data_dir)
     found = geometry(task, dataset)
     network, end, per_epoch = found.network, total_iterations(task, found), found.steps_per_epoch
@@ -56,15 +79,22 @@ def train(
     kept = mask if mask is not None else {path: np.ones((count, *network.shapes[path].shape), bool) for path in network.prunable}
     _check_start(starts, {path: (count, *shape.shape) for path, shape in network.shapes.items()})
     masks.check(kept, {path: (count, *network.shapes[path].shape) for path in network.prunable})
-    for name in noise or {}:
+    for name in [name for noise in noises for name in noise]:
         if name not in NOISE:
             raise unknown("stream of SGD noise", name, NOISE)
     first = Step(begin).iterations(per_epoch, end)
-    wanted = frozenset({first, end} | {Step(step).iterations(per_epoch, end) for step in keep})
+    last = Step(until).iterations(per_epoch, end)
+    if last <= first and last < end:
+        raise TombolaError(f"until = {str(until)!r} is iteration {last}, but the run begins at iteration {first}; choose a later step")
+    wanted = frozenset({first, last} | {Step(step).iterations(per_epoch, last) for step in keep})
     check_keep(wanted, first)
-    members = [Member(one, replica(starts, index), replica(kept, index), first, noise or {}, wanted) for index, one in enumerate(seeds)]
-    outcomes = [outcome for _, outcome in train_cohort(task, dataset, members)]
-    return _trajectory(task, seeds, kept, outcomes, per_epoch, end)
+    members = [
+        Member(one, replica(starts, index), replica(kept, index), first, noise, wanted)
+        for noise in noises
+        for index, one in enumerate(seeds)
+    ]
+    outcomes = [outcome for _, outcome in train_cohort(task, dataset, members, until=last)]
+    return [_trajectory(task, seeds, kept, outcomes[copy * count : (copy + 1) * count], per_epoch, last) for copy in range(len(noises))]
 
 
 def _trajectory(task: Task, seeds: tuple[int, ...], mask: Mask, outcomes: list[Outcome], per_epoch: int, end: int) -> Trajectory:

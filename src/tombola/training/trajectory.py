@@ -28,6 +28,7 @@ class Trajectory:
     snapshots: Mapping[int, Tree]
     steps_per_epoch: int
     end: int
+    """The iteration after which training stopped: the end of the recipe, or `until`."""
 
     def at(self, step: "Step | str | int") -> Tree:
         """The weights after `step`, stacked (R, ...). They are there if training was asked to keep that step."""

@@ -14,6 +14,7 @@ from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.order import epoch_order
 from tombola.data.split import Split, split
+from tombola.training.inputs import Inputs
 from tombola.training.member import NOISE, Checkpoint, Member, Outcome
 from tombola.training.plan import Plan
 from tombola.training.program import Fixed, Geometry, Program, State
@@ -23,11 +24,11 @@ CHECKPOINT_SECONDS = 15.0
 
 
 class Arrays(NamedTuple):
-    """A data set on the devices."""
+    """A data set, and its inputs as programs take them."""
 
     dataset: Dataset
-    pool: Any
-    test: Any
+    pool: Inputs
+    test: Inputs
 
 
 class Wave:
@@ -40,7 +41,10 @@ class Wave:
         self.members = members
         padded = members + [members[-1]] * (layout.wave - len(members))
         splits = [split(arrays.dataset, task.data, member.seed) for member in padded]
-        self.t = members[0].begin if members[0].resume is None else members[0].resume.iteration
+        begins = {member.begin for member in members}
+        assert len(begins) == 1 or layout.per_device > 1
+        self.t = min(begins) if members[0].resume is None else members[0].resume.iteration
+        self.all_on = max(begins)
         self.splits = splits
         self.fixed = self._put(_fixed(padded, splits))
         self.orders = [_Orders(member, part.train) for member, part in zip(padded, splits, strict=True)]
@@ -55,7 +59,7 @@ class Wave:
             states = [member.resume.state for member in padded if member.resume is not None]
             leaves = [np.stack(leaf) for leaf in zip(*states, strict=True)]
             self.state = self._put(jax.tree.unflatten(jax.tree.structure(jax.eval_shape(program.start, start)), leaves))
-        self.order, self.first_epoch = None, -1
+        self.drawn, self.order, self.first_epoch = np.empty(0), None, -1
         self.batches: dict[str, list[tuple[Any, Any]]] = {}
 
     def _put(self, tree: Any) -> Any:
@@ -94,19 +98,26 @@ class Wave:
         if self.order is None or (stop - 1) // per_epoch >= self.first_epoch + self.found.epochs_ahead:
             self.first_epoch = self.t // per_epoch
             epochs = range(self.first_epoch, self.first_epoch + self.found.epochs_ahead)
-            self.order = self._put(np.stack([orders.of(epochs) for orders in self.orders]))
+            self.drawn = np.stack([orders.of(epochs) for orders in self.orders])
+            self.order = self._put(self.drawn)
         weights, moments, first = self.state.weights, self.state.moments, np.int32(self.first_epoch)
         calls = [(self.t, stop)] if self.layout.loop else [(t, t + 1) for t in range(self.t, stop)]
         for t0, t1 in calls:
-            weights, moments = self.program.advance(
-                weights, moments, self.fixed, self.order, first, np.int32(t0), np.int32(t1), self.arrays.pool
-            )
+            inputs = self.arrays.pool.batch(self._chosen(t0), after=weights)
+            weights, moments = self.program.advance(weights, moments, self.fixed, self.order, first, np.int32(t0), np.int32(t1), inputs)
         self.state = self.state._replace(weights=weights, moments=moments)
+
+    def _chosen(self, t: int) -> np.ndarray:
+        """(wave, batch): the pool indices that iteration t trains on."""
+        epoch, position = divmod(t, self.found.steps_per_epoch)
+        return self.drawn[:, epoch - self.first_epoch, position * self.recipe.batch :][:, : self.recipe.batch]
 
     def _evaluate_and_keep(self) -> None:
         recipe, last = self.recipe, self.t == self.end
         if last or self.t % self._every(recipe.evaluate_every) == 0:
             loss, correct = self._score(self.state.weights, "validation")
+            if self.t < self.all_on:
+                loss = jax.numpy.where(self.fixed.begin > self.t, np.inf, loss)
             state = self.state
             kept = self.program.keep_best(state.weights, state.best, state.best_loss, state.best_step, loss, np.int32(self.t))
             self.state = State(state.weights, state.moments, *kept)
@@ -124,7 +135,9 @@ class Wave:
         inputs, labels = (self.arrays.test, self.test_labels) if part == "test" else (self.arrays.pool, self.fixed.labels)
         if part not in self.batches:
             self.batches[part] = self._batches(part)
-        scores = [self.program.score(weights, inputs, labels, *batch) for batch in self.batches[part]]
+        scores: list[tuple[Any, Any]] = []
+        for indices, share in self.batches[part]:
+            scores.append(self.program.score(weights, inputs.batch(indices, after=scores[-1:]), labels, indices, share))
         losses, accuracies = zip(*scores, strict=True)
         return sum(losses[1:], losses[0]), sum(accuracies[1:], accuracies[0])
 
@@ -133,7 +146,7 @@ class Wave:
 
         The last batch reaches back over the one before it, so that all have one shape; what it sees again weighs 0.
         """
-        everything = np.arange(len(self.arrays.test), dtype=np.int32)
+        everything = np.arange(len(self.arrays.dataset.test_labels), dtype=np.int32)
         indices = np.stack([everything if part == "test" else getattr(one, part) for one in self.splits])
         count = indices.shape[1]
         size = min(self.layout.evaluation_batch, count)
@@ -148,7 +161,8 @@ class Wave:
         """The rows of each member so far; only here does the host wait for the devices."""
         self.rows = jax.device_get(self.rows)
         rows = np.array(self.rows, np.float64).reshape(len(self.rows), -1, self.layout.wave)
-        return [(*earlier, *map(tuple, rows[:, :, index].tolist())) for index, earlier in enumerate(self.earlier)]
+        own = [[tuple(row) for row in rows[:, :, index].tolist() if row[0] >= one.begin] for index, one in enumerate(self.members)]
+        return [(*earlier, *mine) for earlier, mine in zip(self.earlier, own, strict=True)]
 
     def _outcomes(self) -> list[Outcome]:
         train_loss, train_acc = self._score(self.state.weights, "train")
@@ -183,6 +197,7 @@ def _fixed(members: Sequence[Member], splits: Sequence[Split]) -> Fixed:
         mask=stack([member.mask for member in members]),
         keys=np.stack([[keys.stream(member.seed, _noise_stream(member, name)) for name in NOISE[1:]] for member in members]),
         labels=np.stack([part.labels for part in splits]),
+        begin=np.array([member.begin for member in members], np.int32),
     )
 
 
