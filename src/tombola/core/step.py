@@ -1,5 +1,6 @@
 """Training time as a value."""
 
+import math
 import re
 from typing import Any
 
@@ -51,6 +52,11 @@ class Step(str):
         if end is not None and its > end:
             raise TombolaError(f"step {str(self)!r} is iteration {its}, after the end of training at {end}; choose 0it to {end}it")
         return its
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """What steps are sorted by where no epoch's length is known: epochs, then iterations; `end` is the last."""
+        return (math.inf, 0) if self == "end" else _parts(self)
 
     def times(self, factor: float) -> "Step":
         """This step scaled: iterations are rounded, and at least one unless it is 0; epochs must stay whole.

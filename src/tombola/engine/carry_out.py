@@ -53,9 +53,9 @@ class Engine:
                 self.recompute(damage.record, damage.name)
 
     def recompute(self, record: Record, name: str) -> None:
-        """Name a damaged file and take its run out of the store, to be trained again."""
+        """Name a damaged file and take its run (or probe) out of the store, to be computed again."""
         self.progress.warn(f"{record.folder / name} is damaged; computing it again")
-        self.store.remove(record.digest)
+        Store(record.folder.parent).remove(record.digest)
 
     def done(self, digest: str) -> bool:
         """Whether the store has the run with all the weights that are wanted of it."""
@@ -120,33 +120,37 @@ class Engine:
         The layout follows from the whole graph, not from what happens to be missing: a resumed study trains in the
         same programs as an uninterrupted one.
         """
-        width = self._width()
+        layouts = self._layouts()
         groups: dict[Any, list[str]] = {}
         for digest in sorted(ready, key=self.graph.generation.__getitem__):
-            data = self.graph.runs[digest].task.data
-            groups.setdefault((data, self._program(digest), self._position(digest)), []).append(digest)
-        for (data, program, _), members in groups.items():
-            layout = plan(width[data, program], program.network.convolutional)
-            for first in range(0, len(members), layout.wave):
-                yield members[first : first + layout.wave], layout
+            which = (self.graph.runs[digest].task.data, self._program(digest))
+            groups.setdefault((which, self._position(digest, layouts[which].per_device > 1)), []).append(digest)
+        for (which, _), members in groups.items():
+            for first in range(0, len(members), layouts[which].wave):
+                yield members[first : first + layouts[which].wave], layouts[which]
 
     def _program(self, digest: str) -> Geometry:
         return self._resolved(self.graph.runs[digest].task)[0]
 
-    def _position(self, digest: str) -> int:
+    def _position(self, digest: str, waits: bool) -> tuple[int, bool]:
+        """Where it goes on, and whether it was begun. Replicas that share a device wait for each other's begin: one for all."""
         checkpoint = checkpoints.iteration(self.store.checkpoint_path(digest))
         run = self.graph.runs[digest]
         found, end = self._resolved(run.task)
-        return run.begin.iterations(found.steps_per_epoch, end) if checkpoint is None else checkpoint
+        begin = 0 if waits else run.begin.iterations(found.steps_per_epoch, end)
+        return (begin, False) if checkpoint is None else (checkpoint, True)
 
-    def _width(self) -> dict[tuple[Data, Geometry], int]:
-        """(data, program) -> the most runs of one generation: a cohort of that size is laid out."""
+    def _layouts(self) -> dict[tuple[Data, Geometry], Plan]:
+        """(data, program) -> the plan of a cohort as large as its largest generation."""
         generation = self.graph.generation
         counts = Counter((run.task.data, self._program(digest), generation[digest]) for digest, run in self.graph.runs.items())
         width: dict[tuple[Data, Geometry], int] = {}
         for (data, program, _), count in counts.items():
             width[data, program] = max(count, width.get((data, program), 0))
-        return width
+        return {
+            (data, program): plan(count, program.network.convolutional, streamed=load(data, self.data_dir).on_disk)
+            for (data, program), count in width.items()
+        }
 
     def _train(self, digests: Sequence[str], layout: Plan) -> None:
         task = self.graph.runs[digests[0]].task

@@ -17,6 +17,7 @@ class Progress:
         self._lengths: dict[str, int] = {}
         self._runs = self._total = self._done = 0
         self._what, self._width = "", 0
+        self._doing = self._did = self._nouns = ""
         self._began = self._drawn = time.monotonic()
 
     def label(self, digest: str) -> str:
@@ -25,9 +26,15 @@ class Progress:
 
     def start(self, lengths: Mapping[str, int]) -> None:
         """The runs that are to train, with their lengths in steps."""
-        self._lengths = dict(lengths)
+        self._lengths, self._what = dict(lengths), ""
+        self._doing, self._did, self._nouns = "training", "trained", "runs"
         self._runs, self._total, self._done = len(lengths), sum(lengths.values()), 0
         self._began = time.monotonic()
+
+    def start_probes(self, probes: Iterable[str]) -> None:
+        """The probes that are to be evaluated."""
+        self.start(dict.fromkeys(probes, 1))
+        self._doing, self._did, self._nouns = "evaluating", "evaluated", "probes"
 
     def training(self, digests: Sequence[str]) -> None:
         """These runs train now."""
@@ -54,13 +61,14 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         if self._runs and not self._quiet:
-            print(f"training {self._runs} runs, {self._total:,} steps in all", file=self._stream, flush=True)
+            steps = f", {self._total:,} steps in all" if self._total > self._runs else ""
+            print(f"{self._doing} {self._runs} {self._nouns}{steps}", file=self._stream, flush=True)
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._clear()
         if self._runs and not self._quiet and error[0] is None:
-            print(f"trained {self._runs} runs in {duration(time.monotonic() - self._began)}", file=self._stream, flush=True)
+            print(f"{self._did} {self._runs} {self._nouns} in {duration(time.monotonic() - self._began)}", file=self._stream, flush=True)
 
     def _draw(self) -> None:
         now = time.monotonic()

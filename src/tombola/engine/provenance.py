@@ -3,8 +3,10 @@
 import platform
 import shlex
 import sys
+import time
 from functools import cache
 from importlib.metadata import version
+from typing import Any
 
 from tombola import __version__
 
@@ -14,6 +16,12 @@ def versions() -> dict[str, str]:
     """Python and the packages that results depend on."""
     packages = ("jax", "flax", "optax", "numpy")
     return {"tombola": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def made(seconds: float, **others: int) -> dict[str, Any]:
+    """What made a record: the content of its made.json."""
+    date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"command": command(), "device": device(), "versions": versions(), "date": date, "seconds": round(seconds, 3), **others}
 
 
 def device() -> str:

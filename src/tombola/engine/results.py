@@ -1,7 +1,5 @@
 """A finished run as files."""
 
-import time
-
 import numpy as np
 
 from tombola.core import masks
@@ -27,19 +25,11 @@ def files(run: Run, member: Member, outcome: Outcome, seconds: float, together: 
         "density": masks.density(member.mask),
         "kept_by_layer": {path: int(np.count_nonzero(leaf)) for path, leaf in member.mask.items()},
     }
-    made = {
-        "command": provenance.command(),
-        "device": provenance.device(),
-        "versions": provenance.versions(),
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "seconds": round(seconds, 3),
-        "trained_together": together,
-    }
     return {
         "spec.json": dump_json(run.canonical()),
         "metrics.csv": ("\n".join(lines) + "\n").encode(),
         "summary.json": dump_json(summary),
-        "made.json": dump_json(made),
+        "made.json": dump_json(provenance.made(seconds, trained_together=together)),
     }
 
 

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,19 +15,31 @@ from tombola.core.trees import Tree
 from tombola.engine import provenance
 from tombola.engine.carry_out import Engine
 from tombola.engine.graph import Graph, graph
+from tombola.engine.probing import carry_out_probes, rehearse_probes
 from tombola.engine.progress import Progress, duration
-from tombola.engine.starts import source
+from tombola.engine.starts import resolved, source
+from tombola.procedures.probe import Probe
 from tombola.procedures.run import Run
 from tombola.store.store import Damaged, Record, Store
-from tombola.studies.base import COLUMNS, Findings, Result, Study
+from tombola.studies.base import COLUMNS, Findings, Result, Results, Study
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def study_graph(study: Study) -> Graph:
-    """All runs of a study, with what it wants of each."""
-    return graph([cell.run for cell in study.cells], {run.digest: [Step(step) for step in steps] for run, steps in study.keep.items()})
+    """All runs of a study, with what it and its probes want of each."""
+    keep: dict[str, set[Step]] = {run.digest: {Step(step) for step in steps} for run, steps in study.keep.items()}
+    parents = [parent for probe in study_probes(study) for parent in probe.parents()]
+    for parent in parents:
+        if parent.what != "mask":
+            keep.setdefault(parent.run.digest, set()).add(Step(parent.what))
+    return graph([*(cell.run for cell in study.cells), *(parent.run for parent in parents)], keep)
+
+
+def study_probes(study: Study) -> list[Probe]:
+    """All probes of a study, each once."""
+    return list(dict.fromkeys([*(cell.probe for cell in study.cells if cell.probe is not None), *study.probes]))
 
 
 def labels(study: Study) -> dict[str, str]:
@@ -38,24 +51,47 @@ def labels(study: Study) -> dict[str, str]:
 
 
 def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: bool = False) -> Findings:
-    """Train what the store lacks, then measure. Tables are bitwise the same however often that was interrupted."""
-    engine = Engine(study_graph(study), store, data_dir, Progress(labels(study), quiet=quiet))
+    """Train and evaluate what the store lacks, then measure. Tables are bitwise the same however often that was interrupted."""
     while True:
+        progress = Progress(labels(study), quiet=quiet)
+        engine = Engine(study_graph(study), store, data_dir, progress)
+        rehearse_probes(study_probes(study), data_dir)
         engine.carry_out()
         try:
-            return findings(study, store, data_dir)
+            carry_out_probes(study_probes(study), store, data_dir, progress)
+            grown = _grown(study, _results(study, store, data_dir))
+            if grown is None:
+                return findings(study, store, data_dir)
+            study = grown
         except Damaged as damage:
             engine.recompute(damage.record, damage.name)
 
 
 def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findings:
-    """The tables of a study whose runs are all in the store. Raises if some are not."""
-    runs = study_graph(study).runs
+    """The tables of a study whose runs and probes are all in the store. Raises if some are not."""
+    results = _results(study, store, data_dir)
+    while (grown := _grown(study, results)) is not None:
+        study = grown
+        results = _results(study, store, data_dir)
+    table = measure(study, results)
+    details = study.details(results) if study.details else {}
+    made = _provenance(study, [store.get(run.digest) for run in results])
+    return Findings(study, table, _curves(study, results), study.claims(table), made, details)
+
+
+def _grown(study: Study, results: Results) -> Study | None:
+    """The study with the further cells that its results call for; None if it is complete."""
+    further = study.more(results) if study.more else ()
+    return replace(study, cells=(*study.cells, *further)) if further else None
+
+
+def _results(study: Study, store: Store, data_dir: Path | None) -> Results:
+    runs, probes = study_graph(study).runs, study_probes(study)
     missing = [digest for digest in runs if digest not in store]
-    if missing:
+    if missing or any(probe.digest not in store.probes for probe in probes):
+        lacking = f"{len(missing)} of {len(runs)} runs are" if missing else f"some of {len(probes)} probes are"
         raise TombolaError(
-            f"{study.name}: {len(missing)} of {len(runs)} runs are not in store {str(store.folder)!r}; "
-            f"`tombola run {study.name}` with the same options trains them"
+            f"{study.name}: {lacking} not in store {str(store.folder)!r}; `tombola run {study.name}` with the same options computes them"
         )
     records = {run: store.get(digest) for digest, run in runs.items()}
 
@@ -63,14 +99,14 @@ def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findin
     def weights(run: Run, what: str) -> Tree:
         return source(run, what, store, data_dir)
 
-    results = {run: _result(record, partial(weights, run)) for run, record in records.items()}
-    table = measure(study, results)
-    details = study.details(results) if study.details else {}
-    made = _provenance(study, list(records.values()))
-    return Findings(study, table, _curves(study, results), study.claims(table), made, details)
+    @cache
+    def probed(probe: Probe) -> Tree:
+        return store.probes.get(probe.digest).found()
+
+    return Results({run: _result(run, record, partial(weights, run), data_dir) for run, record in records.items()}, probed)
 
 
-def measure(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
+def measure(study: Study, results: Results) -> "pd.DataFrame":
     """The study's table."""
     import pandas as pd
 
@@ -95,10 +131,10 @@ def _curves(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
     return curves.astype({"step": int})
 
 
-def _result(record: Record, weights: Callable[[str], Tree]) -> Result:
+def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: Path | None) -> Result:
     summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
-
-    return Result(record.metrics(), summary, weights)
+    found, end = resolved(run.task, data_dir)
+    return Result(record.metrics(), summary, weights, run.begin.iterations(found.steps_per_epoch, end), end)
 
 
 def _provenance(study: Study, records: list[Record]) -> dict[str, str]:

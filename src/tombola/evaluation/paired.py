@@ -1,7 +1,7 @@
 """Arms of a study compared by replicate."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,9 +17,9 @@ def by_replicate(table: "pd.DataFrame", metric: str, arm: str) -> "pd.DataFrame"
     return table[table.arm == arm].pivot_table(index="replicate", columns="level", values=metric, aggfunc="mean", dropna=False)
 
 
-def densities(table: "pd.DataFrame") -> dict[int, float]:
-    """Level -> density, averaged over replicates (they agree where pruning is layer-wise)."""
-    return {int(level): float(value) for level, value in table.groupby("level").density.mean().items()}
+def densities(table: "pd.DataFrame", column: str = "density") -> dict[int, float]:
+    """Level -> density, averaged over replicates (they agree where pruning is layer-wise); or another column."""
+    return {int(level): float(value) for level, value in table.groupby("level")[column].mean().items()}
 
 
 def levels_within(table: "pd.DataFrame", low: float, high: float) -> list[int]:
@@ -41,6 +41,7 @@ def effect_over_levels(
     least: float = 0.0,
     note: str = "",
     decides: bool = True,
+    along: Literal["density", "step"] = "density",
 ) -> Effect:
     """The effect averaged over levels within each replicate, with its interval over replicates.
 
@@ -48,6 +49,7 @@ def effect_over_levels(
 
     Args:
         values: replicates x levels, oriented so that the claim expects them above 0.
+        along: what tells the levels: the table's column of that name.
     """
     if values.shape[1] == 0 or values.shape[0] == 0:
         return Effect(
@@ -56,9 +58,16 @@ def effect_over_levels(
     mean = values.mean(axis=1)
     found = interval(mean)
     adjusted = holm([sign_flip(values[level]) for level in values.columns])
-    density = densities(table)
-    per_level = tuple((density[level], float(values[level].mean()), p) for level, p in zip(values.columns, adjusted, strict=True))
-    return Effect(name, unit, found.mean, found.low, found.high, found.n, sign_flip(mean), per_level, least, note, decides)
+    place = densities(table, along)
+    per_level = tuple((place[level], float(values[level].mean()), p) for level, p in zip(values.columns, adjusted, strict=True))
+    return Effect(name, unit, found.mean, found.low, found.high, found.n, sign_flip(mean), per_level, least, note, decides, along)
+
+
+def effect_of(name: str, unit: str, values: Sequence[float], *, least: float = 0.0, note: str = "", decides: bool = True) -> Effect:
+    """The effect of one number a replicate, above 0 as the claim expects, with its interval; none at all: not measured."""
+    found = interval(values)
+    p = sign_flip(values)
+    return Effect(name, unit, found.mean, found.low, found.high, found.n, p, (), least, note, decides)
 
 
 def difference(table: "pd.DataFrame", metric: str, better: str, worse: str, levels: Sequence[int]) -> "pd.DataFrame":

@@ -21,12 +21,14 @@ class Effect:
     p: float
     """Two-sided paired sign-flip test over replicates."""
     per_level: tuple[tuple[float, float, float], ...] = ()
-    """(density, mean effect, Holm-adjusted p) at each level fixed beforehand."""
+    """(density or step, mean effect, Holm-adjusted p) at each level fixed beforehand."""
     least: float = 0.0
     """The smallest effect that would count: an interval wholly below it speaks against the claim."""
     note: str = ""
     decides: bool = True
     """False: shown beside the others, but not judged."""
+    along: Literal["density", "step"] = "density"
+    """What the first number of `per_level` is: a density, or the iteration k."""
 
 
 @dataclass(frozen=True)

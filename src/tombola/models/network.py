@@ -60,6 +60,8 @@ class Network:
             self._train = nnx.graphdef(module)
             module.eval()
             self._eval = nnx.graphdef(module)
+            module.set_attributes(nnx.BatchNorm, momentum=0.0, use_running_average=False, raise_if_not_found=False)
+            self._measuring = nnx.graphdef(module)
             states = {path: leaf for path, (_, leaf) in leaves.items() if not isinstance(leaf, nnx.RngState)}
             self.layers, self._matrices = find_layers(module, states)
             ordered = [path for layer in self.layers for path in layer.paths]
@@ -122,13 +124,31 @@ class Network:
         """
         if train and self.stochastic and dropout_key is None:
             raise TombolaError("this network has dropout: training it needs a dropout_key")
+        module = self._merged(self._train if train else self._eval, weights, dropout_key)
+        logits = module(inputs)
+        after = _arrays(module) if train else {}
+        return logits, {path: after[path] for path in self.running if train}
+
+    def statistics(self, weights: Mapping[str, Any], inputs: jax.Array) -> Tree:
+        """The statistics of one batch in the place of the running ones: path -> mean or variance over the batch.
+
+        Every batch norm normalises by those of the batch itself; dropout is off. Empty where nothing keeps statistics.
+        """
+        module = self._merged(self._measuring, weights, None)
+        module(inputs)
+        after = _arrays(module)
+        return {path: after[path] for path in self.running}
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Leaves that are running statistics, in the order of `layers`."""
+        return tuple(path for path in self.shapes if path not in self.trainable)
+
+    def _merged(self, graph: Any, weights: Mapping[str, Any], dropout_key: jax.Array | None) -> Any:
         state = {self._places[path]: weights[path] for path in self.shapes}
         state |= {place: _fold(dropout_key, place, shape) for place, shape in self._random.items()}
         state |= {place: jnp.zeros(shape, jnp.uint32) for place, shape in self._counts.items()}
-        module = nnx.merge(self._train if train else self._eval, nnx.from_flat_state(list(state.items())))
-        logits = module(inputs)
-        after = _arrays(module) if train else {}
-        return logits, {path: after[path] for path in self.shapes if train and path not in self.trainable}
+        return nnx.merge(graph, nnx.from_flat_state(list(state.items())))
 
     def _drawn_shape(self, path: str) -> tuple[int, ...]:
         return self._matrices.get(path, self.shapes[path].shape)

@@ -8,7 +8,8 @@
                   made.json       command, versions, device, time
                   manifest.json   SHA-256 of every other file; written last
 
-Folders are written beside their place and renamed into it, so a run is there whole or not at all. A run in
+Folders are written beside their place and renamed into it, so a run is there whole or not at all. What probes found
+lies in folders of the same form under ``probes/``: spec.json, found.safetensors, made.json, manifest.json. A run in
 progress has a folder of its own under ``.work/``: the claim that keeps a second process off it, and the checkpoint
 it goes on from.
 """
@@ -72,6 +73,10 @@ class Record:
         """The mask, for leaves of the given shapes."""
         return masks.unpack(load_tree(self._verified("mask.safetensors")), shapes)
 
+    def found(self) -> Tree:
+        """The arrays that a probe found, by name."""
+        return load_tree(self._verified("found.safetensors"))
+
     def damaged(self) -> list[str]:
         """Names of files that are missing or differ from their checksum."""
         try:
@@ -106,6 +111,11 @@ class Store:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+    @property
+    def probes(self) -> "Store":
+        """Where the results of probes are kept."""
+        return Store(self.folder / "probes")
 
     def prepare(self) -> None:
         """Make the folder, and see that it can be written."""

@@ -1,6 +1,6 @@
 """What a study is: a table of runs, how each is measured, what it claims, what it draws."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +10,7 @@ from tombola.core.registry import Registry
 from tombola.core.spec import Spec
 from tombola.core.task import Count, Task
 from tombola.evaluation.verdict import Verdict
+from tombola.procedures.probe import Probe
 from tombola.procedures.run import Run
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Cell:
     variant: str = ""
     """The setting of the task, or the layer, that the row is about, where a study has several; arms are compared
     within it, and figures have panels for each."""
+    probe: Probe | None = None
+    """Networks to be evaluated for this row, when its runs have been trained."""
 
 
 Row = dict[str, Any]
@@ -53,6 +56,27 @@ class Result:
     summary: Mapping[str, Any]
     weights: Callable[[str], Mapping[str, Any]]
     """Step, or "mask" -> the run's weights at that step (if the study keeps it), or its mask."""
+    begin: int = 0
+    """Iteration at which it began."""
+    end: int = 0
+    """Iteration at which training ends."""
+
+
+class Results(Mapping[Run, Result]):
+    """What a study's runs left, and what its probes found."""
+
+    def __init__(self, results: Mapping[Run, Result], probed: Callable[[Probe], Mapping[str, Any]]) -> None:
+        """`probed` finds the arrays of a probe by name."""
+        self._results, self.probed = results, probed
+
+    def __getitem__(self, run: Run) -> Result:
+        return self._results[run]
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
 
 
 @dataclass(frozen=True)
@@ -65,6 +89,8 @@ class Panel:
     scale: float = 1.0
     """Factor from the table's value to the axis (100 for per cent)."""
     log: bool = False
+    threshold: float | None = None
+    """A value, in the table's unit, that a thin line marks: what counts as stable, or as equal."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +101,20 @@ class Figure:
     """File name stem, e.g. "accuracy"."""
     title: str
     panels: tuple[Panel, ...]
-    kind: Literal["density", "curves", "profile", "image"] = "density"
+    kind: Literal["density", "curves", "profile", "image", "scatter", "surface"] = "density"
     """`density`: table rows against density, log axis from dense to sparse. `curves`: metrics over iterations at
     `levels`. `profile`: `value` against `x` of the details table `detail`, at `levels`. `image`: `value` by `row` and
-    `column` of `detail`, one image a level."""
-    x: Literal["density", "kept", "level"] = "density"
-    """Of kind `density`: what the axis shows; `kept` is the number of remaining weights, `level` of rounds of pruning."""
+    `column` of `detail`, one image a level. `scatter`: the panels against `across`, one point a row of the table (draws
+    averaged). `surface`: contours of `value` over `x` and `y` of `detail`, with the named networks on it."""
+    x: Literal["density", "kept", "level", "step"] = "density"
+    """Of kind `density`: what the axis shows; `kept` is the number of remaining weights, `level` of rounds of pruning,
+    `step` the iteration k that the table's column `step` says."""
+    across: Panel | None = None
+    """Of kind `scatter`: the metric on the x axis."""
     x_label: str = ""
     """Of kind `profile`: axis label with unit."""
     detail: str = ""
-    """Of kinds `profile` and `image`: which of the study's details tables."""
+    """Of kinds `profile`, `image` and `surface`: which of the study's details tables."""
     arms: tuple[str, ...] = ()
     """Those that are shown; none named: all."""
     variants: tuple[str, ...] = ()
@@ -102,7 +132,7 @@ class Study:
     cells: tuple[Cell, ...]
     metrics: tuple[str, ...]
     """Columns that `measure` fills, in the table's order."""
-    measure: Callable[[Cell, Mapping[Run, Result]], "Row | list[Row]"]
+    measure: Callable[[Cell, Results], "Row | list[Row]"]
     """(cell, results of all runs) -> the metrics of one row; or several rows, or none, each of which may also say its
     own `variant` and `arm` (a layer and a group of its weights, say)."""
     claims: Callable[["pd.DataFrame"], list[Verdict]]
@@ -113,9 +143,16 @@ class Study:
     """Arm to what a legend calls it."""
     variants: Mapping[str, str] = field(default_factory=dict)
     """Variant to what a panel's title calls it."""
-    details: Callable[[Mapping[Run, Result]], dict[str, "pd.DataFrame"]] | None = None
+    levels: Literal["rounds", "steps"] = "rounds"
+    """What `level` counts: rounds of pruning, or places in a list of steps k, which column `step` of the table holds."""
+    details: Callable[[Results], dict[str, "pd.DataFrame"]] | None = None
     """Results of all runs -> further tables by name, for figures that the table cannot draw. A profile's columns are
-    variant, arm, level, density, replicate, x, value; an image's arm, level, density, row, column, value."""
+    variant, arm, level, density, replicate, x, value; an image's arm, level, density, row, column, value; a surface's
+    variant, arm, level, density, x, y, value, and network: "" on the grid, else the name of the network that is there."""
+    probes: tuple[Probe, ...] = ()
+    """Those that only `details` reads; cells bring their own."""
+    more: Callable[[Results], tuple[Cell, ...]] | None = None
+    """Results so far -> further cells that they call for; none when the study is complete. For studies that search."""
 
 
 COLUMNS = ("study", "task", "variant", "arm", "replicate", "level", "density")

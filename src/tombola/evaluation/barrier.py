@@ -1,0 +1,43 @@
+"""Error barriers between networks: how far the error rises on the way from one to the other."""
+
+from typing import Literal, get_args
+
+import numpy as np
+
+from tombola.core.errors import TombolaError, unknown
+
+Form = Literal["maximum", "midpoint", "linear"]
+FORMS: tuple[Form, ...] = get_args(Form)
+STABLE = 0.02
+"""Networks are stable to SGD noise if the barrier between them is less: 2 percentage points (Frankle et al. 2020, section 3)."""
+
+
+def places(points: int) -> np.ndarray:
+    """Where a path is evaluated: `points` evenly spaced a from 0 to 1, and the middle.
+
+    >>> places(4).round(2).tolist()
+    [0.0, 0.33, 0.5, 0.67, 1.0]
+    """
+    if points < 2:
+        raise TombolaError(f"points = {points}, but a path is evaluated at 2 points (its ends) or more")
+    return np.union1d(np.linspace(0, 1, points), [0.5])
+
+
+def barrier(error: np.ndarray, a: np.ndarray, form: Form = "maximum") -> np.ndarray:
+    """Height of the barrier on paths whose errors E(a), a from 0 to 1, are `error` (..., P): (...), in the unit of the error.
+
+    * ``maximum``: max over a of E(a), minus the mean of the ends (E(0) + E(1)) / 2 (Frankle et al. 2020, section 2).
+    * ``midpoint``: E(1/2) minus the mean of the ends.
+    * ``linear``: max over a of E(a) - (a E(1) + (1 - a) E(0)) (Entezari et al. 2022, definition 3.1).
+
+    `maximum` is never less than half the difference of the ends, also on a path that only rises; `linear` is 0 there.
+    """
+    if form not in FORMS:
+        raise unknown("form of barrier", form, FORMS)
+    first, last = error[..., :1], error[..., -1:]
+    if form == "linear":
+        return (error - (a * last + (1 - a) * first)).max(-1)
+    mean = (first + last)[..., 0] / 2
+    if form == "maximum":
+        return error.max(-1) - mean
+    return error[..., int(np.flatnonzero(a == 0.5)[0])] - mean

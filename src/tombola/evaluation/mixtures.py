@@ -1,0 +1,218 @@
+"""Networks whose weights are linear combinations of given ones: made on the devices, evaluated many at a time.
+
+A point p of a mixture is the network with the leaves ``W_p = sum over s of share[p, s] W_s``. Paths between networks,
+planes through them, layers taken from another checkpoint: all are such shares.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from tombola.core.task import Task
+from tombola.core.trees import Tree
+from tombola.data.dataset import Dataset
+from tombola.data.split import split
+from tombola.training.cohort import geometry
+from tombola.training.program import Geometry, network_inputs
+
+Part = Literal["train", "test"]
+PARTS: tuple[Part, ...] = ("train", "test")
+
+STATISTICS_EXAMPLES = 5000
+"""Training examples, the first of the replicate's, over which the statistics of batch norm are computed anew."""
+
+_MOST_TOGETHER = 32
+"""Networks that a device holds at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """P networks made from S."""
+
+    seed: int
+    """Whose split and labels they are evaluated with."""
+    sources: tuple[Tree, ...]
+    """S trees of the network's weights."""
+    shares: np.ndarray
+    """(P, S), or (P, S, L) with one entry a layer, in the order of `Network.layers`."""
+    recompute: np.ndarray | None = None
+    """(P,) bool: where True, the running statistics of batch norm are those of the network itself over training
+    examples; elsewhere, and if None, they are mixed as the weights are."""
+    train: int | None = None
+    """Training examples to evaluate on, the first of the replicate's; None: all."""
+
+
+class Scores(NamedTuple):
+    """What P networks do on one part of the data, n examples."""
+
+    loss: np.ndarray
+    """(P,) mean cross-entropy in nats."""
+    prediction: np.ndarray
+    """(P, n) int32: the class of the largest logit."""
+    labels: np.ndarray
+    """(n,) int32; on the training part those that were trained on, noise included."""
+
+    @property
+    def error(self) -> np.ndarray:
+        """(P,) share of examples that are misclassified, in [0, 1]."""
+        return (self.prediction != self.labels).mean(axis=1)
+
+
+def evaluate(task: Task, dataset: Dataset, mixture: Mixture, parts: Sequence[Part] = PARTS) -> dict[Part, Scores]:
+    """Loss and predictions of every point of a mixture, on each part of the data."""
+    found = geometry(task, dataset)
+    layout = _layout(len(mixture.shares), found.network.convolutional)
+    program = _compile(found, layout)
+    own = split(dataset, task.data, mixture.seed)
+    examples = {
+        "train": (dataset.inputs, own.train[: mixture.train], own.labels),
+        "test": (dataset.test_inputs, np.arange(len(dataset.test_labels)), dataset.test_labels),
+    }
+    sources = jax.device_put(list(mixture.sources), layout.shared)
+    collected: dict[Part, list[tuple[Any, Any]]] = {part: [] for part in parts}
+    for shares, recompute in _blocks(found, mixture, layout.block):
+        weights = program.mix(sources, shares)
+        if found.network.running and recompute.any():
+            inputs = (dataset.inputs[batch] for batch in _batches(own.train[:STATISTICS_EXAMPLES], layout.batch))
+            weights = _renewed(program, weights, jax.device_put(recompute, layout.stacked), inputs)
+        for part in parts:
+            pool, indices, labels = examples[part]
+            batches = [(program.score(weights, pool[batch], labels[batch]), len(batch)) for batch in _batches(indices, layout.batch)]
+            losses = sum(loss * (count / len(indices)) for (loss, _), count in batches)
+            collected[part].append((losses, [predicted for (_, predicted), _ in batches]))
+    count = len(mixture.shares)
+    return {
+        part: Scores(
+            loss=np.concatenate([np.asarray(loss) for loss, _ in collected[part]])[:count],
+            prediction=np.concatenate([np.concatenate(jax.device_get(predicted), axis=1) for _, predicted in collected[part]])[:count],
+            labels=examples[part][2][examples[part][1]],
+        )
+        for part in parts
+    }
+
+
+class _Layout(NamedTuple):
+    """How networks lie on the devices."""
+
+    mesh: Mesh
+    per_device: int
+    vmapped: bool
+    """A device's networks side by side (True), or one after the other."""
+    batch: int
+
+    @property
+    def block(self) -> int:
+        return self.mesh.size * self.per_device
+
+    @property
+    def stacked(self) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec("replica"))
+
+    @property
+    def shared(self) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec())
+
+
+def _layout(points: int, convolutional: bool) -> _Layout:
+    """As in training (`tombola.training.plan`): on a CPU one network at a time a core, and no convolution in a loop."""
+    devices = jax.devices()[: max(1, min(len(jax.devices()), points))]
+    cpu = devices[0].platform == "cpu"
+    share = -(-points // len(devices))
+    blocks = -(-share // _MOST_TOGETHER)
+    per_device = 1 if cpu and convolutional else -(-share // blocks)
+    return _Layout(Mesh(np.array(devices), ("replica",)), per_device, not cpu, 500 if convolutional else 2000)
+
+
+def _blocks(found: Geometry, mixture: Mixture, size: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """(path -> shares (size, S), recompute (size,)) of `size` points at a time; the last point fills the last block."""
+    points = len(mixture.shares)
+    recompute = np.zeros(points, bool) if mixture.recompute is None else mixture.recompute
+    layer_of = {path: index for index, layer in enumerate(found.network.layers) for path in layer.paths}
+    for first in range(0, points, size):
+        rows = np.minimum(np.arange(first, first + size), points - 1)
+        shares = mixture.shares[rows].astype(np.float32)
+        by_path = {path: shares if shares.ndim == 2 else shares[:, :, layer_of[path]] for path in found.network.shapes}
+        yield by_path, recompute[rows]
+
+
+def _batches(indices: np.ndarray, size: int) -> list[np.ndarray]:
+    return [indices[first : first + size] for first in range(0, len(indices), size)]
+
+
+def _renewed(program: "_Program", weights: Tree, recompute: Any, inputs: Iterator[np.ndarray]) -> Tree:
+    """The weights with statistics averaged over batches, where `recompute` says so."""
+    found = [program.statistics(weights, batch) for batch in inputs]
+    return program.replace(weights, found, recompute)
+
+
+class _Program(NamedTuple):
+    mix: Callable[..., Tree]
+    """(S trees, path -> shares (N, S)) -> leaves (N, ...)."""
+    statistics: Callable[..., Tree]
+    """(leaves (N, ...), inputs (batch, ...)) -> statistics of the batch, (N, ...)."""
+    replace: Callable[..., Tree]
+    """(leaves (N, ...), statistics of each batch, which (N,)) -> leaves with their mean in the place of those that were there."""
+    score: Callable[..., tuple[Any, Any]]
+    """(leaves (N, ...), inputs (batch, ...), labels (batch,)) -> mean loss (N,), predicted classes (N, batch)."""
+
+
+@lru_cache(maxsize=32)
+def _compile(found: Geometry, layout: _Layout) -> _Program:
+    network = found.network
+
+    def mix(sources: Sequence[Tree], shares: Mapping[str, Any]) -> Tree:
+        def leaf(path: str) -> Any:
+            wide = shares[path].reshape(-1, len(sources), *[1] * sources[0][path].ndim)
+            # One after the other, not as a product of matrices: a share of 1 gives the source's own bits.
+            return sum(wide[:, index] * source[path] for index, source in enumerate(sources))
+
+        return {path: leaf(path) for path in network.shapes}
+
+    def statistics(weights: Tree, inputs: Any) -> Tree:
+        return network.statistics(weights, network_inputs(found, inputs))
+
+    def score(weights: Tree, inputs: Any, labels: Any) -> tuple[Any, Any]:
+        logits, _ = network.apply(weights, network_inputs(found, inputs), train=False)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        return loss, jnp.argmax(logits, -1).astype(jnp.int32)
+
+    def replace(weights: Tree, found: Sequence[Tree], which: Any) -> Tree:
+        def leaf(path: str) -> Any:
+            mean = sum(one[path] for one in found) / len(found)
+            return jnp.where(which.reshape(-1, *[1] * (mean.ndim - 1)), mean, weights[path])
+
+        return {**weights, **{path: leaf(path) for path in network.running}}
+
+    return _Program(
+        mix=jax.jit(mix, out_shardings=layout.stacked),
+        statistics=_over_networks(statistics, layout),
+        replace=jax.jit(replace, out_shardings=layout.stacked),
+        score=_over_networks(score, layout),
+    )
+
+
+def _over_networks(function: Callable[..., Any], layout: _Layout) -> Callable[..., Any]:
+    """Lift a function of (one network, data) to a block of networks over the devices."""
+
+    def on_one_device(weights: Tree, *data: Any) -> Any:
+        if layout.vmapped:
+            return jax.vmap(lambda one: function(one, *data))(weights)
+        if layout.per_device > 1:
+            return jax.lax.map(lambda one: function(one, *data), weights)
+        alone = function({path: leaf[0] for path, leaf in weights.items()}, *data)
+        return jax.tree.map(lambda leaf: leaf[None], alone)
+
+    spec = PartitionSpec("replica")
+
+    def lifted(weights: Tree, *data: Any) -> Any:
+        specs = (spec, *(PartitionSpec() for _ in data))
+        return jax.shard_map(on_one_device, mesh=layout.mesh, in_specs=specs, out_specs=spec, check_vma=False)(weights, *data)
+
+    return jax.jit(lifted)

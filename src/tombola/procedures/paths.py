@@ -1,0 +1,122 @@
+"""`tombola.path`: the line between two networks, replica by replica."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as Folder
+from typing import Any
+
+import numpy as np
+
+from tombola.core import keys
+from tombola.core.errors import TombolaError, unknown
+from tombola.core.task import Task
+from tombola.core.trees import replica, replicas
+from tombola.data.dataset import Dataset, load
+from tombola.evaluation.barrier import Form, barrier
+from tombola.evaluation.mixtures import PARTS, Part, evaluate
+from tombola.procedures import probes
+from tombola.procedures.probe import BATCH_NORMS, BatchNorm
+from tombola.training.cohort import geometry
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Lines W(a) = a W + (1 - a) W' between networks; leading axes ... are those of what was asked (replicas, pairs)."""
+
+    a: np.ndarray
+    """(P,) from 0 to 1: evenly spaced points, and the middle."""
+    error: Mapping[Part, np.ndarray]
+    """`train` and `test` -> (..., P): share of examples that are misclassified, in [0, 1]."""
+    loss: Mapping[Part, np.ndarray]
+    """(..., P): mean cross-entropy in nats."""
+    own: Mapping[Part, np.ndarray]
+    """(..., 2): errors of W and W' with their own statistics of batch norm."""
+    disagreement: Mapping[Part, np.ndarray]
+    """(...): share of examples that the two put into different classes."""
+    distance: np.ndarray
+    """(...): 2-norm between the trainable weights."""
+    cosine: np.ndarray
+    """(...): cosine of the trainable weights."""
+
+    def barrier(self, part: Part = "test", form: Form = "maximum") -> np.ndarray:
+        """Height of the error barrier in percentage points, (...); see `tombola.evaluation.barrier.barrier`."""
+        if part not in PARTS:
+            raise unknown("part of the data", part, PARTS)
+        return 100 * barrier(self.error[part], self.a, form)
+
+
+def path(
+    task: Task,
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
+    seed: int = 0,
+    *,
+    points: int = 30,
+    batch_norm: BatchNorm = "recompute",
+    train_examples: int | None = None,
+    matched: bool = False,
+    data_dir: Folder | str | None = None,
+) -> Paths:
+    """Error and loss along the line from one network to another, for R replicas side by side.
+
+    Args:
+        first, second: weights W and W', leaves (R, ...), such as ``trajectory.final``; a equals 1 at the first.
+        seed: that of the training: with it replicate r has its split and its labels.
+        points: evenly spaced values of a, ends included (Frankle et al. 2020 use 30).
+        batch_norm: statistics of batch norm on the path: computed anew over training examples (`recompute`), or
+            interpolated as the weights are (`interpolate`).
+        train_examples: training examples to evaluate on; None: all.
+        matched: whether the second network's units are permuted first, to match the first one's (Ainsworth et al. 2023).
+
+    Raises:
+        TombolaError: the two networks are equal, or not of this task.
+    """
+    dataset = load(task.data, data_dir)
+    if replicas(first) != replicas(second):
+        raise TombolaError(f"first has {replicas(first)} replicas and second {replicas(second)}; a path needs as many of each")
+    options = checked_options(points, batch_norm, train_examples)
+    pairs = [(replica(first, index), replica(second, index)) for index in range(replicas(first))]
+    seeds = [keys.replicate_seed(seed, index) for index in range(len(pairs))]
+    return gathered([line(task, dataset, one, *pair, **options, matched=matched) for one, pair in zip(seeds, pairs, strict=True)])
+
+
+def checked_options(points: int, batch_norm: str, train_examples: int | None) -> dict[str, Any]:
+    """The options of a path as its probe takes them. Raises for what is not allowed."""
+    if batch_norm not in BATCH_NORMS:
+        raise unknown("policy for batch norm", batch_norm, BATCH_NORMS)
+    if train_examples is not None and train_examples < 1:
+        raise TombolaError(f"train_examples = {train_examples}, but at least 1 is needed; None takes all")
+    return {"points": points, "batch_norm": batch_norm, "train": train_examples}
+
+
+def line(
+    task: Task, dataset: Dataset, seed: int, first: Mapping[str, Any], second: Mapping[str, Any], **options: Any
+) -> dict[str, np.ndarray]:
+    """What the probe `path` finds between two networks of a replicate."""
+    network = geometry(task, dataset).network
+    for name, tree in (("first", first), ("second", second)):
+        if wrong := [leaf for leaf, shape in network.shapes.items() if leaf not in tree or tree[leaf].shape != shape.shape]:
+            raise TombolaError(f"{name}: {wrong[0]!r} is missing, or not of shape {network.shapes[wrong[0]].shape} (replicas first)")
+    asked = probes.path(probes.Context(network, seed), dict(first), dict(second), **options)
+    return asked.read(evaluate(task, dataset, asked.mixture))
+
+
+def gathered(found: Sequence[Mapping[str, np.ndarray]], shape: tuple[int, ...] | None = None) -> Paths:
+    """Lines side by side; their axis is given `shape` if there is one."""
+
+    def stacked(name: str) -> np.ndarray:
+        values = np.stack([one[name] for one in found])
+        return values if shape is None else values.reshape(*shape, *values.shape[1:])
+
+    def by_part(name: str) -> dict[Part, np.ndarray]:
+        return {part: stacked(f"{part}_{name}") for part in PARTS}
+
+    return Paths(
+        a=found[0]["a"],
+        error=by_part("error"),
+        loss=by_part("loss"),
+        own=by_part("own"),
+        disagreement=by_part("disagreement"),
+        distance=stacked("distance"),
+        cosine=stacked("cosine"),
+    )

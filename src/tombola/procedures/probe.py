@@ -1,0 +1,35 @@
+"""A probe as a description: networks made from weights of finished runs, and evaluated; nothing is trained.
+
+It is to measuring what a `Run` is to training: parents are named as in a run, and what they come to is a registered
+function (`tombola.procedures.probes`).
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
+
+from pydantic import Field
+
+from tombola.core.spec import Spec
+from tombola.core.task import Task
+from tombola.procedures.run import Source
+
+BatchNorm = Literal["recompute", "interpolate"]
+"""Running statistics of networks on a path: computed anew over training examples, or interpolated as the weights are."""
+BATCH_NORMS: tuple[BatchNorm, ...] = get_args(BatchNorm)
+
+
+class Probe(Spec):
+    """(task, seed, kind, parents, options): everything that its result is a function of."""
+
+    task: Task
+    """Whose network and data."""
+    seed: int = Field(ge=0, lt=2**64)
+    """Whose split and labels."""
+    name: str
+    """A registered kind of probe."""
+    of: tuple[Source, ...]
+    options: dict[str, Any] = {}
+
+    def parents(self) -> Iterator[Source]:
+        """What it is made from, each once, in order."""
+        yield from dict.fromkeys(self.of)

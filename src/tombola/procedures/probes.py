@@ -1,0 +1,182 @@
+"""Kinds of probe: which networks are made from the parents, and what is read off them. One function each.
+
+A kind takes a `Context`, its parents in order, and its options; it returns what is to be evaluated and how the answer
+is read. It draws nothing at random.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from tombola.core.errors import TombolaError
+from tombola.core.registry import Registry
+from tombola.core.trees import Tree
+from tombola.evaluation.barrier import places
+from tombola.evaluation.mixtures import Mixture, Part, Scores
+from tombola.evaluation.similarity import cosine, disagreement, distance
+from tombola.models.network import Network
+from tombola.procedures.probe import BatchNorm
+from tombola.surgery.matching import match_units
+from tombola.surgery.permute import permute
+
+
+class Context(NamedTuple):
+    """What a probe may know beside its parents."""
+
+    network: Network
+    seed: int
+
+
+class Asked(NamedTuple):
+    """Networks to be evaluated, and what their scores come to."""
+
+    mixture: Mixture
+    read: Callable[[Mapping[Part, Scores]], dict[str, np.ndarray]]
+    """Scores -> named arrays."""
+
+
+probes: Registry[Callable[..., Asked]] = Registry("probe")
+
+
+@probes.register
+def path(
+    context: Context,
+    first: Tree,
+    second: Tree,
+    start: Tree | None = None,
+    initial: Tree | None = None,
+    mask: Tree | None = None,
+    *,
+    points: int = 30,
+    batch_norm: BatchNorm = "recompute",
+    train: int | None = None,
+    matched: bool = False,
+) -> Asked:
+    """The line from one network to another, W(a) = a W_first + (1 - a) W_second, and how alike its ends are.
+
+    Args:
+        start: what both were trained from: distance travelled since.
+        initial: the initialisation: distance travelled since, over the weights that `mask` keeps.
+        points: evenly spaced a from 0 to 1, ends included; the middle is evaluated too.
+        train: training examples to evaluate on; None: all.
+        matched: whether the second network's units are permuted to match the first one's before.
+
+    Gives: `a` (P,); `train_error`, `test_error` (P,), shares; `train_loss`, `test_loss` (P,), nats; `train_own`,
+    `test_own` (2,), errors of first and second with their own statistics; `train_disagreement`, `test_disagreement`;
+    `distance`, `cosine` of the trainable weights; `since_start`, `since_initial` (2,), distances travelled.
+    """
+    trainable = [leaf for leaf in context.network.shapes if leaf in context.network.trainable]
+    if not distance(first, second, trainable):
+        raise TombolaError(
+            "the two networks of a path are equal, so the way between them says nothing; "
+            "train them under different SGD noise that the task has (data_order; augmentation or dropout where it uses them)"
+        )
+    if matched:
+        second = permute(second, context.network.units, match_units(context.network, first, second))
+    a = places(points)
+    shares = np.stack([a, 1 - a], axis=1)
+    renewed = bool(context.network.running) and batch_norm == "recompute"
+    # With statistics of their own, beside the path's: else they are the path's ends.
+    shares = np.concatenate([shares, np.eye(2)]) if renewed else shares
+    own = [len(a), len(a) + 1] if renewed else [len(a) - 1, 0]
+    mixture = Mixture(context.seed, (first, second), shares, np.arange(len(shares)) < len(a) * renewed, train)
+    found = {
+        "a": a,
+        "distance": np.array(distance(first, second, trainable)),
+        "cosine": np.array(cosine(first, second, trainable)),
+        **_travelled("since_start", start, first, second, trainable, None),
+        **_travelled("since_initial", initial, first, second, trainable, mask),
+    }
+
+    def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
+        read_off = dict(found)
+        for part, of in scores.items():
+            read_off[f"{part}_error"], read_off[f"{part}_loss"] = of.error[: len(a)], of.loss[: len(a)]
+            read_off[f"{part}_own"] = of.error[own]
+            read_off[f"{part}_disagreement"] = np.array(disagreement(*of.prediction[own]))
+        return read_off
+
+    return Asked(mixture, read)
+
+
+def _travelled(name: str, before: Tree | None, first: Tree, second: Tree, trainable: list[str], mask: Tree | None) -> dict[str, np.ndarray]:
+    if before is None:
+        return {}
+    kept = {leaf: before[leaf] * mask[leaf] if mask and leaf in mask else before[leaf] for leaf in trainable}
+    return {name: np.array([distance(kept, after, trainable) for after in (first, second)])}
+
+
+@probes.register
+def layers(
+    context: Context, first: Tree, second: Tree, *, points: int = 30, batch_norm: BatchNorm = "recompute", train: int | None = None
+) -> Asked:
+    """Lines on which one layer moves and the others stay: layer l is a W_first + (1 - a) W_second, the rest W_first.
+
+    Gives: `a` (P,); `train_ends`, `test_ends` (2,), errors of first and second on the same terms; and of each layer, by
+    its place and name such as ``000/hidden1``: `distance/...`, the 2-norm between the two networks' layers, and
+    `train_error/...`, `test_error/...` (P,).
+
+    Source: Adilova et al. 2024, layer-wise linear mode connectivity.
+    """
+    a, parts = places(points), context.network.layers
+    shares = np.zeros((len(parts), len(a), 2, len(parts)))
+    shares[:, :, 0] = 1
+    for index in range(len(parts)):
+        shares[index, :, :, index] = np.stack([a, 1 - a], axis=1)
+    ends = np.repeat(np.eye(2)[:, :, None], len(parts), axis=2)
+    shares = np.concatenate([shares.reshape(-1, 2, len(parts)), ends])
+    mixture = Mixture(context.seed, (first, second), shares, np.full(len(shares), batch_norm == "recompute"), train)
+    named = {f"{index:03d}/{layer.name}": layer for index, layer in enumerate(parts)}
+    apart = {
+        f"distance/{name}": np.array(distance(first, second, [leaf for leaf in layer.paths if leaf in context.network.trainable]))
+        for name, layer in named.items()
+    }
+
+    def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
+        found = {"a": a, **apart}
+        for part, of in scores.items():
+            found[f"{part}_ends"] = of.error[-2:]
+            by_layer = of.error[:-2].reshape(len(parts), len(a))
+            found |= {f"{part}_error/{name}": errors for name, errors in zip(named, by_layer, strict=True)}
+        return found
+
+    return Asked(mixture, read)
+
+
+@probes.register
+def plane(
+    context: Context, first: Tree, second: Tree, third: Tree, *, grid: int = 21, margin: float = 0.3, train: int | None = None
+) -> Asked:
+    """The error over the plane through three networks, statistics of batch norm computed anew.
+
+    Coordinates are 2-norm distances over the trainable weights: the first network at (0, 0), the second at (x, 0), the
+    third where it is. The grid reaches `margin` of its width beyond them on each side.
+
+    Gives: `x`, `y` (grid,); `train_error`, `test_error` (grid, grid), by y and x; `networks` (3, 2), their coordinates;
+    `train_networks`, `test_networks` (3,), their errors.
+
+    Source: Garipov et al. 2018, section 3.
+    """
+    trainable = [leaf for leaf in context.network.shapes if leaf in context.network.trainable]
+    across, side = distance(first, second, trainable), distance(first, third, trainable)
+    inner = (across**2 + side**2 - distance(second, third, trainable) ** 2) / 2  # <second - first, third - first>
+    aside = inner / across if across else 0.0
+    height = float(np.sqrt(max(side**2 - aside**2, 0.0)))
+    if not across or height < 1e-6 * side:
+        raise TombolaError("three networks span a plane only if none is on the line through the other two; two of them are equal")
+    corners = np.array([[0, 0], [across, 0], [aside, height]])
+    low, high = corners.min(0), corners.max(0)
+    x, y = (np.linspace(low[axis] - margin * (high - low)[axis], high[axis] + margin * (high - low)[axis], grid) for axis in (0, 1))
+    third_share = np.repeat(y / height, grid)
+    second_share = (np.tile(x, grid) - third_share * aside) / across
+    shares = np.stack([1 - second_share - third_share, second_share, third_share], axis=1)
+    shares = np.concatenate([shares, np.eye(3)])
+    mixture = Mixture(context.seed, (first, second, third), shares, np.ones(len(shares), bool), train)
+
+    def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
+        errors = {f"{part}_error": of.error[:-3].reshape(grid, grid) for part, of in scores.items()}
+        own = {f"{part}_networks": of.error[-3:] for part, of in scores.items()}
+        return {"x": x, "y": y, "networks": corners, **errors, **own}
+
+    return Asked(mixture, read)
