@@ -15,7 +15,8 @@ from tombola.models.tasks import task as named_task
 from tombola.procedures.run import Run
 from tombola.pruning.controls import shuffle
 from tombola.studies.base import Cell, Figure, Panel, Result, Row, Scale, Study, study
-from tombola.studies.frankle2019.common import SOURCE, Pruned, spread_levels, tickets
+from tombola.studies.frankle2019.common import SOURCE, Pruned
+from tombola.studies.tickets import spread_levels, tickets
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,17 +15,15 @@ from tombola.studies.frankle2019.common import (
     METRICS,
     SOURCE,
     TRAIN_ACC,
-    Level,
     Pruned,
     against_dense,
     censoring,
     compared_cells,
-    margin,
     measure,
     reaches_sooner,
     stops_sooner,
-    tickets,
 )
+from tombola.studies.tickets import Level, margin, tickets
 
 if TYPE_CHECKING:
     import pandas as pd

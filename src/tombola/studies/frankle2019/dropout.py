@@ -8,21 +8,8 @@ from tombola.evaluation.paired import by_replicate, difference, effect_over_leve
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Figure, Scale, Study, study
-from tombola.studies.frankle2019.common import (
-    ACC_ES,
-    ACC_FINAL,
-    ES,
-    METRICS,
-    SOURCE,
-    Level,
-    Positive,
-    Pruned,
-    Share,
-    against_dense,
-    compared_cells,
-    measure,
-    tickets,
-)
+from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, ES, METRICS, SOURCE, Pruned, against_dense, compared_cells, measure
+from tombola.studies.tickets import Level, Positive, Share, tickets
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,20 +17,9 @@ from tombola.models.tasks import task as named_task
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Cell, Figure, Panel, Result, Scale, Study, study
 from tombola.studies.frankle2019 import common
-from tombola.studies.frankle2019.common import (
-    ACC_ES,
-    ACC_FINAL,
-    METRICS,
-    SOURCE,
-    Level,
-    Positive,
-    Pruned,
-    at_once,
-    distinct,
-    reinitialised,
-    spread_levels,
-    tickets,
-)
+from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, METRICS, SOURCE, Pruned, at_once
+from tombola.studies.tickets import Level, Positive, distinct, reinitialised, spread_levels, tickets
+from tombola.studies.tickets import margin as margin_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +77,7 @@ def initial_values(config: InitialValues) -> Study:
         "sgd": "winning ticket, SGD",
     }
     shown = spread_levels(config.levels, 4)
-    margin = common.margin(config.task, config.margin)
+    margin = margin_of(config.task, config.margin)
     return Study(
         name="frankle2019.initial_values",
         config=config,

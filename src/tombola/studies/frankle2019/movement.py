@@ -12,7 +12,8 @@ from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
 from tombola.procedures.run import Run
 from tombola.studies.base import Cell, Figure, Panel, Result, Row, Scale, Study, study
-from tombola.studies.frankle2019.common import SOURCE, Pruned, tickets
+from tombola.studies.frankle2019.common import SOURCE, Pruned
+from tombola.studies.tickets import tickets
 
 if TYPE_CHECKING:
     import pandas as pd

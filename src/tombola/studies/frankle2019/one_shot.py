@@ -20,10 +20,9 @@ from tombola.studies.frankle2019.common import (
     censoring,
     measure,
     reaches_sooner,
-    reinitialised,
     stops_sooner,
-    tickets,
 )
+from tombola.studies.tickets import reinitialised, tickets
 
 if TYPE_CHECKING:
     import pandas as pd

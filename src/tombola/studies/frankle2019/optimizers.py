@@ -10,7 +10,8 @@ from tombola.evaluation.paired import by_replicate, difference, effect_over_leve
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Figure, Scale, Study, study
-from tombola.studies.frankle2019.common import ACC_ES, METRICS, SOURCE, Level, Pruned, compared_cells, distinct, measure, tickets
+from tombola.studies.frankle2019.common import ACC_ES, METRICS, SOURCE, Pruned, compared_cells, measure
+from tombola.studies.tickets import Level, distinct, tickets
 
 if TYPE_CHECKING:
     import pandas as pd

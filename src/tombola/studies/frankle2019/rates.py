@@ -9,7 +9,8 @@ from tombola.evaluation.paired import by_replicate, effect_over_levels, interpol
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Scale, Study, study
-from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, ES, METRICS, SOURCE, Pruned, Share, distinct, measure, tickets
+from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, ES, METRICS, SOURCE, Pruned, measure
+from tombola.studies.tickets import Share, distinct, tickets
 
 if TYPE_CHECKING:
     import pandas as pd

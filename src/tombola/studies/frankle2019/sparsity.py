@@ -20,12 +20,10 @@ from tombola.studies.frankle2019.common import (
     against_dense,
     censoring,
     measure,
-    randomly_masked,
     reaches_sooner,
-    reinitialised,
     stops_sooner,
-    tickets,
 )
+from tombola.studies.tickets import randomly_masked, reinitialised, tickets
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,8 @@ from tombola.models.tasks import task as named_task
 from tombola.procedures.imp import prune_options, pruned_mask
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Cell, Figure, Scale, Study, study
-from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, METRICS, SOURCE, Pruned, distinct, measure, tickets
+from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, METRICS, SOURCE, Pruned, measure
+from tombola.studies.tickets import distinct, tickets
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,20 +12,8 @@ from tombola.evaluation.paired import by_replicate, difference, effect_over_leve
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Scale, Study, study
-from tombola.studies.frankle2019.common import (
-    ACC_ES,
-    ACC_FINAL,
-    METRICS,
-    SOURCE,
-    Level,
-    Positive,
-    Pruned,
-    against_dense,
-    compared_cells,
-    margin,
-    measure,
-    tickets,
-)
+from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, METRICS, SOURCE, Pruned, against_dense, compared_cells, measure
+from tombola.studies.tickets import Level, Positive, margin, tickets
 
 if TYPE_CHECKING:
     import pandas as pd
