@@ -1,4 +1,5 @@
 """All studies: importing this registers them."""
 
 from tombola.studies import frankle2019 as frankle2019
+from tombola.studies import frankle2020 as frankle2020
 from tombola.studies.base import studies as studies

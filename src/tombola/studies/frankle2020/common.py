@@ -1,0 +1,236 @@
+"""What the studies of the paper share: children of W_k, the paths between them, the columns that are measured."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+import numpy as np
+from pydantic import Field
+
+from tombola.core.errors import TombolaError
+from tombola.core.keys import replicate_seed
+from tombola.core.step import Step
+from tombola.core.task import Count, Task
+from tombola.evaluation.barrier import FORMS, STABLE, Form, barrier
+from tombola.evaluation.paired import by_replicate
+from tombola.procedures.probe import BatchNorm, Probe
+from tombola.procedures.run import Action, Run
+from tombola.studies.base import Cell, Config, Panel, Results
+from tombola.studies.tickets import Pruning, Share
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SOURCE = "Frankle et al. 2020"
+Stream = Literal["data_order", "augmentation", "dropout"]
+Part = Literal["test", "train"]
+PARTS: tuple[Part, ...] = get_args(Part)
+SHARES = (0.0, *(2.0**-power for power in range(8, 0, -1)))
+"""Steps k where none are named: 0, and 1/256, 1/128, ... 1/2 of training."""
+RECORDED = 1e-3
+"""Most by which a network's error may differ from what its run recorded: batches may round otherwise on a GPU."""
+
+
+class Paths(Config):
+    """Networks on lines between networks."""
+
+    part: Part = "test"
+    """Which error and accuracy are judged. Noisy labels are learnt by heart, or not: on a task that has them, those of training."""
+    form: Form = "maximum"
+    """Which height of the barrier is judged: `maximum` is the paper's; see `tombola.evaluation.barrier`."""
+    points: Annotated[int, Field(ge=2)] = 30
+    """Evenly spaced points of a path, ends included."""
+    batch_norm: BatchNorm = "recompute"
+    """Statistics of batch norm on a path: `recompute` them over training examples, or `interpolate` them as the weights."""
+    train_examples: Count | None = None
+    """Training examples on which a path is evaluated; None: all."""
+    stable: Share = STABLE
+    """A barrier below this is none: the paper's 2 percentage points."""
+
+    def options(self) -> dict[str, Any]:
+        """Those of a probe of a path."""
+        return {"points": self.points, "batch_norm": self.batch_norm, "train": self.train_examples}
+
+    def said(self) -> str:
+        """What a caption says of how paths were evaluated."""
+        norm = {"recompute": "computed anew at each point", "interpolate": "interpolated as the weights"}[self.batch_norm]
+        examples = "all" if self.train_examples is None else f"{self.train_examples:,}"
+        return f"{self.points} points a path, {examples} training examples; statistics of batch norm, where there is any, {norm}."
+
+
+class Children(Paths):
+    """Copies of a network that go on under SGD noise of their own."""
+
+    children: Annotated[int, Field(ge=2, le=10)] = 3
+    """Copies of W_k; every pair of them is a path."""
+    vary: Annotated[tuple[Stream, ...], Field(min_length=1)] = ("data_order", "augmentation", "dropout")
+    """Streams of SGD noise that differ between children; the others are the parent's."""
+
+
+class Instability(Children):
+    """Children of W_k for several k."""
+
+    k: tuple[Step, ...] = ()
+    """Steps k at which the copies are made; none named: 0 and 1/256, 1/128, ... 1/2 of training."""
+
+
+class Sparse(Pruning, Instability):
+    """The same for sparse networks."""
+
+    margin: Annotated[float, Field(ge=0)] | None = None
+    """Percentage points below the dense network's accuracy (of `part`) that still match it; None: 0.2 with 10,000 test
+    examples, else 1."""
+
+
+def for_noise(task: Task) -> dict[str, Any]:
+    """What a configuration of a task with label noise says: errors on the training set."""
+    return {"part": "train"} if task.data.label_noise else {}
+
+
+def smoke_steps(task: Task) -> tuple[Step, ...]:
+    """Two steps k for a look at whether all runs: 0 and a quarter of training."""
+    return Step("0it"), task.recipe.steps.times(0.25)
+
+
+def steps_of(config: Instability, shares: Sequence[float] = SHARES) -> tuple[Step, ...]:
+    """The steps k, each once, from the first to the last. Raises if they cannot be told as shares of training."""
+    if config.k:
+        return tuple(sorted(set(config.k), key=lambda step: step.order))
+    try:
+        return tuple(dict.fromkeys(config.task.recipe.steps.times(share) if share else Step("0it") for share in shares))
+    except TombolaError:
+        raise TombolaError(f'training takes {config.task.recipe.steps}, so name the steps: --set \'k=["0it", "1ep", ...]\'') from None
+
+
+def trunk(config: Config, replicate: int) -> Run:
+    """The dense run of a replicate, which all steps and arms share."""
+    return Run(task=config.task, seed=replicate_seed(config.seed, replicate))
+
+
+def children_of(parent: Run, config: Children) -> list[Run]:
+    """Runs that differ from `parent` in nothing but SGD noise."""
+    return [parent.but(noise=dict.fromkeys(config.vary, f"child/{index}")) for index in range(config.children)]
+
+
+def from_step(dense: Run, k: Step) -> Run:
+    """The dense network trained on from W_k; under the same noise it would be the dense run itself."""
+    return dense.but(kept=Action(name="rewind", of=(dense.at(k),)), begin=k)
+
+
+def path_between(config: Paths, first: Run, second: Run, dense: Run, **options: Any) -> Probe:
+    """The path between the ends of two runs, with the distances that `first` and `second` went from `first`'s start and from W_0."""
+    parents = (first.at("end"), second.at("end"), first.at(first.begin), dense.at("0it"), first.its_mask())
+    return Probe(task=dense.task, seed=dense.seed, name="path", of=parents, options={**config.options(), **options})
+
+
+def pair_cells(config: Children, arm: str, replicate: int, level: int, parent: Run, dense: Run, variant: str = "") -> list[Cell]:
+    """A row for each pair of the children of a run; which pair it is stands in `draw`."""
+    pairs = combinations(children_of(parent, config), 2)
+    return [
+        Cell(arm, replicate, level, first, draw, variant, path_between(config, first, second, dense))
+        for draw, (first, second) in enumerate(pairs)
+    ]
+
+
+METRICS = (
+    "kept",
+    "prunable",
+    "draw",
+    "step",
+    "share",
+    "instability",
+    *(f"{part}_{form}" for part in PARTS for form in FORMS),
+    "distance",
+    "cosine",
+    "since_start",
+    "since_initial",
+    "of_start",
+    "of_initial",
+    "disagreement",
+    "test_disagreement",
+    "train_disagreement",
+    "acc_final",
+    "train_acc_final",
+    "statistics_shift",
+)
+
+
+def instability_panel(config: Paths) -> Panel:
+    """The judged barrier, with the line below which networks are stable."""
+    error = "training" if config.part == "train" else "test"
+    form = {"maximum": "error barrier", "midpoint": "midpoint barrier", "linear": "barrier above linear"}[config.form]
+    return Panel("instability", f"{form}, {error} (pp)", 100, threshold=config.stable)
+
+
+DISTANCE = Panel("distance", "2-norm between children")
+OF_INITIAL = Panel("of_initial", "2-norm (% of the way from W_0)", 100)
+COSINE = Panel("cosine", "cosine of the weights")
+DISAGREEMENT = Panel("disagreement", "predictions that differ (%)", 100)
+ACCURACY = Panel("acc_final", "test accuracy of the children (%)", 100)
+
+
+def measure(config: Paths, cell: Cell, results: Results) -> dict[str, float]:
+    """The columns of a pair of networks. Raises if what was evaluated is not what was trained."""
+    assert cell.probe is not None
+    first, second = (results[parent.run] for parent in cell.probe.of[:2])
+    found = results.probed(cell.probe)
+    for index, one in enumerate((first, second)):
+        recorded = 1 - float(one.metrics["test_acc"][-1])
+        if not abs(found["test_own"][index] - recorded) <= RECORDED:  # also where one of them is NaN
+            raise TombolaError(
+                f"an end of a path has test error {found['test_own'][index]:.2%}, but its run recorded {recorded:.2%}: "
+                "the store's weights or the data have changed; use another --store"
+            )
+    barriers = {f"{part}_{form}": float(barrier(found[f"{part}_error"], found["a"], form)) for part in PARTS for form in FORMS}
+    start, initial = float(found["since_start"].mean()), float(found["since_initial"].mean())
+    ends = found[f"{config.part}_error"][[-1, 0]]
+    return {
+        "kept": first.summary["kept"],
+        "prunable": first.summary["prunable"],
+        "draw": cell.draw,
+        "step": first.begin,
+        "share": first.begin / first.end,
+        "instability": barriers[f"{config.part}_{config.form}"],
+        **barriers,
+        "distance": float(found["distance"]),
+        "cosine": float(found["cosine"]),
+        "since_start": start,
+        "since_initial": initial,
+        "of_start": _share(float(found["distance"]), start),
+        "of_initial": _share(float(found["distance"]), initial),
+        "disagreement": float(found[f"{config.part}_disagreement"]),
+        **{f"{part}_disagreement": float(found[f"{part}_disagreement"]) for part in PARTS},
+        "acc_final": float(np.mean([one.metrics["test_acc"][-1] for one in (first, second)])),
+        "train_acc_final": float(np.mean([one.summary["train_acc"] for one in (first, second)])),
+        "statistics_shift": float((ends - found[f"{config.part}_own"]).mean()),
+    }
+
+
+def of_first(table: "pd.DataFrame", metric: str, arm: str) -> "pd.DataFrame":
+    """A metric as a share of its value at the first k, by replicate and level; what is below 0 counts as 0."""
+    values = by_replicate(table, metric, arm).clip(lower=0)
+    return values.div(values.iloc[:, 0], axis=0)
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")
+
+
+def stable_levels(table: "pd.DataFrame", arm: str, stable: float) -> list[int]:
+    """Levels from the first on at which an arm is stable there and at all later ones, by its mean over replicates."""
+    mean = by_replicate(table, "instability", arm).mean()
+    found: list[int] = []
+    for level in reversed(list(mean.index)):
+        if not mean[level] < stable:
+            break
+        found.insert(0, int(level))
+    return found
+
+
+def onset(values: Sequence[bool]) -> int:
+    """The place from which on all are True; the number of places if the last is False.
+
+    >>> onset([False, True, False, True, True]), onset([True, False])
+    (3, 2)
+    """
+    return next((place + 1 for place in reversed(range(len(values))) if not values[place]), 0)

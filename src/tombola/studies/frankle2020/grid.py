@@ -1,0 +1,101 @@
+"""Steps k by densities: tickets and their controls at each, with children; three studies read it."""
+
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+from tombola.core.step import Step
+from tombola.core.task import Task
+from tombola.procedures.run import Run
+from tombola.studies.base import Cell, Results
+from tombola.studies.frankle2020.common import (
+    METRICS,
+    Sparse,
+    for_noise,
+    from_step,
+    measure,
+    onset,
+    pair_cells,
+    smoke_steps,
+    steps_of,
+    trunk,
+)
+from tombola.studies.tickets import Level, margin, randomly_masked, reinitialised, tickets
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ARMS = {"ticket": "IMP with rewinding", "random": "random pruning", "reinit": "IMP mask, fresh init", "dense": "dense network"}
+CONTROLS = ("random", "reinit")
+GRID_METRICS = (*METRICS, "gap", "stable", "matching")
+
+
+class Grid(Sparse):
+    """Tickets of several densities, rewound to several steps k, and their controls."""
+
+    compared: Annotated[tuple[Level, ...], Field(min_length=1)] = (3, 6, 9, 12)
+    """Rounds of pruning (20 % each: 51, 26, 13.5, 7 % density) after which networks are looked at."""
+
+
+def grid_fields(scale: str, task: Task) -> dict[str, Any]:
+    """The fields of a `Grid` at a scale."""
+    smoke = {"replicates": 2, "children": 2, "k": smoke_steps(task), "compared": (1,), "points": 3}
+    return {"task": task, **for_noise(task), **(smoke if scale == "smoke" else {})}
+
+
+class Place(NamedTuple):
+    """Where rows stand in the grid."""
+
+    arm: str
+    replicate: int
+    round: int
+    k: Step
+
+
+def parents(config: Grid, replicate: int, k: Step) -> dict[tuple[str, int], Run]:
+    """(arm, round) -> the run whose children are made, for one replicate and step; the dense network is round 0."""
+    chain = tickets(config, replicate, levels=max(config.compared), rewind=k)
+    found = {("dense", 0): from_step(chain[0], k)}
+    for level in sorted(set(config.compared)):
+        ticket = chain[level]
+        controls = {"random": randomly_masked(config, ticket, level), "reinit": reinitialised(ticket, level)}
+        found |= {(arm, level): run for arm, run in {"ticket": ticket, **controls}.items()}
+    return found
+
+
+def places(config: Grid) -> dict[Place, list[Cell]]:
+    """The rows of every place: a row a pair of children, with the place of k as their level, and the round as variant."""
+    found: dict[Place, list[Cell]] = {}
+    for replicate in range(config.replicates):
+        dense = trunk(config, replicate)
+        for index, k in enumerate(steps_of(config)):
+            for (arm, level), parent in parents(config, replicate, k).items():
+                cells = pair_cells(config, arm, replicate, index, parent, dense, str(level))
+                found[Place(arm, replicate, level, k)] = cells
+    return found
+
+
+def measure_grid(config: Grid, cell: Cell, results: Results) -> dict[str, float]:
+    """The columns of a pair, its accuracy against the dense run's, and whether it is stable and matching."""
+    row, dense = measure(config, cell, results), results[trunk(config, cell.replicate)]
+    if config.part == "train":
+        gap = row["train_acc_final"] - dense.summary["train_acc"]
+    else:
+        gap = row["acc_final"] - float(dense.metrics["test_acc"][-1])
+    matching = 100 * gap >= -margin(config.task, config.margin)
+    return {**row, "gap": gap, "stable": float(row["instability"] < config.stable), "matching": float(matching)}
+
+
+def onsets(config: Grid, table: "pd.DataFrame") -> "pd.DataFrame":
+    """Columns variant, arm, replicate, stable, matching: from which place in the list of steps k on a replicate's mean over
+    pairs is so; the number of steps if it is not at the last.
+    """
+    import pandas as pd
+
+    tolerance = margin(config.task, config.margin) / 100
+    rows = []
+    for (variant, arm, replicate), group in table.groupby(["variant", "arm", "replicate"], sort=False):
+        mean = group.groupby("level")[["instability", "gap"]].mean().sort_index()
+        stable, matching = onset(list(mean.instability < config.stable)), onset(list(mean.gap >= -tolerance))
+        rows.append({"variant": variant, "arm": arm, "replicate": replicate, "stable": stable, "matching": matching})
+    return pd.DataFrame(rows)

@@ -1,0 +1,97 @@
+"""The error along the way from one child to another, dense and sparse (figure 2 and appendix)."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tombola.core.step import Step
+from tombola.models.tasks import task as named_task
+from tombola.studies.base import Cell, Figure, Panel, Results, Scale, Study, study
+from tombola.studies.frankle2020.common import (
+    METRICS,
+    PARTS,
+    Sparse,
+    for_noise,
+    from_step,
+    instability_panel,
+    measure,
+    pair_cells,
+    steps_of,
+    trunk,
+)
+from tombola.studies.tickets import tickets
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LABELS = {"test": "test set", "train": "training set"}
+
+
+class Path(Sparse):
+    """Paths between children of W_k, and between those of tickets that were rewound to it."""
+
+    k: tuple[Step, ...] = (Step("0it"),)
+    ticket: int = 7
+    """Rounds of pruning after which a ticket's paths are shown beside; 0: none."""
+
+
+def _configure(scale: Scale, task: str) -> Path:
+    found = named_task(task, scale)
+    smoke: dict[str, Any] = {"replicates": 2, "children": 2, "ticket": 1, "points": 3}
+    return Path(task=found, **for_noise(found), **(smoke if scale == "smoke" else {}))
+
+
+@study(
+    "frankle2020.path",
+    answers="How does the error change on the line between two copies that were trained under different SGD noise?",
+    claims=(),
+    task="digits-noise-mlp",
+    configure=_configure,
+)
+def path(config: Path) -> Study:
+    """Test and training error along the lines between children, by k, dense and sparse."""
+    cells: list[Cell] = []
+    for replicate in range(config.replicates):
+        dense = trunk(config, replicate)
+        for level, k in enumerate(steps_of(config)):
+            cells += pair_cells(config, "dense", replicate, level, from_step(dense, k), dense)
+            if config.ticket:
+                ticket = tickets(config, replicate, levels=config.ticket, rewind=k)[-1]
+                cells += pair_cells(config, "ticket", replicate, level, ticket, dense)
+    return Study(
+        name="frankle2020.path",
+        config=config,
+        cells=tuple(cells),
+        metrics=METRICS,
+        measure=partial(measure, config),
+        claims=lambda table: [],
+        details=partial(details, cells),
+        arms={"dense": "dense network", "ticket": f"ticket after {config.ticket} rounds"},
+        variants=LABELS,
+        levels="steps",
+        figures=(
+            Figure(
+                "path",
+                "Error along the line between two children",
+                (Panel("value", "error (%)", 100),),
+                kind="profile",
+                detail="paths",
+                x_label="a: a W + (1 - a) W'",
+                caption=config.said(),
+            ),
+            Figure("instability", "Barriers", (instability_panel(config),), x="step"),
+        ),
+    )
+
+
+def details(cells: list[Cell], results: Results) -> "dict[str, pd.DataFrame]":
+    """Errors at every point, averaged over the pairs of a replicate."""
+    import pandas as pd
+
+    frames = []
+    for cell in cells:
+        assert cell.probe is not None
+        found, density = results.probed(cell.probe), results[cell.run].summary["density"]
+        where = {"arm": cell.arm, "level": cell.level, "density": density, "replicate": cell.replicate}
+        frames += [pd.DataFrame({**where, "variant": part, "x": found["a"], "value": found[f"{part}_error"]}) for part in PARTS]
+    keys = ["variant", "arm", "level", "replicate", "x"]
+    return {"paths": pd.concat(frames).groupby(keys, as_index=False).mean()}
