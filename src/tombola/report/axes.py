@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 _INCHES_A_CHARACTER = 0.072
 """Upper bound of a digit's width at the tick labels' size, with a little air."""
@@ -22,15 +23,44 @@ def falling_axis(ax: "Axes", ticks: Sequence[float], ends: tuple[float, float], 
         label: what is written at a tick.
         inches: length of the axis, which decides how many labels fit.
     """
-    present = sorted(set(ticks), reverse=True)
-    left, right = ends[0] * 1.12, ends[1] / 1.12
     ax.set_xscale("log")
-    ax.set_xlim(left, right)
-    places = [inches * math.log(left / tick) / math.log(left / right) for tick in present]
-    labels = [label(tick) for tick in present]
-    shown = thinned(places, [_INCHES_A_CHARACTER * len(label) for label in labels])
-    ax.set_xticks([present[index] for index in shown], [labels[index] for index in shown])
-    ax.set_xticks([tick for index, tick in enumerate(present) if index not in shown], labels=[], minor=True)
+    ax.set_xlim(ends[0] * 1.12, ends[1] / 1.12)
+    x_ticks(ax, sorted(set(ticks), reverse=True), label, inches)
+
+
+def rising_axis(ax: "Axes", ticks: Sequence[float], steps: Sequence[float], inches: float) -> None:
+    """Log x axis of steps k from left to right, linear below the smallest positive one, so that 0 has a place on it.
+
+    Args:
+        ax: the panel.
+        ticks: its own steps.
+        steps: those of all panels, which are to have the same axis.
+        inches: length of the axis, which decides how many labels fit.
+    """
+    first, last = min(steps), max(steps)
+    if last > 0:
+        least = min(step for step in steps if step > 0)
+        ax.set_xscale("symlog", linthresh=least, linscale=linear_part(last / least))
+    scale = ax.xaxis.get_transform()
+    left, right = (float(end) for end in scale.transform([first, last]))
+    air = 0.04 * (right - left) or 0.5
+    ax.set_xlim(*scale.inverted().transform([left - air, right + air]))
+    x_ticks(ax, sorted(set(ticks)), lambda step: f"{step:,.0f}", inches)
+
+
+def linear_part(ratio: float) -> float:
+    """Decades that the part from 0 to the smallest positive value takes of a log axis over so many times that value."""
+    return max(0.05, 0.25 * math.log10(ratio))
+
+
+def x_ticks(ax: "Axes", ticks: Sequence[float], label: Callable[[float], str], inches: float) -> None:
+    """Ticks in the order from left to right, with labels at those that have room on an axis of so many inches."""
+    places = ax.xaxis.get_transform().transform([*ax.get_xlim(), *ticks])
+    places = inches * (places - places[0]) / (places[1] - places[0])
+    labels = [label(tick) for tick in ticks]
+    shown = thinned(places[2:], [_INCHES_A_CHARACTER * len(label) for label in labels])
+    ax.set_xticks([ticks[index] for index in shown], [labels[index] for index in shown])
+    ax.set_xticks([tick for index, tick in enumerate(ticks) if index not in shown], labels=[], minor=True)
 
 
 def round_axis(ax: "Axes", ends: tuple[float, float]) -> None:
@@ -101,9 +131,9 @@ def round_numbers(low: float, high: float) -> list[float]:
     return [round(index * step, 15) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def log_ticks(ax: "Axes", least: float = 0.0) -> None:
-    """Round numbers on a log y axis, written out. On one that is linear below `least` they begin there, and 0 is one."""
-    low, high = sorted(ax.get_ylim())
+def log_ticks(axis: "Axis", least: float = 0.0) -> None:
+    """Round numbers on a log axis, written out. On one that is linear below `least` they begin there, and 0 is one."""
+    low, high = sorted(axis.get_view_interval())
     ticks = [0.0] * bool(least) + round_numbers(max(low, least), high)
-    ax.set_yticks(ticks, [f"{tick:,.6g}" for tick in ticks])
-    ax.set_yticks([], minor=True)
+    axis.set_ticks(ticks, [f"{tick:,.6g}" for tick in ticks])
+    axis.set_ticks([], minor=True)

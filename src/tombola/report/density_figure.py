@@ -1,15 +1,16 @@
-"""A study's metrics against density, number of remaining weights, or rounds of pruning: one line an arm."""
+"""A study's metrics against density, number of remaining weights, rounds of pruning, or step k: one line an arm."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tombola.report.axes import count_label, falling_axis, percent_label, round_axis, round_numbers
+from tombola.report.axes import count_label, falling_axis, percent_label, rising_axis, round_axis, round_numbers
 from tombola.report.layout import Facet, facets, legend, y_axes
 from tombola.report.result import arms_of, rows_of, titles
 from tombola.report.style import PALE, look
 from tombola.report.summary import GROUP, alike, densities_of, of_variant, summarise
+from tombola.report.thresholds import draw_threshold, with_threshold
 from tombola.studies.base import Figure, Findings
 
 if TYPE_CHECKING:
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
     from matplotlib.lines import Line2D
 
-_X_LABELS = {"density": "density (% of weights remaining)", "kept": "remaining weights", "level": "rounds of pruning"}
+_X_LABELS = {
+    "density": "density (% of weights remaining)",
+    "kept": "remaining weights",
+    "level": "rounds of pruning",
+    "step": "step k (iterations)",
+}
 
 
 def draw_density(figure: Figure, report: Findings) -> "Canvas":
@@ -33,14 +39,20 @@ def draw_density(figure: Figure, report: Findings) -> "Canvas":
         group = [facet for facet in drawn if facet.panel == panel]
         rows = [of_variant(summary[summary.metric == panel.metric], facet.variant) for facet in group]
         never = any((of_facet.infinite > 0).any() for of_facet in rows)
-        ends = [panel.scale * np.concatenate([of_facet.least, of_facet.most]) for of_facet in rows]
+        ends = [with_threshold(panel.scale * np.concatenate([of_facet.least, of_facet.most]), panel) for of_facet in rows]
         y_axes(group, ends, top=0.16 if never else 0.06)
+        for facet, values in zip(group, ends, strict=True):
+            draw_threshold(facet.ax.yaxis, values, panel)
     dense = False
     for facet in drawn:
         rows = of_variant(summary[summary.metric == facet.panel.metric], facet.variant)
         own = of_variant(table, facet.variant)
-        dense |= _panel(facet, rows, arms, lower_bounds(own, facet.panel.metric))
-        _x_axis(facet, figure.x, own, (summary.x.max(), summary.x.min()), inches)
+        dense |= figure.x != "step" and _dense_line(facet, rows)
+        _panel(facet, rows, arms, lower_bounds(own, facet.panel.metric))
+        if figure.x == "step":
+            _step_axis(facet, of_variant(summary, facet.variant).x, summary.x, inches)
+        else:
+            _x_axis(facet, figure.x, own, (summary.x.max(), summary.x.min()), inches)
     handles = [_line(Line2D([], []), index, label) for index, label in arms.values()]
     if dense:
         handles.append(Line2D([], [], color=PALE, linewidth=0.8, linestyle=(0, (6, 3)), label="dense network"))
@@ -51,8 +63,8 @@ def draw_density(figure: Figure, report: Findings) -> "Canvas":
 def placed(table: "pd.DataFrame", metrics: Sequence[str], x: str) -> "pd.DataFrame":
     """The summary of what was measured, with its place on the x axis: column `x`."""
     summary = summarise(table, metrics)
-    if x == "kept":
-        summary = summary.join(table.groupby(list(GROUP)).kept.mean().rename("x"), on=list(GROUP))
+    if x in ("kept", "step"):
+        summary = summary.join(table.groupby(list(GROUP))[x].mean().rename("x"), on=list(GROUP))
     else:
         summary = summary.assign(x=summary[x])
     return summary[(summary.n > 0) & np.isfinite(summary.x)]
@@ -67,13 +79,17 @@ def lower_bounds(table: "pd.DataFrame", metric: str) -> list[tuple[str, int]]:
     return sorted(censored.index[censored > 0])
 
 
-def _panel(facet: Facet, rows: "pd.DataFrame", arms: dict[str, tuple[int, str]], bounds: list[tuple[str, int]]) -> bool:
-    """Draw a facet; returns whether it has a line for the dense network."""
-    ax, scale = facet.ax, facet.panel.scale
+def _dense_line(facet: Facet, rows: "pd.DataFrame") -> bool:
+    """Draw a line for the dense network, if there is one; returns whether there is."""
     dense = rows[(rows.level == 0) & np.isfinite(rows["mean"])]["mean"]
     one = len(dense) > 0 and np.ptp(dense) <= 1e-9 * abs(dense.iloc[0])  # arms may be networks of their own
     if one:
-        ax.axhline(scale * dense.iloc[0], color=PALE, linewidth=0.8, linestyle=(0, (6, 3)), zorder=1.5)
+        facet.ax.axhline(facet.panel.scale * dense.iloc[0], color=PALE, linewidth=0.8, linestyle=(0, (6, 3)), zorder=1.5)
+    return bool(one)
+
+
+def _panel(facet: Facet, rows: "pd.DataFrame", arms: dict[str, tuple[int, str]], bounds: list[tuple[str, int]]) -> None:
+    ax, scale = facet.ax, facet.panel.scale
     for arm, (index, label) in arms.items():
         _arm(ax, scale, rows[rows.arm == arm].sort_values("level"), index, label)
     infinite = rows[rows.infinite > 0]
@@ -82,7 +98,15 @@ def _panel(facet: Facet, rows: "pd.DataFrame", arms: dict[str, tuple[int, str]],
         _arrow(ax, row.x, aside, arms[row.arm][0])
     for arm, level in bounds:
         _hollow(ax, scale, rows[(rows.arm == arm) & (rows.level == level)], arms[arm][0])
-    return bool(one)
+
+
+def _step_axis(facet: Facet, own: "pd.Series[float]", of_all: "pd.Series[float]", inches: float) -> None:
+    if facet.lowest:
+        facet.ax.set_xlabel(_X_LABELS["step"])
+    if len(of_all):
+        rising_axis(facet.ax, list(own) or list(of_all), list(of_all), inches)
+    else:
+        facet.ax.set_xticks([])
 
 
 def _x_axis(facet: Facet, x: str, table: "pd.DataFrame", ends: tuple[float, float], inches: float) -> None:

@@ -1,7 +1,7 @@
 """Figures as a paper would print them: SVG, PDF and PNG that are the same on every machine and every day."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,12 @@ from tombola.report.image_figure import draw_image
 from tombola.report.layout import nothing
 from tombola.report.profile_figure import draw_profile
 from tombola.report.result import rows_of
+from tombola.report.scatter_figure import across_of, draw_scatter, points
 from tombola.report.style import styled
 from tombola.report.summary import summarise
+from tombola.report.surface_figure import draw_surface
+from tombola.report.text import STEP
+from tombola.report.thresholds import threshold_marks
 from tombola.studies.base import Figure, Findings
 
 if TYPE_CHECKING:
@@ -60,15 +64,14 @@ def _density_marks(figure: Figure, report: Findings) -> str:
     table = rows_of(figure, report)
     metrics = [panel.metric for panel in figure.panels]
     infinite = summarise(table, metrics).infinite.any()
-    zero = any(panel.log and (table[panel.metric] == 0).any() for panel in figure.panels)
+    logs = [table[panel.metric] for panel in figure.panels if panel.log] + ([table.step] if figure.x == "step" else [])
     marks = f"{_bands(table)}; thin bars: minimum and maximum."
     if any(lower_bounds(table, name) for name in metrics):
         marks += " Hollow markers: censored in at least one replicate, so that the true value may be larger."
-    if zero:
-        marks += " A log axis with a 0 is linear below the smallest value above it."
+    marks += _zero(logs)
     if infinite:
         marks += " Arrows at the top edge: at least one replicate never gets there, so that the mean is infinite."
-    return marks
+    return marks + threshold_marks(figure.panels, "horizontal")
 
 
 def _curves_marks(figure: Figure, report: Findings) -> str:
@@ -86,6 +89,29 @@ def _image_marks(figure: Figure, report: Findings) -> str:
     return "White is 0; all images have the same scale."
 
 
+def _scatter_marks(figure: Figure, report: Findings) -> str:
+    table, across = rows_of(figure, report), across_of(figure)
+    found = [points(figure, panel, table) for panel in figure.panels]
+    logs = [shown.y for shown, panel in zip(found, figure.panels, strict=True) if panel.log] + [shown.x for shown in found if across.log]
+    least, most = min(map(len, found)), max(map(len, found))
+    n = f"{most}" if least == most else f"{least} to {most}"
+    level = STEP if report.study.levels == "steps" else "level"
+    variant = " of one variant" if table.variant.nunique() > 1 else ""
+    marks = f"A point: one replicate of an arm at one {level}{variant}, draws averaged; n = {n}.{_zero(logs)}"
+    return marks + threshold_marks(figure.panels, "horizontal") + threshold_marks([across], "vertical")
+
+
+def _surface_marks(figure: Figure, report: Findings) -> str:
+    details = rows_of(figure, report)
+    several = len(details.groupby(["variant", "arm", "level"])) > 1
+    return f"Light is low;{' all panels have the same scale;' if several else ''} points: networks on the plane."
+
+
+def _zero(logs: "Sequence[pd.Series[float]]") -> str:
+    """What the values of some log axes make of them."""
+    return " A log axis with a 0 is linear below the smallest value above it." if any((values == 0).any() for values in logs) else ""
+
+
 def _bands(rows: "pd.DataFrame") -> str:
     return f"Lines: mean over {rows.replicate.nunique()} replicates; bands: its 95 % t-interval"
 
@@ -95,10 +121,14 @@ _DRAWN: dict[str, Callable[[Figure, Findings], "Canvas"]] = {
     "curves": draw_curves,
     "profile": draw_profile,
     "image": draw_image,
+    "scatter": draw_scatter,
+    "surface": draw_surface,
 }
 _MARKS: dict[str, Callable[[Figure, Findings], str]] = {
     "density": _density_marks,
     "curves": _curves_marks,
     "profile": _profile_marks,
     "image": _image_marks,
+    "scatter": _scatter_marks,
+    "surface": _surface_marks,
 }

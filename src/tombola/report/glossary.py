@@ -4,11 +4,20 @@ from tombola.evaluation.verdict import LEAST_REPLICATES
 
 GLOSSARY = {
     "Density": "is the share of its prunable weights that a network has left; biases are not counted.",
-    "Level": "is the number of rounds of pruning before; level 0 is the dense network.",
+    "Level": "is the number of rounds of pruning before, where level 0 is the dense network; in a study of steps k it is the place "
+    "of k in their list.",
     "Replicate": "is the whole experiment once more from another seed, which draws another initialisation, another order of the "
     "data and another validation set; arms are compared within a replicate.",
     "Early stop": "is the iteration of least validation loss, found afterwards: training always runs to its end. Where it is "
     "the last evaluation it is censored, as the minimum may lie beyond.",
+    "Step k": "is the iteration from which copies of one network go on apart, and to which rewinding puts the weights back that "
+    "pruning has kept.",
+    "Error barrier": "is the largest error on the straight line between the weights of two networks, minus the mean of the errors at "
+    "its ends, in percentage points (pp).",
+    "Instability": "at step k is the error barrier between copies that go on from the same weights at k with other orders of the data.",
+    "Stable": "means that the instability is below the threshold, 2 pp unless the study says another.",
+    "Matching": "means an accuracy no lower than that of the dense network by more than a margin that the study names, after the same "
+    "number of iterations in all.",
     "95 % interval": "is Student's t-interval of a mean over replicates: of 100 such intervals about 95 hold the mean that "
     "endlessly many replicates would have.",
     "p": "is how often effects at least as large come about if each replicate's sign is left to chance (two-sided sign-flip test).",

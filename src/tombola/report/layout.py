@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tombola.report.axes import log_ticks
+from tombola.report.axes import linear_part, log_ticks
 from tombola.studies.base import Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -110,7 +111,7 @@ def y_axes(drawn: Sequence[Facet], values: Sequence[Iterable[float]], top: float
     shared = bool(spans) and _span(everything, log) <= _FLAT * median(spans)
     for facet, own in zip(drawn, each, strict=True):
         label = facet.panel.label if facet.leftmost or not shared else ""
-        y_axis(facet.ax, label, everything if shared and _shown(own, log) else own, log, top, zero)
+        value_axis(facet.ax.yaxis, label, everything if shared and _shown(own, log) else own, log, top, zero)
 
 
 def _shown(values: Iterable[float], log: bool) -> list[float]:
@@ -125,36 +126,38 @@ def _span(values: Iterable[float], log: bool) -> float:
     return math.log(max(shown) / min(shown)) if log else max(shown) - min(shown)
 
 
-def y_axis(ax: "Axes", label: str, values: Sequence[float], log: bool, top: float = 0.06, zero: bool = False) -> None:
-    """The y axis around the finite values, with `top` of their range above them; `zero`: from 0 on, or close above.
+def value_axis(axis: "XAxis | YAxis", label: str, values: Sequence[float], log: bool, top: float = 0.06, zero: bool = False) -> None:
+    """An axis around the finite values, with `top` of their range above them; `zero`: from 0 on, or close above.
 
     A log axis is linear below the smallest positive value where there are values of 0 (an early stop at iteration 0),
     so that they have a place on it. The label is broken where it is longer than the axis; where there is nothing to
     show, the panel says so.
     """
-    ax.set_ylabel(textwrap.fill(label, 36))
+    axis.set_label_text(textwrap.fill(label, 36))
     shown = _shown(values, log=False)
     if not shown:
-        ax.set_yticks([])
-        ax.set_yticks([], minor=True)
-        ax.text(0.5, 0.5, "no finite values", transform=ax.transAxes, ha="center", va="center")
+        axis.set_ticks([])
+        axis.set_ticks([], minor=True)
+        axis.axes.text(0.5, 0.5, "no finite values", transform=axis.axes.transAxes, ha="center", va="center")
         return
     positive = _shown(values, log=True)
     least = min(positive) if log and positive and len(positive) < len(shown) else 0.0
+    set_scale = getattr(axis.axes, f"set_{axis.axis_name}scale")
     if least:
-        ax.set_yscale("symlog", linthresh=least, linscale=max(0.05, 0.25 * math.log10(max(shown) / least)))
+        set_scale("symlog", linthresh=least, linscale=linear_part(max(shown) / least))
     elif log and positive:
-        ax.set_yscale("log", nonpositive="clip")
-    _limits(ax, min(shown), max(shown), top, zero)
+        set_scale("log", nonpositive="clip")
+    _limits(axis, min(shown), max(shown), top, zero)
     if log and positive:
-        log_ticks(ax, least)
+        log_ticks(axis, least)
     elif log:
-        ax.set_yticks([0])
+        axis.set_ticks([0])
 
 
-def _limits(ax: "Axes", low: float, high: float, top: float, zero: bool) -> None:
+def _limits(axis: "XAxis | YAxis", low: float, high: float, top: float, zero: bool) -> None:
     """As far below and above as looks alike on the axis' own scale."""
-    scale = ax.yaxis.get_transform()
+    scale = axis.get_transform()
     low, high = (float(end) for end in scale.transform([low, high]))
     air = high - low if high - low > 1e-9 * abs(high) else 0.1 * abs(high) or 0.1
-    ax.set_ylim(*scale.inverted().transform([0.0 if zero else low - 0.06 * air, high + top * air]))
+    limits = scale.inverted().transform([0.0 if zero else low - 0.06 * air, high + top * air])
+    getattr(axis.axes, f"set_{axis.axis_name}lim")(*limits)

@@ -35,7 +35,7 @@ def looks(rows: "pd.DataFrame", report: Findings) -> Looks:
 
     labels = {**arms_of(report), **{arm: arm for arm in rows.arm.unique() if arm not in arms_of(report)}}
     own = {arm: look(index) for index, arm in enumerate(labels) if arm in set(rows.arm)}
-    title, names = level_names(rows)
+    title, names = level_names(rows, report)
     if len(names) == 1 and len(own) > 1:
         (level,) = names
         handles = [Line2D([], [], color=of.colour, marker=of.marker, linestyle=of.line, label=labels[arm]) for arm, of in own.items()]

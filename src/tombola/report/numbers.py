@@ -29,7 +29,7 @@ class Numbers:
     label: str
     """The variant's; "" where there is but one."""
     key: str
-    """What the levels are told by: density, or where arms differ in it, the round of pruning."""
+    """What the levels are told by: density, or where arms differ in it, the round of pruning; in a study of steps, step k."""
     levels: dict[int, str]
     kept: dict[int, str]
     """Empty where that is not known, or arms differ in it."""
@@ -44,7 +44,7 @@ def numbers_of(report: Findings, main: bool = False) -> tuple[list[Numbers], str
         panels = panels_of(report, variant, main)
         summary = summarise(rows, [panel.metric for panel in panels])
         summary = summary[summary.n > 0]
-        key, levels = text.level_names(rows)
+        key, levels = text.level_names(rows, report)
         blocks = [Block(panel.label, _arms(report, summary, panel.metric), text.cells(summary, panel)) for panel in panels]
         if not alike(rows):
             blocks.insert(0, _densities(report, rows))

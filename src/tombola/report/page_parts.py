@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -67,17 +68,19 @@ def _per_level(effects: Sequence[Effect]) -> str:
 
 def _levels(effect: Effect) -> str:
     places = text.decimals([(effect.high - effect.low) / 2])
-    rows = [(text.percent(density), text.number(mean, places, sign=True), text.short(p)) for density, mean, p in effect.per_level]
-    return _table(("density", f"mean ({effect.unit})", "p (Holm)"), rows, caption=effect.name)
+    key, name = (text.STEP, partial(text.number, places=0)) if effect.along == "step" else ("density", text.percent)
+    rows = [(name(place), text.number(mean, places, sign=True), text.short(p)) for place, mean, p in effect.per_level]
+    return _table((key, f"mean ({effect.unit})", "p (Holm)"), rows, caption=effect.name)
 
 
 def summary_table(report: Findings) -> str:
-    """Mean ± half-interval by arm and density, for every panel that the figures show: a table for each variant."""
+    """Mean ± half-interval by arm and density, or by arm and step, for every panel that the figures show: a table for each variant."""
     variants, note = numbers_of(report)
     if not variants:
         return ""
     tables = "\n".join(_numbers(numbers) for numbers in variants)
-    return f"<details><summary>All numbers, by density and arm</summary>\n{_note(note)}\n{tables}</details>"
+    by = "step" if report.study.levels == "steps" else "density"
+    return f"<details><summary>All numbers, by {by} and arm</summary>\n{_note(note)}\n{tables}</details>"
 
 
 def _numbers(numbers: Numbers) -> str:

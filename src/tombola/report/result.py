@@ -23,12 +23,17 @@ def variants_of(report: Findings) -> dict[str, str]:
 
 def rows_of(figure: Figure, report: Findings) -> "pd.DataFrame":
     """The rows that a figure shows, of the table that it draws: its arms, variants and levels."""
-    tables = {"density": report.table, "curves": report.curves}
+    tables = {"density": report.table, "scatter": report.table, "curves": report.curves}
     rows = tables[figure.kind] if figure.kind in tables else report.details[figure.detail]
     for column, names in (("arm", figure.arms), ("variant", figure.variants), ("level", figure.levels)):
         if names and column in rows.columns:
             rows = rows[rows[column].isin(names)]
     return rows
+
+
+def steps_of(report: Findings) -> dict[int, float]:
+    """Level -> the iteration k that it stands for, in a study of steps: column `step` of its table."""
+    return {int(level): float(step) for level, step in report.table.groupby("level").step.mean().items()}
 
 
 def titles(rows: "pd.DataFrame", report: Findings) -> dict[str, str]:

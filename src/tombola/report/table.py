@@ -59,7 +59,8 @@ def claims_as_json(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     claims = [{"id": verdict.id, "verdict": verdict.verdict, **asdict(verdict)} for verdict in verdicts]
     for claim in claims:
         for effect in claim["effects"]:
-            effect["per_level"] = [dict(zip(("density", "mean", "p_holm"), level, strict=True)) for level in effect["per_level"]]
+            keys = (effect.pop("along"), "mean", "p_holm")
+            effect["per_level"] = [dict(zip(keys, level, strict=True)) for level in effect["per_level"]]
     return _plain(claims)
 
 
@@ -79,7 +80,7 @@ def _plain(value: Any) -> Any:
 
 
 def terminal(report: Findings, width: int | None = None, colour: bool | None = None) -> str:
-    """The study's main metrics by variant, density and arm, then its claims: lines of at most `width` columns.
+    """The study's main metrics by variant, density (or step k) and arm, then its claims: lines of at most `width` columns.
 
     Args:
         report: what the study found.

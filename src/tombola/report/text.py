@@ -5,12 +5,15 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tombola.evaluation.verdict import Effect, Verdict
+from tombola.report.result import steps_of
 from tombola.report.summary import alike, densities_of
-from tombola.studies.base import Panel
+from tombola.studies.base import Findings, Panel
 
 if TYPE_CHECKING:
     import pandas as pd
 
+STEP = "step k"
+"""What levels are told by that are places in a list of iterations."""
 SIGNS = {"replicated": "+", "not replicated": "-", "undecided": "?"}
 """Beside every verdict, so that colour is never all that tells them apart."""
 
@@ -24,10 +27,13 @@ def percent(density: float) -> str:
     return f"{100 * density:.1f} %" if density >= 0.01 else f"{100 * density:.2g} %"
 
 
-def level_names(rows: "pd.DataFrame") -> tuple[str, dict[int, str]]:
+def level_names(rows: "pd.DataFrame", report: Findings) -> tuple[str, dict[int, str]]:
     """What levels are told by, and level -> name: ("density", "21.1 %"), or where arms or variants differ in it
-    ("level", "round 7").
+    ("level", "round 7"); in a study of steps k ("step k", "1,000").
     """
+    if report.study.levels == "steps":
+        steps = steps_of(report)  # rows of curves have a column of that name that is another thing, those of details may have none
+        return STEP, {int(level): number(steps[level], 0) for level in sorted(rows.level.unique())}
     if alike(rows):
         return "density", {level: percent(density) for level, density in densities_of(rows).items()}
     return "level", {int(level): f"round {level}" for level in sorted(rows.level.unique())}
