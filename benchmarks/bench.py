@@ -65,6 +65,7 @@ def measure(length: str, spent: Effort, torch_python: str, cache: Path) -> dict[
         "torch": torch_times(torch_python, length, spent) if torch_version else None,
         "arithmetic": part("gemm.py", length),
         "study": study,
+        "paths": part("paths.py", cores, length),
         "start": start,
     }
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The paper's own protocol where a CPU is too slow: LeNet on MNIST and Conv-2/4/6 on CIFAR-10 (Frankle & Carbin 2019).
+# The papers' own protocols where a CPU is too slow: LeNet on MNIST and Conv-2/4/6 on CIFAR-10 (Frankle & Carbin 2019),
+# ResNet-20 and VGG-16 on CIFAR-10, each with the standard rate, a low one and warm-up (Frankle et al. 2020).
 #
 #     sh benchmarks/paper_scale.sh DATA_DIR OUTPUT_DIR [SCALE] [more options of `tombola run`]
 #
@@ -16,4 +17,11 @@ run() {
 run frankle2019.sparsity lenet-mnist "$@"
 for network in conv2 conv4 conv6; do
     run frankle2019.conv "$network-cifar10" "$@"
+done
+for network in resnet20 vgg16; do
+    for recipe in "" -low -warmup; do
+        for study in instability sparse ranges; do
+            run "frankle2020.$study" "$network-cifar10$recipe" "$@"
+        done
+    done
 done

@@ -55,6 +55,8 @@ class Effort:
     """Training examples."""
     study: tuple[str, ...]
     """Settings of `frankle2019.sparsity`."""
+    paths: tuple[str, ...]
+    """Settings of `frankle2020.instability`."""
     study_replicates: int
 
 
@@ -68,6 +70,7 @@ FULL = Effort(
     adams=("default", "foreach", "fused"),
     train={name: network.train for name, network in NETWORKS.items()},
     study=("levels=3", "steps=1000it", "evaluate_every=100it", "test_every=500it"),
+    paths=('k=["0it","300it"]',),
     study_replicates=4,
 )
 SMOKE = Effort(
@@ -78,6 +81,7 @@ SMOKE = Effort(
     adams=("default",),
     train={"mlp": 4_000, "lenet": 3_000},
     study=("levels=1", "steps=100it", "evaluate_every=50it", "test_every=100it"),
+    paths=('k=["0it"]', "steps=100it", "points=3"),
     study_replicates=2,
 )
 

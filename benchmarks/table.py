@@ -10,7 +10,7 @@ WIDTH = 100
 
 
 def table(results: dict[str, Any]) -> str:
-    sections = [_heading(results), *_speed(results), *_torch(results), *_scaling(results), *_study(results), *_start(results)]
+    sections = [_heading(results), *_speed(results), *_torch(results), *_scaling(results), *_study(results), *_paths(results), *_start(results)]
     return "\n".join(sections)
 
 
@@ -107,6 +107,15 @@ def _study(results: dict[str, Any]) -> list[str]:
     together = study["overhead_share"]
     met = _met(together["median"] < SHARE)
     return [*lines, f"Target: evaluation, store and progress together under {SHARE:.0%}: {_share(together)}, {met}"]
+
+
+def _paths(results: dict[str, Any]) -> list[str]:
+    paths = results["paths"]
+    return [
+        *_title("frankle2020.instability on mnist1d-mlp: 3 children of W_k, 30 points a path, training and test set"),
+        f"training {_seconds(paths['training'])}, paths {_seconds(paths['paths'])}, {_micro(paths['per_network'])} us a network",
+        f"Share of the paths: {_share(paths['share'])}",
+    ]
 
 
 def _start(results: dict[str, Any]) -> list[str]:

@@ -51,7 +51,7 @@ def test_every_number_is_there_and_finite(smoke):
     assert results["smoke"]
     assert results.keys() == {
         *("date", "smoke", "cores", "device", "versions", "seconds"),
-        *("tombola", "tombola_one_core", "torch", "arithmetic", "study", "start"),
+        *("tombola", "tombola_one_core", "torch", "arithmetic", "study", "paths", "start"),
     }
     for path, number in numbers(results):
         assert math.isfinite(number), path
@@ -63,6 +63,13 @@ def test_every_number_is_there_and_finite(smoke):
     for part in ("tombola", "tombola_one_core"):
         assert all(number > 0 for _, number in numbers(results[part]))
     assert results["start"].keys() == {"first_step_compiled", "first_step_nothing_compiled", "help"}
+
+
+def test_the_share_of_paths_is_of_training_and_paths(smoke):
+    text, results = smoke
+    median = {name: value["median"] for name, value in results["paths"].items()}
+    assert median["share"] == pytest.approx(median["paths"] / (median["training"] + median["paths"]))
+    assert f"Share of the paths: {median['share']:.1%}" in text
 
 
 def test_the_parts_of_a_study_make_up_its_time(smoke):

@@ -42,23 +42,27 @@ def test_linked_files_exist():
         assert link.startswith("http") or (ROOT / link).exists(), link
 
 
-def test_the_table_of_verdicts_says_what_the_kept_claims_say():
+@pytest.mark.parametrize("paper", ["frankle2019", "frankle2020"])
+def test_the_table_of_verdicts_says_what_the_kept_claims_say(paper):
     results = ROOT / "docs" / "results"
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (results / "README.md").read_text().splitlines()]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (results / f"{paper}.md").read_text().splitlines()]
     head = next(cells for cells in lines if cells[:1] == ["claim"])
     said = {
         (cells[0], task.strip("`")): cell
         for cells in lines
-        if cells and re.fullmatch(r"C\d+", cells[0]) and len(cells) == len(head)
+        if cells and re.fullmatch(r"[CO]\d+", cells[0]) and len(cells) == len(head)
         for task, cell in zip(head[2:], cells[2:], strict=True)
         if cell
     }
     kept = {}
-    for path in results.glob("*/*/claims.json"):
+    for path in results.glob(f"{paper}.*/*/claims.json"):
         for claim in json.loads(path.read_text()):
             if (task := path.parent.name) in head[2:] or f"`{task}`" in head[2:]:
-                kept[claim["id"].removeprefix("LTH-"), task] = claim["verdict"]
+                kept[claim["id"].split("-")[1], task] = claim["verdict"]
     assert said == kept
+
+
+LARGE = [f"{network}-cifar10{recipe}" for network in ("resnet20", "vgg16") for recipe in ("", "-low", "-warmup")]
 
 
 def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
@@ -73,6 +77,7 @@ def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
     assert [(one["study"], one["task"]) for one in asked] == [
         ("frankle2019.sparsity", "lenet-mnist"),
         *(("frankle2019.conv", f"conv{depth}-cifar10") for depth in (2, 4, 6)),
+        *((study, task) for task in LARGE for study in ("frankle2020.instability", "frankle2020.sparse", "frankle2020.ranges")),
     ]
     assert {(one["scale"], one["replicates"]) for one in asked} == {("smoke", 2)}
     for one in asked:

@@ -76,7 +76,7 @@ def evaluate(task: Task, dataset: Dataset, mixture: Mixture, parts: Sequence[Par
         "test": (dataset.test_inputs, np.arange(len(dataset.test_labels)), dataset.test_labels),
     }
     sources = jax.device_put(list(mixture.sources), layout.shared)
-    collected: dict[Part, list[tuple[Any, Any]]] = {part: [] for part in parts}
+    collected: dict[Part, list[list[tuple[Any, Any]]]] = {part: [] for part in parts}
     for shares, recompute in _blocks(found, mixture, layout.block):
         weights = program.mix(sources, shares)
         if found.network.running and recompute.any():
@@ -84,18 +84,17 @@ def evaluate(task: Task, dataset: Dataset, mixture: Mixture, parts: Sequence[Par
             weights = _renewed(program, weights, jax.device_put(recompute, layout.stacked), inputs)
         for part in parts:
             pool, indices, labels = examples[part]
-            batches = [(program.score(weights, pool[batch], labels[batch]), len(batch)) for batch in _batches(indices, layout.batch)]
-            losses = sum(loss * (count / len(indices)) for (loss, _), count in batches)
-            collected[part].append((losses, [predicted for (_, predicted), _ in batches]))
-    count = len(mixture.shares)
-    return {
-        part: Scores(
-            loss=np.concatenate([np.asarray(loss) for loss, _ in collected[part]])[:count],
-            prediction=np.concatenate([np.concatenate(jax.device_get(predicted), axis=1) for _, predicted in collected[part]])[:count],
-            labels=examples[part][2][examples[part][1]],
-        )
-        for part in parts
-    }
+            batches = [program.score(weights, pool[batch], labels[batch]) for batch in _batches(indices, layout.batch)]
+            collected[part].append(batches)
+    return {part: _gathered(jax.device_get(collected[part]), len(mixture.shares), *examples[part][1:]) for part in parts}
+
+
+def _gathered(blocks: list[list[tuple[np.ndarray, np.ndarray]]], points: int, indices: np.ndarray, labels: np.ndarray) -> Scores:
+    """(mean loss, predictions) of each batch of each block -> those of all examples, without the points that fill the last block."""
+    sizes = np.array([predicted.shape[1] for _, predicted in blocks[0]])
+    losses = [np.average([loss for loss, _ in block], axis=0, weights=sizes) for block in blocks]
+    predictions = [np.concatenate([predicted for _, predicted in block], axis=1) for block in blocks]
+    return Scores(np.concatenate(losses)[:points], np.concatenate(predictions)[:points], labels[indices])
 
 
 class _Layout(NamedTuple):

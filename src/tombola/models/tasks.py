@@ -78,6 +78,14 @@ def lenet_mnist(scale: str) -> Task:
     return _lenet(scale, "mnist")
 
 
+@tasks.register("lenet-mnist-2020")
+def lenet_mnist_2020(scale: str) -> Task:
+    """LeNet-300-100 on MNIST for 24,000 iterations, kaiming normal (Frankle et al. 2020, table 1)."""
+    found = _lenet(scale, "mnist")
+    steps = {} if scale != "paper" else {"steps": "24000it"}
+    return found.but(model=found.model.but(initializer="kaiming_normal"), recipe=found.recipe.but(**steps))
+
+
 @tasks.register("lenet-fashion-mnist")
 def lenet_fashion_mnist(scale: str) -> Task:
     """LeNet-300-100 on Fashion-MNIST, with the recipe of MNIST."""

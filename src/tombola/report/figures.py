@@ -82,7 +82,7 @@ def _curves_marks(figure: Figure, report: Findings) -> str:
 
 
 def _profile_marks(figure: Figure, report: Findings) -> str:
-    return f"{_bands(rows_of(figure, report))}."
+    return f"{_bands(rows_of(figure, report))}.{threshold_marks(figure.panels, 'horizontal')}"
 
 
 def _image_marks(figure: Figure, report: Findings) -> str:

@@ -24,9 +24,21 @@ if TYPE_CHECKING:
 SOURCE = "Frankle et al. 2020"
 Stream = Literal["data_order", "augmentation", "dropout"]
 Part = Literal["test", "train"]
+Rounds = Annotated[int, Field(ge=0, le=60)]
 PARTS: tuple[Part, ...] = get_args(Part)
 SHARES = (0.0, *(2.0**-power for power in range(8, 0, -1)))
 """Steps k where none are named: 0, and 1/256, 1/128, ... 1/2 of training."""
+EXTREME = {
+    "lenet-mnist": 15,
+    "lenet-mnist-2020": 15,
+    "resnet20-cifar10": 8,
+    "resnet20-cifar10-low": 11,
+    "resnet20-cifar10-warmup": 11,
+    "vgg16-cifar10": 19,
+    "vgg16-cifar10-low": 13,
+    "vgg16-cifar10-warmup": 19,
+}
+"""Task -> rounds of pruning to the density that the paper looks at (3.5; 16.8, 8.6, 8.6; 1.5, 5.5, 1.5 %; table 1)."""
 RECORDED = 1e-3
 """Most by which a network's error may differ from what its run recorded: batches may round otherwise on a GPU."""
 
@@ -166,7 +178,7 @@ DISTANCE = Panel("distance", "2-norm between children")
 OF_INITIAL = Panel("of_initial", "2-norm (% of the way from W_0)", 100)
 COSINE = Panel("cosine", "cosine of the weights")
 DISAGREEMENT = Panel("disagreement", "predictions that differ (%)", 100)
-ACCURACY = Panel("acc_final", "test accuracy of the children (%)", 100)
+ACCURACY = Panel("acc_final", "test accuracy (%)", 100)
 
 
 def measure(config: Paths, cell: Cell, results: Results) -> dict[str, float]:

@@ -9,6 +9,7 @@ from tombola.core.task import Task
 from tombola.procedures.run import Run
 from tombola.studies.base import Cell, Results
 from tombola.studies.frankle2020.common import (
+    EXTREME,
     METRICS,
     Sparse,
     for_noise,
@@ -38,9 +39,10 @@ class Grid(Sparse):
 
 
 def grid_fields(scale: str, task: Task) -> dict[str, Any]:
-    """The fields of a `Grid` at a scale."""
+    """The fields of a `Grid` at a scale; the paper's own density where it has the task."""
     smoke = {"replicates": 2, "children": 2, "k": smoke_steps(task), "compared": (1,), "points": 3}
-    return {"task": task, **for_noise(task), **(smoke if scale == "smoke" else {})}
+    extreme = {"compared": (EXTREME[task.name],)} if task.name in EXTREME else {}
+    return {"task": task, **for_noise(task), **extreme, **(smoke if scale == "smoke" else {})}
 
 
 class Place(NamedTuple):

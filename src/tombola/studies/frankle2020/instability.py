@@ -12,9 +12,11 @@ from tombola.studies.frankle2020.common import (
     ACCURACY,
     COSINE,
     DISAGREEMENT,
+    EXTREME,
     METRICS,
     OF_INITIAL,
     SOURCE,
+    Rounds,
     Sparse,
     for_noise,
     from_step,
@@ -49,14 +51,15 @@ TRACKS = (
 class Stability(Sparse):
     """Instability of dense networks, and of tickets of one density, against k."""
 
-    ticket: int = 7
+    ticket: Rounds = 7
     """Rounds of pruning after which the ticket is looked at (20 % a round: 21 % density after 7); 0: no ticket."""
 
 
 def _configure(scale: Scale, task: str) -> Stability:
     found = named_task(task, scale)
     smoke: dict[str, Any] = {"replicates": 2, "children": 2, "ticket": 1, "k": smoke_steps(found), "points": 3}
-    return Stability(task=found, **for_noise(found), **(smoke if scale == "smoke" else {}))
+    ticket = {"ticket": EXTREME[task]} if task in EXTREME else {}
+    return Stability(task=found, **for_noise(found), **{**ticket, **(smoke if scale == "smoke" else {})})
 
 
 @study(

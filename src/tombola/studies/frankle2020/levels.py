@@ -64,7 +64,7 @@ def levels(config: SuccessiveLevels) -> Study:
             Figure(
                 "levels",
                 "From each level to the one before",
-                (instability_panel(config), OF_INITIAL, Panel("acc_final", "test accuracy, mean of the two (%)", 100)),
+                (instability_panel(config), OF_INITIAL, Panel("acc_final", "mean test accuracy (%)", 100)),
                 caption=f"Both networks were trained in the same order of the data. {config.said()}",
             ),
         ),

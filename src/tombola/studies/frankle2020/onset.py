@@ -1,10 +1,10 @@
 """The smallest step k from which on a network is stable, found by bisection: a look before a training run is designed."""
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
@@ -12,6 +12,7 @@ from tombola.models.tasks import task as named_task
 from tombola.procedures.run import Run
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.frankle2020.common import (
+    Rounds,
     Sparse,
     for_noise,
     from_step,
@@ -33,7 +34,7 @@ CANDIDATES = (0.0, *(2.0 ** (-power / 2) for power in range(18, 0, -1)))
 class Onset(Sparse):
     """Bisection over the steps k."""
 
-    levels: Annotated[int, Field(ge=0, le=60)] = 0
+    levels: Rounds = 0
     """Rounds of pruning (IMP with rewinding to k): the onset of the ticket's stability; 0: of the dense network's."""
 
 
@@ -72,22 +73,23 @@ def onset(config: Onset) -> Study:
         more=partial(more, config, steps),
         figures=(
             Figure(
-                "onset",
-                "From which step on the network is stable",
-                (
-                    Panel("onset", "first stable step k that was found (iteration)"),
-                    Panel("after", "last unstable step k that was tried (iteration)"),
-                    Panel("share", "onset (% of training)", 100),
-                ),
-                caption=f"Between neighbours of {len(steps)} steps. {config.said()}",
-            ),
-            Figure(
                 "tried",
-                "Steps that were tried",
-                (Panel("value", instability_panel(config).label, 100),),
+                "Instability at the steps that were tried",
+                (replace(instability_panel(config), metric="value"),),
                 kind="profile",
                 detail="tried",
                 x_label="step k (iteration)",
+                caption=f"Of {len(steps)} steps. {config.said()}",
+            ),
+            Figure(
+                "onset",
+                "From which step on the network is stable",
+                (
+                    Panel("onset", "first stable step k"),
+                    Panel("after", "last unstable step k"),
+                    Panel("share", "first stable step (% of training)", 100),
+                ),
+                caption="Of the steps that were tried; the onset lies between the two.",
             ),
         ),
     )

@@ -7,14 +7,17 @@ from tombola.core.step import Step
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Panel, Results, Scale, Study, study
 from tombola.studies.frankle2020.common import (
+    EXTREME,
     METRICS,
     PARTS,
+    Rounds,
     Sparse,
     for_noise,
     from_step,
     instability_panel,
     measure,
     pair_cells,
+    smoke_steps,
     steps_of,
     trunk,
 )
@@ -29,15 +32,17 @@ LABELS = {"test": "test set", "train": "training set"}
 class Path(Sparse):
     """Paths between children of W_k, and between those of tickets that were rewound to it."""
 
-    k: tuple[Step, ...] = (Step("0it"),)
-    ticket: int = 7
+    k: tuple[Step, ...] = ()
+    """Steps k at which the copies are made; none named: 0 and an eighth of training."""
+    ticket: Rounds = 7
     """Rounds of pruning after which a ticket's paths are shown beside; 0: none."""
 
 
 def _configure(scale: Scale, task: str) -> Path:
     found = named_task(task, scale)
-    smoke: dict[str, Any] = {"replicates": 2, "children": 2, "ticket": 1, "points": 3}
-    return Path(task=found, **for_noise(found), **(smoke if scale == "smoke" else {}))
+    smoke: dict[str, Any] = {"replicates": 2, "children": 2, "ticket": 1, "k": smoke_steps(found), "points": 3}
+    ticket = {"ticket": EXTREME[task]} if task in EXTREME else {}
+    return Path(task=found, **for_noise(found), **{**ticket, **(smoke if scale == "smoke" else {})})
 
 
 @study(
@@ -52,7 +57,7 @@ def path(config: Path) -> Study:
     cells: list[Cell] = []
     for replicate in range(config.replicates):
         dense = trunk(config, replicate)
-        for level, k in enumerate(steps_of(config)):
+        for level, k in enumerate(steps_of(config, (0.0, 0.125))):
             cells += pair_cells(config, "dense", replicate, level, from_step(dense, k), dense)
             if config.ticket:
                 ticket = tickets(config, replicate, levels=config.ticket, rewind=k)[-1]

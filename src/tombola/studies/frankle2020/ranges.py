@@ -11,7 +11,7 @@ from tombola.evaluation.paired import by_replicate, effect_of, effect_over_level
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Panel, Results, Scale, Study, study
-from tombola.studies.frankle2020.common import SOURCE, instability_panel, onset, steps_of
+from tombola.studies.frankle2020.common import EXTREME, SOURCE, instability_panel, onset, steps_of
 from tombola.studies.frankle2020.grid import ARMS, GRID_METRICS, Grid, Place, grid_fields, measure_grid, places
 from tombola.studies.frankle2020.sparse import gap_panel
 from tombola.studies.tickets import distinct, margin
@@ -37,13 +37,15 @@ OTHERWISE = Bounds(0.5, 0.05)
 class Ranges(Grid):
     """Accuracy against density after rewinding to one step, and the step at which networks become stable."""
 
-    compared: tuple[int, ...] = (1, 3, 5, 7, 9, 11, 13)
     rewind: Step | None = None
     """The step whose networks are shown, one of `k`. None: the last but two, an eighth of training where `k` is not set."""
 
 
 def _configure(scale: Scale, task: str) -> Ranges:
-    return Ranges(**grid_fields(scale, named_task(task, scale)))
+    fields = grid_fields(scale, named_task(task, scale))
+    if scale != "smoke":  # from the first round to beyond the paper's density, or to 5 %
+        fields["compared"] = tuple(range(1, EXTREME.get(task, 11) + 4, 2 if task not in EXTREME else 3))
+    return Ranges(**fields)
 
 
 @study(
