@@ -133,6 +133,14 @@ def test_further_weights_of_a_stored_run_are_the_same_run(tmp_path, trained):
     assert len(trained) == 2
 
 
+def test_weights_that_another_study_keeps_stay(tmp_path, trained):
+    run = Run(task=TASK, seed=1)
+    for step in ("7it", "9it", "7it"):
+        last = engine([run], tmp_path, {run.digest: [step]}).carry_out()[run.digest]
+    assert last.steps() == {7, 9}
+    assert len(trained) == 2
+
+
 def test_a_damaged_file_is_named_and_computed_again(tmp_path, capsys):
     chain = imp_runs(TASK, 1, 2, rates=RATES)
     keep = {chain[-1].digest: ["end"]}

@@ -189,6 +189,7 @@ class Engine:
         run = self.graph.runs[digest]
         found, end = self._resolved(run.task)
         mask, start = materialise(run, self.store, self.data_dir)
+        stored = self.store.get(digest).steps() if digest in self.store else set()  # another study may read them
         for path in emptied(mask):
             self.progress.warn(f"layer {path!r} of {self.progress.label(digest)} is empty: no signal passes through it")
         return Member(
@@ -197,7 +198,7 @@ class Engine:
             mask=mask,
             begin=run.begin.iterations(found.steps_per_epoch, end),
             noise=run.noise,
-            keep=frozenset(self.wanted(digest)),
+            keep=frozenset(self.wanted(digest) | stored),
             resume=checkpoints.load(self.store.checkpoint_path(digest)),
         )
 

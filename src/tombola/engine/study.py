@@ -160,8 +160,18 @@ def _provenance(study: Study, records: list[Record]) -> dict[str, str]:
 
 
 def study_status(study: Study, store: Store, data_dir: Path | None = None) -> dict[str, int]:
-    """Runs of a study: in all, done, in progress (a checkpoint or a live claim), missing."""
-    engine = Engine(study_graph(study), store, data_dir)
-    done = sum(engine.done(digest) for digest in engine.graph.runs)
+    """Runs of a study, as far as its results call for them: in all, done, in progress (a checkpoint or a live claim), missing;
+    and its probes, in all and missing.
+    """
+    while True:
+        engine, probes = Engine(study_graph(study), store, data_dir), study_probes(study)
+        done = sum(engine.done(digest) for digest in engine.graph.runs)
+        unseen = sum(probe.digest not in store.probes for probe in probes)
+        complete = done == len(engine.graph.runs) and not unseen
+        grown = _grown(study, _results(study, store, data_dir)) if complete else None
+        if grown is None:
+            break
+        study = grown
     busy = sum(not engine.done(digest) and store.in_progress(digest) for digest in engine.graph.runs)
-    return {"runs": len(engine.graph.runs), "done": done, "in progress": busy, "missing": len(engine.graph.runs) - done - busy}
+    found = {"runs": len(engine.graph.runs), "done": done, "in progress": busy, "missing": len(engine.graph.runs) - done - busy}
+    return {**found, "probes": len(probes), "probes missing": unseen}

@@ -49,7 +49,7 @@ def layers(config: Layers) -> Study:
             for draw, (first, second) in enumerate(combinations(children, 2)):
                 both = (first.at("end"), second.at("end"))
                 probe = Probe(task=dense.task, seed=dense.seed, name="layers", of=both, options=config.options())
-                cells.append(Cell("", replicate, level, first, draw, probe=probe))
+                cells.append(Cell("dense", replicate, level, first, draw, probe=probe))
     return Study(
         name="frankle2020.layers",
         config=config,

@@ -70,6 +70,9 @@ def claims(config: Link, table: "pd.DataFrame") -> list[Verdict]:
     """The open questions: correlation within arms and across, and which comes first in k."""
     mean = table.groupby(["replicate", "arm", "variant", "level"], as_index=False)[["instability", "gap"]].mean()
     effects = [effect_of("over all sparse networks", "-rho", _correlation(mean), least=0.5)]
+    by_density = [_correlation(rows) for _, rows in mean.groupby("variant")]
+    at_equal = [sum(of) / len(of) for of in zip(*by_density, strict=True)]
+    effects.append(effect_of("at equal density, mean of the densities", "-rho", at_equal, decides=False))
     effects += [effect_of(f"within: {ARMS[arm]}", "-rho", _correlation(mean[mean.arm == arm]), decides=False) for arm in SPARSE]
     found, last = onsets(config, table), len(steps_of(config))
     tickets = found[(found.arm == "ticket") & (found.stable < last) & (found.matching < last)]
