@@ -110,9 +110,7 @@ class Engine:
         return all(self.done(source.run.digest) for source in self.graph.runs[digest].parents())
 
     def _length(self, digest: str) -> int:
-        run = self.graph.runs[digest]
-        found, end = self._resolved(run.task)
-        return end - run.begin.iterations(found.steps_per_epoch, end)
+        return self._resolved(self.graph.runs[digest].task)[1] - self._begin(digest)
 
     def _waves(self, ready: Sequence[str]) -> Iterator[tuple[list[str], Plan]]:
         """Ready runs that can train together, a wave at a time; earlier generations first.
@@ -122,7 +120,7 @@ class Engine:
         """
         layouts = self._layouts()
         groups: dict[Any, list[str]] = {}
-        for digest in sorted(ready, key=self.graph.generation.__getitem__):
+        for digest in sorted(ready, key=lambda digest: (self.graph.generation[digest], self._begin(digest))):
             which = (self.graph.runs[digest].task.data, self._program(digest))
             groups.setdefault((which, self._position(digest, layouts[which].per_device > 1)), []).append(digest)
         for (which, _), members in groups.items():
@@ -135,10 +133,14 @@ class Engine:
     def _position(self, digest: str, waits: bool) -> tuple[int, bool]:
         """Where it goes on, and whether it was begun. Replicas that share a device wait for each other's begin: one for all."""
         checkpoint = checkpoints.iteration(self.store.checkpoint_path(digest))
+        if checkpoint is not None:
+            return checkpoint, True
+        return 0 if waits else self._begin(digest), False
+
+    def _begin(self, digest: str) -> int:
         run = self.graph.runs[digest]
         found, end = self._resolved(run.task)
-        begin = 0 if waits else run.begin.iterations(found.steps_per_epoch, end)
-        return (begin, False) if checkpoint is None else (checkpoint, True)
+        return run.begin.iterations(found.steps_per_epoch, end)
 
     def _layouts(self) -> dict[tuple[Data, Geometry], Plan]:
         """(data, program) -> the plan of a cohort as large as its largest generation."""

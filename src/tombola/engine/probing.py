@@ -17,11 +17,12 @@ from tombola.engine.progress import Progress
 from tombola.engine.starts import resolved, source
 from tombola.evaluation.mixtures import evaluate
 from tombola.procedures.probe import Probe
-from tombola.procedures.probes import Asked, Context, probes
-from tombola.procedures.run import Source
+from tombola.procedures.probes import EQUAL, Asked, Context, probes
+from tombola.procedures.run import Run, Source
 from tombola.pruning import selection
 from tombola.store.files import dump_json
 from tombola.store.store import Store
+from tombola.training.program import Geometry
 
 
 def carry_out_probes(wanted: Iterable[Probe], store: Store, data_dir: Path | None, progress: Progress) -> None:
@@ -33,20 +34,35 @@ def carry_out_probes(wanted: Iterable[Probe], store: Store, data_dir: Path | Non
         return source(parent.run, parent.what, store, data_dir)
 
     progress.start_probes(missing)
+    kept = store.probes
     with progress:
-        for probe in missing.values():
-            began = time.monotonic()
-            asked = _ask(probe, [weights(parent) for parent in probe.of], data_dir)
-            found = asked.read(evaluate(probe.task, load(probe.task.data, data_dir), asked.mixture))
-            _put(probe, found, len(asked.mixture.shares), time.monotonic() - began, store.probes)
-            progress.advance(1)
+        while missing:
+            for digest, probe in missing.items():
+                if digest in kept or not kept.claim(digest):
+                    continue  # another process has evaluated it, or is about to
+                try:
+                    began = time.monotonic()
+                    asked = _ask(probe, [weights(parent) for parent in probe.of], data_dir)
+                    found = asked.read(evaluate(probe.task, load(probe.task.data, data_dir), asked.mixture))
+                    _put(probe, found, len(asked.mixture.shares), time.monotonic() - began, kept)
+                    progress.advance(1)
+                finally:
+                    kept.release([digest])
+            missing = {digest: probe for digest, probe in missing.items() if digest not in kept}
+            if missing:
+                time.sleep(0.5)
 
 
 def rehearse_probes(wanted: Iterable[Probe], data_dir: Path | None) -> None:
-    """Ask each kind of probe once on made-up weights: what is wrong with a name or an option shows before training."""
+    """Ask each kind of probe once on made-up weights: what is wrong with a name or an option shows before training; and so
+    do networks that would come out equal, as they differ in noise that their task has not.
+    """
     seen = set()
     for probe in wanted:
         found, _ = resolved(probe.task, data_dir)
+        ends = [_as_trained(parent.run, found) for parent in probe.of if parent.what == "end"]
+        if len(set(ends)) < len(ends):
+            raise TombolaError(EQUAL)
         masked = tuple(parent.what == "mask" for parent in probe.of)
         key = (found, probe.name, masked, json.dumps(probe.options, sort_keys=True))
         if key not in seen:
@@ -58,6 +74,12 @@ def rehearse_probes(wanted: Iterable[Probe], data_dir: Path | None) -> None:
                 for index in range(len(masked))
             ]
             _ask(probe, [dense if is_mask else tree for is_mask, tree in zip(masked, made, strict=True)], data_dir)
+
+
+def _as_trained(run: Run, found: Geometry) -> Run:
+    """The run without noise that its task does not have."""
+    there = {"data_order": True, "augmentation": found.augment != "none", "dropout": found.network.stochastic}
+    return run.but(noise={stream: name for stream, name in run.noise.items() if there[stream]}) if run.noise else run
 
 
 def _ask(probe: Probe, parents: list[Tree], data_dir: Path | None) -> Asked:

@@ -75,7 +75,7 @@ def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findin
         results = _results(study, store, data_dir)
     table = measure(study, results)
     details = study.details(results) if study.details else {}
-    made = _provenance(study, [store.get(run.digest) for run in results])
+    made = _provenance(study, [store.get(run.digest) for run in results], [store.probes.get(probe.digest) for probe in study_probes(study)])
     return Findings(study, table, _curves(study, results), study.claims(table), made, details)
 
 
@@ -137,7 +137,7 @@ def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: 
     return Result(record.metrics(), summary, weights, run.begin.iterations(found.steps_per_epoch, end), end)
 
 
-def _provenance(study: Study, records: list[Record]) -> dict[str, str]:
+def _provenance(study: Study, records: list[Record], probes: list[Record]) -> dict[str, str]:
     made = [record.json("made") for record in records]
     several = lambda values: "; ".join(dict.fromkeys(values))  # noqa: E731
     seconds = sum(one["seconds"] / one["trained_together"] for one in made)
@@ -151,6 +151,7 @@ def _provenance(study: Study, records: list[Record]) -> dict[str, str]:
         "seed": str(study.config.seed),
         "runs": str(len(records)),
         "training time": f"{duration(seconds)} of wall time",
+        **({"evaluating probes": f"{duration(sum(one.json('made')['seconds'] for one in probes))} of wall time"} if probes else {}),
         "trained": dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
         "device": several(one["device"] for one in made),
         **{name: several(one["versions"][name] for one in made) for name in made[0]["versions"]},

@@ -1,5 +1,6 @@
 """Error barriers between networks: how far the error rises on the way from one to the other."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -41,3 +42,16 @@ def barrier(error: np.ndarray, a: np.ndarray, form: Form = "maximum") -> np.ndar
     if form == "maximum":
         return error.max(-1) - mean
     return error[..., int(np.flatnonzero(a == 0.5)[0])] - mean
+
+
+def check_ends(own: np.ndarray, recorded: Sequence[float], examples: int) -> None:
+    """Raise unless the errors of a path's ends, with statistics of their own, are those that their training recorded.
+
+    Two and a half examples may fall otherwise, or 0.1 %: batches of another size may round otherwise.
+    """
+    for found, expected in zip(own, recorded, strict=True):
+        if not abs(found - expected) <= max(1e-3, 2.5 / examples):  # also where one of them is NaN
+            raise TombolaError(
+                f"an end of a path has error {found:.2%}, but its training recorded {expected:.2%}: "
+                "weights or data have changed since; use another --store, or train anew"
+            )

@@ -26,10 +26,10 @@ Part = Literal["train", "test"]
 PARTS: tuple[Part, ...] = ("train", "test")
 
 STATISTICS_EXAMPLES = 5000
-"""Training examples, the first of the replicate's, over which the statistics of batch norm are computed anew."""
+"""Training examples, the first of the replicate's, over which the statistics of batch norm are computed anew, without augmentation."""
 
-_MOST_TOGETHER = 32
-"""Networks that a device holds at a time."""
+_MOST_DENSE, _MOST_CONVOLUTIONAL = 32, 16
+"""Networks that a device holds at a time; one where a batch of images from disk fills it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class Scores(NamedTuple):
 def evaluate(task: Task, dataset: Dataset, mixture: Mixture, parts: Sequence[Part] = PARTS) -> dict[Part, Scores]:
     """Loss and predictions of every point of a mixture, on each part of the data."""
     found = geometry(task, dataset)
-    layout = _layout(len(mixture.shares), found.network.convolutional)
+    layout = _layout(len(mixture.shares), found.network.convolutional, dataset.on_disk)
     program = _compile(found, layout)
     own = split(dataset, task.data, mixture.seed)
     examples = {
@@ -80,11 +80,15 @@ def evaluate(task: Task, dataset: Dataset, mixture: Mixture, parts: Sequence[Par
     for shares, recompute in _blocks(found, mixture, layout.block):
         weights = program.mix(sources, shares)
         if found.network.running and recompute.any():
-            inputs = (dataset.inputs[batch] for batch in _batches(own.train[:STATISTICS_EXAMPLES], layout.batch))
-            weights = _renewed(program, weights, jax.device_put(recompute, layout.stacked), inputs)
+            batches_seen = [dataset.inputs[batch] for batch in _batches(own.train[:STATISTICS_EXAMPLES], layout.batch)]
+            weights = _renewed(program, weights, jax.device_put(recompute, layout.stacked), batches_seen)
         for part in parts:
             pool, indices, labels = examples[part]
-            batches = [program.score(weights, pool[batch], labels[batch]) for batch in _batches(indices, layout.batch)]
+            batches: list[tuple[Any, Any]] = []
+            for batch in _batches(indices, layout.batch):
+                batches.append(program.score(weights, pool[batch], labels[batch]))
+                if dataset.on_disk:  # else a host faster than the devices would fill their memory with batches
+                    jax.block_until_ready(batches[-2:-1])
             collected[part].append(batches)
     return {part: _gathered(jax.device_get(collected[part]), len(mixture.shares), *examples[part][1:]) for part in parts}
 
@@ -119,14 +123,15 @@ class _Layout(NamedTuple):
         return NamedSharding(self.mesh, PartitionSpec())
 
 
-def _layout(points: int, convolutional: bool) -> _Layout:
+def _layout(points: int, convolutional: bool, on_disk: bool) -> _Layout:
     """As in training (`tombola.training.plan`): on a CPU one network at a time a core, and no convolution in a loop."""
     devices = jax.devices()[: max(1, min(len(jax.devices()), points))]
     cpu = devices[0].platform == "cpu"
     share = -(-points // len(devices))
-    blocks = -(-share // _MOST_TOGETHER)
-    per_device = 1 if cpu and convolutional else -(-share // blocks)
-    return _Layout(Mesh(np.array(devices), ("replica",)), per_device, not cpu, 500 if convolutional else 2000)
+    blocks = -(-share // (_MOST_CONVOLUTIONAL if convolutional else _MOST_DENSE))
+    per_device = 1 if on_disk or (cpu and convolutional) else -(-share // blocks)
+    batch = 100 if on_disk else 500 if convolutional else 2000
+    return _Layout(Mesh(np.array(devices), ("replica",)), per_device, not cpu, batch)
 
 
 def _blocks(found: Geometry, mixture: Mixture, size: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
@@ -145,10 +150,11 @@ def _batches(indices: np.ndarray, size: int) -> list[np.ndarray]:
     return [indices[first : first + size] for first in range(0, len(indices), size)]
 
 
-def _renewed(program: "_Program", weights: Tree, recompute: Any, inputs: Iterator[np.ndarray]) -> Tree:
-    """The weights with statistics averaged over batches, where `recompute` says so."""
+def _renewed(program: "_Program", weights: Tree, recompute: Any, inputs: Sequence[np.ndarray]) -> Tree:
+    """The weights with statistics averaged over the examples of all batches, where `recompute` says so."""
     found = [program.statistics(weights, batch) for batch in inputs]
-    return program.replace(weights, found, recompute)
+    sizes = np.array([len(batch) for batch in inputs], np.float32)
+    return program.replace(weights, found, sizes / sizes.sum(), recompute)
 
 
 class _Program(NamedTuple):
@@ -157,7 +163,8 @@ class _Program(NamedTuple):
     statistics: Callable[..., Tree]
     """(leaves (N, ...), inputs (batch, ...)) -> statistics of the batch, (N, ...)."""
     replace: Callable[..., Tree]
-    """(leaves (N, ...), statistics of each batch, which (N,)) -> leaves with their mean in the place of those that were there."""
+    """(leaves (N, ...), statistics of each batch, weight of each batch, which (N,)) -> leaves with their mean in the place of
+    those that were there."""
     score: Callable[..., tuple[Any, Any]]
     """(leaves (N, ...), inputs (batch, ...), labels (batch,)) -> mean loss (N,), predicted classes (N, batch)."""
 
@@ -169,8 +176,9 @@ def _compile(found: Geometry, layout: _Layout) -> _Program:
     def mix(sources: Sequence[Tree], shares: Mapping[str, Any]) -> Tree:
         def leaf(path: str) -> Any:
             wide = shares[path].reshape(-1, len(sources), *[1] * sources[0][path].ndim)
-            # One after the other, not as a product of matrices: a share of 1 gives the source's own bits.
-            return sum(wide[:, index] * source[path] for index, source in enumerate(sources))
+            # One after the other, not as a product of matrices: a share of 1 gives the source's own bits; a share of 0
+            # leaves a source out, also one that is not finite.
+            return sum(jnp.where(wide[:, index] == 0, 0, wide[:, index] * source[path]) for index, source in enumerate(sources))
 
         return {path: leaf(path) for path in network.shapes}
 
@@ -182,9 +190,9 @@ def _compile(found: Geometry, layout: _Layout) -> _Program:
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
         return loss, jnp.argmax(logits, -1).astype(jnp.int32)
 
-    def replace(weights: Tree, found: Sequence[Tree], which: Any) -> Tree:
+    def replace(weights: Tree, found: Sequence[Tree], share: Any, which: Any) -> Tree:
         def leaf(path: str) -> Any:
-            mean = sum(one[path] for one in found) / len(found)
+            mean = sum(share[index] * one[path] for index, one in enumerate(found))
             return jnp.where(which.reshape(-1, *[1] * (mean.ndim - 1)), mean, weights[path])
 
         return {**weights, **{path: leaf(path) for path in network.running}}

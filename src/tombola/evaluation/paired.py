@@ -52,9 +52,8 @@ def effect_over_levels(
         along: what tells the levels: the table's column of that name.
     """
     if values.shape[1] == 0 or values.shape[0] == 0:
-        return Effect(
-            name, unit, np.nan, -np.inf, np.inf, 0, 1.0, least=least, note="no level that the claim is about was run", decides=decides
-        )
+        note = note or "no level that the claim is about was run"
+        return Effect(name, unit, np.nan, -np.inf, np.inf, 0, 1.0, least=least, note=note, decides=decides, along=along)
     mean = values.mean(axis=1)
     found = interval(mean)
     adjusted = holm([sign_flip(values[level]) for level in values.columns])

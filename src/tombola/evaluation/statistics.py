@@ -67,3 +67,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = running
     return adjusted
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's rho of two columns; NaN values are left out by pairs, and NaN where one column is constant.
+
+    >>> rank_correlation([1, 2, 3], [10, 30, 20]), rank_correlation([1, 2], [5, 5])
+    (0.5, nan)
+    """
+    from scipy import stats
+
+    pairs = np.array([a, b], float)
+    pairs = pairs[:, ~np.isnan(pairs).any(axis=0)]
+    if pairs.shape[1] < 2 or (np.ptp(pairs, axis=1) == 0).any():
+        return float("nan")
+    return float(stats.spearmanr(*pairs).statistic)

@@ -145,7 +145,8 @@ class Network:
         return tuple(path for path in self.shapes if path not in self.trainable)
 
     def _merged(self, graph: Any, weights: Mapping[str, Any], dropout_key: jax.Array | None) -> Any:
-        state = {self._places[path]: weights[path] for path in self.shapes}
+        # As arrays of JAX: batch norm would write its running statistics into those of NumPy that it is given.
+        state = {self._places[path]: jnp.asarray(weights[path]) for path in self.shapes}
         state |= {place: _fold(dropout_key, place, shape) for place, shape in self._random.items()}
         state |= {place: jnp.zeros(shape, jnp.uint32) for place, shape in self._counts.items()}
         return nnx.merge(graph, nnx.from_flat_state(list(state.items())))

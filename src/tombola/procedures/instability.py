@@ -1,6 +1,6 @@
 """`tombola.instability`: is a network at step k stable to SGD noise? (Frankle et al. 2020, section 3)"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -14,7 +14,7 @@ from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import Tree, per_replica, replica, replicas, stack
 from tombola.data.dataset import load
-from tombola.evaluation.barrier import FORMS, STABLE, Form
+from tombola.evaluation.barrier import FORMS, STABLE, Form, check_ends
 from tombola.evaluation.mixtures import PARTS, Part
 from tombola.procedures.paths import Paths, checked_options, gathered, line
 from tombola.procedures.probe import BatchNorm
@@ -23,9 +23,6 @@ from tombola.training.cohort import geometry, total_iterations
 from tombola.training.member import NOISE
 from tombola.training.train import train, train_copies
 from tombola.training.trajectory import Trajectory
-
-TOLERANCE = 1e-3
-"""Most by which the error at an end of a path may differ from what the child's training recorded."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +96,9 @@ def instability(
     end = total_iterations(task, found_in)
     if Step(k).iterations(found_in.steps_per_epoch, end) == end:
         raise TombolaError(f"k = {str(k)!r} is the end of training at iteration {end}, where children have nothing to train; choose less")
+    there = {"data_order": True, "augmentation": task.data.augment != "none", "dropout": found_in.network.stochastic}
+    if not any(there[stream] for stream in vary):
+        raise TombolaError(f"vary = {list(vary)}, but this task has none of that noise, so children would be equal; add data_order")
     if start is None:
         start = _trunk(task, k, replicates, seed, mask, data_dir)
     noises = [dict.fromkeys(vary, f"child/{index}") for index in range(children)]
@@ -107,7 +107,8 @@ def instability(
     for index, one in enumerate(found[0].seeds):
         for first, second in combinations(found, 2):
             between = line(task, dataset, one, replica(first.final, index), replica(second.final, index), **options)
-            _check_ends(between, [float(child.metrics["test_acc"][index, -1]) for child in (first, second)])
+            recorded = [1 - float(child.metrics["test_acc"][index, -1]) for child in (first, second)]
+            check_ends(between["test_own"], recorded, int(between["test_examples"]))
             lines.append(between)
     pairs = len(lines) // len(found[0].seeds)
     return Instability(Step(k), tuple(found), gathered(lines, (len(found[0].seeds), pairs)), part, form)
@@ -122,9 +123,3 @@ def _trunk(task: Task, k: Step | str, replicates: int | None, seed: int, mask: M
     else:
         found = train(task, count, seed, until=k, data_dir=data_dir).final
     return per_replica(combine, mask, found) if mask else found
-
-
-def _check_ends(between: Mapping[str, np.ndarray], recorded: Sequence[float]) -> None:
-    for found, accuracy in zip(between["test_own"], recorded, strict=True):
-        if not abs(found - (1 - accuracy)) <= TOLERANCE:
-            raise TombolaError(f"an end of a path has test error {found:.2%}, but its child's training recorded {1 - accuracy:.2%}")

@@ -12,7 +12,7 @@ from tombola.core.errors import TombolaError, unknown
 from tombola.core.task import Task
 from tombola.core.trees import replica, replicas
 from tombola.data.dataset import Dataset, load
-from tombola.evaluation.barrier import Form, barrier
+from tombola.evaluation.barrier import Form, barrier, places
 from tombola.evaluation.mixtures import PARTS, Part, evaluate
 from tombola.procedures import probes
 from tombola.procedures.probe import BATCH_NORMS, BatchNorm
@@ -49,8 +49,8 @@ def path(
     task: Task,
     first: Mapping[str, Any],
     second: Mapping[str, Any],
-    seed: int = 0,
     *,
+    seed: int,
     points: int = 30,
     batch_norm: BatchNorm = "recompute",
     train_examples: int | None = None,
@@ -61,7 +61,7 @@ def path(
 
     Args:
         first, second: weights W and W', leaves (R, ...), such as ``trajectory.final``; a equals 1 at the first.
-        seed: that of the training: with it replicate r has its split and its labels.
+        seed: that of the training: with it replicate r has its training examples and their labels.
         points: evenly spaced values of a, ends included (Frankle et al. 2020 use 30).
         batch_norm: statistics of batch norm on the path: computed anew over training examples (`recompute`), or
             interpolated as the weights are (`interpolate`).
@@ -82,6 +82,7 @@ def path(
 
 def checked_options(points: int, batch_norm: str, train_examples: int | None) -> dict[str, Any]:
     """The options of a path as its probe takes them. Raises for what is not allowed."""
+    places(points)
     if batch_norm not in BATCH_NORMS:
         raise unknown("policy for batch norm", batch_norm, BATCH_NORMS)
     if train_examples is not None and train_examples < 1:

@@ -20,6 +20,11 @@ from tombola.procedures.probe import BatchNorm
 from tombola.surgery.matching import match_units
 from tombola.surgery.permute import permute
 
+EQUAL = (
+    "the two networks of a path are equal, so the way between them says nothing; "
+    "train them under different SGD noise that the task has (data_order; augmentation or dropout where it uses them)"
+)
+
 
 class Context(NamedTuple):
     """What a probe may know beside its parents."""
@@ -57,21 +62,18 @@ def path(
 
     Args:
         start: what both were trained from: distance travelled since.
-        initial: the initialisation: distance travelled since, over the weights that `mask` keeps.
+        initial: the initialisation: distance travelled since.
+        mask: weights that are pruned count as 0 in `start` and `initial`.
         points: evenly spaced a from 0 to 1, ends included; the middle is evaluated too.
         train: training examples to evaluate on; None: all.
         matched: whether the second network's units are permuted to match the first one's before.
 
     Gives: `a` (P,); `train_error`, `test_error` (P,), shares; `train_loss`, `test_loss` (P,), nats; `train_own`,
     `test_own` (2,), errors of first and second with their own statistics; `train_disagreement`, `test_disagreement`;
+    `train_chance`, `test_chance`, the error of the best constant answer; `train_examples`, `test_examples`, their numbers;
     `distance`, `cosine` of the trainable weights; `since_start`, `since_initial` (2,), distances travelled.
     """
-    trainable = [leaf for leaf in context.network.shapes if leaf in context.network.trainable]
-    if not distance(first, second, trainable):
-        raise TombolaError(
-            "the two networks of a path are equal, so the way between them says nothing; "
-            "train them under different SGD noise that the task has (data_order; augmentation or dropout where it uses them)"
-        )
+    trainable = _different(context.network, first, second)
     if matched:
         second = permute(second, context.network.units, match_units(context.network, first, second))
     a = places(points)
@@ -85,7 +87,7 @@ def path(
         "a": a,
         "distance": np.array(distance(first, second, trainable)),
         "cosine": np.array(cosine(first, second, trainable)),
-        **_travelled("since_start", start, first, second, trainable, None),
+        **_travelled("since_start", start, first, second, trainable, mask),
         **_travelled("since_initial", initial, first, second, trainable, mask),
     }
 
@@ -95,9 +97,25 @@ def path(
             read_off[f"{part}_error"], read_off[f"{part}_loss"] = of.error[: len(a)], of.loss[: len(a)]
             read_off[f"{part}_own"] = of.error[own]
             read_off[f"{part}_disagreement"] = np.array(disagreement(*of.prediction[own]))
+            read_off |= _facts(part, of)
         return read_off
 
     return Asked(mixture, read)
+
+
+def _different(network: Network, first: Tree, second: Tree) -> list[str]:
+    """The trainable leaves. Raises if the two networks are equal in them."""
+    trainable = [leaf for leaf in network.shapes if leaf in network.trainable]
+    if not distance(first, second, trainable):
+        raise TombolaError(EQUAL)
+    return trainable
+
+
+def _facts(part: Part, scores: Scores) -> dict[str, np.ndarray]:
+    """How many examples there are, and how often the most frequent class is wrong."""
+    examples = scores.labels.size
+    chance = 1 - np.bincount(scores.labels).max() / examples
+    return {f"{part}_examples": np.array(examples), f"{part}_chance": np.array(chance)}
 
 
 def _travelled(name: str, before: Tree | None, first: Tree, second: Tree, trainable: list[str], mask: Tree | None) -> dict[str, np.ndarray]:
@@ -113,31 +131,33 @@ def layers(
 ) -> Asked:
     """Lines on which one layer moves and the others stay: layer l is a W_first + (1 - a) W_second, the rest W_first.
 
-    Gives: `a` (P,); `train_ends`, `test_ends` (2,), errors of first and second on the same terms; and of each layer, by
-    its place and name such as ``000/hidden1``: `distance/...`, the 2-norm between the two networks' layers, and
-    `train_error/...`, `test_error/...` (P,).
+    Gives: `a` (P,); `train_ends`, `test_ends` (2,), errors of first and second on the same terms; `train_own`, `test_own`
+    (2,), with their own statistics; `train_examples`, ... as `path` does; and of each layer, by its place and name such as
+    ``000/hidden1``: `distance/...`, the 2-norm between the two networks' layers, and `train_error/...`, `test_error/...` (P,).
 
     Source: Adilova et al. 2024, layer-wise linear mode connectivity.
     """
+    trainable = _different(context.network, first, second)
     a, parts = places(points), context.network.layers
     shares = np.zeros((len(parts), len(a), 2, len(parts)))
     shares[:, :, 0] = 1
     for index in range(len(parts)):
         shares[index, :, :, index] = np.stack([a, 1 - a], axis=1)
     ends = np.repeat(np.eye(2)[:, :, None], len(parts), axis=2)
-    shares = np.concatenate([shares.reshape(-1, 2, len(parts)), ends])
-    mixture = Mixture(context.seed, (first, second), shares, np.full(len(shares), batch_norm == "recompute"), train)
+    shares = np.concatenate([shares.reshape(-1, 2, len(parts)), ends, ends])  # ends on the path's terms, and as they are
+    recompute = (np.arange(len(shares)) < len(shares) - 2) & (batch_norm == "recompute")
+    mixture = Mixture(context.seed, (first, second), shares, recompute, train)
     named = {f"{index:03d}/{layer.name}": layer for index, layer in enumerate(parts)}
     apart = {
-        f"distance/{name}": np.array(distance(first, second, [leaf for leaf in layer.paths if leaf in context.network.trainable]))
+        f"distance/{name}": np.array(distance(first, second, [leaf for leaf in layer.paths if leaf in trainable]))
         for name, layer in named.items()
     }
 
     def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
         found = {"a": a, **apart}
         for part, of in scores.items():
-            found[f"{part}_ends"] = of.error[-2:]
-            by_layer = of.error[:-2].reshape(len(parts), len(a))
+            found |= {f"{part}_ends": of.error[-4:-2], f"{part}_own": of.error[-2:], **_facts(part, of)}
+            by_layer = of.error[:-4].reshape(len(parts), len(a))
             found |= {f"{part}_error/{name}": errors for name, errors in zip(named, by_layer, strict=True)}
         return found
 
@@ -163,8 +183,10 @@ def plane(
     inner = (across**2 + side**2 - distance(second, third, trainable) ** 2) / 2  # <second - first, third - first>
     aside = inner / across if across else 0.0
     height = float(np.sqrt(max(side**2 - aside**2, 0.0)))
-    if not across or height < 1e-6 * side:
-        raise TombolaError("three networks span a plane only if none is on the line through the other two; two of them are equal")
+    if not across or height <= 1e-6 * side:
+        raise TombolaError(
+            "three networks span a plane only if none is on the line through the other two; take others, such as a third child"
+        )
     corners = np.array([[0, 0], [across, 0], [aside, height]])
     low, high = corners.min(0), corners.max(0)
     x, y = (np.linspace(low[axis] - margin * (high - low)[axis], high[axis] + margin * (high - low)[axis], grid) for axis in (0, 1))

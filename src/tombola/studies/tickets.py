@@ -97,5 +97,5 @@ def margin(task: Task, given: float | None = None) -> float:
     """What counts as no difference, in percentage points: what is given; else 0.2 with 10,000 test examples, and 1 with fewer."""
     if given is not None:
         return given
-    large = task.data.name in ("mnist", "fashion-mnist", "cifar10") and (task.data.test or 10_000) >= 10_000
+    large = task.data.name in ("mnist", "fashion-mnist", "cifar10", "imagenet") and (task.data.test or 10_000) >= 10_000
     return 0.2 if large else 1.0

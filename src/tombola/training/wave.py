@@ -71,7 +71,7 @@ class Wave:
             self._evaluate_and_keep()
         for stop in self._stops():
             self._advance(stop)
-            on_progress((stop - self.t) * len(self.members))
+            on_progress(sum(max(0, stop - max(self.t, member.begin)) for member in self.members))
             self.t = stop
             self._evaluate_and_keep()
             if on_checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS and stop < self.end:

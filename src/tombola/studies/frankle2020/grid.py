@@ -7,17 +7,18 @@ from pydantic import Field
 from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.procedures.run import Run
-from tombola.studies.base import Cell, Results
+from tombola.studies.base import Cell, Results, Scale
 from tombola.studies.frankle2020.common import (
     EXTREME,
     METRICS,
+    ONE_SHOT,
     Sparse,
+    at_smoke,
     for_noise,
     from_step,
     measure,
     onset,
     pair_cells,
-    smoke_steps,
     steps_of,
     trunk,
 )
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 ARMS = {"ticket": "IMP with rewinding", "random": "random pruning", "reinit": "IMP mask, fresh init", "dense": "dense network"}
 CONTROLS = ("random", "reinit")
+LATEST = 0.125
+"""Share of training up to which k is looked at where arms are compared: a fresh initialisation that is left half of training
+learns less for that alone, and children of any network are stable when little training is left."""
 GRID_METRICS = (*METRICS, "gap", "stable", "matching")
 
 
@@ -36,13 +40,16 @@ class Grid(Sparse):
 
     compared: Annotated[tuple[Level, ...], Field(min_length=1)] = (3, 6, 9, 12)
     """Rounds of pruning (20 % each: 51, 26, 13.5, 7 % density) after which networks are looked at."""
+    margin: Annotated[float, Field(ge=0)] | None = None
+    """Percentage points below the dense network's accuracy (of `part`) that still match it; None: 0.2 with 10,000 test
+    examples, else 1."""
 
 
-def grid_fields(scale: str, task: Task) -> dict[str, Any]:
+def grid_fields(scale: Scale, task: Task) -> dict[str, Any]:
     """The fields of a `Grid` at a scale; the paper's own density where it has the task."""
-    smoke = {"replicates": 2, "children": 2, "k": smoke_steps(task), "compared": (1,), "points": 3}
     extreme = {"compared": (EXTREME[task.name],)} if task.name in EXTREME else {}
-    return {"task": task, **for_noise(task), **extreme, **(smoke if scale == "smoke" else {})}
+    smoke = at_smoke(scale, children=2, k=("0it", "1it"), compared=(1,))
+    return {"task": task, **for_noise(task), **ONE_SHOT.get(task.name, {}), **extreme, **smoke}
 
 
 class Place(NamedTuple):
@@ -70,7 +77,7 @@ def places(config: Grid) -> dict[Place, list[Cell]]:
     found: dict[Place, list[Cell]] = {}
     for replicate in range(config.replicates):
         dense = trunk(config, replicate)
-        for index, k in enumerate(steps_of(config)):
+        for index, k in enumerate(steps_of(config.k, config.task)):
             for (arm, level), parent in parents(config, replicate, k).items():
                 cells = pair_cells(config, arm, replicate, index, parent, dense, str(level))
                 found[Place(arm, replicate, level, k)] = cells

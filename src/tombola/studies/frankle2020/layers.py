@@ -2,7 +2,6 @@
 
 from functools import partial
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -12,11 +11,13 @@ from tombola.procedures.probe import Probe
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.frankle2020.common import (
     Instability,
+    at_smoke,
     children_of,
     for_noise,
     from_step,
+    guard_ends,
     instability_panel,
-    smoke_steps,
+    learnt,
     steps_of,
     trunk,
 )
@@ -28,8 +29,7 @@ class Layers(Instability):
 
 def _configure(scale: Scale, task: str) -> Layers:
     found = named_task(task, scale)
-    smoke: dict[str, Any] = {"replicates": 2, "children": 2, "k": smoke_steps(found), "points": 3}
-    return Layers(task=found, **for_noise(found), **(smoke if scale == "smoke" else {}))
+    return Layers(task=found, **for_noise(found), **at_smoke(scale, children=2, k=("0it", "1it")))
 
 
 @study(
@@ -44,7 +44,7 @@ def layers(config: Layers) -> Study:
     cells: list[Cell] = []
     for replicate in range(config.replicates):
         dense = trunk(config, replicate)
-        for level, k in enumerate(steps_of(config)):
+        for level, k in enumerate(steps_of(config.k, config.task)):
             children = children_of(from_step(dense, k), config)
             for draw, (first, second) in enumerate(combinations(children, 2)):
                 both = (first.at("end"), second.at("end"))
@@ -74,6 +74,7 @@ def measured(config: Layers, cell: Cell, results: Results) -> list[Row]:
     """A row for each layer: barrier_l = max over a of E(one layer mixed) - (E(W) + E(W')) / 2, or another form of it."""
     assert cell.probe is not None
     found, begin, end = results.probed(cell.probe), results[cell.run].begin, results[cell.run].end
+    guard_ends(config, found, [results[parent.run] for parent in cell.probe.of])
     first, second = found[f"{config.part}_ends"]
     rows: list[Row] = []
     for name in sorted(key.removeprefix("distance/") for key in found if key.startswith("distance/")):
@@ -83,7 +84,7 @@ def measured(config: Layers, cell: Cell, results: Results) -> list[Row]:
         a = np.concatenate([[0.0], found["a"], [1.0]])
         of_layer = {
             "arm": name.split("/", 1)[1],
-            "instability": float(barrier(path, a, config.form)),
+            "instability": learnt(config, found, (first, second), float(barrier(path, a, config.form))),
             "distance": float(found[f"distance/{name}"]),
         }
         rows.append({"draw": cell.draw, "step": begin, "share": begin / end, **of_layer})

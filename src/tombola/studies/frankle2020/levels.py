@@ -1,16 +1,18 @@
 """Are the ends of successive levels of iterative pruning linearly connected? (Paul et al. 2023)"""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from tombola.core.step import Step
+from tombola.evaluation.barrier import Form
 from tombola.evaluation.paired import by_replicate, effect_over_levels
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
+from tombola.procedures.probe import Probe
 from tombola.studies.base import Cell, Figure, Panel, Scale, Study, study
-from tombola.studies.frankle2020.common import METRICS, OF_INITIAL, Paths, for_noise, instability_panel, measure, path_between, trunk
+from tombola.studies.frankle2020.common import DISTANCE, METRICS, Paths, at_smoke, for_noise, instability_panel, measure, steps_of, trunk
 from tombola.studies.tickets import Levels, Pruning, tickets
 
 if TYPE_CHECKING:
@@ -26,12 +28,13 @@ class SuccessiveLevels(Pruning, Paths):
     """Rounds of pruning after the dense run."""
     k: Annotated[tuple[Step, ...], Field(max_length=6)] = ()
     """Steps to rewind to; none named: 0 and an eighth of training."""
+    form: Form = "linear"
+    """Which height of the barrier is judged. Levels differ in error by themselves, which `linear` leaves out."""
 
 
 def _configure(scale: Scale, task: str) -> SuccessiveLevels:
     found = named_task(task, scale)
-    smoke: dict[str, Any] = {"replicates": 2, "levels": 2, "points": 3}
-    return SuccessiveLevels(task=found, **for_noise(found), **(smoke if scale == "smoke" else {}))
+    return SuccessiveLevels(task=found, **for_noise(found), **at_smoke(scale, k=("0it", "1it"), levels=2))
 
 
 @study(
@@ -43,20 +46,21 @@ def _configure(scale: Scale, task: str) -> SuccessiveLevels:
 )
 def levels(config: SuccessiveLevels) -> Study:
     """Barrier and distance between the end of a level and the end of the level before, against density."""
-    steps = config.k or (Step("0it"), config.task.recipe.steps.times(0.125))
+    steps = steps_of(config.k, config.task, (0.0, 0.125))
     cells: list[Cell] = []
     for replicate in range(config.replicates):
         dense = trunk(config, replicate)
         for k in steps:
             chain = tickets(config, replicate, levels=config.levels, rewind=k)
             for level in range(1, config.levels + 1):
-                probe = path_between(config, chain[level], chain[level - 1], dense)
+                ends = (chain[level].at("end"), chain[level - 1].at("end"))
+                probe = Probe(task=config.task, seed=dense.seed, name="path", of=ends, options=config.options())
                 cells.append(Cell(f"k{k}", replicate, level, chain[level], probe=probe))
     return Study(
         name="frankle2020.levels",
         config=config,
         cells=tuple(cells),
-        metrics=METRICS,
+        metrics=tuple(name for name in METRICS if not name.startswith(("since_", "of_"))),
         measure=partial(measure, config),
         claims=partial(claims, config),
         arms={f"k{k}": f"rewound to {k}" for k in steps},
@@ -64,7 +68,7 @@ def levels(config: SuccessiveLevels) -> Study:
             Figure(
                 "levels",
                 "From each level to the one before",
-                (instability_panel(config), OF_INITIAL, Panel("acc_final", "mean test accuracy (%)", 100)),
+                (instability_panel(config), DISTANCE, Panel("acc_final", "mean test accuracy (%)", 100)),
                 caption=f"Both networks were trained in the same order of the data. {config.said()}",
             ),
         ),

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study
 from tombola.studies.frankle2020.common import (
     Rounds,
     Sparse,
+    at_smoke,
     for_noise,
     from_step,
     instability_panel,
@@ -40,8 +41,7 @@ class Onset(Sparse):
 
 def _configure(scale: Scale, task: str) -> Onset:
     found = named_task(task, scale)
-    smoke: dict[str, Any] = {"replicates": 2, "children": 2, "points": 3}
-    return Onset(task=found, **for_noise(found), **(smoke if scale == "smoke" else {}))
+    return Onset(task=found, **for_noise(found), **at_smoke(scale, children=2))
 
 
 @study(
@@ -53,10 +53,10 @@ def _configure(scale: Scale, task: str) -> Onset:
 )
 def onset(config: Onset) -> Study:
     """The first step that is stable, by replicate: as many steps are tried as bisection needs, stability taken to be monotone in k."""
-    steps = steps_of(config, CANDIDATES)
+    steps = steps_of(config.k, config.task, CANDIDATES)
     if len(steps) < 2:
         raise TombolaError(f"k = {', '.join(steps)}, but a search needs two steps or more")
-    found = [Cell("onset", replicate, config.levels, _parent(config, replicate, steps[0])) for replicate in range(config.replicates)]
+    found = [Cell("onset", replicate, config.levels, _shown(config, replicate, steps[0])) for replicate in range(config.replicates)]
     ends = [
         cell for replicate in range(config.replicates) for index in (0, len(steps) - 1) for cell in _tried(config, replicate, steps[index])
     ]
@@ -89,7 +89,7 @@ def onset(config: Onset) -> Study:
                     Panel("after", "last unstable step k"),
                     Panel("share", "first stable step (% of training)", 100),
                 ),
-                caption="Of the steps that were tried; the onset lies between the two.",
+                caption=f"Of the steps that were tried; the onset lies between the two. {config.said()}",
             ),
         ),
     )
@@ -98,6 +98,11 @@ def onset(config: Onset) -> Study:
 def _parent(config: Onset, replicate: int, k: Step) -> Run:
     dense = trunk(config, replicate)
     return tickets(config, replicate, levels=config.levels, rewind=k)[-1] if config.levels else from_step(dense, k)
+
+
+def _shown(config: Onset, replicate: int, k: Step) -> Run:
+    """The run whose density the row has."""
+    return _parent(config, replicate, k) if config.levels else trunk(config, replicate)
 
 
 def _tried(config: Onset, replicate: int, k: Step) -> list[Cell]:
@@ -112,12 +117,12 @@ class Search(NamedTuple):
     unstable: int
     """The last that is known to be unstable; -1: none."""
     stable: int
-    """The first that is known to be stable; the number of steps: none."""
+    """The first after it that is known to be stable; the number of steps: none."""
 
     @property
     def next(self) -> int | None:
         """The place to try; None: the search is over."""
-        over = self.stable - self.unstable <= 1 or self.stable > max(self.tried)
+        over = self.stable - self.unstable <= 1 or self.unstable == max(self.tried)
         return None if over else (self.unstable + self.stable) // 2
 
 
@@ -128,8 +133,8 @@ def search(config: Onset, steps: tuple[Step, ...], replicate: int, results: Resu
         cells = _tried(config, replicate, k)
         if all(cell.run in results for cell in cells):
             tried[place] = float(np.mean([measure(config, cell, results)["instability"] for cell in cells]))
-    stable = min((place for place in tried if tried[place] < config.stable), default=len(steps))
-    unstable = max((place for place in tried if place < stable and not tried[place] < config.stable), default=-1)
+    unstable = max((place for place in tried if not tried[place] < config.stable), default=-1)
+    stable = min((place for place in tried if place > unstable), default=len(steps))
     return Search(tried, unstable, stable)
 
 
@@ -162,7 +167,7 @@ def details(config: Onset, steps: tuple[Step, ...], results: Results) -> "dict[s
 
     rows = []
     for replicate in range(config.replicates):
-        density = results[_parent(config, replicate, steps[0])].summary["density"]
+        density = results[_shown(config, replicate, steps[0])].summary["density"]
         for place, value in search(config, steps, replicate, results).tried.items():
             begin = results[_tried(config, replicate, steps[place])[0].run].begin
             where = {"variant": "", "arm": "onset", "level": config.levels, "density": density, "replicate": replicate}

@@ -1,7 +1,7 @@
 """The error along the way from one child to another, dense and sparse (figure 2 and appendix)."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tombola.core.step import Step
 from tombola.models.tasks import task as named_task
@@ -9,15 +9,16 @@ from tombola.studies.base import Cell, Figure, Panel, Results, Scale, Study, stu
 from tombola.studies.frankle2020.common import (
     EXTREME,
     METRICS,
+    ONE_SHOT,
     PARTS,
     Rounds,
     Sparse,
+    at_smoke,
     for_noise,
     from_step,
     instability_panel,
     measure,
     pair_cells,
-    smoke_steps,
     steps_of,
     trunk,
 )
@@ -40,9 +41,9 @@ class Path(Sparse):
 
 def _configure(scale: Scale, task: str) -> Path:
     found = named_task(task, scale)
-    smoke: dict[str, Any] = {"replicates": 2, "children": 2, "ticket": 1, "k": smoke_steps(found), "points": 3}
     ticket = {"ticket": EXTREME[task]} if task in EXTREME else {}
-    return Path(task=found, **for_noise(found), **{**ticket, **(smoke if scale == "smoke" else {})})
+    smoke = at_smoke(scale, children=2, k=("0it", "1it"), ticket=1)
+    return Path(task=found, **{**for_noise(found), **ONE_SHOT.get(task, {}), **ticket, **smoke})
 
 
 @study(
@@ -57,7 +58,7 @@ def path(config: Path) -> Study:
     cells: list[Cell] = []
     for replicate in range(config.replicates):
         dense = trunk(config, replicate)
-        for level, k in enumerate(steps_of(config, (0.0, 0.125))):
+        for level, k in enumerate(steps_of(config.k, config.task, (0.0, 0.125))):
             cells += pair_cells(config, "dense", replicate, level, from_step(dense, k), dense)
             if config.ticket:
                 ticket = tickets(config, replicate, levels=config.ticket, rewind=k)[-1]
@@ -83,7 +84,7 @@ def path(config: Path) -> Study:
                 x_label="a: a W + (1 - a) W'",
                 caption=config.said(),
             ),
-            Figure("instability", "Barriers", (instability_panel(config),), x="step"),
+            Figure("instability", "Barriers", (instability_panel(config),), x="step", caption=config.said()),
         ),
     )
 

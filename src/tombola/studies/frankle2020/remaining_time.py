@@ -1,7 +1,7 @@
 """Are later copies stable because of where they begin, or because less training is left? (section 4, appendix)"""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tombola.evaluation.paired import by_replicate, effect_over_levels
 from tombola.evaluation.verdict import Verdict
@@ -13,12 +13,12 @@ from tombola.studies.frankle2020.common import (
     OF_INITIAL,
     SOURCE,
     Instability,
+    at_smoke,
     for_noise,
     from_step,
     instability_panel,
     measure,
     pair_cells,
-    smoke_steps,
     stable_levels,
     steps_of,
     trunk,
@@ -27,6 +27,7 @@ from tombola.studies.frankle2020.common import (
 if TYPE_CHECKING:
     import pandas as pd
 
+NOTHING = "no unstable phase that ends at a k that was run"
 ARMS = {"remaining": "from k to the end", "whole": "a whole training from W_k"}
 
 
@@ -36,8 +37,7 @@ class RemainingTime(Instability):
 
 def _configure(scale: Scale, task: str) -> RemainingTime:
     found = named_task(task, scale)
-    smoke: dict[str, Any] = {"replicates": 2, "children": 2, "k": smoke_steps(found), "points": 3}
-    return RemainingTime(task=found, **for_noise(found), **(smoke if scale == "smoke" else {}))
+    return RemainingTime(task=found, **for_noise(found), **at_smoke(scale, children=2, k=("0it", "1it")))
 
 
 @study(
@@ -52,7 +52,7 @@ def remaining_time(config: RemainingTime) -> Study:
     cells: list[Cell] = []
     for replicate in range(config.replicates):
         dense = trunk(config, replicate)
-        for level, k in enumerate(steps_of(config)):
+        for level, k in enumerate(steps_of(config.k, config.task)):
             on = from_step(dense, k)
             cells += pair_cells(config, "remaining", replicate, level, on, dense)
             cells += pair_cells(config, "whole", replicate, level, on.but(begin="0it"), dense)
@@ -89,7 +89,8 @@ def measured(config: RemainingTime, cell: Cell, results: Results) -> dict[str, f
 
 def claims(config: RemainingTime, table: "pd.DataFrame") -> list[Verdict]:
     """LMC-C4 on the table of the study."""
-    levels = [level for level in stable_levels(table, "remaining", config.stable) if level > 0]
+    levels = stable_levels(table, "remaining", config.stable)
+    levels = [] if 0 in levels else levels  # never unstable: nothing to explain
     whole, remaining = (by_replicate(table, "instability", arm) for arm in ("whole", "remaining"))
     effects = (
         effect_over_levels(
@@ -97,13 +98,13 @@ def claims(config: RemainingTime, table: "pd.DataFrame") -> list[Verdict]:
             "pp",
             100 * (config.stable - whole[levels]),
             table,
-            note="at every k > 0 from which on the remaining training is stable",
+            note="at every k from which on the remaining training is stable" if levels else NOTHING,
             along="step",
         ),
         effect_over_levels(
             "instability of a whole training, less that of the remaining one",
             "pp",
-            100 * (whole - remaining),
+            100 * (whole - remaining).iloc[:, 1:],
             table,
             decides=False,
             along="step",

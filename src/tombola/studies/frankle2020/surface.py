@@ -1,7 +1,7 @@
 """The error over the plane through three children of W_k, as contours."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
@@ -13,13 +13,13 @@ from tombola.studies.base import Figure, Panel, Results, Scale, Study, study
 from tombola.studies.frankle2020.common import (
     METRICS,
     Instability,
+    at_smoke,
     children_of,
     for_noise,
     from_step,
     instability_panel,
     measure,
     pair_cells,
-    smoke_steps,
     steps_of,
     trunk,
 )
@@ -45,8 +45,7 @@ class Surface(Instability):
 
 def _configure(scale: Scale, task: str) -> Surface:
     found = named_task(task, scale)
-    smoke: dict[str, Any] = {"k": smoke_steps(found), "points": 3, "grid": 5}
-    return Surface(task=found, **for_noise(found), **(smoke if scale == "smoke" else {}))
+    return Surface(task=found, **for_noise(found), **at_smoke(scale, k=("0it", "1it"), children=3, replicates=1, grid=5))
 
 
 @study(
@@ -58,7 +57,7 @@ def _configure(scale: Scale, task: str) -> Surface:
 )
 def surface(config: Surface) -> Study:
     """Error over the plane through three children, a plane a step k."""
-    steps = steps_of(config, (0.0, 1 / 16, 1 / 4))
+    steps = steps_of(config.k, config.task, (0.0, 1 / 16, 1 / 4))
     dense = trunk(config, 0)
     planes = {level: _plane(config, k) for level, k in enumerate(steps)}
     cells = [cell for level, k in enumerate(steps) for cell in pair_cells(config, "dense", 0, level, from_step(dense, k), dense)]
@@ -74,7 +73,7 @@ def surface(config: Surface) -> Study:
         probes=tuple(planes.values()),
         details=partial(details, config, planes),
         figures=(
-            Figure("instability", "Barriers between the three", (instability_panel(config),), x="step"),
+            Figure("instability", "Barriers between the three", (instability_panel(config),), x="step", caption=config.said()),
             Figure(
                 "surface",
                 "Error over the plane through three children",

@@ -1,0 +1,1025 @@
+"""The studies of Frankle et al. 2020: their runs, what they measure, and claims on tables with a known answer."""
+
+import math
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tombola as tb
+from tombola.core.errors import TombolaError
+from tombola.core.keys import replicate_seed
+from tombola.engine import carry_out, probing
+from tombola.engine.configuring import resolve
+from tombola.engine.run import run
+from tombola.engine.study import findings, study_graph, study_probes
+from tombola.procedures.run import Action
+from tombola.report.page import write
+from tombola.store.store import Store
+from tombola.studies.base import Result, Results
+from tombola.studies.catalogue import studies
+from tombola.studies.frankle2020 import common, grid, instability, layers, levels, link, onset, permuted, ranges, remaining_time, sparse
+
+NAMES = [name.removeprefix("frankle2020.") for name in studies if name.startswith("frankle2020.")]
+GRIDS = ("link", "ranges", "sparse")
+
+
+def small(name, *settings, scale="smoke", **fields):
+    return resolve(f"frankle2020.{name}", scale=scale, settings=settings, **fields)
+
+
+def children(study, arm=None):
+    """(cell, first and second run) of every pair."""
+    return [(cell, *(parent.run for parent in cell.probe.of[:2])) for cell in study.cells if cell.probe and arm in (None, cell.arm)]
+
+
+# -- what is trained -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scale", ["smoke", "small", "paper"])
+def test_every_study_resolves(name, scale):
+    study = small(name, scale=scale)
+    assert {cell.run.seed for cell in study.cells} == {replicate_seed(0, r) for r in range(study.config.replicates)}
+    rows = {(cell.variant, cell.arm, cell.replicate, cell.level, cell.draw) for cell in study.cells if cell.arm != "tried"}
+    assert len(rows) == sum(cell.arm != "tried" for cell in study.cells)
+    assert {claim.split("-")[0] for claim in studies[f"frankle2020.{name}"].claim_ids} <= {"LMC"}
+
+
+def test_there_are_eleven_and_all_claims_have_one():
+    assert len(NAMES) == 11
+    claimed = [claim for name in NAMES for claim in studies[f"frankle2020.{name}"].claim_ids]
+    assert sorted(claimed) == sorted([*(f"LMC-C{number}" for number in range(1, 13)), *(f"LMC-O{number}" for number in range(1, 5))])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "permuted"])
+def test_all_steps_share_one_trunk_a_replicate(name):
+    study = small(name, "replicates=2")
+    roots = {one for one in study_graph(study).runs.values() if not list(one.parents())}
+    assert roots == {common.trunk(study.config, replicate) for replicate in range(study.config.replicates)}
+    assert {one.kept.of[0].run for one in study_graph(study).runs.values() if one.kept and one.kept.name == "rewind"} <= roots
+
+
+@pytest.mark.parametrize("name", ["instability", "layers", "path", "remaining_time", "sparse", "surface", "onset", "permuted"])
+def test_children_are_equal_but_for_the_noise_that_varies(name):
+    for vary in (["data_order"], ["augmentation", "dropout"]):
+        found = children(small(name, f"vary={vary}".replace("'", '"')))
+        assert found
+        for _, first, second in found:
+            if name != "permuted" or first.kept is None:  # others have a fresh initialisation each
+                assert first.but(noise={}) == second.but(noise={})
+            assert set(first.noise) == set(second.noise) == set(vary)
+            assert len({*first.noise.values()}) == 1
+            assert first.noise != second.noise
+
+
+def test_children_begin_at_w_k():
+    study = small("instability", 'k=["4it", "0it", "2it"]')
+    dense = common.trunk(study.config, 0)
+    found = {cell.level: first for cell, first, _ in children(study, "dense") if cell.replicate == 0}
+    for level, k in enumerate(("0it", "2it", "4it")):  # sorted
+        assert (found[level].begin, found[level].kept) == (k, Action(name="rewind", of=(dense.at(k),)))
+        assert found[level].mask is None
+    assert small("instability", 'k=["2it", "2it", "0it"]').cells == small("instability", 'k=["0it", "2it"]').cells
+
+
+@pytest.mark.parametrize(("copies", "pairs"), [(2, 1), (4, 6)])
+def test_the_number_of_runs_and_pairs(copies, pairs):
+    settings = (f"children={copies}", "replicates=3", 'k=["0it", "5it", "10it"]')
+
+    def count(name, *more, without=()):
+        study = small(name, *(one for one in settings if not one.startswith(without)), *more)
+        return len(study_graph(study).runs), sum(cell.probe is not None for cell in study.cells)
+
+    assert count("instability", "ticket=2") == (3 * (1 + 3 * (copies + 2 + copies)), 3 * 3 * 2 * pairs)
+    assert count("instability", "ticket=0") == (3 * (1 + 3 * copies), 3 * 3 * pairs)
+    assert count("path", "ticket=2") == (3 * (1 + 3 * (copies + 2 + copies)), 3 * 3 * 2 * pairs)
+    assert count("layers") == (3 * (1 + 3 * copies), 3 * 3 * pairs)
+    assert count("remaining_time") == (3 * (1 + 3 * copies + 2 * copies), 3 * 3 * 2 * pairs)  # at k = 0 both are one
+    assert count("sparse", "compared=[3, 1]") == (3 * (1 + 3 * (copies + 3 + 2 * 3 * copies)), 3 * 3 * 2 * 4 * pairs)
+    assert count("levels", "levels=4", without="children") == (3 * (1 + 3 * 4), 3 * 3 * 4)
+    assert count("permuted", 'sizes=[{}, {"widths": [8, 4]}]', without="k") == (3 * 2 * 2 * copies, 3 * 2 * 4 * pairs)
+    assert count("onset") == (3 * (1 + 2 * copies), 3 * 2 * pairs)
+    assert count("onset", "levels=2") == (3 * (1 + 2 * (2 + copies)), 3 * 2 * pairs)
+
+
+def test_tickets_are_rewound_to_each_k():
+    config = small("sparse", "compared=[1, 3]", 'k=["0it", "5it"]').config
+    dense = common.trunk(config, 0)
+    for k in ("0it", "5it"):
+        last = grid.parents(config, 0, k)["ticket", 3]
+        chain = [last]
+        while chain[-1].mask is not None:
+            assert (chain[-1].begin, chain[-1].kept) == (k, Action(name="rewind", of=(dense.at(k),)))
+            initial, final, before = chain[-1].mask.of
+            assert initial == dense.at("0it")
+            assert final == before.run.at("end")
+            chain.append(before.run)
+        assert chain[-1] == dense
+        assert len(chain) == 4
+        assert grid.parents(config, 0, k)["ticket", 1] == chain[2]
+
+
+def test_controls_are_the_tickets_in_all_but_one_thing():
+    found = grid.parents(small("sparse", "compared=[2]", 'k=["5it"]').config, 0, "5it")
+    ticket, random, fresh = (found[arm, 2] for arm in ("ticket", "random", "reinit"))
+    assert random.but(mask=ticket.mask) == ticket
+    assert (random.mask.name, random.mask.of) == ("shuffle", (ticket.its_mask(),))
+    assert (fresh.mask, fresh.kept.name) == (Action(name="same", of=(ticket.its_mask(),)), "reinit")
+    assert fresh.but(mask=ticket.mask, kept=ticket.kept) == ticket
+
+
+def test_the_studies_of_the_grid_share_their_runs():
+    settings = ("compared=[1, 2]", 'k=["0it", "5it"]', "children=3")
+    runs = {name: set(study_graph(small(name, *settings)).runs) for name in GRIDS}
+    probes = {name: {probe.digest for probe in study_probes(small(name, *settings))} for name in GRIDS}
+    assert runs["ranges"] == runs["sparse"]
+    assert probes["ranges"] == probes["sparse"]
+    dense = {first.digest for _, first, _ in children(small("sparse", *settings), "dense")}
+    dense |= {second.digest for _, _, second in children(small("sparse", *settings), "dense")}
+    assert runs["sparse"] - runs["link"] == dense
+    assert probes["link"] < probes["sparse"]
+    assert runs["sparse"] & set(study_graph(small("instability", "ticket=2", *settings[1:])).runs) > dense
+
+
+def test_networks_of_other_initialisations_share_the_split_and_nothing_else():
+    study = small("permuted", "children=3")
+    _, first, second = children(study, "other")[0]
+    assert first.seed == second.seed
+    assert first.kept.name == second.kept.name == "reinit"
+    assert first.kept != second.kept
+    assert all(one.kept is None for _, one, _ in children(study, "same"))
+    for arm in ("same", "other"):
+        plain, matched = ([cell.probe for cell, _, _ in children(study, which)] for which in (arm, f"{arm}_matched"))
+        assert [one.of for one in plain] == [one.of for one in matched]
+        assert not any(one.options.get("matched") for one in plain)
+        assert all(one.options["matched"] for one in matched)
+
+
+def test_a_whole_training_begins_anew_from_w_k():
+    study = small("remaining_time", 'k=["5it"]')
+    (remaining, _, _), (whole, _, _) = (children(study, arm)[0] for arm in ("remaining", "whole"))
+    assert (remaining.run.begin, whole.run.begin) == ("5it", "0it")
+    assert whole.run.but(begin="5it") == remaining.run
+
+
+def test_a_level_is_compared_with_the_one_before():
+    study = small("levels", "levels=3", 'k=["5it"]')
+    dense = common.trunk(study.config, 0)
+    found = {cell.level: (first, second) for cell, first, second in children(study) if cell.replicate == 0}
+    assert found[1][1] == dense
+    assert [found[level][1] == found[level - 1][0] for level in (2, 3)] == [True, True]
+    assert all(first.begin == "5it" for first, _ in found.values())
+
+
+def test_the_plane_is_that_of_the_first_three():
+    study = small("surface", "children=4", "grid=9", "margin=1")
+    assert [one.name for one in study.probes] == ["plane"] * 2
+    for level, probe in enumerate(study.probes):
+        pairs = {draw.draw: (first, second) for draw, first, second in children(study) if draw.level == level and draw.replicate == 0}
+        assert [parent.run for parent in probe.of] == [*pairs[0], pairs[1][1]]
+        assert probe.options == {"grid": 9, "margin": 1, "train": None}
+
+
+def test_densities_are_the_papers_where_it_has_the_task():
+    for task, rounds in (("resnet20-cifar10", 8), ("vgg16-cifar10", 19), ("lenet-mnist-2020", 15)):
+        assert small("sparse", scale="paper", task=task).config.compared == (rounds,)
+        assert small("instability", scale="paper", task=task).config.ticket == rounds
+        assert small("path", scale="paper", task=task).config.ticket == rounds
+        assert small("ranges", scale="paper", task=task).config.compared[0] == 1
+        assert small("ranges", scale="paper", task=task).config.compared[-1] > rounds
+    once = small("sparse", scale="paper", task="resnet50-imagenet", replicates=1).config
+    assert (once.compared, once.rates) == ((1,), {"conv": 0.7})
+    assert small("sparse", scale="small").config.compared == (3, 6, 9, 12)
+    assert small("sparse", scale="small").config.part == "train"  # noisy labels
+    assert small("sparse", scale="small", task="digits-mlp").config.part == "test"
+
+
+def test_steps_where_none_are_named_are_shares_of_training():
+    study = small("instability", "k=[]", "steps=1024it", "prune_at=end")
+    assert common.steps_of((), study.config.task) == ("0it", "4it", "8it", "16it", "32it", "64it", "128it", "256it", "512it")
+    assert len({cell.level for cell in study.cells}) == 9
+    assert common.steps_of((), study.config.task, (0.0, 0.125)) == ("0it", "128it")
+    assert common.steps_of((), study.config.task.but(recipe=study.config.task.recipe.but(steps="4it"))) == ("0it", "1it", "2it")
+
+
+# -- every field says something --------------------------------------------------------------------------------------------
+
+VALUES = {
+    "replicates": "3",
+    "seed": "1",
+    "rates": 'rates={"dense": 0.5}',
+    "scope": "global",
+    "criterion": "magnitude_increase",
+    "structure": "units",
+    "norm": "l1",
+    "prune_at": "50it",
+    "part": "test",
+    "form": "midpoint",
+    "points": "5",
+    "batch_norm": "interpolate",
+    "train_examples": "50",
+    "stable": "0.1",
+    "children": "4",
+    "vary": '["data_order"]',
+    "k": '["0it", "2it"]',
+    "ticket": "2",
+    "levels": "3",
+    "sizes": '[{"widths": [8]}]',
+    "compared": "[1, 2]",
+    "margin": "0.7",
+    "rewind": "1it",
+    "grid": "7",
+}
+CLAIMS_ONLY = {"judged"}
+"""What no run and no figure shows; `test_what_is_judged_can_be_set` does."""
+FIELDS = [(name, field) for name in NAMES for field in type(small(name).config).model_fields if field not in ("task", *CLAIMS_ONLY)]
+
+
+def seen(study):
+    """All that a study does, but for the numbers."""
+    cells = [(cell.variant, cell.arm, cell.replicate, cell.level, cell.draw, cell.run.digest, cell.probe) for cell in study.cells]
+    graph = study_graph(study)
+    return cells, graph.keep, study.probes, study.figures, study.arms, study.variants
+
+
+@pytest.mark.parametrize(("name", "field"), FIELDS)
+def test_every_field_changes_what_is_seen(name, field):
+    base = {"norm": ("structure=units",)}.get(field, ())
+    if name == "onset" and field in ("rates", "scope", "criterion", "structure", "norm", "prune_at"):
+        base = (*base, "levels=1")
+    setting = VALUES[field] if "=" in VALUES[field] else f"{field}={VALUES[field]}"
+    assert seen(small(name, *base)) != seen(small(name, *base, setting))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "surface"])
+def test_figures_say_how_paths_were_evaluated(name):
+    for settings, words in (
+        (("points=7",), "7 points"),
+        (("train_examples=50",), "50 training examples"),
+        (("batch_norm=interpolate",), "interpolated"),
+    ):
+        assert any(words in figure.caption for figure in small(name, *settings).figures)
+
+
+def test_panels_name_the_barrier_and_the_line_below_which_networks_are_stable():
+    panel = small("layers", "part=test", "form=linear", "stable=0.05").figures[0].panels[0]
+    assert (panel.threshold, "test" in panel.label, "above linear" in panel.label) == (0.05, True, True)
+    gap = small("sparse", "margin=3").figures[0].panels[1]
+    assert (gap.threshold, gap.label) == (-0.03, "training accuracy - dense (pp)")
+    assert small("sparse", "part=test").figures[0].panels[1].label == "test accuracy - dense (pp)"
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "words"),
+    [
+        *((name, "part=validation", "part") for name in NAMES),
+        *((name, "form=mean", "form") for name in NAMES),
+        *((name, "points=1", "points") for name in NAMES),
+        ("instability", "batch_norm=keep", "batch_norm"),
+        ("instability", "train_examples=0", "train_examples"),
+        ("instability", "stable=0", "stable"),
+        ("instability", "children=1", "children"),
+        ("instability", "children=11", "children"),
+        ("instability", "vary=[]", "vary"),
+        ("instability", 'vary=["order"]', "vary"),
+        ("instability", "ticket=-1", "ticket"),
+        ("instability", 'k=["500it", "1ep"]', "all steps in iterations, or all in epochs"),
+        ("instability", "norm=l1", "whole units"),
+        ("surface", "children=2", "children"),
+        ("surface", "grid=1", "grid"),
+        ("surface", "margin=-1", "margin"),
+        ("sparse", "margin=-1", "margin"),
+        *((name, "compared=[]", "compared") for name in GRIDS),
+        *((name, "compared=[0]", "compared") for name in GRIDS),
+        *((name, "compared=[2, 2]", "given twice") for name in GRIDS),
+        ("sparse", "judged=2", r"judged = 2, but compared = \[1\]; choose one of these"),
+        ("ranges", "rewind=7it", "rewind = '7it', but k = 0it, 1it; choose one of these"),
+        ("levels", "levels=0", "levels"),
+        ("permuted", "sizes=[]", "sizes"),
+        ("onset", 'k=["5it"]', "two steps or more"),
+    ],
+)
+def test_settings_without_meaning_are_one_line(name, setting, words):
+    with pytest.raises(TombolaError, match=words) as error:
+        small(name, setting)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        *((name, ('k=["0it", "101it"]',), "after the end of training at 100") for name in NAMES if name != "permuted"),
+        *((name, ('k=["0it", "100it"]',), "trains nothing: training ends at iteration 100") for name in NAMES if name != "permuted"),
+        ("levels", ('k=["end"]',), "trains nothing"),
+        ("permuted", ('sizes=[{"depth": 3}]',), "depth"),
+        ("sparse", ("criterion=movement",), "criterion 'movement'"),
+        ("instability", ('vary=["dropout"]',), "equal"),
+        ("layers", ('vary=["augmentation"]',), "equal"),
+        ("surface", ('vary=["dropout", "augmentation"]',), "equal"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line_before_training(name, settings, words, tmp_path):
+    with pytest.raises(TombolaError, match=words) as error:
+        run(f"frankle2020.{name}", "smoke", settings=settings, store=tmp_path, quiet=True)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.glob("*/spec.json"))
+
+
+# -- the numbers of a pair -------------------------------------------------------------------------------------------------
+
+
+def pair(*settings, **changes):
+    """(config, cell, what a path found, results) of a pair of invented networks."""
+    study = small("instability", 'k=["25it"]', *settings)
+    cell, first, second = children(study, "dense")[0]
+    found = {
+        "a": np.array([0, 0.25, 0.5, 1]),
+        "test_error": np.array([0.2, 0.5, 0.3, 0.1]),
+        "train_error": np.array([0.1, 0.2, 0.35, 0.3]),
+        "test_own": np.array([0.1, 0.2]),
+        "train_own": np.array([0.25, 0.1]),
+        "test_examples": np.array(1000),
+        "train_examples": np.array(1000),
+        "test_chance": np.array(0.9),
+        "train_chance": np.array(0.9),
+        "test_disagreement": np.array(0.15),
+        "train_disagreement": np.array(0.4),
+        "distance": np.array(3.0),
+        "cosine": np.array(0.5),
+        "since_start": np.array([4.0, 6.0]),
+        "since_initial": np.array([10.0, 20.0]),
+    } | {name: np.array(value) for name, value in changes.items()}
+    results = {
+        run: Result({"test_acc": [0.1, 1 - test]}, {"kept": 7, "prunable": 9, "train_acc": 1 - train}, dict, 25, 100)
+        for run, test, train in ((first, 0.1, 0.25), (second, 0.2, 0.1))
+    }
+    return study.config, cell, Results(results, lambda probe: {cell.probe: found}[probe])
+
+
+def test_the_columns_of_a_pair():
+    row = common.measure(*pair("part=train", "form=midpoint"))
+    expected = {
+        **{"kept": 7, "prunable": 9, "draw": 0, "step": 25, "share": 0.25, "instability": 0.15},
+        **{"test_maximum": 0.35, "test_midpoint": 0.15, "test_linear": 0.325},
+        **{"train_maximum": 0.15, "train_midpoint": 0.15, "train_linear": 0.15},
+        **{"distance": 3, "cosine": 0.5, "since_start": 5, "since_initial": 15, "of_start": 0.6, "of_initial": 0.2},
+        **{"disagreement": 0.4, "test_disagreement": 0.15, "train_disagreement": 0.4},
+        **{"acc_final": 0.85, "train_acc_final": 0.825, "statistics_shift": 0.025},
+    }
+    assert row == pytest.approx(expected)
+    assert set(row) == set(common.METRICS)
+    for part in ("test", "train"):
+        for form in ("maximum", "midpoint", "linear"):
+            row = common.measure(*pair(f"part={part}", f"form={form}"))
+            assert row["instability"] == row[f"{part}_{form}"]
+            assert row["disagreement"] == row[f"{part}_disagreement"]
+
+
+def test_a_barrier_from_chance_is_none():
+    assert np.isnan(common.measure(*pair("part=test", test_chance=0.16))["instability"])
+    assert common.measure(*pair("part=test", test_chance=0.18))["instability"] == pytest.approx(0.35)
+    assert np.isnan(common.measure(*pair("part=train", train_chance=0.21))["instability"])
+
+
+def test_ends_that_are_not_what_was_trained_are_an_error():
+    for changes in ({"test_own": [0.1, 0.21]}, {"test_own": [0.2, 0.1]}, {"test_own": [np.nan, 0.2]}, {"train_own": [0.25, 0.09]}):
+        with pytest.raises(TombolaError, match="an end of a path has .*error"):
+            common.measure(*pair(**changes))
+    assert common.measure(*pair("train_examples=50", train_own=[0.3, 0.2]))  # on a part of them there is nothing to compare with
+
+
+def layer_rows(*settings, **changes):
+    _, _, results = pair()
+    study = small("layers", 'k=["25it"]', *settings)
+    (cell, *_), *_ = children(study)
+    found = {
+        "a": np.array([0, 0.5, 1]),
+        **{"test_ends": np.array([0.1, 0.2]), "train_ends": np.array([0.25, 0.1])},
+        **{"test_own": np.array([0.1, 0.2]), "train_own": np.array([0.25, 0.1])},
+        **{f"{part}_{what}": np.array(value) for part in ("test", "train") for what, value in (("examples", 1000), ("chance", 0.9))},
+        **{"test_error/000/b": np.array([0.5, 0.3, 0.1]), "train_error/000/b": np.array([0.2, 0.2, 0.25])},
+        **{"test_error/001/a": np.array([0.2, 0.15, 0.1]), "train_error/001/a": np.array([0.3, 0.4, 0.25])},
+        **{"distance/000/b": np.array(2.0), "distance/001/a": np.array(1.0)},
+    } | {name: np.array(value) for name, value in changes.items()}
+    runs = [parent.run for parent in cell.probe.of]
+    known = {run: result for run, result in zip(runs, list(results.values()), strict=True)}
+    return layers.measured(study.config, cell, Results(known, lambda probe: found))
+
+
+def test_a_layers_barrier_is_above_the_whole_networks():
+    rows = layer_rows("part=test")
+    assert [row["arm"] for row in rows] == ["b", "a"]  # in forward order
+    assert [row["instability"] for row in rows] == pytest.approx([0.35, 0.05])  # the end with one foreign layer counts
+    assert [row["distance"] for row in rows] == [2, 1]
+    assert {(row["step"], row["share"]) for row in rows} == {(25, 0.25)}
+    assert [row["instability"] for row in layer_rows("part=train")] == pytest.approx([0.075, 0.225])
+    assert [row["instability"] for row in layer_rows("part=test", "form=midpoint")] == pytest.approx([0.15, 0])
+    with pytest.raises(TombolaError, match="an end of a path has .*error"):
+        layer_rows(test_own=[0.3, 0.2])
+
+
+# -- the search for the onset ----------------------------------------------------------------------------------------------
+
+
+def searched(monkeypatch, truth, *settings):
+    """(rows by replicate, places that were tried) of a search on results where a replicate is stable from iteration `truth(seed)` on."""
+    study = small("onset", *settings, scale="small", replicates=2)
+    config = study.config
+    monkeypatch.setattr(onset, "measure", lambda config, cell, results: {"instability": truth(cell.run.seed, results[cell.run].begin)})
+
+    def result(one):
+        return Result({}, {"kept": 1, "prunable": 2, "density": 0.5}, dict, one.begin.iterations(19), 1500)
+
+    known = {cell.run: result(cell.run) for cell in study.cells}
+    known |= {parent.run: result(parent.run) for cell in study.cells if cell.probe for parent in cell.probe.of}
+    while further := study.more(Results(known, None)):
+        known |= {parent.run: result(parent.run) for cell in further for parent in cell.probe.of}
+        assert len(known) < 1000
+    results = Results(known, None)
+    rows = [row for cell in study.cells if (row := study.measure(cell, results))]
+    tried = study.details(results)["tried"].groupby("replicate").x.apply(sorted).tolist()
+    return [step.iterations(19) for step in common.steps_of(config.k, config.task, onset.CANDIDATES)], rows, tried
+
+
+@pytest.mark.parametrize("place", range(20))
+def test_bisection_finds_the_onset_of_every_monotone_sequence(place, monkeypatch):
+    seeds = [replicate_seed(0, 0), replicate_seed(0, 1)]
+    candidates = [step.iterations(19) for step in common.steps_of((), small("onset", scale="small").config.task, onset.CANDIDATES)]
+    assert len(candidates) == 19
+    places = {seeds[0]: place, seeds[1]: (7 * place + 3) % 20}  # each replicate has its own
+    begins = [*candidates, math.inf]
+    steps, rows, tried = searched(monkeypatch, lambda seed, begin: 0.3 if begin < begins[places[seed]] else 0.001)
+    assert steps == candidates
+    for row, at, seen in zip(rows, places.values(), tried, strict=True):
+        assert row["onset"] == begins[at]
+        assert row["share"] == begins[at] / 1500
+        assert np.isnan(row["after"]) if at == 0 else row["after"] == begins[at - 1]
+        assert row["tries"] == len(seen) <= (2 if at in (0, 19) else 2 + math.ceil(math.log2(18)))
+        assert {candidates[0], candidates[-1]} <= set(seen)
+
+
+def test_the_search_goes_by_the_line_that_is_set_and_the_steps_that_are_named(monkeypatch):
+    def falling(seed, begin):
+        return 0.2 - begin / 1000
+
+    steps, rows, _ = searched(monkeypatch, falling, 'k=["0it", "50it", "100it", "150it", "190it"]')
+    assert steps == [0, 50, 100, 150, 190]
+    assert [row["onset"] for row in rows] == [190, 190]
+    assert [row["onset"] for row in searched(monkeypatch, falling, 'k=["0it", "50it", "100it", "150it"]', "stable=0.12")[1]] == [100, 100]
+    assert [row["onset"] for row in searched(monkeypatch, falling, 'k=["0it", "50it"]')[1]] == [math.inf] * 2
+
+
+def test_what_is_not_a_number_is_not_stable(monkeypatch):
+    _, rows, _ = searched(monkeypatch, lambda seed, begin: math.nan if begin < 100 else 0.001, 'k=["0it", "50it", "100it", "150it"]')
+    assert [row["onset"] for row in rows] == [100, 100]
+
+
+def test_all_steps_that_may_be_tried_are_kept():
+    study = small("onset", 'k=["0it", "3it", "7it"]')
+    for replicate in range(2):
+        assert study_graph(study).keep[common.trunk(study.config, replicate).digest] >= {"0it", "3it", "7it"}
+
+
+# -- carried out ---------------------------------------------------------------------------------------------------------
+
+TINY = ("steps=30it", "evaluate_every=10it", "train=120", "validation=60", "test=60", "learning_rate=0.02")
+MORE = {"permuted": ('sizes=[{}, {"widths": [8, 4]}]',), "onset": ('k=["0it", "3it", "7it", "15it", "20it"]',)}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def carried(store):
+    """Name of a study -> its findings at smoke, each carried out once."""
+
+    @cache
+    def carry(name, *settings):
+        settings = (*TINY, *MORE.get(name, ()), *settings)
+        return run(f"frankle2020.{name}", "smoke", task="digits-noise-mlp", settings=settings, store=store, quiet=True)
+
+    return carry
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_study_runs_and_is_reported(name, carried, store, tmp_path, monkeypatch):
+    found = carried(name)
+    assert [verdict.id for verdict in found.verdicts] == list(studies[f"frankle2020.{name}"].claim_ids)
+    assert {verdict.verdict for verdict in found.verdicts} <= {"undecided"}  # two replicates judge nothing
+    assert set(found.study.metrics) <= set(found.table.columns)
+    assert len(found.table)
+    for figure in found.study.figures:
+        shown = found.details[figure.detail] if figure.detail else found.table
+        assert {panel.metric for panel in figure.panels} <= set(shown.columns)
+        assert len(shown)
+    write([found], tmp_path)
+    for figure in found.study.figures:
+        assert list(tmp_path.rglob(f"*{figure.name}*.svg")), figure.name
+
+    def never(*args, **options):
+        raise AssertionError("the store has it")
+
+    monkeypatch.setattr(carry_out, "train_cohort", never)
+    monkeypatch.setattr(probing, "evaluate", never)
+    settings = (*TINY, *MORE.get(name, ()))
+    again = run(f"frankle2020.{name}", "smoke", task="digits-noise-mlp", settings=settings, store=store, quiet=True)
+    read = findings(small(name, *settings, task="digits-noise-mlp"), Store(store))
+    for other in (again, read):
+        pd.testing.assert_frame_equal(found.table, other.table)
+        for detail, frame in found.details.items():
+            pd.testing.assert_frame_equal(frame, other.details[detail])
+
+
+def test_a_study_measures_what_tombola_instability_does(carried):
+    found = carried("instability")
+    config, table = found.study.config, found.table
+    dense = table[table.arm == "dense"].set_index(["level", "replicate"])
+    for level, k in enumerate(config.k):
+        alone = tb.instability(config.task, k, children=2, replicates=2, seed=config.seed, part="train", points=config.points)
+        for r in range(2):
+            row = dense.loc[level, r]
+            assert 100 * row.train_maximum == pytest.approx(alone.barrier[r], abs=1e-9)
+            assert row.distance == alone.paths.distance[r, 0]
+            assert row.disagreement == alone.paths.disagreement["train"][r, 0]
+            assert row.acc_final == pytest.approx(np.mean([child.metrics["test_acc"][r, -1] for child in alone.children]))
+            since = [math.sqrt(sum(((a[r] - b[r]) ** 2).sum() for a, b in both)) for both in _moved(alone)]
+            assert row.since_start == pytest.approx(np.mean(since), rel=1e-4)
+            assert row.step == (0, 1)[level]
+            assert row.instability in (row.train_maximum, pytest.approx(np.nan, nan_ok=True))
+
+
+def _moved(alone):
+    return [[(child.final[path].astype(float), child.initial[path]) for path in child.final] for child in alone.children]
+
+
+def test_controls_have_the_tickets_counts_in_each_layer(carried, store):
+    study = carried("sparse").study
+    counts, masks = {}, {}
+    for cell in study.cells:
+        record = Store(store).get(cell.run.digest)
+        key = (cell.replicate, cell.level)
+        counts.setdefault(key, {})[cell.arm] = record.json("summary")["kept_by_layer"]
+        shapes = {
+            name: (64, 100) if name.startswith("hidden1") else (100, 50) if name.startswith("hidden2") else (50, 10)
+            for name in record.json("summary")["kept_by_layer"]
+        }
+        masks.setdefault(key, {})[cell.arm] = record.mask(shapes)
+    for key, by_arm in counts.items():
+        assert by_arm["ticket"] == by_arm["random"] == by_arm["reinit"]
+        assert list(by_arm["ticket"].values()) == [5120, 4000, 450]
+        assert sum(by_arm["dense"].values()) == 6400 + 5000 + 500
+        for path, leaf in masks[key]["ticket"].items():
+            assert (masks[key]["reinit"][path] == leaf).all()
+            assert (masks[key]["random"][path] != leaf).any()
+
+
+def test_the_grid_is_measured_against_the_dense_run(carried, store):
+    for settings, column in (((), "train_acc_final"), (("part=test",), "acc_final")):
+        found = carried("sparse", *settings)
+        for _, row in found.table.iterrows():
+            record = Store(store).get(common.trunk(found.study.config, row.replicate).digest)
+            dense = record.json("summary")["train_acc"] if not settings else float(record.metrics()["test_acc"][-1])
+            assert row.gap == pytest.approx(row[column] - dense)
+            assert row.matching == (row.gap >= -0.01)
+            assert row.stable == (row.instability < 0.02)
+    loose = carried("sparse", "margin=100", "stable=0.99").table
+    assert (loose.matching == 1).all()
+    assert (loose.stable == (loose.instability < 0.99)).all()
+
+
+def test_onsets_against_density_are_those_of_the_grid(carried):
+    settings = ('k=["0it", "1it", "10it", "25it"]', "stable=0.1", "margin=5")
+    table = carried("ranges", *settings).table
+    found = grid.onsets(carried("sparse", *settings).study.config, carried("sparse", *settings).table)
+    assert sorted(table.level.unique()) == [0, 1]
+    assert (table.step == 1).all()  # the last but two
+    for _, row in table.iterrows():
+        arm = row.arm if row.level else "dense"
+        (expected,) = found[(found.arm == arm) & (found.replicate == row.replicate)].itertuples()
+        assert (row.stable_place, row.matching_place) == (expected.stable, expected.matching)
+        assert row.stable_onset == [0, 1, 10, 25, math.inf][expected.stable]
+        assert row.matching_onset == [0, 1, 10, 25, math.inf][expected.matching]
+    assert found.stable.nunique() > 1
+
+
+def test_both_lengths_of_training_stand_at_their_k(carried):
+    table = carried("remaining_time", 'k=["0it", "6it"]').table
+    for arm in remaining_time.ARMS:
+        assert table[table.arm == arm].groupby("level").step.unique().map(list).tolist() == [[0], [6]]
+        assert table[table.arm == arm].groupby("level").share.unique().map(list).tolist() == [[0], [0.2]]
+    first, second = (table[table.level == level].set_index(["arm", "replicate"]).distance for level in (0, 1))
+    assert (first["whole"] == first["remaining"]).all()
+    assert (second["whole"] != second["remaining"]).all()
+
+
+def test_matched_units_are_nearer(carried):
+    table = carried("permuted").table.set_index(["arm", "level", "replicate"]).sort_index()
+    assert (table.loc["other_matched"].distance < table.loc["other"].distance).all()
+    assert (table.loc["same"].distance < table.loc["other"].distance).all()
+    assert table.groupby("level").kept.unique().map(list).tolist() == [[11900], [64 * 8 + 8 * 4 + 40]]
+
+
+def test_paths_are_averaged_over_pairs(carried, store):
+    found = carried("path", "children=3")
+    details = found.details["paths"]
+    assert details.groupby(["variant", "arm", "level", "replicate"]).size().tolist() == [3] * 16
+    for part in ("test", "train"):
+        probes = [cell.probe for cell in found.study.cells if (cell.arm, cell.level, cell.replicate) == ("ticket", 1, 1)]
+        errors = np.mean([Store(store).probes.get(probe.digest).found()[f"{part}_error"] for probe in probes], axis=0)
+        rows = details[(details.variant == part) & (details.arm == "ticket") & (details.level == 1) & (details.replicate == 1)]
+        assert rows.value.tolist() == pytest.approx(errors.tolist())
+        assert rows.x.tolist() == [0, 0.5, 1]
+
+
+def test_a_surface_has_its_grid_and_its_networks(carried):
+    found = carried("surface")
+    surface = found.details["surface"]
+    for level in (0, 1):
+        rows = surface[surface.level == level]
+        assert (rows.network == "").sum() == 25
+        assert rows[rows.network != ""].network.tolist() == ["child 1", "child 2", "child 3"]
+        own = rows[rows.network == "child 1"].iloc[0]
+        assert (own.x, own.y) == (0, 0)
+        trained = found.table[(found.table.level == level) & (found.table.replicate == 0)]
+        ends = rows[rows.network != ""].value.mean()  # each is in two of the three pairs
+        assert ends == pytest.approx(1 - trained.train_acc_final.mean(), abs=0.01)
+    assert carried("surface", "part=test").details["surface"].value.tolist() != surface.value.tolist()
+
+
+def test_rows_of_layers_are_named(carried):
+    table = carried("layers").table
+    assert set(table.arm) == {"hidden1", "hidden2", "output"}
+    assert (table.distance > 0).all()
+
+
+# -- claims on tables with a known answer --------------------------------------------------------------------------------
+
+STEPS = (0, 10, 50, 100, 500)
+K = tuple(f"{step}it" for step in STEPS)
+
+
+def invented(columns, arms=("dense", "ticket"), *, levels=5, variants=("",), replicates=8, density=lambda level: 1.0):
+    """A table in which ``columns[name](variant, arm, level)`` is the truth, with noise by replicate and two pairs each."""
+    random = np.random.default_rng(0)
+    rows = []
+    for variant in variants:
+        for arm in arms:
+            for replicate in range(replicates):
+                for level in range(levels) if isinstance(levels, int) else levels:
+                    for draw in range(2):
+                        step = STEPS[level] if isinstance(levels, int) else STEPS[2]
+                        where = {"variant": variant, "arm": arm, "replicate": replicate, "level": level, "draw": draw}
+                        facts = {"density": density(level), "step": step, "share": step / 1000}
+                        made = {name: make(variant, arm, level) + 2e-4 * random.normal() for name, make in columns.items()}
+                        rows.append({**where, **facts, **made})
+    return pd.DataFrame(rows)
+
+
+def along(**values):
+    """Arm -> values at the steps k, as a column."""
+    return lambda variant, arm, level: values[arm][level]
+
+
+def judged(verdicts):
+    return {one.id: one.verdict for one in verdicts}
+
+
+def deciding(verdicts, claim):
+    """What a claim's verdict rests on."""
+    (one,) = [one for one in verdicts if one.id == claim]
+    return [
+        (effect.name, effect.n, round(effect.mean, 9), round(effect.low, 9), round(effect.high, 9))
+        for effect in one.effects
+        if effect.decides
+    ]
+
+
+def changed(table, where, **columns):
+    """The table with other values in some rows."""
+    assert where.any()
+    table = table.copy()
+    for name, value in columns.items():
+        table.loc[where, name] = value
+    return table
+
+
+def config(name, task="digits-noise-mlp", **fields):
+    return small(name, task=task).config.but(**{"k": K, **fields})
+
+
+FALLING = {"dense": (0.3, 0.1, 0.005, 0.004, 0.001), "ticket": (0.3, 0.1, 0.005, 0.004, 0.001)}
+STABILITY = {
+    "instability": along(**FALLING),
+    "since_start": along(dense=(10, 9, 8, 6, 2), ticket=(10, 9, 8, 6, 2)),
+    "since_initial": along(dense=(10,) * 5, ticket=(10,) * 5),
+    "of_initial": along(dense=(0.9, 0.8, 0.45, 0.4, 0.35), ticket=(0.1,) * 5),
+    "distance": along(dense=(9, 8, 7, 2, 1), ticket=(9, 8, 7, 2, 1)),
+    "disagreement": along(dense=(0.5, 0.45, 0.4, 0.1, 0.1), ticket=(0.5, 0.2, 0.05, 0.04, 0.01)),
+}
+
+
+def stability(task="resnet20-cifar10", fields=None, where=None, arms=("dense", "ticket"), **columns):
+    """Verdicts of the study of instability where some of its columns are others."""
+    table = invented(STABILITY | columns, arms)
+    if where is not None:
+        table = where(table)
+    return instability.claims(config("instability", task, **(fields or {})), table)
+
+
+def test_c1_c2_c3_c5_c6_where_all_is_as_the_paper_says():
+    assert judged(stability()) == dict.fromkeys(("LMC-C1", "LMC-C2", "LMC-C3", "LMC-C5", "LMC-C6"), "replicated")
+    few = instability.claims(config("instability", "resnet20-cifar10"), invented(STABILITY, replicates=3))
+    assert set(judged(few).values()) == {"undecided"}
+
+
+def test_c1_is_about_the_first_k_of_the_dense_network():
+    stable = along(dense=(0.005,) * 5, ticket=(0.3,) * 5)
+    assert judged(stability(instability=stable))["LMC-C1"] == "not replicated"
+    assert judged(stability("digits-mlp", instability=stable))["LMC-C1"] == "replicated"
+    assert judged(stability("digits-mlp"))["LMC-C1"] == "not replicated"
+    assert judged(stability("digits-noise-mlp"))["LMC-C1"] == "undecided"
+    assert judged(stability(fields={"stable": 0.4}))["LMC-C1"] == "not replicated"
+    other = stability(where=lambda table: changed(table, (table.level > 0) | (table.arm == "ticket"), instability=0.9))
+    assert deciding(other, "LMC-C1") == deciding(stability(), "LMC-C1")
+    assert judged(stability(where=lambda table: changed(table, table.step == 0, step=5)))["LMC-C1"] == "undecided"
+
+
+def test_c2_is_about_the_last_k_up_to_twice_the_papers_onset():
+    late = along(dense=(0.3, 0.1, 0.05, 0.004, 0.001), ticket=FALLING["ticket"])
+    assert judged(stability(instability=late))["LMC-C2"] == "not replicated"
+    for task in ("digits-noise-mlp", "digits-mlp", "resnet20-cifar10-low"):
+        assert judged(stability(task))["LMC-C2"] == "undecided"
+    never = along(dense=(0.005,) * 5, ticket=FALLING["ticket"])
+    assert judged(stability(instability=never))["LMC-C2"] == "undecided"
+    elsewhere = stability(where=lambda table: changed(table, table.level.isin([1, 3, 4]) | (table.arm == "ticket"), instability=0.9))
+    assert deciding(elsewhere, "LMC-C2") == deciding(stability(), "LMC-C2")
+    # VGG-16: 3 % is allowed, so that 5 % is not looked at.
+    assert judged(stability("vgg16-cifar10"))["LMC-C2"] == "not replicated"
+
+
+def test_c3_is_about_all_k_of_a_network_that_is_unstable_at_first():
+    rising = along(dense=(0.03, 0.05, 0.1, 0.2, 0.3), ticket=FALLING["ticket"])
+    assert judged(stability(instability=rising))["LMC-C3"] == "not replicated"
+    never = along(dense=(0.01, 0.005, 0.003, 0.002, 0.001), ticket=FALLING["ticket"])
+    assert judged(stability(instability=never))["LMC-C3"] == "undecided"
+    other = stability(where=lambda table: changed(table, table.arm == "ticket", instability=0.9))
+    assert deciding(other, "LMC-C3") == deciding(stability(), "LMC-C3")
+
+
+def test_c5_is_about_the_stable_k_of_the_dense_network():
+    near = along(dense=(10, 9, 3, 2, 1), ticket=(10,) * 5)
+    assert judged(stability(since_start=near))["LMC-C5"] == "not replicated"
+    together = along(dense=(0.9, 0.8, 0.1, 0.1, 0.1), ticket=(0.9,) * 5)
+    assert judged(stability(of_initial=together))["LMC-C5"] == "not replicated"
+    never = along(dense=(0.005,) * 5, ticket=FALLING["ticket"])
+    assert judged(stability(instability=never))["LMC-C5"] == "undecided"
+
+    def elsewhere(table):
+        table = changed(table, (table.level != 2) | (table.arm == "ticket"), since_start=1.0)
+        return changed(table, (table.level < 2) | (table.arm == "ticket"), of_initial=0.01)
+
+    assert deciding(stability(where=elsewhere), "LMC-C5") == deciding(stability(), "LMC-C5")
+
+
+def test_c6_is_about_the_first_stable_k_of_each_arm():
+    for metric, values in (
+        ("distance", {"dense": (9, 5, 1, 0.5, 0.1), "ticket": (9,) * 5}),  # it tracks
+        ("disagreement", {"dense": (0.5, 0.2, 0.02, 0.01, 0.01), "ticket": (0.5, 0.2, 0.05, 0.04, 0.01)}),
+        ("disagreement", {"dense": (0.5, 0.45, 0.4, 0.1, 0.1), "ticket": (0.5, 0.45, 0.4, 0.04, 0.01)}),  # it does not
+    ):
+        assert judged(stability(**{metric: along(**values)}))["LMC-C6"] == "not replicated"
+    never = along(dense=(0.005,) * 5, ticket=FALLING["ticket"])
+    assert judged(stability(instability=never))["LMC-C6"] == "undecided"
+    assert judged(stability(arms=("dense",)))["LMC-C6"] == "undecided"
+
+    def elsewhere(table):
+        table = changed(table, table.level.isin([1, 3, 4]), distance=100.0, disagreement=0.9)
+        return changed(table, table.arm == "ticket", distance=0.1)
+
+    assert deciding(stability(where=elsewhere), "LMC-C6") == deciding(stability(), "LMC-C6")
+
+
+def test_c4():
+    def claims(whole, where=None, remaining=FALLING["dense"]):
+        table = invented({"instability": along(remaining=remaining, whole=whole)}, ("remaining", "whole"))
+        return remaining_time.claims(config("remaining_time"), table if where is None else where(table))
+
+    assert judged(claims(FALLING["dense"])) == {"LMC-C4": "replicated"}
+    assert judged(claims((0.3, 0.1, 0.1, 0.1, 0.1))) == {"LMC-C4": "not replicated"}
+    assert judged(claims(FALLING["dense"], remaining=(0.3,) * 5)) == {"LMC-C4": "undecided"}
+    assert judged(claims(FALLING["dense"], remaining=(0.01,) * 5)) == {"LMC-C4": "undecided"}
+    other = claims(FALLING["dense"], lambda table: changed(table, (table.level < 2) & (table.arm == "whole"), instability=0.9))
+    assert deciding(other, "LMC-C4") == deciding(claims(FALLING["dense"]), "LMC-C4")
+
+
+ALL = ("ticket", "random", "reinit", "dense")
+UNSTABLE = {variant: {arm: (0.3, 0.2, 0.2, 0.2, 0.2) for arm in ALL} for variant in ("3", "9", "12")}
+WORLD = {
+    "instability": {
+        "3": {**dict.fromkeys(ALL, (0.3, 0.005, 0.004, 0.003, 0.002)), "dense": (0.3, 0.1, 0.1, 0.005, 0.001)},
+        "9": {**UNSTABLE["9"], "ticket": (0.3, 0.005, 0.004, 0.003, 0.002), "dense": (0.3, 0.1, 0.1, 0.005, 0.001)},
+        "12": {**UNSTABLE["12"], "dense": (0.3, 0.1, 0.1, 0.005, 0.001)},
+    },
+    "gap": {
+        "3": dict.fromkeys(ALL, (0.0,) * 5),
+        "9": {**dict.fromkeys(ALL, (-0.05,) * 5), "ticket": (-0.05, 0.0, 0.0, 0.0, 0.0), "dense": (0.0,) * 5},
+        "12": {**dict.fromkeys(ALL, (-0.09,) * 5), "dense": (0.0,) * 5},
+    },
+}
+"""Rounds of pruning -> arm -> values: after 3 rounds all match, after 9 the tickets that are stable, after 12 none."""
+
+
+def world(changes=(), where=None, fields=None, task="digits-noise-mlp", study=sparse, arms=ALL):
+    """Verdicts where some of its columns are others: changes are (column, variant, arm, values)."""
+    truth = {name: {variant: dict(by_arm) for variant, by_arm in of.items()} for name, of in WORLD.items()}
+    for column, variant, arm, values in changes:
+        truth[column][variant][arm] = values
+    columns = {name: (lambda variant, arm, level, of=of: of[variant][arm][level]) for name, of in truth.items()}
+    table = invented(columns, arms, variants=("3", "9", "12"))
+    name = study.__name__.rsplit(".", 1)[-1]
+    made = config(name, task, compared=(3, 9, 12), **(fields or {}))
+    return study.claims(made, table if where is None else where(table))
+
+
+def test_c7_c8_c9_c10_where_all_is_as_the_paper_says():
+    assert judged(world()) == dict.fromkeys(("LMC-C7", "LMC-C8", "LMC-C9", "LMC-C10"), "replicated")
+    never = [("gap", variant, "ticket", (-0.05,) * 5) for variant in ("3", "9", "12")]
+    assert {claim: judged(world(never))[claim] for claim in ("LMC-C7", "LMC-C8", "LMC-C9")} == dict.fromkeys(
+        ("LMC-C7", "LMC-C8", "LMC-C9"), "undecided"
+    )
+
+
+@pytest.mark.parametrize("claim", ["LMC-C7", "LMC-C8", "LMC-C9"])
+def test_sparse_networks_are_judged_at_the_lowest_density_at_which_tickets_match(claim):
+    assert deciding(world(where=lambda table: changed(table, table.variant == "3", instability=0.5)), claim) == deciding(world(), claim)
+    assert deciding(world(where=lambda table: changed(table, table.variant == "12", instability=0.001)), claim) == deciding(world(), claim)
+    lower = world([("gap", "12", "ticket", (-0.05, 0.0, 0.0, 0.0, 0.0))])  # 12 is lower than 9, though not as a text
+    assert deciding(lower, claim) != deciding(world(), claim)
+
+
+def test_what_is_judged_can_be_set():
+    stable = [("instability", "12", arm, (0.001,) * 5) for arm in ("random", "reinit")]
+    assert judged(world(stable))["LMC-C9"] == "replicated"
+    assert judged(world(stable, fields={"judged": 12}))["LMC-C9"] == "not replicated"
+    assert judged(world(stable, fields={"judged": 9}))["LMC-C9"] == "replicated"
+
+
+def test_c7_is_about_k_0():
+    better = [("gap", "9", "ticket", (-0.015, 0.0, 0.0, 0.0, 0.0))]  # unstable, and better than the controls
+    assert judged(world(better))["LMC-C7"] == "not replicated"
+    assert judged(world(better, fields={"margin": 4}))["LMC-C7"] != "not replicated"
+    one = [("gap", "9", "random", (-0.09,) * 5)]  # better than one of the controls
+    assert judged(world(one))["LMC-C7"] == "not replicated"
+    stable = ("instability", "9", "ticket", (0.005,) * 5)
+    assert judged(world([stable]))["LMC-C7"] == "not replicated"
+    assert judged(world([stable, ("gap", "9", "ticket", (0.0,) * 5)]))["LMC-C7"] == "replicated"
+    later = world(where=lambda table: changed(table, (table.level > 0) & (table.arm != "ticket"), gap=-0.3, instability=0.4))
+    assert deciding(later, "LMC-C7") == deciding(world(), "LMC-C7")
+    assert judged(world(where=lambda table: changed(table, table.step == 0, step=1)))["LMC-C7"] == "undecided"
+
+
+def test_c8_is_about_when_tickets_become_stable_and_match():
+    as_dense = [("instability", "9", "ticket", (0.3, 0.1, 0.1, 0.005, 0.001)), ("gap", "9", "ticket", (-0.05,) * 3 + (0.0,) * 2)]
+    assert judged(world(as_dense))["LMC-C8"] == "not replicated"
+    matching_late = [("gap", "9", "ticket", (-0.05,) * 4 + (0.0,))]
+    assert judged(world(matching_late))["LMC-C8"] == "not replicated"
+    always = [("instability", variant, "dense", (0.001,) * 5) for variant in ("3", "9", "12")]
+    assert judged(world(always))["LMC-C8"] == "undecided"
+    controls = world(where=lambda table: changed(table, table.arm.isin(["random", "reinit"]), instability=0.4))
+    assert deciding(controls, "LMC-C8") == deciding(world(), "LMC-C8")
+
+
+@pytest.mark.parametrize("arm", ["random", "reinit"])
+def test_c9_is_about_the_least_instability_of_each_control_over_early_k(arm):
+    once = [("instability", "9", arm, (0.3, 0.2, 0.005, 0.2, 0.2))]
+    assert judged(world(once))["LMC-C9"] == "not replicated"
+    assert judged(world(once, fields={"stable": 0.001}))["LMC-C9"] == "replicated"
+    late = [("instability", "9", arm, (0.3, 0.2, 0.2, 0.2, 0.001))]
+    assert judged(world(late))["LMC-C9"] == "replicated"
+    assert judged(world(once, task="digits-mlp"))["LMC-C9"] == "undecided"  # LeNet is excepted
+
+
+def test_c10_is_about_densities_at_which_random_pruning_never_matches():
+    unstable = [("gap", "9", "reinit", (0.0,) * 5)]  # match, and are not stable
+    assert judged(world(unstable))["LMC-C10"] == "not replicated"
+    without = [("gap", "9", "ticket", (0.0, -0.05, -0.05, -0.05, -0.05))]
+    assert judged(world(without))["LMC-C10"] == "not replicated"
+
+    def elsewhere(table):
+        table = changed(table, (table.variant == "3") & (table.arm == "ticket"), instability=0.9)
+        return changed(table, table.arm.isin(["random", "dense"]), instability=0.001)
+
+    assert deciding(world(where=elsewhere), "LMC-C10") == deciding(world(), "LMC-C10")
+
+
+DENSITIES = {0: 1.0, 1: 0.8, 4: 0.41, 7: 0.21, 10: 0.107, 13: 0.055}
+PLACES = {0: 4, 1: 3, 4: 2, 7: 1, 10: 1, 13: 3}
+GAPS = {
+    "random": {0: 0.0, 1: 0.0, 4: -0.05, 7: -0.05, 10: -0.09, 13: -0.2},
+    "ticket": {0: 0.0, 1: 0.0, 4: 0.0, 7: 0.0, 10: -0.05, 13: -0.1},
+}
+
+
+def range_claims(task="resnet20-cifar10", gaps=(), places=(), levels=DENSITIES, where=None, fields=None):
+    found = {arm: of | {level: gap for which, level, gap in gaps if which == arm} for arm, of in GAPS.items()}
+    columns = {
+        "gap": lambda variant, arm, level: found[arm][level],
+        "stable_place": lambda variant, arm, level: (PLACES | dict(places))[level] if arm == "ticket" else 2,
+    }
+    table = invented(columns, ("ticket", "random"), levels=list(levels), density=DENSITIES.__getitem__)
+    return ranges.claims(config("ranges", task, **(fields or {})), table if where is None else where(table))
+
+
+def test_c11_has_a_claim_on_each_range():
+    assert judged(range_claims())["LMC-C11"] == "replicated"
+    for gap in (("random", 1, -0.05), ("ticket", 7, -0.2), ("random", 4, 0.2), ("ticket", 10, 0.2)):
+        assert judged(range_claims(gaps=[gap]))["LMC-C11"] == "not replicated"
+    assert judged(range_claims("digits-noise-mlp"))["LMC-C11"] == "undecided"
+    assert judged(range_claims("resnet20-cifar10-low"))["LMC-C11"] == "undecided"
+    assert judged(range_claims(fields={"margin": 30}))["LMC-C11"] == "not replicated"
+
+    def elsewhere(table):
+        below = (table.arm == "random") & table.level.isin([10, 13])  # below the range of tickets
+        return changed(table, below | ((table.arm == "ticket") & table.level.isin([0, 1])), gap=0.4)
+
+    assert deciding(range_claims(where=elsewhere), "LMC-C11") == deciding(range_claims(), "LMC-C11")
+
+
+def test_c12_is_a_fall_and_a_rise():
+    assert judged(range_claims())["LMC-C12"] == "replicated"
+    assert judged(range_claims(places=[(0, 0)]))["LMC-C12"] == "not replicated"
+    assert judged(range_claims(places=[(13, 0)]))["LMC-C12"] == "not replicated"
+    assert judged(range_claims(levels=[0, 1, 4, 7, 10]))["LMC-C12"] == "undecided"  # no density beyond
+    assert judged(range_claims(levels=[0, 1, 13]))["LMC-C12"] == "undecided"  # none between
+    elsewhere = range_claims(where=lambda table: changed(table, (table.arm == "random") | table.level.isin([1, 4]), stable_place=9.0))
+    assert deciding(elsewhere, "LMC-C12") == deciding(range_claims(), "LMC-C12")
+
+
+def linked(sign, where=None, ticket=((0.3, 0.005, 0.004, 0.003, 0.002), (-0.05, -0.05, 0.0, 0.0, 0.0))):
+    """Verdicts where accuracy falls (sign -1) or rises with instability; the tickets of the open question apart."""
+    changes = []
+    for offset, arm in enumerate(("random", "reinit")):
+        for place, variant in enumerate(("3", "9", "12")):
+            values = tuple(0.05 + 0.1 * offset + 0.02 * place + 0.01 * (4 - level) for level in range(5))
+            changes += [("instability", variant, arm, values), ("gap", variant, arm, tuple(sign * value for value in values))]
+    for variant in ("3", "9", "12"):
+        changes += [("instability", variant, "ticket", ticket[0]), ("gap", variant, "ticket", ticket[1])]
+    return world(changes, where, study=link, arms=("ticket", "random", "reinit"))
+
+
+def test_o1_is_a_rank_correlation_over_early_k():
+    assert judged(linked(-1))["LMC-O1"] == "replicated"
+    assert judged(linked(1))["LMC-O1"] == "not replicated"
+    late = linked(-1, lambda table: changed(table, table.level == 4, gap=0.5, instability=0.9))
+    assert deciding(late, "LMC-O1") == deciding(linked(-1), "LMC-O1")
+    names = [effect.name for effect in linked(-1)[0].effects]
+    assert len(names) == len(set(names)) == 5
+
+
+def test_o2_is_about_tickets_that_become_both():
+    assert judged(linked(-1))["LMC-O2"] == "replicated"
+    later = ((0.3, 0.2, 0.2, 0.003, 0.002), (-0.05, 0.0, 0.0, 0.0, 0.0))
+    assert judged(linked(-1, ticket=later))["LMC-O2"] == "not replicated"
+    neither = ((0.3,) * 5, (-0.05,) * 5)
+    assert judged(linked(-1, ticket=neither))["LMC-O2"] == "undecided"
+    controls = linked(-1, lambda table: changed(table, table.arm != "ticket", instability=0.001, gap=0.0))
+    assert deciding(controls, "LMC-O2") == deciding(linked(-1), "LMC-O2")
+
+
+def test_o3():
+    def claims(early, initial=0.3, **fields):
+        columns = {"instability": lambda variant, arm, level: initial if arm == "k0it" else early}
+        table = invented(columns, ("k0it", "k250it"), levels=[1, 4, 7], density=DENSITIES.__getitem__)
+        return levels.claims(config("levels", **fields), table)
+
+    assert judged(claims(0.005)) == {"LMC-O3": "replicated"}
+    assert judged(claims(0.1)) == {"LMC-O3": "not replicated"}
+    assert judged(claims(0.1, stable=0.2)) == {"LMC-O3": "replicated"}
+    assert deciding(claims(0.005), "LMC-O3")[0][1] == 8
+    assert judged(claims(0.1, initial=0.001)) == {"LMC-O3": "not replicated"}
+
+
+def test_o4():
+    sizes = ({}, {"widths": [8]}, {"widths": [16]})
+
+    def claims(other, matched, where=None, **fields):
+        values = {"same": 0.005, "same_matched": 0.005, "other": other, "other_matched": matched}
+        table = invented({"instability": lambda variant, arm, level: values[arm]}, tuple(values), levels=3)
+        made = small("permuted").config.but(sizes=sizes, **fields)
+        return permuted.claims(made, table if where is None else where(table))
+
+    assert judged(claims(0.3, 0.005)) == {"LMC-O4": "replicated"}
+    assert judged(claims(0.3, 0.1)) == {"LMC-O4": "not replicated"}
+    assert judged(claims(0.3, 0.1, stable=0.2)) == {"LMC-O4": "replicated"}
+    assert judged(claims(0.03, 0.2, stable=0.25)) == {"LMC-O4": "undecided"}  # no barrier before
+    assert judged(claims(0.1, 0.2)) == {"LMC-O4": "not replicated"}
+    smaller = claims(0.3, 0.005, lambda table: changed(table, (table.level < 2) | table.arm.str.startswith("same"), instability=0.5))
+    assert deciding(smaller, "LMC-O4") == deciding(claims(0.3, 0.005), "LMC-O4")

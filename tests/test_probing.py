@@ -1,0 +1,255 @@
+"""Probes carried out: kept in the store, evaluated once, computed again where they are damaged; studies that grow by what was found."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tombola.core.errors import TombolaError
+from tombola.core.keys import replicate_seed
+from tombola.core.step import Step
+from tombola.core.task import Data, Model, Recipe, Task
+from tombola.core.trees import equal
+from tombola.data.dataset import load
+from tombola.engine import probing
+from tombola.engine.probing import rehearse_probes
+from tombola.engine.study import findings, run_study, study_graph, study_probes, study_status
+from tombola.evaluation.barrier import barrier
+from tombola.evaluation.mixtures import evaluate
+from tombola.procedures.probe import Probe
+from tombola.procedures.probes import Context, probes
+from tombola.procedures.run import Action, Run
+from tombola.store.store import Store
+from tombola.studies.base import Cell, Config, Study
+from tombola.training.cohort import geometry
+
+TASK = Task(
+    data=Data(name="digits", train=120, validation=40, test=60),
+    model=Model(name="mlp", options={"widths": [6, 5]}),
+    recipe=Recipe(steps="12it", batch=30, learning_rate=1e-2, evaluate_every="6it"),
+)
+DENSE = Run(task=TASK, seed=replicate_seed(0, 0))
+STEPS = ("0it", "3it", "6it")
+
+
+def children(k):
+    from_k = DENSE.but(kept=Action(name="rewind", of=(DENSE.at(k),)), begin=Step(k))
+    return [from_k.but(noise={"data_order": f"child/{index}"}) for index in range(2)]
+
+
+def between(k, **options):
+    first, second = children(k)
+    of = (first.at("end"), second.at("end"), first.at(k), DENSE.at("0it"), first.its_mask())
+    return Probe(task=TASK, seed=DENSE.seed, name="path", of=of, options={"points": 3, **options})
+
+
+def cell_of(level, **options):
+    return Cell("tried", 0, level, children(STEPS[level])[0], probe=between(STEPS[level], **options))
+
+
+def measure(cell, results):
+    found = results.probed(cell.probe)
+    return {"barrier": float(barrier(found["test_error"], found["a"])), "loss": float(found["test_loss"].sum())}
+
+
+def study_of(*cells, **fields):
+    return Study(
+        name="tiny",
+        config=Config(task=TASK, replicates=1),
+        cells=cells,
+        metrics=("barrier", "loss"),
+        measure=measure,
+        claims=lambda table: [],
+        figures=(),
+        **fields,
+    )
+
+
+STUDY = study_of(cell_of(0), cell_of(1))
+
+
+def more(asked, results):
+    """One further step k at a time."""
+    tried = [level for level, k in enumerate(STEPS) if children(k)[0] in results]
+    asked.append(tried)
+    return () if len(tried) == len(STEPS) else (cell_of(len(tried)),)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A store with the study's runs and probes, and its findings."""
+    store = Store(tmp_path_factory.mktemp("whole"))
+    return store, run_study(STUDY, store, quiet=True)
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """Points of every mixture that is evaluated."""
+    found = []
+
+    def spy(task, dataset, mixture, *rest):
+        found.append(len(mixture.shares))
+        return evaluate(task, dataset, mixture, *rest)
+
+    monkeypatch.setattr(probing, "evaluate", spy)
+    return found
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    """A store of one's own, with all that the whole one has."""
+    import shutil
+
+    shutil.copytree(whole[0].folder, tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+# -- the store ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_probe_found_is_kept_under_its_name(whole):
+    store, found = whole
+    assert {record.digest for record in store.probes} == {cell.probe.digest for cell in STUDY.cells}
+    dataset = load(TASK.data)
+    network = geometry(TASK, dataset).network
+    for level, cell in enumerate(STUDY.cells):
+        record = store.probes.get(cell.probe.digest)
+        assert record.folder == store.folder / "probes" / cell.probe.digest
+        assert {file.name for file in record.folder.iterdir()} == {"spec.json", "made.json", "found.safetensors", "manifest.json"}
+        assert record.damaged() == []
+        assert record.json("spec") == json.loads(json.dumps(cell.probe.canonical()))
+        assert record.json("made")["networks"] == 3
+        first, second = (store.get(run.digest).weights(12) for run in children(STEPS[level]))
+        dense, mask = store.get(DENSE.digest).weights(0), {path: np.ones(network.shapes[path].shape, bool) for path in network.prunable}
+        start = store.get(children(STEPS[level])[0].digest).weights(level * 3)
+        asked = probes["path"](Context(network, DENSE.seed), first, second, start, dense, mask, points=3)
+        assert equal(record.found(), dict(sorted(asked.read(evaluate(TASK, dataset, asked.mixture)).items())))
+        assert found.table.loss[level] == pytest.approx(record.found()["test_loss"].sum())
+
+
+def test_what_probes_look_at_is_trained_and_kept(whole):
+    graph = study_graph(STUDY)
+    assert set(graph.runs) == {DENSE.digest, *(run.digest for k in STEPS[:2] for run in children(k))}
+    first, second = children("3it")
+    assert graph.keep[first.digest] == {"3it", "end"}
+    assert graph.keep[second.digest] == {"end"}
+    assert graph.keep[DENSE.digest] == {"0it", "3it"}
+    assert [run for run in whole[0] if run.digest not in graph.runs] == []
+
+
+def test_parents_and_probes_are_named_once():
+    first = children("0it")[0]
+    twice = Probe(task=TASK, seed=1, name="path", of=(first.at("end"), first.at("0it"), first.at("end")))
+    assert list(twice.parents()) == [first.at("end"), first.at("0it")]
+    cell = cell_of(0)
+    assert study_probes(study_of(cell, cell, cell_of(1), probes=(cell.probe, twice))) == [cell.probe, cell_of(1).probe, twice]
+
+
+def test_a_probe_is_evaluated_once(copied, whole, evaluated, capsys):
+    again = run_study(STUDY, copied)
+    assert evaluated == []
+    assert capsys.readouterr().err == ""
+    pd.testing.assert_frame_equal(again.table, whole[1].table, check_exact=True)
+    run_study(study_of(*STUDY.cells, cell_of(1, points=5)), copied, quiet=True)
+    assert evaluated == [5]
+
+
+@pytest.mark.parametrize("name", ["found.safetensors", "manifest.json", "nothing left"])
+def test_a_damaged_probe_is_named_and_computed_again(name, copied, whole, evaluated, capsys):
+    folder = copied.probes.get(STUDY.cells[1].probe.digest).folder
+    if name == "nothing left":
+        copied.probes.remove(folder.name)
+    else:
+        (folder / name).write_bytes(b"damaged")
+    again = run_study(STUDY, copied)
+    told = f"warning: {folder / 'found.safetensors'} is damaged; computing it again"
+    assert (told in capsys.readouterr().err) == (name != "nothing left")
+    assert evaluated == [3]
+    assert copied.probes.get(folder.name).damaged() == []
+    pd.testing.assert_frame_equal(again.table, whole[1].table, check_exact=True)
+
+
+def test_findings_need_every_probe(copied, evaluated):
+    pd.testing.assert_frame_equal(findings(STUDY, copied).table, run_study(STUDY, copied, quiet=True).table, check_exact=True)
+    copied.probes.remove(STUDY.cells[0].probe.digest)
+    with pytest.raises(TombolaError, match=r"tiny: some of 2 probes are not in store .*`tombola run tiny`") as error:
+        findings(STUDY, copied)
+    assert "\n" not in str(error.value)
+    assert evaluated == []
+    assert study_status(STUDY, copied) == {"runs": 5, "done": 5, "in progress": 0, "missing": 0, "probes": 2, "probes missing": 1}
+
+
+def test_details_may_read_probes_of_their_own(copied):
+    plane = Probe(task=TASK, seed=DENSE.seed, name="plane", of=tuple(run.at("end") for run in (*children("0it"), *children("3it")[:1])))
+    plane = plane.but(options={"grid": 2})
+    study = study_of(*STUDY.cells, probes=(plane,), details=lambda results: {"surface": pd.DataFrame(results.probed(plane)["test_error"])})
+    found = run_study(study, copied, quiet=True)
+    assert found.details["surface"].to_numpy().tolist() == copied.probes.get(plane.digest).found()["test_error"].tolist()
+    assert len(found.table) == 2
+
+
+def test_progress_tells_what_is_evaluated(tmp_path, capsys):
+    run_study(STUDY, Store(tmp_path))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.rsplit(" in ", 1)[0] for line in lines] == [
+        "training 5 runs, 57 steps in all".rsplit(" in ", 1)[0],
+        "trained 5 runs",
+        "evaluating 2 probes",
+        "evaluated 2 probes",
+    ]
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "paht"}, "unknown probe 'paht': did you mean 'path'"),
+        ({"options": {"colour": 1}}, "probe 'path': got an unexpected keyword argument 'colour'; it takes .*points"),
+        ({"options": {"points": 1}}, "points = 1"),
+        ({"of": (DENSE.at("end"),)}, "probe 'path': missing a required argument: 'second'"),
+        ({"of": (DENSE.at("end"), DENSE.at("end"))}, "are equal"),
+    ],
+)
+def test_a_mistake_in_a_probe_is_one_line_before_anything_trains(changes, words, tmp_path):
+    wrong = Cell("tried", 0, 0, DENSE, probe=between("0it").but(**changes))
+    with pytest.raises(TombolaError, match=words) as error:
+        run_study(study_of(wrong), Store(tmp_path / "store"), quiet=True)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "store").exists()
+
+
+def test_networks_that_differ_in_noise_that_the_task_lacks_are_equal():
+    def ends(task):
+        runs = [Run(task=task, seed=1, noise={"dropout": f"child/{index}"}) for index in range(2)]
+        return Probe(task=task, seed=1, name="path", of=tuple(run.at("end") for run in runs))
+
+    with pytest.raises(TombolaError, match="SGD noise that the task has"):
+        rehearse_probes([ends(TASK)], None)
+    rehearse_probes([ends(TASK.but(model=Model(name="mlp", options={"widths": [6], "dropout": 0.5})))], None)
+
+
+# -- studies that grow -------------------------------------------------------------------------------------------------
+
+
+def test_a_study_grows_until_its_results_call_for_no_more(tmp_path, evaluated):
+    store, asked = Store(tmp_path), []
+    study = study_of(cell_of(0), more=partial(more, asked))
+    found = run_study(study, store, quiet=True)
+    assert found.table.level.tolist() == [0, 1, 2]
+    assert [cell.level for cell in found.study.cells] == [0, 1, 2]
+    assert evaluated == [3, 3, 3]
+    at_once = run_study(study_of(*(cell_of(level) for level in range(3))), store, quiet=True)
+    pd.testing.assert_frame_equal(found.table, at_once.table, check_exact=True)
+    asked.clear()
+    pd.testing.assert_frame_equal(findings(study, store).table, found.table, check_exact=True)
+    assert asked == [[0], [0, 1], [0, 1, 2]]
+    assert study_status(study, store) == {"runs": 7, "done": 7, "in progress": 0, "missing": 0, "probes": 3, "probes missing": 0}
+    store.probes.remove(cell_of(1).probe.digest)
+    assert study_status(study, store)["probes missing"] == 1
+    with pytest.raises(TombolaError, match="probes are not in store"):
+        findings(study, store)
+    assert len(evaluated) == 3
