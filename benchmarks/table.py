@@ -10,7 +10,15 @@ WIDTH = 100
 
 
 def table(results: dict[str, Any]) -> str:
-    sections = [_heading(results), *_speed(results), *_torch(results), *_scaling(results), *_study(results), *_paths(results), *_start(results)]
+    sections = [
+        _heading(results),
+        *_speed(results),
+        *_torch(results),
+        *_scaling(results),
+        *_study(results),
+        *_paths(results),
+        *_start(results),
+    ]
     return "\n".join(sections)
 
 

@@ -161,18 +161,18 @@ def test_a_share_of_none_leaves_out_what_is_not_finite():
 
 
 def test_shares_by_layer_touch_the_leaves_of_that_layer():
-    network = setting("normed")[2]
+    network = setting("mlp")[2]
     first, second = (weights_of(network, seed) for seed in (1, 2))
     names = [layer.name for layer in network.layers]
     shares = np.zeros((len(names), 2, len(names)))
     shares[:, 0] = 1
     for index in range(len(names)):
         shares[index, :, index] = 0.25, 0.75
-    scores = ask("normed", [first, second], shares)
+    scores = ask("mlp", [first, second], shares)
     for index, layer in enumerate(network.layers):
         moved = {**first, **{path: leaf for path, leaf in mixed([first, second], [0.25, 0.75]).items() if path in layer.paths}}
         for part in scores:
-            check_point(scores[part], index, *by_hand("normed", moved, part))
+            check_point(scores[part], index, *by_hand("mlp", moved, part))
 
 
 @pytest.mark.parametrize("points", [1, 2, 5, 8, 11])

@@ -8,7 +8,7 @@ import pytest
 
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
-from tombola.evaluation.barrier import FORMS, barrier, places
+from tombola.evaluation.barrier import FORMS, barrier, check_ends, places
 from tombola.evaluation.paired import densities, effect_of, effect_over_levels
 from tombola.evaluation.similarity import cosine, disagreement, distance
 from tombola.evaluation.verdict import Verdict
@@ -66,6 +66,19 @@ def test_mistakes_about_barriers_are_one_line():
         assert "\n" not in str(error.value)
 
 
+def test_an_end_is_as_its_training_recorded_but_for_rounding():
+    check_ends(np.array([0.1, 0.2]), [0.1 + 2.4 / 100, 0.2 - 2.4 / 100], 100)
+    check_ends(np.array([0.1, 0.2]), [0.1009, 0.2], 100_000)
+    for found, recorded, examples in (
+        ([0.1, 0.2], [0.1, 0.226], 100),
+        ([0.1, 0.2], [0.1011, 0.2], 100_000),
+        ([0.1, np.nan], [0.1, 0.2], 9),
+    ):
+        with pytest.raises(TombolaError, match="but its training recorded") as error:
+            check_ends(np.array(found), recorded, examples)
+        assert "\n" not in str(error.value)
+
+
 # -- likeness, effects, steps ----------------------------------------------------------------------------------------------
 
 
@@ -75,12 +88,13 @@ def test_likeness_by_hand():
     assert distance(a, b, ["x", "y"]) == 5
     assert cosine(a, b, iter(["x", "y"])) == pytest.approx(32 / (5 * 8))
     assert np.isnan(cosine(a, b, ["x"]))
-    assert disagreement(np.array([1, 2, 3, 4]), np.array([1, 2, 0, 0])) == 0.5
+    assert disagreement(np.array([1, 2, 3, 4]), np.array([1, 2, 3, 0])) == 0.25
 
 
-def test_distances_of_small_weights_keep_their_precision():
-    a, b = (np.full(10_000, value, np.float32) for value in (1, 1 + 2**-20))
-    assert distance({"x": a}, {"x": b}, ["x"]) == pytest.approx(100 * 2**-20)
+def test_squares_too_small_for_single_precision_count():
+    a = np.full(10_000, 1e-25, np.float32)
+    assert distance({"x": a}, {"x": 0 * a}, ["x"]) == pytest.approx(1e-23, rel=1e-6, abs=0)
+    assert cosine({"x": a}, {"x": -a}, ["x"]) == pytest.approx(-1)
 
 
 def test_an_effect_of_one_number_a_replicate():

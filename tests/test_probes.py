@@ -106,6 +106,8 @@ def test_what_a_path_tells():
         assert found[f"{part}_own"].tolist() == [np.mean(one != labels[part]), np.mean(other != labels[part])]
         assert found[f"{part}_disagreement"] == np.mean(one != other)
         assert found[f"{part}_error"][[-1, 0]].tolist() == found[f"{part}_own"].tolist()
+        assert found[f"{part}_examples"] == examples
+        assert found[f"{part}_chance"] == min(np.mean(labels[part] != constant) for constant in range(10))
     apart = flat("mlp", first) - flat("mlp", second)
     assert found["distance"] == pytest.approx(np.sqrt(apart @ apart))
     norms = [np.linalg.norm(flat("mlp", one)) for one in (first, second)]
@@ -180,6 +182,8 @@ def test_one_layer_moves_and_the_others_stay(name, policy):
     for part, examples in (("train", 150), ("test", 100)):
         ends = [scores_of(name, one, policy == "recompute")[part].error[0] for one in (first, second)]
         assert found[f"{part}_ends"].tolist() == ends
+        assert found[f"{part}_own"].tolist() == [scores_of(name, one)[part].error[0] for one in (first, second)]
+        assert found[f"{part}_examples"] == examples
         for one, layer in zip(names, network_of(name).layers, strict=True):
             assert found[f"{part}_error/{one}"][-1] == ends[0]
             for point, a in enumerate(found["a"]):

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,8 @@ def rehearse_probes(wanted: Iterable[Probe], data_dir: Path | None) -> None:
     seen = set()
     for probe in wanted:
         found, _ = resolved(probe.task, data_dir)
-        ends = [_as_trained(parent.run, found) for parent in probe.of if parent.what == "end"]
-        if len(set(ends)) < len(ends):
+        ends = [parent.run for parent in probe.of if parent.what == "end"]
+        if any(_come_out_equal(*pair, found) for pair in combinations(ends, 2)):
             raise TombolaError(EQUAL)
         masked = tuple(parent.what == "mask" for parent in probe.of)
         key = (found, probe.name, masked, json.dumps(probe.options, sort_keys=True))
@@ -76,10 +77,11 @@ def rehearse_probes(wanted: Iterable[Probe], data_dir: Path | None) -> None:
             _ask(probe, [dense if is_mask else tree for is_mask, tree in zip(masked, made, strict=True)], data_dir)
 
 
-def _as_trained(run: Run, found: Geometry) -> Run:
-    """The run without noise that its task does not have."""
+def _come_out_equal(first: Run, second: Run, found: Geometry) -> bool:
+    """Whether two runs differ in nothing, or only in noise that their task does not have."""
     there = {"data_order": True, "augmentation": found.augment != "none", "dropout": found.network.stochastic}
-    return run.but(noise={stream: name for stream, name in run.noise.items() if there[stream]}) if run.noise else run
+    noises = [{stream: name for stream, name in run.noise.items() if there[stream]} for run in (first, second)]
+    return noises[0] == noises[1] and first.but(noise={}) == second.but(noise={})
 
 
 def _ask(probe: Probe, parents: list[Tree], data_dir: Path | None) -> Asked:

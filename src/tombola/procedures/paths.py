@@ -15,7 +15,7 @@ from tombola.data.dataset import Dataset, load
 from tombola.evaluation.barrier import Form, barrier, places
 from tombola.evaluation.mixtures import PARTS, Part, evaluate
 from tombola.procedures import probes
-from tombola.procedures.probe import BATCH_NORMS, BatchNorm
+from tombola.procedures.probe import BatchNorm, check_options
 from tombola.training.cohort import geometry
 
 
@@ -83,10 +83,7 @@ def path(
 def checked_options(points: int, batch_norm: str, train_examples: int | None) -> dict[str, Any]:
     """The options of a path as its probe takes them. Raises for what is not allowed."""
     places(points)
-    if batch_norm not in BATCH_NORMS:
-        raise unknown("policy for batch norm", batch_norm, BATCH_NORMS)
-    if train_examples is not None and train_examples < 1:
-        raise TombolaError(f"train_examples = {train_examples}, but at least 1 is needed; None takes all")
+    check_options(batch_norm, train_examples)
     return {"points": points, "batch_norm": batch_norm, "train": train_examples}
 
 

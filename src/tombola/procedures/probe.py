@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
+from tombola.core.errors import TombolaError, unknown
 from tombola.core.spec import Spec
 from tombola.core.task import Task
 from tombola.procedures.run import Source
@@ -33,3 +34,11 @@ class Probe(Spec):
     def parents(self) -> Iterator[Source]:
         """What it is made from, each once, in order."""
         yield from dict.fromkeys(self.of)
+
+
+def check_options(batch_norm: str, train: int | None) -> None:
+    """Raise for what no probe takes."""
+    if batch_norm not in BATCH_NORMS:
+        raise unknown("policy for batch norm", batch_norm, BATCH_NORMS)
+    if train is not None and train < 1:
+        raise TombolaError(f"train_examples = {train}, but at least 1 is needed; None takes all")

@@ -16,7 +16,7 @@ from tombola.evaluation.barrier import places
 from tombola.evaluation.mixtures import Mixture, Part, Scores
 from tombola.evaluation.similarity import cosine, disagreement, distance
 from tombola.models.network import Network
-from tombola.procedures.probe import BatchNorm
+from tombola.procedures.probe import BatchNorm, check_options
 from tombola.surgery.matching import match_units
 from tombola.surgery.permute import permute
 
@@ -73,6 +73,7 @@ def path(
     `train_chance`, `test_chance`, the error of the best constant answer; `train_examples`, `test_examples`, their numbers;
     `distance`, `cosine` of the trainable weights; `since_start`, `since_initial` (2,), distances travelled.
     """
+    check_options(batch_norm, train)
     trainable = _different(context.network, first, second)
     if matched:
         second = permute(second, context.network.units, match_units(context.network, first, second))
@@ -137,6 +138,7 @@ def layers(
 
     Source: Adilova et al. 2024, layer-wise linear mode connectivity.
     """
+    check_options(batch_norm, train)
     trainable = _different(context.network, first, second)
     a, parts = places(points), context.network.layers
     shares = np.zeros((len(parts), len(a), 2, len(parts)))

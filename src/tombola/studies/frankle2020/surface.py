@@ -9,7 +9,7 @@ from pydantic import Field
 from tombola.core.step import Step
 from tombola.models.tasks import task as named_task
 from tombola.procedures.probe import Probe
-from tombola.studies.base import Figure, Panel, Results, Scale, Study, study
+from tombola.studies.base import Cell, Figure, Panel, Results, Scale, Study, study
 from tombola.studies.frankle2020.common import (
     METRICS,
     Instability,
@@ -58,9 +58,12 @@ def _configure(scale: Scale, task: str) -> Surface:
 def surface(config: Surface) -> Study:
     """Error over the plane through three children, a plane a step k."""
     steps = steps_of(config.k, config.task, (0.0, 1 / 16, 1 / 4))
-    dense = trunk(config, 0)
     planes = {level: _plane(config, k) for level, k in enumerate(steps)}
-    cells = [cell for level, k in enumerate(steps) for cell in pair_cells(config, "dense", 0, level, from_step(dense, k), dense)]
+    cells: list[Cell] = []
+    for replicate in range(config.replicates):
+        dense = trunk(config, replicate)
+        for level, k in enumerate(steps):
+            cells += pair_cells(config, "dense", replicate, level, from_step(dense, k), dense)
     return Study(
         name="frankle2020.surface",
         config=config,
