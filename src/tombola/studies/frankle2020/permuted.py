@@ -24,6 +24,7 @@ from tombola.studies.frankle2020.common import (
     path_between,
     trunk,
 )
+from tombola.studies.tickets import distinct
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +61,7 @@ def _configure(scale: Scale, task: str) -> Permuted:
 )
 def permuted(config: Permuted) -> Study:
     """Paths between networks of equal data and other SGD noise, before and after weight matching."""
+    distinct("sizes", config.sizes)
     cells: list[Cell] = []
     for replicate in range(config.replicates):
         for level, options in enumerate(config.sizes):
