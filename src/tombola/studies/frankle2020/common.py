@@ -178,11 +178,11 @@ METRICS = (  # `instability` is the judged barrier; NaN where nothing was learnt
 def instability_panel(config: Paths) -> Panel:
     """The judged barrier, with the line below which networks are stable."""
     error = "training" if config.part == "train" else "test"
-    form = {"maximum": "error barrier", "midpoint": "midpoint barrier", "linear": "barrier above linear"}[config.form]
+    form = {"maximum": "error barrier", "midpoint": "midpoint barrier", "linear": "linear barrier"}[config.form]
     return Panel("instability", f"{form}, {error} (pp)", 100, threshold=config.stable)
 
 
-DISTANCE = Panel("distance", "2-norm between children")
+DISTANCE = Panel("distance", "2-norm between the two")
 OF_INITIAL = Panel("of_initial", "2-norm (% of the way from W_0)", 100)
 COSINE = Panel("cosine", "cosine of the weights")
 DISAGREEMENT = Panel("disagreement", "predictions that differ (%)", 100)
