@@ -272,7 +272,7 @@ def test_figures_say_how_paths_were_evaluated(name):
 
 def test_panels_name_the_barrier_and_the_line_below_which_networks_are_stable():
     panel = small("layers", "part=test", "form=linear", "stable=0.05").figures[0].panels[0]
-    assert (panel.threshold, "test" in panel.label, "above linear" in panel.label) == (0.05, True, True)
+    assert (panel.threshold, "test" in panel.label, "linear barrier" in panel.label) == (0.05, True, True)
     gap = small("sparse", "margin=3").figures[0].panels[1]
     assert (gap.threshold, gap.label) == (-0.03, "training accuracy - dense (pp)")
     assert small("sparse", "part=test").figures[0].panels[1].label == "test accuracy - dense (pp)"
