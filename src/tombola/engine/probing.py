@@ -1,6 +1,5 @@
 """Carry probes out: evaluate what the store lacks, and keep what was found."""
 
-import inspect
 import json
 import time
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from tombola.core.trees import Tree
 from tombola.data.dataset import load
 from tombola.engine import provenance
 from tombola.engine.progress import Progress
-from tombola.engine.starts import resolved, source
+from tombola.engine.starts import call, resolved, source
 from tombola.evaluation.mixtures import evaluate
 from tombola.procedures.probe import Probe
 from tombola.procedures.probes import EQUAL, Asked, Context, probes
@@ -79,19 +78,12 @@ def rehearse_probes(wanted: Iterable[Probe], data_dir: Path | None) -> None:
 
 def _come_out_equal(first: Run, second: Run, found: Geometry) -> bool:
     """Whether two runs differ in nothing, or only in noise that their task does not have."""
-    there = {"data_order": True, "augmentation": found.augment != "none", "dropout": found.network.stochastic}
-    noises = [{stream: name for stream, name in run.noise.items() if there[stream]} for run in (first, second)]
+    noises = [{stream: name for stream, name in run.noise.items() if stream in found.noise} for run in (first, second)]
     return noises[0] == noises[1] and first.but(noise={}) == second.but(noise={})
 
 
 def _ask(probe: Probe, parents: list[Tree], data_dir: Path | None) -> Asked:
-    kind = probes[probe.name]
-    context = Context(resolved(probe.task, data_dir)[0].network, probe.seed)
-    try:
-        inspect.signature(kind).bind(context, *parents, **probe.options)
-    except TypeError as error:
-        raise TombolaError(f"probe {probe.name!r}: {error}; it takes {inspect.signature(kind)}") from None
-    return kind(context, *parents, **probe.options)
+    return call(probes, probe, Context(resolved(probe.task, data_dir)[0].network, probe.seed), parents)
 
 
 def _put(probe: Probe, found: dict[str, np.ndarray], networks: int, seconds: float, store: Store) -> None:

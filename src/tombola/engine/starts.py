@@ -17,6 +17,7 @@ from tombola.core.task import Task
 from tombola.core.trees import Tree, select
 from tombola.data.dataset import load
 from tombola.procedures.actions import Context, mask_actions, value_actions
+from tombola.procedures.probe import Probe
 from tombola.procedures.run import Action, Run
 from tombola.pruning import selection
 from tombola.store.store import Store
@@ -39,7 +40,7 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
     context = Context(network, run.seed)
 
     def act(actions: Any, action: Action, context: Context) -> Any:
-        return _call(actions, action, context, [source(parent.run, parent.what, store, data_dir) for parent in action.of])
+        return call(actions, action, context, [source(parent.run, parent.what, store, data_dir) for parent in action.of])
 
     mask = selection.dense(shapes) if run.mask is None else act(mask_actions, run.mask, context)
     masks.check(mask, shapes)
@@ -81,16 +82,17 @@ def _rehearse(actions: Any, action: Action, found: Geometry) -> None:
         return mask if what == "mask" else {path: np.full(one.shape, value, one.dtype) for path, one in found.network.shapes.items()}
 
     parents = [parent(source.what) for source in action.of]
-    _call(actions, action, Context(found.network, 0, mask), parents)
+    call(actions, action, Context(found.network, 0, mask), parents)
 
 
-def _call(actions: Any, action: Action, context: Context, parents: list[Tree]) -> Any:
-    function = actions[action.name]
+def call(registry: Any, described: Action | Probe, context: Any, parents: list[Tree]) -> Any:
+    """What a registered action or kind of probe gives. Raises for an unknown name, and for parents or options that do not fit."""
+    function = registry[described.name]
     try:
-        inspect.signature(function).bind(context, *parents, **action.options)
+        inspect.signature(function).bind(context, *parents, **described.options)
     except TypeError as error:
-        raise TombolaError(f"{actions.kind} {action.name!r}: {error}; it takes {inspect.signature(function)}") from None
-    return function(context, *parents, **action.options)
+        raise TombolaError(f"{registry.kind} {described.name!r}: {error}; it takes {inspect.signature(function)}") from None
+    return function(context, *parents, **described.options)
 
 
 def _prunable_shapes(network: Any) -> dict[str, tuple[int, ...]]:

@@ -59,9 +59,10 @@ def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: b
         engine.carry_out()
         try:
             carry_out_probes(study_probes(study), store, data_dir, progress)
-            grown = _grown(study, _results(study, store, data_dir))
+            results = _results(study, store, data_dir)
+            grown = _grown(study, results)
             if grown is None:
-                return findings(study, store, data_dir)
+                return _findings(study, results, store)
             study = grown
         except Damaged as damage:
             engine.recompute(damage.record, damage.name)
@@ -73,6 +74,10 @@ def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findin
     while (grown := _grown(study, results)) is not None:
         study = grown
         results = _results(study, store, data_dir)
+    return _findings(study, results, store)
+
+
+def _findings(study: Study, results: Results, store: Store) -> Findings:
     table = measure(study, results)
     details = study.details(results) if study.details else {}
     made = _provenance(study, [store.get(run.digest) for run in results], [store.probes.get(probe.digest) for probe in study_probes(study)])

@@ -96,8 +96,7 @@ def instability(
     end = total_iterations(task, found_in)
     if Step(k).iterations(found_in.steps_per_epoch, end) == end:
         raise TombolaError(f"k = {str(k)!r} is the end of training at iteration {end}, where children have nothing to train; choose less")
-    there = {"data_order": True, "augmentation": task.data.augment != "none", "dropout": found_in.network.stochastic}
-    if not any(there[stream] for stream in vary):
+    if not found_in.noise & set(vary):
         raise TombolaError(f"vary = {list(vary)}, but this task has none of that noise, so children would be equal; add data_order")
     if start is None:
         start = _trunk(task, k, replicates, seed, mask, data_dir)

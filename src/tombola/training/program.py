@@ -17,6 +17,7 @@ from tombola.core.task import Model, Recipe
 from tombola.core.trees import Tree
 from tombola.data.augment import augmentations
 from tombola.models.network import Network, build
+from tombola.training.member import NOISE
 from tombola.training.optimizers import transformation
 from tombola.training.plan import Plan
 from tombola.training.schedules import learning_rate
@@ -38,6 +39,12 @@ class Geometry(NamedTuple):
     def network(self) -> Network:
         """The network, built once."""
         return build(self.model, self.shape, self.classes)
+
+    @property
+    def noise(self) -> frozenset[str]:
+        """The streams of SGD noise that training draws from; the others change nothing."""
+        there = {"data_order": True, "augmentation": self.augment != "none", "dropout": self.network.stochastic}
+        return frozenset(stream for stream in NOISE if there[stream])
 
     @property
     def steps_per_epoch(self) -> int:

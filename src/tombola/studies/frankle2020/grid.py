@@ -1,5 +1,6 @@
 """Steps k by densities: tickets and their controls at each, with children; three studies read it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
@@ -95,16 +96,21 @@ def measure_grid(config: Grid, cell: Cell, results: Results) -> dict[str, float]
     return {**row, "gap": gap, "stable": float(row["instability"] < config.stable), "matching": float(matching)}
 
 
-def onsets(config: Grid, table: "pd.DataFrame") -> "pd.DataFrame":
-    """Columns variant, arm, replicate, stable, matching: from which place in the list of steps k on a replicate's mean over
-    pairs is so; the number of steps if it is not at the last.
+def settled(config: Grid, instability: Sequence[float], gap: Sequence[float]) -> tuple[int, int]:
+    """From which place in the list of steps k on networks are stable, and from which on they match; the number of steps if they
+    are not at the last.
     """
+    tolerance = margin(config.task, config.margin) / 100
+    return onset([one < config.stable for one in instability]), onset([one >= -tolerance for one in gap])
+
+
+def onsets(config: Grid, table: "pd.DataFrame") -> "pd.DataFrame":
+    """Columns variant, arm, replicate, stable, matching: `settled` of a replicate's mean over pairs."""
     import pandas as pd
 
-    tolerance = margin(config.task, config.margin) / 100
     rows = []
     for (variant, arm, replicate), group in table.groupby(["variant", "arm", "replicate"], sort=False):
         mean = group.groupby("level")[["instability", "gap"]].mean().sort_index()
-        stable, matching = onset(list(mean.instability < config.stable)), onset(list(mean.gap >= -tolerance))
+        stable, matching = settled(config, list(mean.instability), list(mean.gap))
         rows.append({"variant": variant, "arm": arm, "replicate": replicate, "stable": stable, "matching": matching})
     return pd.DataFrame(rows)

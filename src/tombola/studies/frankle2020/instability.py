@@ -8,30 +8,21 @@ from tombola.evaluation.paired import by_replicate, densities, effect_of, effect
 from tombola.evaluation.statistics import rank_correlation
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
-from tombola.studies.base import Cell, Figure, Scale, Study, study
+from tombola.studies.base import Figure, Scale, Study, study
+from tombola.studies.frankle2020.beside import Beside, beside_arms, beside_cells, beside_fields
 from tombola.studies.frankle2020.common import (
     ACCURACY,
     COSINE,
     DISAGREEMENT,
-    EXTREME,
     METRICS,
     OF_INITIAL,
-    ONE_SHOT,
     SOURCE,
-    Rounds,
-    Sparse,
-    at_smoke,
-    for_noise,
-    from_step,
     instability_panel,
     measure,
     of_first,
-    pair_cells,
     stable_levels,
     steps_of,
-    trunk,
 )
-from tombola.studies.tickets import tickets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,18 +42,12 @@ TRACKS = (
 """(arm, metric, sign, effect) of what does not track instability (+1), or does (-1)."""
 
 
-class Stability(Sparse):
+class Stability(Beside):
     """Instability of dense networks, and of tickets of one density, against k."""
-
-    ticket: Rounds = 7
-    """Rounds of pruning after which the ticket is looked at (20 % a round: 21 % density after 7); 0: no ticket."""
 
 
 def _configure(scale: Scale, task: str) -> Stability:
-    found = named_task(task, scale)
-    ticket = {"ticket": EXTREME[task]} if task in EXTREME else {}
-    smoke = at_smoke(scale, children=2, k=("0it", "1it"), ticket=1)
-    return Stability(task=found, **{**for_noise(found), **ONE_SHOT.get(task, {}), **ticket, **smoke})
+    return Stability(**beside_fields(scale, named_task(task, scale)))
 
 
 @study(
@@ -74,22 +59,14 @@ def _configure(scale: Scale, task: str) -> Stability:
 )
 def instability(config: Stability) -> Study:
     """Barrier, distance, cosine and disagreement between children of W_k, against k."""
-    cells: list[Cell] = []
-    for replicate in range(config.replicates):
-        dense = trunk(config, replicate)
-        for level, k in enumerate(steps_of(config.k, config.task)):
-            cells += pair_cells(config, "dense", replicate, level, from_step(dense, k), dense)
-            if config.ticket:
-                ticket = tickets(config, replicate, levels=config.ticket, rewind=k)[-1]
-                cells += pair_cells(config, "ticket", replicate, level, ticket, dense)
     return Study(
         name="frankle2020.instability",
         config=config,
-        cells=tuple(cells),
+        cells=tuple(beside_cells(config, steps_of(config.k, config.task))),
         metrics=METRICS,
         measure=partial(measure, config),
         claims=partial(claims, config),
-        arms={"dense": "dense network", "ticket": f"ticket after {config.ticket} rounds"},
+        arms=beside_arms(config),
         levels="steps",
         figures=(
             Figure(

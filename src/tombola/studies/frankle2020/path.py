@@ -6,23 +6,14 @@ from typing import TYPE_CHECKING
 from tombola.core.step import Step
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Panel, Results, Scale, Study, study
+from tombola.studies.frankle2020.beside import Beside, beside_arms, beside_cells, beside_fields
 from tombola.studies.frankle2020.common import (
-    EXTREME,
     METRICS,
-    ONE_SHOT,
     PARTS,
-    Rounds,
-    Sparse,
-    at_smoke,
-    for_noise,
-    from_step,
     instability_panel,
     measure,
-    pair_cells,
     steps_of,
-    trunk,
 )
-from tombola.studies.tickets import tickets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,20 +21,15 @@ if TYPE_CHECKING:
 LABELS = {"test": "test set", "train": "training set"}
 
 
-class Path(Sparse):
+class Path(Beside):
     """Paths between children of W_k, and between those of tickets that were rewound to it."""
 
     k: tuple[Step, ...] = ()
     """Steps k at which the copies are made; none named: 0 and an eighth of training."""
-    ticket: Rounds = 7
-    """Rounds of pruning after which a ticket's paths are shown beside; 0: none."""
 
 
 def _configure(scale: Scale, task: str) -> Path:
-    found = named_task(task, scale)
-    ticket = {"ticket": EXTREME[task]} if task in EXTREME else {}
-    smoke = at_smoke(scale, children=2, k=("0it", "1it"), ticket=1)
-    return Path(task=found, **{**for_noise(found), **ONE_SHOT.get(task, {}), **ticket, **smoke})
+    return Path(**beside_fields(scale, named_task(task, scale)))
 
 
 @study(
@@ -55,14 +41,7 @@ def _configure(scale: Scale, task: str) -> Path:
 )
 def path(config: Path) -> Study:
     """Test and training error along the lines between children, by k, dense and sparse."""
-    cells: list[Cell] = []
-    for replicate in range(config.replicates):
-        dense = trunk(config, replicate)
-        for level, k in enumerate(steps_of(config.k, config.task, (0.0, 0.125))):
-            cells += pair_cells(config, "dense", replicate, level, from_step(dense, k), dense)
-            if config.ticket:
-                ticket = tickets(config, replicate, levels=config.ticket, rewind=k)[-1]
-                cells += pair_cells(config, "ticket", replicate, level, ticket, dense)
+    cells = beside_cells(config, steps_of(config.k, config.task, (0.0, 0.125)))
     return Study(
         name="frankle2020.path",
         config=config,
@@ -71,7 +50,7 @@ def path(config: Path) -> Study:
         measure=partial(measure, config),
         claims=lambda table: [],
         details=partial(details, cells),
-        arms={"dense": "dense network", "ticket": f"ticket after {config.ticket} rounds"},
+        arms=beside_arms(config),
         variants=LABELS,
         levels="steps",
         figures=(

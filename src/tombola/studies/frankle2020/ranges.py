@@ -5,14 +5,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
 from tombola.evaluation.paired import by_replicate, effect_of, effect_over_levels, levels_within
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
-from tombola.studies.base import Cell, Figure, Panel, Results, Scale, Study, study
-from tombola.studies.frankle2020.common import EXTREME, SOURCE, instability_panel, onset, steps_of
-from tombola.studies.frankle2020.grid import ARMS, GRID_METRICS, Grid, Place, grid_fields, measure_grid, places
+from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
+from tombola.studies.frankle2020.common import EXTREME, SOURCE, instability_panel, steps_of
+from tombola.studies.frankle2020.grid import ARMS, GRID_METRICS, Grid, Place, grid_fields, measure_grid, places, settled
 from tombola.studies.frankle2020.sparse import gap_panel
 from tombola.studies.tickets import distinct, margin
 
@@ -101,29 +103,20 @@ def _as_round(place: Place) -> dict[str, Any]:
     return {"arm": "ticket" if place.arm == "dense" else place.arm, "level": place.round, "variant": ""}
 
 
-def measured(config: Ranges, grid: Mapping[Place, list[Cell]], cell: Cell, results: Results) -> dict[str, float]:
-    """The columns of a pair at the shown step, and from which of all steps on its arm is stable, and matches, at its density."""
-    arm = cell.arm if cell.level else "dense"
-    rows = [
-        [measure_grid(config, pair, results) for pair in grid[Place(arm, cell.replicate, cell.level, k)]]
-        for k in steps_of(config.k, config.task)
-    ]
-    reached = {
-        "stable": [_mean(pairs, "instability") < config.stable for pairs in rows],
-        "matching": [_mean(pairs, "gap") >= -margin(config.task, config.margin) / 100 for pairs in rows],
-    }
-    found = {what: onset(values) for what, values in reached.items()}
-    steps = [*(pairs[0]["step"] for pairs in rows), float("inf")]
-    own = measure_grid(config, cell, results)
-    return {
-        **own,
-        **{f"{what}_onset": steps[place] for what, place in found.items()},
-        **{f"{what}_place": float(place) for what, place in found.items()},
-    }
-
-
-def _mean(rows: list[dict[str, float]], metric: str) -> float:
-    return sum(row[metric] for row in rows) / len(rows)
+def measured(config: Ranges, grid: Mapping[Place, list[Cell]], cell: Cell, results: Results) -> list[Row]:
+    """The columns of all pairs of a place at the shown step, at its first; and from which of all steps on its arm is stable,
+    and matches, at its density.
+    """
+    if cell.draw:
+        return []
+    arm, steps = cell.arm if cell.level else "dense", steps_of(config.k, config.task)
+    rows = [[measure_grid(config, pair, results) for pair in grid[Place(arm, cell.replicate, cell.level, k)]] for k in steps]
+    means = {metric: [float(np.mean([row[metric] for row in pairs])) for pairs in rows] for metric in ("instability", "gap")}
+    found = settled(config, means["instability"], means["gap"])
+    begins = [*(pairs[0]["step"] for pairs in rows), float("inf")]
+    onsets = {f"{what}_onset": begins[place] for what, place in zip(WHATS, found, strict=True)}
+    places = {f"{what}_place": float(place) for what, place in zip(WHATS, found, strict=True)}
+    return [{**row, **onsets, **places} for row in rows[steps.index(cell.run.begin)]]
 
 
 def claims(config: Ranges, table: "pd.DataFrame") -> list[Verdict]:
