@@ -44,6 +44,10 @@ class Data(Spec):
     ``resized_crop``: random mirror image and a random part of 8 to 100 % of the area, resized to the whole."""
 
 
+def _ordered(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(names))
+
+
 class Model(Spec):
     """A network by name: a registered one, ``package.module:Class`` or ``path.py:Class``."""
 
@@ -55,6 +59,9 @@ class Model(Spec):
     """Factor on every kernel's initial values: the initialiser's standard deviation times this."""
     source: str = ""
     """Digest of a user's own source, so that an edited network is another network."""
+    without: Annotated[tuple[str, ...], AfterValidator(_ordered)] = ()
+    """Layers or blocks (names of `Network.layers`, or of their blocks) that are taken out: the identity stands in their
+    place. All other tensors keep their initial values, with `own` too: a module draws them before. Sorted, as `frozen`."""
 
 
 class Recipe(Spec):
@@ -68,7 +75,7 @@ class Recipe(Spec):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of `momentum` and `nesterov`; the other optimisers have none."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Coefficient of an L2 term in the gradient, on every trainable leaf; decoupled in `adamw`."""
+    """Coefficient of an L2 term in the gradient, on every leaf that is not frozen; decoupled in `adamw`."""
     schedule: Literal["constant", "stepped", "cosine"] = "constant"
     milestones: tuple[Step, ...] = ()
     """Steps at which a `stepped` learning rate is multiplied by `decay`."""
@@ -76,6 +83,10 @@ class Recipe(Spec):
     warmup: Step = Step("0it")
     """Length of a linear rise of the learning rate from 0."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    frozen: Annotated[tuple[str, ...], AfterValidator(_ordered)] = ()
+    """Layers, or blocks of them (names of `Network.layers`, or their `block`), that do not train: their kernels, biases
+    and affine parameters of normalisation keep the values they start from, bit for bit; running statistics of batch
+    norm go on following the data. Sorted: their order says nothing."""
     evaluate_every: Step = Step("100it")
     """Spacing of the evaluations on validation data; iteration 0 and the last are always evaluated."""
     test_every: Step | None = None

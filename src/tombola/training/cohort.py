@@ -7,6 +7,7 @@ from tombola.core.backend import prepare
 from tombola.core.errors import TombolaError
 from tombola.core.task import Task
 from tombola.data.dataset import Dataset, sizes
+from tombola.training.frozen import trained_paths
 from tombola.training.inputs import inputs_of
 from tombola.training.member import Checkpoint, Member, Outcome
 from tombola.training.plan import Plan, plan
@@ -15,13 +16,15 @@ from tombola.training.wave import Arrays, Wave
 
 
 def geometry(task: Task, dataset: Dataset) -> Geometry:
-    """What the task's programs are compiled for. Raises if a batch is larger than the training set."""
+    """What the task's programs are compiled for. Raises if a batch is larger than the training set, or if layers cannot be frozen."""
     prepare()  # before JAX touches a device, which building the network does
     train, _ = sizes(dataset, task.data)
     if task.recipe.batch > train:
         raise TombolaError(f"batch = {task.recipe.batch}, but there are only {train} training examples; choose a smaller batch")
     pixels = None if dataset.mean is None or dataset.std is None else (tuple(dataset.mean.tolist()), tuple(dataset.std.tolist()))
-    return Geometry(task.model, task.recipe, dataset.shape, dataset.classes, train, task.data.augment, pixels)
+    found = Geometry(task.model, task.recipe, dataset.shape, dataset.classes, train, task.data.augment, pixels)
+    trained_paths(found.network, task.recipe.frozen)  # raises
+    return found
 
 
 def total_iterations(task: Task, geometry: Geometry) -> int:

@@ -16,7 +16,7 @@ def transformation(recipe: Recipe) -> optax.GradientTransformation:
 
 
 def _l2(recipe: Recipe) -> optax.GradientTransformation:
-    """Weight decay as an L2 term in the gradient, g + decay * w, on every trainable leaf, as the papers' code has it."""
+    """Weight decay as an L2 term in the gradient, g + decay * w, on every leaf that trains, as the papers' code has it."""
     return optax.add_decayed_weights(recipe.weight_decay) if recipe.weight_decay else optax.identity()
 
 

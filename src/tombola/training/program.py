@@ -16,7 +16,8 @@ from jax.sharding import PartitionSpec
 from tombola.core.task import Model, Recipe
 from tombola.core.trees import Tree
 from tombola.data.augment import augmentations
-from tombola.models.network import Network, build
+from tombola.models.network import Network, build, removable
+from tombola.training.frozen import trained_paths
 from tombola.training.member import NOISE
 from tombola.training.optimizers import transformation
 from tombola.training.plan import Plan
@@ -39,6 +40,11 @@ class Geometry(NamedTuple):
     def network(self) -> Network:
         """The network, built once."""
         return build(self.model, self.shape, self.classes)
+
+    @property
+    def removable(self) -> tuple[str, ...]:
+        """The layers and blocks that can be taken out of the network, each by itself."""
+        return removable(self.model, self.shape, self.classes)
 
     @property
     def noise(self) -> frozenset[str]:
@@ -105,12 +111,14 @@ class Program(NamedTuple):
 def compile_program(geometry: Geometry, plan: Plan) -> Program:
     """The program for a geometry under a plan. Levels, arms and studies of equal geometry share it, compiled once."""
     network, recipe = geometry.network, geometry.recipe
-    optimizer = transformation(recipe)
+    optimizer, paths = transformation(recipe), trained_paths(network, recipe.frozen)
     rate = learning_rate(recipe, geometry.steps_per_epoch)
 
+    def trained(weights: Tree) -> Tree:
+        return {path: weights[path] for path in weights if path in paths}
+
     def start(weights: Tree) -> State:
-        trainable = {path: weights[path] for path in weights if path in network.trainable}
-        return State(weights, optimizer.init(trainable), weights, jnp.float32(jnp.inf), jnp.int32(0))
+        return State(weights, optimizer.init(trained(weights)), weights, jnp.float32(jnp.inf), jnp.int32(0))
 
     def prepared(inputs: Any, indices: Any) -> Any:
         return network_inputs(geometry, inputs if plan.streamed else inputs[indices])
@@ -122,15 +130,16 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
         if geometry.augment in augmentations:
             images = augmentations[geometry.augment](jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[0]), t), images)
         dropout = jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[1]), t) if network.stochastic else None
-        trainable = {path: weights[path] for path in weights if path in network.trainable}
+        before = trained(weights)
 
-        def loss(trainable: Tree) -> tuple[Any, Tree]:
-            logits, changed = network.apply({**weights, **trainable}, images, train=True, dropout_key=dropout)
+        def loss(before: Tree) -> tuple[Any, Tree]:
+            logits, changed = network.apply({**weights, **before}, images, train=True, dropout_key=dropout)
             return smoothed_cross_entropy(logits, labels, recipe.label_smoothing).mean(), changed
 
-        gradient, statistics = jax.grad(loss, has_aux=True)(trainable)
-        update, moments = optimizer.update(gradient, moments, trainable)
-        moved = {path: leaf - rate(t) * update[path] for path, leaf in trainable.items()}
+        # By the leaves that train alone: no gradient is computed of a frozen layer, and none goes further back than the first that trains.
+        gradient, statistics = jax.grad(loss, has_aux=True)(before)
+        update, moments = optimizer.update(gradient, moments, before)
+        moved = {path: leaf - rate(t) * update[path] for path, leaf in before.items()}
         # The one rule about masks: where the mask is 0, a weight keeps its starting value, bit for bit.
         held = {path: jnp.where(fixed.mask[path], leaf, weights[path]) if path in fixed.mask else leaf for path, leaf in moved.items()}
         return {**weights, **held, **statistics}, moments
