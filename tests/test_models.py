@@ -18,6 +18,7 @@ from tombola.models.network import Network, build
 from tombola.models.parts import max_pool
 from tombola.models.program import QUICK
 from tombola.models.registry import models
+from tombola.models.tasks import task
 
 CIFAR = (32, 32, 3)
 TINY = Model(name="resnet", options={"depth": 8, "width": 2})
@@ -76,6 +77,9 @@ def test_small_images_get_a_small_first_convolution():
 def test_convolutions_have_a_bias_exactly_where_no_batch_norm_follows():
     assert "conv1/bias" in network("conv2").shapes
     assert "conv1/bias" not in network("vgg", width=4).shapes
+    bare = network("vgg", depth=11, width=4, norm=False).shapes
+    assert "conv8/bias" in bare
+    assert not any("norm" in path for path in bare)
     assert "stage1/block1/conv1/bias" not in build(TINY, CIFAR, 10).shapes
     plain = network("resnet", depth=8, width=2, norm=False).shapes
     assert "stage1/block1/conv1/bias" in plain
@@ -520,6 +524,33 @@ def test_bad_descriptions_are_one_line_errors(name, options, shape, message):
 def test_an_unknown_initializer_is_an_error():
     with pytest.raises(TombolaError, match=r"unknown initializer 'glorot'.*did you mean 'glorot_normal'.*own"):
         build(Model(name="mlp", initializer="glorot"), (8,), 3)
+
+
+FCN = ("mlp", {"widths": [256, 256, 256]}, "none", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "learning_rate", "batch", "network"),
+    [
+        ("fcn-digits", "digits", 0.05, 60, FCN),
+        ("fcn-mnist", "mnist", 0.01, 128, FCN),
+        ("fcn-fashion-mnist", "fashion-mnist", 0.01, 128, FCN),
+        ("fcn-cifar10", "cifar10", 0.01, 128, FCN),
+        ("vgg16-cifar10-zhang", "cifar10", 0.1, 128, ("vgg", {"depth": 16}, "flip_crop", 5e-4)),
+        ("resnet18-cifar10-zhang", "cifar10", 0.1, 128, ("deep_resnet", {"depth": 18}, "flip_crop", 5e-4)),
+        ("resnet50-cifar10-zhang", "cifar10", 0.1, 128, ("deep_resnet", {"depth": 50}, "flip_crop", 5e-4)),
+    ],
+)
+def test_the_recipes_of_zhang(name, data, learning_rate, batch, network):
+    paper, small = (task(name, scale) for scale in ("paper", "small"))
+    assert (paper.model.name, paper.model.options, paper.data.augment, paper.recipe.weight_decay) == network
+    assert (paper.data.name, paper.recipe.learning_rate, paper.recipe.batch) == (data, learning_rate, batch)
+    assert (paper.recipe.optimizer, paper.recipe.momentum, paper.recipe.schedule, paper.recipe.decay) == ("momentum", 0.9, "stepped", 0.2)
+    assert (paper.recipe.steps, paper.recipe.milestones) == ("100ep", ("30ep", "60ep", "90ep"))
+    short = ("100ep", ("30ep", "60ep", "90ep")) if data == "digits" else ("20ep", ("6ep", "12ep", "18ep"))
+    assert (small.recipe.steps, small.recipe.milestones) == short
+    assert small.model == paper.model
+    assert task(name, "smoke").recipe.steps.iterations(1) <= 40
 
 
 # A user's own networks

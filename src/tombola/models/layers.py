@@ -22,6 +22,16 @@ _NORMS = (nnx.BatchNorm, nnx.LayerNorm, nnx.RMSNorm, nnx.GroupNorm, nnx.Instance
 _CONTAINERS = (nnx.List, nnx.Dict, nnx.Sequential, list, tuple, dict)
 
 
+class Identity(nnx.Module):
+    """Gives back its first argument. `layers` is how many layers were here before: their blocks stay blocks."""
+
+    def __init__(self, layers: int) -> None:
+        self.layers = layers
+
+    def __call__(self, first: Any, *others: Any, **options: Any) -> Any:
+        return first
+
+
 @dataclass(frozen=True)
 class Layer:
     """Leaves that belong together: a kernel, its bias, and the normalisation that follows it."""
@@ -45,18 +55,23 @@ class _Walk:
     """For each layer, the modules that contain it, innermost first; without the network itself and mere containers."""
     unclaimed: list[str] = field(default_factory=list)
     """Leaves that come before the first layer: they go to it."""
+    gone: list[tuple[str, ...]] = field(default_factory=list)
+    """As `around`, for each layer that was taken out."""
     matrices: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def visit(self, node: Any, path: str, around: tuple[str, ...]) -> None:
+        if isinstance(node, Identity):
+            self.gone += [around] * node.layers
+            return
         kind = next((kind for known, kind in _KINDS.items() if isinstance(node, known)), None)
         if kind is not None:
             if isinstance(node, nnx.LinearGeneral) and not node.batch_axis:
-                self.matrices[_join(path, "kernel")] = (math.prod(node.in_features), math.prod(node.out_features))
+                self.matrices[join(path, "kernel")] = (math.prod(node.in_features), math.prod(node.out_features))
             self._open(path or "network", kind, tuple(_leaves(node, path, self.leaves)), around)
             return
         inside = (path, *around) if path and not isinstance(node, _CONTAINERS) else around
-        for name, child in _children(node):
-            here = _join(path, name)
+        for name, child in children(node):
+            here = join(path, name)
             if here not in self.leaves:
                 self.visit(child, here, inside)
             elif isinstance(child, nnx.Param) and len(child.shape) >= 2 and not isinstance(node, _NORMS):
@@ -90,7 +105,7 @@ def find_layers(module: nnx.Module, leaves: Mapping[str, Any]) -> tuple[tuple[La
     walk = _Walk(leaves)
     walk.visit(module, "", ())
     blocks = _declared(module)
-    held = Counter(outer for around in walk.around for outer in around)
+    held = Counter(outer for around in (*walk.around, *walk.gone) for outer in around)
     last = max((index for index, layer in enumerate(walk.layers) if layer.kind == "dense"), default=None)
     layers = []
     for index, (layer, around) in enumerate(zip(walk.layers, walk.around, strict=True)):
@@ -111,8 +126,8 @@ def attributes(module: nnx.Module, name: str) -> Iterator[tuple[str, Any]]:
             seen.add(id(node))
             if (value := getattr(node, name, None)) is not None:
                 yield path, value
-        for child_name, child in _children(node):
-            yield from visit(child, _join(path, child_name))
+        for child_name, child in children(node):
+            yield from visit(child, join(path, child_name))
 
     return visit(module, "")
 
@@ -122,11 +137,13 @@ def _declared(module: nnx.Module) -> tuple[str, ...] | None:
     return blocks if isinstance(blocks, tuple) and all(isinstance(name, str) for name in blocks) else None
 
 
-def _join(path: str, name: str) -> str:
+def join(path: str, name: str) -> str:
+    """The path of a part of the module at `path`, which is "" for the network itself."""
     return f"{path}/{name}" if path else name
 
 
-def _children(node: Any) -> Iterator[tuple[str, Any]]:
+def children(node: Any) -> Iterator[tuple[str, Any]]:
+    """(name, part) of a module or container, in order of declaration."""
     if isinstance(node, nnx.Pytree):
         return ((name, child) for name, child in vars(node).items() if not name.startswith("_pytree__"))
     if isinstance(node, dict):
@@ -137,8 +154,8 @@ def _children(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _leaves(node: Any, path: str, leaves: Mapping[str, Any]) -> Iterator[str]:
-    for name, child in _children(node):
-        here = _join(path, name)
+    for name, child in children(node):
+        here = join(path, name)
         if here in leaves:
             yield here
         else:

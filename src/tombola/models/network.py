@@ -24,6 +24,7 @@ from tombola.models.initializers import std as initializer_std
 from tombola.models.layers import Layer, find_layers
 from tombola.models.options import check_options
 from tombola.models.program import QUICK, Program
+from tombola.models.removal import check_names, find_obstacles, find_parts, take_out
 from tombola.models.units import Units, find_units
 
 Factory = Callable[[jax.Array], nnx.Module]
@@ -190,13 +191,16 @@ def _build(model: Model, shape: tuple[int, ...], classes: int) -> Network:
     initializer = None if model.initializer == "own" else _initializer(model.initializer)
     made = resolve(model.name, model.source)
     options = check_options(model.name, made, model.options)
+    whole = _build(model.but(without=()), shape, classes) if model.without else None
+    if whole:
+        check_names(model.without, whole.layers, _obstacles(whole, shape))
 
     def factory(key: jax.Array) -> nnx.Module:
         # A stream of its own for dropout: in the common one, a dropout layer would move all the draws after it.
         module = made(shape, classes, rngs=nnx.Rngs(key, dropout=0), **options)
         if not isinstance(module, nnx.Module):
             raise TombolaError(f"model {model.name!r} makes a {type(module).__name__}, but it must make an nnx.Module")
-        return module
+        return take_out(module, whole.layers, model.without) if whole else module
 
     try:
         network = Network(factory, initializer, model.gain)
@@ -208,6 +212,22 @@ def _build(model: Model, shape: tuple[int, ...], classes: int) -> Network:
     return network
 
 
+def removable(model: Model, shape: tuple[int, ...], classes: int) -> tuple[str, ...]:
+    """The layers and blocks each of which can be taken out by itself (`Model.without`), in forward order, a block before its layers.
+
+    Never what holds the output layer.
+    """
+    network = build(model, shape, classes)
+    last = next((layer for layer in network.layers if layer.kind == "output"), None)
+    obstacles = _obstacles(network, tuple(shape))
+    return tuple(name for name, part in find_parts(network.layers).items() if not obstacles[name] and last not in part.layers)
+
+
+@cache
+def _obstacles(network: Network, shape: tuple[int, ...]) -> dict[str, str]:
+    return find_obstacles(network._factory, network.layers, *_examples(network, shape))
+
+
 def _initializer(name: str) -> Initializer:
     if name not in initializers:
         raise unknown("initializer", name, [*initializers, "own"])
@@ -217,13 +237,17 @@ def _initializer(name: str) -> Initializer:
 def _check_output(network: Network, model: Model, shape: tuple[int, ...], classes: int) -> None:
     if not network.layers:
         raise TombolaError(f"model {model.name!r} has no weights; assign its layers to attributes in __init__")
-    dtype = jnp.int32 if network.layers[0].kind == "embedding" else jnp.float32
-    inputs = jax.ShapeDtypeStruct((2, *shape), dtype)
-    key = jax.eval_shape(_key, jax.ShapeDtypeStruct((2,), jnp.uint32))
+    key, inputs = _examples(network, shape)
     logits, _ = jax.eval_shape(partial(network.apply, train=True), network.shapes, inputs, dropout_key=key)
     if getattr(logits, "shape", None) != (2, classes):
         given = getattr(logits, "shape", type(logits).__name__)
         raise TombolaError(f"model {model.name!r} returns {given} for 2 examples, but it must return logits, (2, {classes})")
+
+
+def _examples(network: Network, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """A key and two examples, as shapes alone."""
+    dtype = jnp.int32 if network.layers[0].kind == "embedding" else jnp.float32
+    return jax.eval_shape(_key, jax.ShapeDtypeStruct((2,), jnp.uint32)), jax.ShapeDtypeStruct((2, *shape), dtype)
 
 
 @partial(jax.jit, static_argnums=(0, 2), compiler_options=QUICK)

@@ -40,6 +40,11 @@ def batch_norm(channels: int, rngs: nnx.Rngs) -> nnx.BatchNorm:
     return nnx.BatchNorm(channels, momentum=BATCH_NORM_MOMENTUM, rngs=rngs)
 
 
+def identity(images: jax.Array) -> jax.Array:
+    """What stands where there is no normalisation."""
+    return images
+
+
 def pooled(size: int, window: int = 2, stride: int = 2) -> int:
     """Height or width after pooling; raises where nothing is left."""
     if size < window:

@@ -8,7 +8,7 @@ from flax import nnx
 
 from tombola.core.errors import TombolaError
 from tombola.core.task import Count
-from tombola.models.parts import batch_norm, check_images, check_widths, conv, max_pool
+from tombola.models.parts import batch_norm, check_images, check_widths, conv, identity, max_pool
 from tombola.models.registry import models
 from tombola.models.units import chain
 
@@ -56,10 +56,6 @@ class Design:
         return (*inner, self.stream(stage))
 
 
-def _identity(images: jax.Array) -> jax.Array:
-    return images
-
-
 class Block(nnx.Module):
     """Convolutions with normalisation, ReLU between; plus the shortcut; ReLU.
 
@@ -77,12 +73,12 @@ class Block(nnx.Module):
             step = stride if index == strided else 1
             layer = conv(before[index], outputs[index], kernel=kernel, stride=step, bias=bias, rngs=rngs)
             setattr(self, f"conv{index + 1}", layer)
-            setattr(self, f"norm{index + 1}", batch_norm(outputs[index], rngs) if design.norm else _identity)
+            setattr(self, f"norm{index + 1}", batch_norm(outputs[index], rngs) if design.norm else identity)
         self.feeds = chain(f"conv{index}" for index in range(1, self.depth + 1))
         self.projects = stride != 1 or inputs != outputs[-1]
         if self.projects:
             self.shortcut = conv(inputs, outputs[-1], kernel=1, stride=stride, bias=bias, rngs=rngs)
-            self.shortcut_norm = batch_norm(outputs[-1], rngs) if design.norm else _identity
+            self.shortcut_norm = batch_norm(outputs[-1], rngs) if design.norm else identity
 
     def __call__(self, images: jax.Array) -> jax.Array:
         hidden = images
@@ -118,7 +114,7 @@ class ResNet(nnx.Module):
             check_widths(design.inner, (len(design.kernels) - 1) * sum(design.stages))
         kernel, stride = (7, 2) if design.large else (3, 1)
         self.conv = conv(shape[2], design.width, kernel=kernel, stride=stride, bias=not design.norm, rngs=rngs)
-        self.norm = batch_norm(design.width, rngs) if design.norm else _identity
+        self.norm = batch_norm(design.width, rngs) if design.norm else identity
         self.large, self.length, channels = design.large, len(design.stages), design.width
         for stage in range(self.length):
             setattr(self, f"stage{stage + 1}", Stage(channels, stage, design, rngs))

@@ -210,3 +210,64 @@ def vgg19_cifar10(scale: str) -> Task:
     """VGG-19 on CIFAR-10: 160 epochs of batch 64, drops at epochs 80 and 120 (Frankle & Carbin 2019, figure 7)."""
     model = Model(name="vgg", options={"depth": 19})
     return _deep(scale, model, 112_480, (56_240, 84_360), learning_rate=0.1, batch=64)
+
+
+def _zhang(scale: str, data: Data, model: Model, learning_rate: float, batch: int = 128, short: bool = False, **recipe: Any) -> Task:
+    """Momentum .9, 100 epochs, the rate times .2 at epochs 30, 60 and 90; `small` is a fifth of it, unless the data are `short`."""
+    paper = {"steps": "100ep", "milestones": ("30ep", "60ep", "90ep"), "test_every": "10ep"}
+    small = paper if short else {"steps": "20ep", "milestones": ("6ep", "12ep", "18ep"), "test_every": "5ep"}
+    smoke = {"steps": "40it" if short else "4it", "milestones": ("20it",) if short else ("2it",), "evaluate_every": "2it", "batch": 20}
+    common = {"optimizer": "momentum", "schedule": "stepped", "decay": 0.2, "evaluate_every": "5ep" if short else "1ep", "batch": batch}
+    by_scale: dict[str, dict[str, Any]] = {"smoke": smoke, "small": small, "paper": paper}
+    found = _at(scale, by_scale, **common, learning_rate=learning_rate, **recipe)
+    if scale == "smoke" and not short:
+        data = data.but(train=200, validation=100, test=100)
+    return Task(data=data, model=model, recipe=found, rates={**_LENET_RATES, "conv": 0.2, "shortcut": 0.0})
+
+
+_FCN = Model(name="mlp", options={"widths": [256, 256, 256]})
+
+
+@tasks.register("fcn-digits")
+def fcn_digits(scale: str) -> Task:
+    """MLP of 3 hidden layers of 256 on the 8x8 digits, after Zhang et al. 2019: 100 epochs."""
+    return _zhang(scale, Data(name="digits"), _FCN, 0.05, batch=60, short=True)
+
+
+@tasks.register("fcn-mnist")
+def fcn_mnist(scale: str) -> Task:
+    """MLP of 3 hidden layers of 256 on MNIST, after Zhang et al. 2019."""
+    return _zhang(scale, Data(name="mnist"), _FCN, 0.01)
+
+
+@tasks.register("fcn-fashion-mnist")
+def fcn_fashion_mnist(scale: str) -> Task:
+    """The same on Fashion-MNIST."""
+    return _zhang(scale, Data(name="fashion-mnist"), _FCN, 0.01)
+
+
+@tasks.register("fcn-cifar10")
+def fcn_cifar10(scale: str) -> Task:
+    """The same on CIFAR-10, after Zhang et al. 2019."""
+    return _zhang(scale, Data(name="cifar10"), _FCN, 0.01)
+
+
+_CIFAR = Data(name="cifar10", augment="flip_crop")
+
+
+@tasks.register("vgg16-cifar10-zhang")
+def vgg16_cifar10_zhang(scale: str) -> Task:
+    """VGG-16 with batch norm on CIFAR-10, after Zhang et al. 2019."""
+    return _zhang(scale, _CIFAR, _VGG16, 0.1, weight_decay=5e-4)
+
+
+@tasks.register("resnet18-cifar10-zhang")
+def resnet18_cifar10_zhang(scale: str) -> Task:
+    """ResNet-18 on CIFAR-10, after Zhang et al. 2019."""
+    return _zhang(scale, _CIFAR, Model(name="deep_resnet", options={"depth": 18}, initializer="kaiming_normal"), 0.1, weight_decay=5e-4)
+
+
+@tasks.register("resnet50-cifar10-zhang")
+def resnet50_cifar10_zhang(scale: str) -> Task:
+    """ResNet-50 on CIFAR-10, after Zhang et al. 2019."""
+    return _zhang(scale, _CIFAR, Model(name="deep_resnet", options={"depth": 50}, initializer="kaiming_normal"), 0.1, weight_decay=5e-4)
