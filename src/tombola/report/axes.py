@@ -28,8 +28,16 @@ def falling_axis(ax: "Axes", ticks: Sequence[float], ends: tuple[float, float], 
     x_ticks(ax, sorted(set(ticks), reverse=True), label, inches)
 
 
+def growing_axis(ax: "Axes", ends: tuple[float, float], label: Callable[[float], str], inches: float) -> None:
+    """Log x axis from the smallest to the largest of some positive numbers: round ticks, and labels at those that have room."""
+    left, right = ends[0] / 1.12, ends[1] * 1.12
+    ax.set_xscale("log")
+    ax.set_xlim(left, right)
+    x_ticks(ax, round_numbers(left, right), label, inches)
+
+
 def rising_axis(ax: "Axes", ticks: Sequence[float], steps: Sequence[float], inches: float) -> None:
-    """Log x axis of steps k from left to right, linear below the smallest positive one, so that 0 has a place on it.
+    """Log x axis of steps k, or of widths, from left to right, linear below the smallest positive one, so that 0 has a place on it.
 
     Args:
         ax: the panel.
@@ -64,7 +72,7 @@ def x_ticks(ax: "Axes", ticks: Sequence[float], label: Callable[[float], str], i
 
 
 def round_axis(ax: "Axes", ends: tuple[float, float]) -> None:
-    """Linear x axis of rounds of pruning, from the first to the last: whole ticks."""
+    """Linear x axis of whole numbers, such as rounds of pruning, from the first to the last: whole ticks."""
     from matplotlib.ticker import MaxNLocator
 
     first, last = ends

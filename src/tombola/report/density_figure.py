@@ -1,11 +1,11 @@
-"""A study's metrics against density, number of remaining weights, rounds of pruning, or step k: one line an arm."""
+"""A study's metrics against density, number of remaining weights, what levels count, or the size of the network: one line an arm."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tombola.report.axes import count_label, falling_axis, percent_label, rising_axis, round_axis, round_numbers
+from tombola.report.axes import count_label, falling_axis, growing_axis, percent_label, rising_axis, round_axis, round_numbers
 from tombola.report.layout import Facet, facets, legend, y_axes
 from tombola.report.result import arms_of, rows_of, titles
 from tombola.report.style import PALE, look
@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 _X_LABELS = {
     "density": "density (% of weights remaining)",
     "kept": "remaining weights",
-    "level": "rounds of pruning",
+    "rounds": "rounds of pruning",
     "step": "step k (iterations)",
+    "layers": "layers reset",
+    "width": "width",
+    "parameters": "parameters of the whole network",
 }
+_RISING = ("step", "width", "parameters")
+"""What grows from left to right and has a column of the table to itself."""
 
 
 def draw_density(figure: Figure, report: Findings) -> "Canvas":
@@ -33,7 +38,8 @@ def draw_density(figure: Figure, report: Findings) -> "Canvas":
 
     table = rows_of(figure, report)
     arms = {arm: (index, label) for index, (arm, label) in enumerate(arms_of(report).items()) if arm in set(table.arm)}
-    summary = placed(table, [panel.metric for panel in figure.panels], figure.x)
+    x = axis_of(figure, report)
+    summary = placed(table, [panel.metric for panel in figure.panels], x)
     canvas, drawn, inches = facets(figure.panels, titles(table, report))
     for panel in figure.panels:
         group = [facet for facet in drawn if facet.panel == panel]
@@ -47,12 +53,14 @@ def draw_density(figure: Figure, report: Findings) -> "Canvas":
     for facet in drawn:
         rows = of_variant(summary[summary.metric == facet.panel.metric], facet.variant)
         own = of_variant(table, facet.variant)
-        dense |= figure.x != "step" and _dense_line(facet, rows)
+        dense |= report.study.levels == "rounds" and x not in _RISING and _dense_line(facet, rows)
         _panel(facet, rows, arms, lower_bounds(own, facet.panel.metric))
-        if figure.x == "step":
-            _step_axis(facet, of_variant(summary, facet.variant).x, summary.x, inches)
+        if facet.lowest:
+            facet.ax.set_xlabel(figure.x_label or _X_LABELS[x])
+        if x in _RISING:
+            _rising_axis(facet, x, of_variant(summary, facet.variant).x, summary.x, inches)
         else:
-            _x_axis(facet, figure.x, own, (summary.x.max(), summary.x.min()), inches)
+            _x_axis(facet, x, own, (summary.x.max(), summary.x.min()), inches)
     handles = [_line(Line2D([], []), index, label) for index, label in arms.values()]
     if dense:
         handles.append(Line2D([], [], color=PALE, linewidth=0.8, linestyle=(0, (6, 3)), label="dense network"))
@@ -60,14 +68,23 @@ def draw_density(figure: Figure, report: Findings) -> "Canvas":
     return canvas
 
 
+def axis_of(figure: Figure, report: Findings) -> str:
+    """What the x axis shows: `figure.x`, or where that is the level what the study's levels count: rounds, layers, width or step."""
+    return (
+        {"rounds": "rounds", "steps": "step", "layers": "layers", "widths": "width"}[report.study.levels]
+        if figure.x == "level"
+        else figure.x
+    )
+
+
 def placed(table: "pd.DataFrame", metrics: Sequence[str], x: str) -> "pd.DataFrame":
-    """The summary of what was measured, with its place on the x axis: column `x`."""
+    """The summary of what was measured, with its place on the x axis: column `x`; from left to right."""
     summary = summarise(table, metrics)
-    if x in ("kept", "step"):
+    if x == "kept" or x in _RISING:
         summary = summary.join(table.groupby(list(GROUP))[x].mean().rename("x"), on=list(GROUP))
     else:
-        summary = summary.assign(x=summary[x])
-    return summary[(summary.n > 0) & np.isfinite(summary.x)]
+        summary = summary.assign(x=summary["density" if x == "density" else "level"])
+    return summary[(summary.n > 0) & np.isfinite(summary.x)].sort_values("x" if x in _RISING else "level", kind="stable")
 
 
 def lower_bounds(table: "pd.DataFrame", metric: str) -> list[tuple[str, int]]:
@@ -91,7 +108,7 @@ def _dense_line(facet: Facet, rows: "pd.DataFrame") -> bool:
 def _panel(facet: Facet, rows: "pd.DataFrame", arms: dict[str, tuple[int, str]], bounds: list[tuple[str, int]]) -> None:
     ax, scale = facet.ax, facet.panel.scale
     for arm, (index, label) in arms.items():
-        _arm(ax, scale, rows[rows.arm == arm].sort_values("level"), index, label)
+        _arm(ax, scale, rows[rows.arm == arm], index, label)
     infinite = rows[rows.infinite > 0]
     for (_, row), rank in zip(infinite.iterrows(), infinite.groupby("level").cumcount(), strict=True):
         aside = (rank + 1) // 2 * (-1) ** rank  # 0, -1, 1, -2, ...: side by side where several arms never get there
@@ -100,22 +117,20 @@ def _panel(facet: Facet, rows: "pd.DataFrame", arms: dict[str, tuple[int, str]],
         _hollow(ax, scale, rows[(rows.arm == arm) & (rows.level == level)], arms[arm][0])
 
 
-def _step_axis(facet: Facet, own: "pd.Series[float]", of_all: "pd.Series[float]", inches: float) -> None:
-    if facet.lowest:
-        facet.ax.set_xlabel(_X_LABELS["step"])
-    if len(of_all):
-        rising_axis(facet.ax, list(own) or list(of_all), list(of_all), inches)
-    else:
+def _rising_axis(facet: Facet, x: str, own: "pd.Series[float]", of_all: "pd.Series[float]", inches: float) -> None:
+    if not len(of_all):
         facet.ax.set_xticks([])
+    elif x == "parameters":
+        growing_axis(facet.ax, (of_all.min(), of_all.max()), count_label, inches)
+    else:
+        rising_axis(facet.ax, list(own) or list(of_all), list(of_all), inches)
 
 
 def _x_axis(facet: Facet, x: str, table: "pd.DataFrame", ends: tuple[float, float], inches: float) -> None:
     """The same ends for all variants; ticks at the variant's own densities, or where its arms differ at round numbers."""
-    if facet.lowest:
-        facet.ax.set_xlabel(_X_LABELS[x])
     if not np.isfinite(ends).all():
         facet.ax.set_xticks([])
-    elif x == "level":
+    elif x in ("rounds", "layers"):
         round_axis(facet.ax, (ends[1], ends[0]))
     elif x == "density" and alike(table):
         falling_axis(facet.ax, list(densities_of(table).values()), ends, percent_label, inches)

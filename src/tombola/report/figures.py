@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tombola.report.curves_figure import draw_curves, learnt
-from tombola.report.density_figure import draw_density, lower_bounds
+from tombola.report.density_figure import axis_of, draw_density, lower_bounds
 from tombola.report.files import write_file
+from tombola.report.heatmap_figure import draw_heatmap, maps_of
 from tombola.report.image_figure import draw_image
 from tombola.report.layout import nothing
 from tombola.report.profile_figure import draw_profile
@@ -16,7 +17,7 @@ from tombola.report.scatter_figure import across_of, draw_scatter, points
 from tombola.report.style import styled
 from tombola.report.summary import summarise
 from tombola.report.surface_figure import draw_surface
-from tombola.report.text import STEP
+from tombola.report.text import LAYERS, STEP, WIDTH
 from tombola.report.thresholds import threshold_marks
 from tombola.studies.base import Figure, Findings
 
@@ -64,7 +65,7 @@ def _density_marks(figure: Figure, report: Findings) -> str:
     table = rows_of(figure, report)
     metrics = [panel.metric for panel in figure.panels]
     infinite = summarise(table, metrics).infinite.any()
-    logs = [table[panel.metric] for panel in figure.panels if panel.log] + ([table.step] if figure.x == "step" else [])
+    logs = [table[panel.metric] for panel in figure.panels if panel.log] + ([table.step] if axis_of(figure, report) == "step" else [])
     marks = f"{_bands(table)}; thin bars: minimum and maximum."
     if any(lower_bounds(table, name) for name in metrics):
         marks += " Hollow markers: censored in at least one replicate, so that the true value may be larger."
@@ -95,7 +96,7 @@ def _scatter_marks(figure: Figure, report: Findings) -> str:
     logs = [shown.y for shown, panel in zip(found, figure.panels, strict=True) if panel.log] + [shown.x for shown in found if across.log]
     least, most = min(map(len, found)), max(map(len, found))
     n = f"{most}" if least == most else f"{least} to {most}"
-    level = STEP if report.study.levels == "steps" else "level"
+    level = {"rounds": "level", "steps": STEP, "layers": f"number of {LAYERS}", "widths": WIDTH}[report.study.levels]
     variant = " of one variant" if table.variant.nunique() > 1 else ""
     marks = f"A point: one replicate of an arm at one {level}{variant}, draws averaged; n = {n}.{_zero(logs)}"
     return marks + threshold_marks(figure.panels, "horizontal") + threshold_marks([across], "vertical")
@@ -105,6 +106,19 @@ def _surface_marks(figure: Figure, report: Findings) -> str:
     details = rows_of(figure, report)
     several = len(details.groupby(["variant", "arm", "level"])) > 1
     return f"Light is low;{' all panels have the same scale;' if several else ''} points: networks on the plane."
+
+
+def _heatmap_marks(figure: Figure, report: Findings) -> str:
+    details, maps = rows_of(figure, report), maps_of(figure, report)
+    n = details.replicate.nunique()
+    marks = f"A cell: {f'mean over {n} replicates' if n > 1 else 'one replicate'}; darker is more."
+    if len(maps) > 1:
+        marks += f" All maps{' of a panel' if len(figure.panels) > 1 else ''} have the same scale."
+    if any(values.isna().any(axis=None) for one in maps for values in one.values):
+        marks += " Hatched: nothing was measured."
+    if any(any(one.marks) for one in maps):
+        marks += " On the right: how a row is classed."
+    return marks + threshold_marks(figure.panels, "vertical", " on a colour bar")
 
 
 def _zero(logs: "Sequence[pd.Series[float]]") -> str:
@@ -123,6 +137,7 @@ _DRAWN: dict[str, Callable[[Figure, Findings], "Canvas"]] = {
     "image": draw_image,
     "scatter": draw_scatter,
     "surface": draw_surface,
+    "heatmap": draw_heatmap,
 }
 _MARKS: dict[str, Callable[[Figure, Findings], str]] = {
     "density": _density_marks,
@@ -131,4 +146,5 @@ _MARKS: dict[str, Callable[[Figure, Findings], str]] = {
     "image": _image_marks,
     "scatter": _scatter_marks,
     "surface": _surface_marks,
+    "heatmap": _heatmap_marks,
 }

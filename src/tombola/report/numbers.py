@@ -29,7 +29,8 @@ class Numbers:
     label: str
     """The variant's; "" where there is but one."""
     key: str
-    """What the levels are told by: density, or where arms differ in it, the round of pruning; in a study of steps, step k."""
+    """What the levels are told by: density, or where arms differ in it, the round of pruning; step k, layers reset or width
+    where the study's levels count that."""
     levels: dict[int, str]
     kept: dict[int, str]
     """Empty where that is not known, or arms differ in it."""

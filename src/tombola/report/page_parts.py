@@ -74,12 +74,12 @@ def _levels(effect: Effect) -> str:
 
 
 def summary_table(report: Findings) -> str:
-    """Mean ± half-interval by arm and density, or by arm and step, for every panel that the figures show: a table for each variant."""
+    """Mean ± half-interval by arm and what levels count, for every panel that the figures show: a table for each variant."""
     variants, note = numbers_of(report)
     if not variants:
         return ""
     tables = "\n".join(_numbers(numbers) for numbers in variants)
-    by = "step" if report.study.levels == "steps" else "density"
+    by = {"rounds": "density", "steps": "step", "layers": "number of layers reset", "widths": "width"}[report.study.levels]
     return f"<details><summary>All numbers, by {by} and arm</summary>\n{_note(note)}\n{tables}</details>"
 
 

@@ -31,9 +31,9 @@ def rows_of(figure: Figure, report: Findings) -> "pd.DataFrame":
     return rows
 
 
-def steps_of(report: Findings) -> dict[int, float]:
-    """Level -> the iteration k that it stands for, in a study of steps: column `step` of its table."""
-    return {int(level): float(step) for level, step in report.table.groupby("level").step.mean().items()}
+def of_levels(report: Findings, column: str) -> dict[int, float]:
+    """Level -> what it stands for in a study of steps or widths: a column of its table, averaged."""
+    return {int(level): float(value) for level, value in report.table.groupby("level")[column].mean().items()}
 
 
 def titles(rows: "pd.DataFrame", report: Findings) -> dict[str, str]:

@@ -5,11 +5,11 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from tombola.report.groups import titled
 from tombola.report.layout import nothing
 from tombola.report.placement import Box, beside
-from tombola.report.result import arms_of, rows_of, variants_of
+from tombola.report.result import rows_of
 from tombola.report.style import INK
-from tombola.report.text import STEP, level_names
 from tombola.studies.base import Figure, Findings
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def draw_surface(figure: Figure, report: Findings) -> "Canvas":
     finite = values[(details.network == "") & np.isfinite(values)]
     if not len(finite):
         return nothing("no finite values")
-    surfaces, levels = _titled(details.assign(value=values), report), contour_levels(finite)
+    surfaces, levels = titled(details.assign(value=values), report, ("variant", "arm", "level")), contour_levels(finite)
     canvas, axes = _canvas(surfaces, _across(details))
     labels = []
     for ax, (_, rows) in zip(axes, surfaces, strict=True):
@@ -63,25 +63,6 @@ def contour_levels(values: Iterable[float]) -> list[float]:
     shown = list(values)
     levels = MaxNLocator(_LEVELS, steps=[1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10]).tick_values(min(shown), max(shown))
     return [round(float(level), 12) for level in levels]
-
-
-def _titled(details: "pd.DataFrame", report: Findings) -> list[tuple[str, "pd.DataFrame"]]:
-    """Each surface's rows, in the study's order, under what tells it from the others."""
-    variants, arms = variants_of(report), {**{arm: arm for arm in details.arm.unique()}, **arms_of(report)}
-    key, levels = level_names(details, report)
-    names = [
-        variants,
-        arms,
-        {level: f"k\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{name}" if key == STEP else name for level, name in levels.items()},
-    ]
-    orders = [list(variants), [*arms_of(report), *details.arm.unique()], list(levels)]
-    columns = ["variant", "arm", "level"]
-    found = []
-    for group, rows in details.groupby(columns):
-        parts = [of[name] for of, name, column in zip(names, group, columns, strict=True) if details[column].nunique() > 1]
-        place = tuple(order.index(name) for order, name in zip(orders, group, strict=True))
-        found.append((place, ", ".join(parts), rows))
-    return [(title, rows) for _, title, rows in sorted(found, key=lambda one: one[0])]
 
 
 def _across(details: "pd.DataFrame") -> int:

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tombola.evaluation.verdict import Effect, Verdict
-from tombola.report.result import steps_of
+from tombola.report.result import of_levels
 from tombola.report.summary import alike, densities_of
 from tombola.studies.base import Findings, Panel
 
 if TYPE_CHECKING:
     import pandas as pd
 
-STEP = "step k"
-"""What levels are told by that are places in a list of iterations."""
+STEP, LAYERS, WIDTH = "step k", "layers reset", "width"
+"""What levels are told by that are places in a list of iterations, numbers of layers, places in a list of widths."""
 SIGNS = {"replicated": "+", "not replicated": "-", "undecided": "?"}
 """Beside every verdict, so that colour is never all that tells them apart."""
 
@@ -29,14 +29,28 @@ def percent(density: float) -> str:
 
 def level_names(rows: "pd.DataFrame", report: Findings) -> tuple[str, dict[int, str]]:
     """What levels are told by, and level -> name: ("density", "21.1 %"), or where arms or variants differ in it
-    ("level", "round 7"); in a study of steps k ("step k", "1,000").
+    ("level", "round 7"); in a study of steps k ("step k", "1,000"), of layers ("layers reset", "3"), of widths ("width", "256").
     """
-    if report.study.levels == "steps":
-        steps = steps_of(report)  # rows of curves have a column of that name that is another thing, those of details may have none
-        return STEP, {int(level): number(steps[level], 0) for level in sorted(rows.level.unique())}
+    levels = [int(level) for level in sorted(rows.level.unique())]
+    match report.study.levels:
+        case "steps":
+            steps = of_levels(report, "step")  # curves have a column of that name that is another thing, details may have none
+            return STEP, {level: number(steps[level], 0) for level in levels}
+        case "layers":
+            return LAYERS, {level: str(level) for level in levels}
+        case "widths":
+            widths = of_levels(report, "width")
+            return WIDTH, {level: number(widths[level], 0) for level in levels}
     if alike(rows):
         return "density", {level: percent(density) for level, density in densities_of(rows).items()}
-    return "level", {int(level): f"round {level}" for level in sorted(rows.level.unique())}
+    return "level", {level: f"round {level}" for level in levels}
+
+
+def level_titles(rows: "pd.DataFrame", report: Findings) -> dict[int, str]:
+    """Level -> its name where that stands alone: "21.1 %", "round 7", "k = 1,000", "layers reset: 3", "width 256"."""
+    key, names = level_names(rows, report)
+    forms = {STEP: "k\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{}", LAYERS: f"{LAYERS}: {{}}", WIDTH: f"{WIDTH} {{}}"}
+    return {level: forms.get(key, "{}").format(name) for level, name in names.items()}
 
 
 def decimals(halves: Iterable[float], otherwise: int = 2) -> int:

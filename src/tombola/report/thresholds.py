@@ -26,8 +26,8 @@ def draw_threshold(axis: "XAxis | YAxis", values: Iterable[float], panel: Panel)
         across(panel.scale * panel.threshold, color=PALE, linewidth=0.8, zorder=1.4)
 
 
-def threshold_marks(panels: Sequence[Panel], direction: str) -> str:
-    """A sentence for the caption, with a blank before it; "" where there is no threshold.
+def threshold_marks(panels: Sequence[Panel], direction: str, where: str = "") -> str:
+    """A sentence for the caption, with a blank before it; "" where there is no threshold. `where`: if not across a panel.
 
     >>> threshold_marks([Panel("gap", "gap (pp)", scale=100, threshold=0.02)], "horizontal")
     ' Thin horizontal line: the threshold, 2.'
@@ -35,5 +35,5 @@ def threshold_marks(panels: Sequence[Panel], direction: str) -> str:
     values = list(dict.fromkeys(f"{panel.scale * panel.threshold:,.6g}" for panel in panels if panel.threshold is not None))
     if not values:
         return ""
-    line = "line: the threshold" if len(values) == 1 else "lines: the thresholds"
-    return f" Thin {direction} {line}, {' and '.join(values)}."
+    line, threshold = ("line", "threshold") if len(values) == 1 else ("lines", "thresholds")
+    return f" Thin {direction} {line}{where}: the {threshold}, {' and '.join(values)}."

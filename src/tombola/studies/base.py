@@ -1,11 +1,12 @@
 """What a study is: a table of runs, how each is measured, what it claims, what it draws."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from tombola.core.errors import TombolaError
 from tombola.core.registry import Registry
 from tombola.core.spec import Spec
 from tombola.core.task import Count, Task
@@ -15,6 +16,8 @@ from tombola.procedures.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tombola.training.program import Geometry
 
 Scale = Literal["smoke", "small", "paper"]
 
@@ -60,14 +63,28 @@ class Result:
     """Iteration at which it began."""
     end: int = 0
     """Iteration at which training ends."""
+    seconds: float = float("nan")
+    """Wall time of its training, its share of a cohort's. It differs from machine to machine, and from run to run."""
+
+
+def _no_geometry(task: Task) -> "Geometry":
+    raise TombolaError("these results know no networks")
 
 
 class Results(Mapping[Run, Result]):
     """What a study's runs left, and what its probes found."""
 
-    def __init__(self, results: Mapping[Run, Result], probed: Callable[[Probe], Mapping[str, Any]]) -> None:
-        """`probed` finds the arrays of a probe by name."""
-        self._results, self.probed = results, probed
+    def __init__(
+        self,
+        results: Mapping[Run, Result],
+        probed: Callable[[Probe], Mapping[str, Any]],
+        geometry: "Callable[[Task], Geometry]" = _no_geometry,
+        known: Container[Probe] = (),
+    ) -> None:
+        """`probed` finds the arrays of a probe by name, `geometry` what a task's data make of it (its network, the length of
+        an epoch); `known` are the probes there are.
+        """
+        self._results, self.probed, self.geometry, self.known = results, probed, geometry, known
 
     def __getitem__(self, run: Run) -> Result:
         return self._results[run]
@@ -101,20 +118,22 @@ class Figure:
     """File name stem, e.g. "accuracy"."""
     title: str
     panels: tuple[Panel, ...]
-    kind: Literal["density", "curves", "profile", "image", "scatter", "surface"] = "density"
+    kind: Literal["density", "curves", "profile", "image", "scatter", "surface", "heatmap"] = "density"
     """`density`: table rows against density, log axis from dense to sparse. `curves`: metrics over iterations at
     `levels`. `profile`: `value` against `x` of the details table `detail`, at `levels`. `image`: `value` by `row` and
     `column` of `detail`, one image a level. `scatter`: the panels against `across`, one point a row of the table (draws
-    averaged). `surface`: contours of `value` over `x` and `y` of `detail`, with the named networks on it."""
-    x: Literal["density", "kept", "level", "step"] = "density"
-    """Of kind `density`: what the axis shows; `kept` is the number of remaining weights, `level` of rounds of pruning,
-    `step` the iteration k that the table's column `step` says."""
+    averaged). `surface`: contours of `value` over `x` and `y` of `detail`, with the named networks on it. `heatmap`: the
+    panels by `row` (a layer) and `column` of `detail`, a number in each cell, one map a variant and arm."""
+    x: Literal["density", "kept", "level", "step", "parameters"] = "density"
+    """Of kind `density`: what the axis shows; `kept` is the number of remaining weights, `level` what the study's levels
+    count (rounds of pruning, steps k, layers reset, widths), `step` the iteration k that the table's column `step` says,
+    `parameters` the size of the whole network that its column `parameters` says, on an axis from small to large."""
     across: Panel | None = None
     """Of kind `scatter`: the metric on the x axis."""
     x_label: str = ""
-    """Of kind `profile`: axis label with unit."""
+    """Axis label with unit, of kinds `profile` and `heatmap`; of kind `density` in place of what `x` is called, if given."""
     detail: str = ""
-    """Of kinds `profile`, `image` and `surface`: which of the study's details tables."""
+    """Of kinds `profile`, `image`, `surface` and `heatmap`: which of the study's details tables."""
     arms: tuple[str, ...] = ()
     """Those that are shown; none named: all."""
     variants: tuple[str, ...] = ()
@@ -143,12 +162,15 @@ class Study:
     """Arm to what a legend calls it."""
     variants: Mapping[str, str] = field(default_factory=dict)
     """Variant to what a panel's title calls it."""
-    levels: Literal["rounds", "steps"] = "rounds"
-    """What `level` counts: rounds of pruning, or places in a list of steps k, which column `step` of the table holds."""
+    levels: Literal["rounds", "steps", "layers", "widths"] = "rounds"
+    """What `level` counts: rounds of pruning; places in a list of steps k, which column `step` of the table holds; layers
+    that are reset together; or places in a list of widths, which its column `width` holds."""
     details: Callable[[Results], dict[str, "pd.DataFrame"]] | None = None
     """Results of all runs -> further tables by name, for figures that the table cannot draw. A profile's columns are
     variant, arm, level, density, replicate, x, value; an image's arm, level, density, row, column, value; a surface's
-    variant, arm, level, density, x, y, value, and network: "" on the grid, else the name of the network that is there."""
+    variant, arm, level, density, x, y, value, and network: "" on the grid, else the name of the network that is there; a
+    heat map's variant, arm, level, density, replicate, row, column (both strings, shown in the order in which they first
+    come), one for each panel, and, if rows are classed, mark: "critical", say, the same in all of a row's cells."""
     probes: tuple[Probe, ...] = ()
     """Those that only `details` reads; cells bring their own."""
     more: Callable[[Results], tuple[Cell, ...]] | None = None

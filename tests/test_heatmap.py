@@ -1,0 +1,457 @@
+"""Heat maps by layer, axes of parameters, and studies whose levels count layers or widths."""
+
+import csv
+import math
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import LogNorm, to_rgb
+
+from tombola.models.tasks import task
+from tombola.report import figures, page, text
+from tombola.report.glossary import GLOSSARY
+from tombola.report.heatmap import digits, maps_of, scale_of, size_of, written
+from tombola.report.table import terminal
+from tombola.studies.base import Config, Figure, Findings, Panel, Study
+
+LAYERS, COLUMNS, REPLICATES = ("hidden2", "hidden1", "output"), ("random", "0", "1 ep", "90 ep"), 3  # no order but that of coming first
+VARIANTS, ARMS = {"slow": "learning rate 0.01", "fast": "learning rate 0.1"}, {"dense": "dense network", "imp": "IMP, 21.1 %"}
+MARKS = {"hidden2": "robust", "hidden1": "critical", "output": "between"}
+ERROR = Panel("error", "test error (%)", 100, threshold=0.02)
+DISTANCE = Panel("distance", "distance (2-norm)", log=True)
+ONE = Figure("layers", "Layers", (ERROR,), kind="heatmap", detail="layers", x_label="put back to", caption="Made up.")
+TWO = replace(ONE, panels=(ERROR, DISTANCE))
+WORK = Figure("work", "Work", (Panel("error", "error (%)", 100),), x="parameters")
+
+
+def error(variant, arm, row, column):
+    place = LAYERS.index(row) * len(COLUMNS) + COLUMNS.index(column)
+    return 0.05 + 0.06 * place + 0.01 * (variant == "fast") + 0.02 * (arm == "imp")
+
+
+def layers(variants=("slow",), arms=("dense",), rows=LAYERS, columns=COLUMNS):
+    return pd.DataFrame(
+        {
+            "variant": variant,
+            "arm": arm,
+            "level": 0,
+            "density": 1.0,
+            "replicate": replicate,
+            "row": row,
+            "column": column,
+            "error": error(variant, arm, row, column) + 0.001 * replicate + (0.03 * draw if replicate == 0 else 0),
+            "distance": 10.0 ** (COLUMNS.index(column) - 1),
+            "mark": MARKS[row],
+        }
+        for variant in variants
+        for arm in arms
+        for replicate in range(REPLICATES)
+        for row in rows
+        for column in columns
+        for draw in range(2 if replicate == 0 else 1)
+    )
+
+
+def made(details, levels="rounds", figure=ONE):
+    table = pd.DataFrame(
+        {
+            "study": "made.up",
+            "task": "digits-mlp",
+            "variant": "slow",
+            "arm": arm,
+            "replicate": replicate,
+            "level": level,
+            "density": 1.0,
+            "width": 16 * 4**level,
+            "parameters": 1500 * 6**level + 7 * replicate,
+            "error": 0.5 / (1 + level) + 0.01 * replicate + 0.1 * (arm == "imp"),
+        }
+        for arm in ARMS
+        for level in (2, 1, 0)
+        for replicate in range(REPLICATES)
+    )
+    study = Study(
+        name="made.up",
+        config=Config(task=task("digits-mlp", "smoke"), replicates=REPLICATES),
+        cells=(),
+        metrics=("width", "parameters", "error"),
+        measure=lambda cell, results: {},
+        claims=lambda table: [],
+        figures=(figure, WORK),
+        arms=ARMS,
+        variants=VARIANTS,
+        levels=levels,
+    )
+    return Findings(study, table, table[["variant", "arm", "replicate", "level", "density"]].assign(step=0), [], {}, {"layers": details})
+
+
+def maps(canvas):
+    return [ax for ax in canvas.axes if ax.images]
+
+
+def bars(canvas):
+    return [ax for ax in canvas.axes if not ax.images]
+
+
+def numbers(ax):
+    """(row, column) -> what is written in the cell."""
+    cells = [label for label in ax.texts if label.get_ha() == "center"]
+    return {(round(label.get_position()[1]), round(label.get_position()[0])): label for label in cells}
+
+
+def marks(ax):
+    return [label for label in ax.texts if label.get_ha() == "left"]
+
+
+def labels(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def grey(colour):
+    return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
+
+
+# -- heat maps ------------------------------------------------------------------------------------------------------
+
+
+def test_rows_and_columns_keep_their_order_with_the_first_on_top_and_values_are_means_over_replicates():
+    report = made(layers())
+    canvas = figures.draw(ONE, report)
+    (ax,) = maps(canvas)
+    assert labels(ax.yaxis) == list(LAYERS)
+    assert labels(ax.xaxis) == list(COLUMNS)
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row is on top
+    assert ax.get_xlabel() == "put back to"
+    assert ax.get_title(loc="left") == ""
+    mean = (0.015 + 0.001 + 0.002) / 3  # two draws of replicate 0 count as one
+    expected = [[100 * (error("slow", "dense", row, column) + mean) for column in COLUMNS] for row in LAYERS]
+    np.testing.assert_allclose(maps_of(ONE, report)[0].values[0], expected)
+    np.testing.assert_allclose(ax.images[0].get_array(), expected)
+    assert {place: label.get_text() for place, label in numbers(ax).items()} == {
+        (row, column): f"{expected[row][column]:.1f}" for row in range(3) for column in range(4)
+    }
+
+
+def test_colours_go_from_light_to_dark_in_grey_too_and_numbers_can_be_read_on_them():
+    (ax,) = maps(figures.draw(ONE, made(layers())))
+    image = ax.images[0]
+    values = np.ma.getdata(image.get_array()).ravel()
+    shades = [grey(image.to_rgba(value)[:3]) for value in np.sort(values)]
+    assert all(a > b for a, b in pairwise(shades))
+    for (row, column), label in numbers(ax).items():
+        assert abs(grey(label.get_color()) - grey(image.to_rgba(image.get_array()[row, column])[:3])) > 0.4
+
+
+def test_a_number_is_as_readable_on_a_dark_page():
+    from tombola.report.inline import dark_colours, inline_svg
+
+    canvas = figures.draw(ONE, made(layers()))
+    svg = inline_svg(figures.rendered(canvas, "svg"), "a", "b")
+    turned = dict(re.findall(r"--c(\w{6}): (#\w{6});", dark_colours(svg)))
+    styles = dict(re.findall(r'<text style="([^"]*)"[^>]*>(\d+\.\d)</text>', svg))
+    found = {re.search(r"fill: var\(--c(\w{6})", style).group(1) for style in styles if "fill" in style}
+    assert len(found) == 1  # light ones; black ones, which say no colour, stay black
+    (light,) = found
+    assert turned[light] == f"#{light}"
+
+
+def test_a_column_for_each_panel_with_the_labels_of_the_first():
+    report = made(layers())
+    canvas = figures.draw(TWO, report)
+    left, right = maps(canvas)
+    assert (labels(left.yaxis), labels(right.yaxis)) == (list(LAYERS), [""] * 3)
+    assert left.get_window_extent().x1 < right.get_window_extent().x0
+    assert left.get_window_extent().y0 == pytest.approx(right.get_window_extent().y0)
+    assert [ax.get_xlabel() for ax in bars(canvas)] == ["test error (%)", "distance (2-norm)"]
+    assert [ax.get_xlabel() for ax in (left, right)] == ["put back to"] * 2
+    assert not isinstance(left.images[0].norm, LogNorm)
+    assert isinstance(right.images[0].norm, LogNorm)
+    assert [numbers(right)[0, column].get_text() for column in range(4)] == ["0.1", "1", "10", "100"]
+    assert marks(left) == []
+    assert [(label.get_text(), label.get_fontweight()) for label in marks(right)] == [
+        ("robust", "normal"),
+        ("critical", "bold"),
+        ("between", "normal"),
+    ]
+    for row, label in enumerate(marks(right)):
+        box = label.get_window_extent()
+        assert box.x0 > right.get_window_extent().x1
+        assert (box.y0 + box.y1) / 2 == pytest.approx(right.transData.transform((0, row))[1], abs=2)
+
+
+def test_a_log_scale_needs_positive_values():
+    positive = pd.DataFrame([[0.01, 5.0]])
+    assert isinstance(scale_of(DISTANCE, [positive]), LogNorm)
+    assert isinstance(scale_of(DISTANCE, [positive * 0 + 3]), LogNorm)
+    for values in (positive - 0.01, positive - 1):
+        assert not isinstance(scale_of(DISTANCE, [values]), LogNorm)
+    assert not isinstance(scale_of(replace(DISTANCE, log=False), [positive]), LogNorm)
+    assert scale_of(DISTANCE, [positive - 1]).vmin == pytest.approx(-0.99)
+
+
+def test_a_linear_scale_begins_at_0_unless_that_is_far_below():
+    free = replace(ERROR, threshold=None)
+    assert (scale_of(free, [pd.DataFrame([[4.0, 9.0]])]).vmin, scale_of(free, [pd.DataFrame([[8.0, 9.0]])]).vmin) == (0, 8)
+    assert scale_of(ERROR, [pd.DataFrame([[8.0, 9.0]])]).vmin == 0  # its threshold is at 2
+    assert scale_of(free, [pd.DataFrame([[math.nan, math.inf, 1.0, 4.0]])]).vmax == 4
+    nothing = scale_of(free, [pd.DataFrame([[math.nan]])])
+    assert nothing.vmin < nothing.vmax
+
+
+def test_the_threshold_is_a_line_on_the_colour_bar_and_in_the_caption():
+    report = made(layers())
+    canvas = figures.draw(TWO, report)
+    with_line, without = bars(canvas)
+    assert [line.get_xdata()[0] for line in with_line.lines] == [pytest.approx(2)] * 2  # a line and its rim
+    assert len(without.lines) == 0
+    assert figures.caption(TWO, report) == (
+        "Made up. A cell: mean over 3 replicates; darker is more. On the right: how a row is classed. "
+        "Thin vertical line on a colour bar: the threshold, 2."
+    )
+    bare = made(layers().drop(columns="mark"))
+    assert "classed" not in figures.caption(ONE, bare)
+    assert marks(maps(figures.draw(ONE, bare))[0]) == []
+    plain = replace(ONE, panels=(replace(ERROR, threshold=None),), caption="")
+    one = made(layers().query("replicate == 1").assign(mark=""))
+    assert figures.caption(plain, one) == "A cell: one replicate; darker is more."
+
+
+def test_what_was_not_measured_is_hatched_and_has_no_number():
+    details = layers()
+    holed = made(details.assign(error=details.error.where((details["row"] != "hidden1") | (details["column"] != "0"))))
+    (ax,) = maps(figures.draw(ONE, holed))
+    assert ax.patch.get_hatch()
+    assert set(numbers(ax)) == {(row, column) for row in range(3) for column in range(4)} - {(1, 1)}
+    assert ax.images[0].get_array().mask.sum() == 1
+    assert "Hatched: nothing was measured." in figures.caption(ONE, holed)
+    missing = made(details[(details["row"] != "hidden1") | (details["column"] != "0")])
+    assert set(numbers(maps(figures.draw(ONE, missing))[0])) == set(numbers(ax))
+    (whole,) = maps(figures.draw(ONE, made(details)))
+    assert not whole.patch.get_hatch()
+    assert "Hatched" not in figures.caption(ONE, made(details))
+    never = made(details.assign(error=math.nan))
+    assert numbers(maps(figures.draw(ONE, never))[0]) == {}
+
+
+def test_infinite_values_are_dark_and_say_so():
+    details = layers()
+    infinite = made(details.assign(error=details.error.where(details["row"] != "hidden2", math.inf)))
+    (ax,) = maps(figures.draw(ONE, infinite))
+    assert numbers(ax)[0, 0].get_text() == "inf"
+    assert ax.images[0].get_array()[0, 0] == ax.images[0].norm.vmax < 100
+
+
+@pytest.mark.parametrize(
+    ("variants", "arms", "titles"),
+    [
+        (("slow", "fast"), ("dense",), ["learning rate 0.01", "learning rate 0.1"]),
+        (("slow",), ("imp", "dense"), ["dense network", "IMP, 21.1 %"]),
+        (("fast", "slow"), ("dense", "imp"), [f"{variant}, {arm}" for variant in VARIANTS.values() for arm in ARMS.values()]),
+    ],
+)
+def test_maps_of_variants_and_arms_are_titled_in_the_studys_order_and_share_a_scale(variants, arms, titles):
+    report = made(layers(variants, arms))
+    canvas = figures.draw(ONE, report)
+    drawn = maps(canvas)
+    assert [ax.get_title(loc="left").replace("\n", " ") for ax in drawn] == titles
+    assert len({ax.images[0].get_clim() for ax in drawn}) == len(bars(canvas)) == 1
+    assert "All maps have the same scale." in figures.caption(ONE, report)
+    assert [ax.get_subplotspec().colspan.start for ax in drawn] == [index % 2 for index in range(len(titles))]  # a variant a row
+    assert [bool(labels(ax.yaxis)[0]) for ax in drawn] == [index % 2 == 0 for index in range(len(titles))]
+    assert [bool(ax.get_xlabel()) for ax in drawn] == [index >= len(titles) - 2 for index in range(len(titles))]
+    stacked = maps(figures.draw(TWO, report))
+    assert [ax.get_subplotspec().colspan.start for ax in stacked] == [0] * len(titles) + [1] * len(titles)
+    assert [ax.get_title(loc="left") for ax in stacked] == titles + [""] * len(titles)
+    assert "All maps of a panel have the same scale." in figures.caption(TWO, report)
+
+
+def test_variants_have_rows_of_their_own():
+    deep = pd.concat([layers(("slow",), rows=("hidden1", "output")), layers(("fast",), rows=("hidden1", "hidden2", "output"))])
+    slow, fast = maps(figures.draw(ONE, made(deep)))
+    assert (labels(slow.yaxis), labels(fast.yaxis)) == (["hidden1", "output"], ["hidden1", "hidden2", "output"])
+
+
+def test_a_figure_shows_the_variants_and_arms_that_it_names():
+    report = made(layers(tuple(VARIANTS), tuple(ARMS)))
+    (ax,) = maps(figures.draw(replace(ONE, variants=("fast",), arms=("imp",)), report))
+    assert ax.images[0].get_array()[0, 0] == pytest.approx(100 * (0.05 + 0.03 + 0.006))
+
+
+NETWORK = [f"stage{stage}/block{block}/conv{conv}" for stage in (1, 2, 3) for block in (1, 2, 3) for conv in (1, 2)]
+
+
+def sized(rows, columns, variants=1, arms=1):
+    grid = [(f"v{v}", f"a{a}", row, column) for v in range(variants) for a in range(arms) for row in rows for column in columns]
+    details = pd.DataFrame(grid, columns=["variant", "arm", "row", "column"])
+    value = np.linspace(0.011, 0.9, len(details))
+    return details.assign(level=0, density=1.0, replicate=0, error=value, distance=value, mark="critical")
+
+
+EPOCHS = ["0", "1 ep", "2 ep", "3 ep", "8 ep", "40 ep", "90 ep", "random"]
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3])
+@pytest.mark.parametrize(
+    "details", [sized(list(MARKS), EPOCHS), sized(NETWORK, EPOCHS), sized(list(MARKS), EPOCHS, 1, 3)], ids=["small", "deep", "many"]
+)
+def test_nothing_overlaps_and_all_lies_within_the_figure(details, panels):
+    figure = replace(
+        ONE, panels=(ERROR, DISTANCE, replace(ERROR, label="the same once more, under a label that is a long one (%)"))[:panels]
+    )
+    canvas = figures.draw(figure, made(details))
+    assert canvas.get_size_inches()[0] <= 8.6 + 1e-9
+    frame = canvas.bbox
+    for ax in maps(canvas):
+        for label in [*numbers(ax).values(), *marks(ax), *ax.get_xticklabels(), *ax.get_yticklabels(), ax.xaxis.label]:
+            box = label.get_window_extent()
+            assert frame.x0 <= box.x0 <= box.x1 <= frame.x1
+            assert frame.y0 <= box.y0 <= box.y1 <= frame.y1
+        columns, rows = ax.get_xlim()[1] + 0.5, ax.get_ylim()[0] + 0.5
+        cell = ax.get_window_extent().width / columns, ax.get_window_extent().height / rows
+        assert len(numbers(ax)) == columns * rows
+        for label in numbers(ax).values():
+            assert label.get_window_extent().width < cell[0]
+            assert label.get_fontsize() < 72 / canvas.dpi * cell[1]
+        if ax.get_xticklabels()[0].get_rotation() == 0:
+            assert all(a.get_window_extent().x1 < b.get_window_extent().x0 for a, b in pairwise(ax.get_xticklabels()))
+        assert all(a.get_window_extent().y0 > b.get_window_extent().y1 for a, b in pairwise(ax.get_yticklabels()) if a.get_text())
+    for ax in bars(canvas):
+        assert all(a.get_window_extent().x1 < b.get_window_extent().x0 for a, b in pairwise(ax.get_xticklabels()))
+
+
+def test_long_names_of_columns_stand_aslant():
+    aslant = maps(figures.draw(ONE, made(sized(list(MARKS), NETWORK))))[0]
+    level = maps(figures.draw(ONE, made(sized(list(MARKS), EPOCHS))))[0]
+    assert (aslant.get_xticklabels()[0].get_rotation(), level.get_xticklabels()[0].get_rotation()) == (45, 0)
+
+
+def test_numbers_that_would_be_too_small_are_left_out():
+    many = [str(column) for column in range(60)]
+    assert numbers(maps(figures.draw(ONE, made(sized(list(MARKS), many))))[0]) == {}
+    short, long = pd.DataFrame([["1.2"]]), pd.DataFrame([["1234.5"]])
+    assert size_of([short], 40, 40) == size_of([long], 40, 40) > size_of([short, long], 22, 40) > size_of([long], 10, 40) == 0
+    assert size_of([short], 40, 5) == 0
+
+
+def test_cells_show_three_digits_of_the_largest():
+    def shown(*values, log=False):
+        frame = pd.DataFrame([values])
+        return list(written([frame], scale_of(replace(DISTANCE, log=log), [frame]))[0].iloc[0])
+
+    assert shown(90.04, 1.26, math.nan) == ["90.0", "1.3", ""]
+    assert shown(100.0, 0.84) == ["100.0", "0.8"]
+    assert shown(4.321, -0.001) == ["4.32", "0.00"]
+    assert shown(0.0432, -0.0123) == ["0.043", "-0.012"]
+    assert shown(1520.0, 2.0) == ["1,520", "2"]
+    assert shown(0.0) == ["0"]
+    assert shown(1520.0, 0.034, log=True) == ["1.5k", "0.034"]
+    assert [digits(value) for value in (1.0, 12.34, 0.000012, 3.4e12)] == ["1", "12", "1e-5", "3e12"]
+
+
+def test_the_page_has_the_map_and_its_table_with_all_words(tmp_path):
+    report = made(layers())
+    page.write([report], tmp_path)
+    with (tmp_path / "made.up" / "layers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["row"], row["column"], row["mark"]) for row in rows] == list(
+        report.details["layers"][["row", "column", "mark"]].itertuples(index=False, name=None)
+    )
+    assert [float(row["error"]) for row in rows] == report.details["layers"].error.tolist()
+    html = (tmp_path / "index.html").read_text()
+    assert "made.up/layers.csv" in html
+    assert ">critical<" in html
+    for term in ("Re-initialised", "Re-randomised", "Robust", "Critical", "Module criticality"):
+        assert term in GLOSSARY
+        assert html.count(f"<b>{term}</b>") == 1
+
+
+def test_a_map_is_the_same_bytes_again():
+    report = made(layers(tuple(VARIANTS)))
+    details = report.details["layers"]
+    holed = replace(report, details={"layers": details.assign(error=details.error.where(details["column"] != "0"))})
+    assert figures.rendered(figures.draw(TWO, holed), "svg") == figures.rendered(figures.draw(TWO, holed), "svg")
+
+
+# -- other x axes and other levels ----------------------------------------------------------------------------------
+
+
+def dense_lines(ax):
+    return [line for line in ax.lines if list(line.get_xdata()) == [0, 1]]
+
+
+def one_arm(report):
+    """The report as one in which a network of level 0 is all arms' own, so that it may be drawn as a line."""
+    return replace(report, table=report.table[report.table.arm == "dense"])
+
+
+def arm_line(ax):
+    return next(line for line in ax.lines if line.get_label() == "dense network" and len(line.get_xdata()) > 2)
+
+
+def test_x_is_the_size_of_the_network_from_small_to_large():
+    report = made(layers())
+    (ax,) = figures.draw(WORK, one_arm(report)).axes
+    assert ax.get_xlabel() == "parameters of the whole network"
+    assert ax.get_xscale() == "log"
+    assert list(arm_line(ax).get_xdata()) == [1507, 9007, 54007]
+    np.testing.assert_allclose(arm_line(ax).get_ydata(), [51, 26, 100 * 0.5 / 3 + 1])
+    assert ax.get_xlim()[0] < 1507 < 54007 < ax.get_xlim()[1]
+    assert labels(ax.xaxis) == ["2k", "5k", "10k", "20k", "50k"]
+    assert dense_lines(ax) == []
+    assert [entry.get_text() for entry in figures.draw(WORK, report).legends[0].get_texts()] == list(ARMS.values())
+    falling = replace(report, table=report.table.assign(parameters=100_000 - report.table.parameters))
+    assert (np.diff(arm_line(figures.draw(WORK, falling).axes[0]).get_xdata()) > 0).all()
+
+
+@pytest.mark.parametrize("x", ["density", "kept", "level", "step", "parameters"])
+def test_a_label_of_the_x_axis_takes_the_place_of_the_usual_one(x):
+    report = made(layers())
+    counted = replace(report, table=report.table.assign(kept=100 * (report.table.level + 1), step=report.table.level))
+    usual, own = (figures.draw(replace(WORK, x=x, x_label=label), counted).axes[0].get_xlabel() for label in ("", "so many"))
+    assert usual not in ("", own)
+    assert own == "so many"
+
+
+def test_levels_that_count_layers():
+    report = one_arm(made(layers(), "layers"))
+    assert text.level_names(report.table, report) == ("layers reset", {0: "0", 1: "1", 2: "2"})
+    assert text.level_titles(report.table, report)[2] == "layers reset: 2"
+    (ax,) = figures.draw(replace(WORK, x="level"), report).axes
+    assert ax.get_xlabel() == "layers reset"
+    assert list(arm_line(ax).get_xdata()) == [0, 1, 2]
+    assert dense_lines(ax) == dense_lines(figures.draw(replace(WORK, x="density"), report).axes[0]) == []
+    rounds = figures.draw(replace(WORK, x="level"), one_arm(made(layers()))).axes[0]
+    assert rounds.get_xlabel() == "rounds of pruning"
+    assert len(dense_lines(rounds)) == 1
+
+
+def test_levels_that_are_widths():
+    report = one_arm(made(layers(), "widths"))
+    assert text.level_names(report.table, report) == ("width", {0: "16", 1: "64", 2: "256"})
+    assert text.level_titles(report.table, report)[2] == "width 256"
+    (ax,) = figures.draw(replace(WORK, x="level"), report).axes
+    assert ax.get_xlabel() == "width"
+    assert list(arm_line(ax).get_xdata()) == [16, 64, 256]
+    assert labels(ax.xaxis) == ["16", "64", "256"]
+    assert dense_lines(ax) == dense_lines(figures.draw(replace(WORK, x="density"), report).axes[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("levels", "key", "names", "word"),
+    [("layers", "layers reset", ["0", "1", "2"], "number of layers reset"), ("widths", "width", ["16", "64", "256"], "width")],
+)
+def test_tables_and_captions_say_what_levels_count(levels, key, names, word, tmp_path):
+    report = made(layers(), levels)
+    lines = terminal(report, 100, False).splitlines()
+    assert any(line.startswith(key) for line in lines)
+    assert [line.split()[0] for line in lines if "±" in line and not line.startswith("Mean")] == names
+    page.write([report], tmp_path)
+    html = (tmp_path / "index.html").read_text()
+    assert f"All numbers, by {word} and arm" in html
+    assert f"<th>{key}</th>" in html
+    scatter = Figure("scatter", "Scatter", (ERROR,), kind="scatter", across=Panel("parameters", "parameters"))
+    assert f"one replicate of an arm at one {word}, draws averaged" in figures.caption(scatter, report)
