@@ -34,6 +34,7 @@ _PUBLIC = {
     "model": "tombola.models.custom:from_class",
     "path": "tombola.procedures.paths",
     "prune": "tombola.pruning.interactive",
+    "robustness": "tombola.procedures.robustness",
     "run": "tombola.engine.run",
     "score": "tombola.pruning.interactive",
     "task": "tombola.models.tasks",

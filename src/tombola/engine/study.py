@@ -11,6 +11,7 @@ import numpy as np
 
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
+from tombola.core.task import Task
 from tombola.core.trees import Tree
 from tombola.engine import provenance
 from tombola.engine.carry_out import Engine
@@ -25,6 +26,8 @@ from tombola.studies.base import COLUMNS, Findings, Result, Results, Study
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tombola.training.program import Geometry
 
 
 def study_graph(study: Study) -> Graph:
@@ -86,7 +89,8 @@ def _findings(study: Study, results: Results, store: Store) -> Findings:
 
 def _grown(study: Study, results: Results) -> Study | None:
     """The study with the further cells that its results call for; None if it is complete."""
-    further = study.more(results) if study.more else ()
+    there = set(study.cells)
+    further = tuple(cell for cell in study.more(results) if cell not in there) if study.more else ()
     return replace(study, cells=(*study.cells, *further)) if further else None
 
 
@@ -108,7 +112,11 @@ def _results(study: Study, store: Store, data_dir: Path | None) -> Results:
     def probed(probe: Probe) -> Tree:
         return store.probes.get(probe.digest).found()
 
-    return Results({run: _result(run, record, partial(weights, run), data_dir) for run, record in records.items()}, probed)
+    def geometry(task: Task) -> "Geometry":
+        return resolved(task, data_dir)[0]
+
+    found = {run: _result(run, record, partial(weights, run), data_dir) for run, record in records.items()}
+    return Results(found, probed, geometry, frozenset(probes))
 
 
 def measure(study: Study, results: Results) -> "pd.DataFrame":
@@ -138,8 +146,9 @@ def _curves(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
 
 def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: Path | None) -> Result:
     summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
-    found, end = resolved(run.task, data_dir)
-    return Result(record.metrics(), summary, weights, run.begin.iterations(found.steps_per_epoch, end), end)
+    (found, end), made = resolved(run.task, data_dir), record.json("made")
+    begin, seconds = run.begin.iterations(found.steps_per_epoch, end), made["seconds"] / made["trained_together"]
+    return Result(record.metrics(), summary, weights, begin, end, seconds)
 
 
 def _provenance(study: Study, records: list[Record], probes: list[Record]) -> dict[str, str]:

@@ -22,8 +22,9 @@ from tombola.data.split import split
 from tombola.training.cohort import geometry
 from tombola.training.program import Geometry, network_inputs
 
-Part = Literal["train", "test"]
+Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "test")
+"""What is evaluated where nothing is chosen; choices are made on `validation`."""
 
 STATISTICS_EXAMPLES = 5000
 """Training examples, the first of the replicate's, over which the statistics of batch norm are computed anew, without augmentation."""
@@ -73,6 +74,7 @@ def evaluate(task: Task, dataset: Dataset, mixture: Mixture, parts: Sequence[Par
     own = split(dataset, task.data, mixture.seed)
     examples = {
         "train": (dataset.inputs, own.train[: mixture.train], own.labels),
+        "validation": (dataset.inputs, own.validation, own.labels),
         "test": (dataset.test_inputs, np.arange(len(dataset.test_labels)), dataset.test_labels),
     }
     sources = jax.device_put(list(mixture.sources), layout.shared)

@@ -1,7 +1,7 @@
 """Kinds of probe: which networks are made from the parents, and what is read off them. One function each.
 
 A kind takes a `Context`, its parents in order, and its options; it returns what is to be evaluated and how the answer
-is read. It draws nothing at random.
+is read. Randomness comes from the named streams of the probe's own seed alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from tombola.core.errors import TombolaError
 from tombola.core.registry import Registry
 from tombola.core.trees import Tree
 from tombola.evaluation.barrier import places
-from tombola.evaluation.mixtures import Mixture, Part, Scores
+from tombola.evaluation.mixtures import PARTS, Mixture, Part, Scores
 from tombola.evaluation.similarity import cosine, disagreement, distance
 from tombola.models.network import Network
 from tombola.procedures.probe import BatchNorm, check_options
@@ -39,6 +39,7 @@ class Asked(NamedTuple):
     mixture: Mixture
     read: Callable[[Mapping[Part, Scores]], dict[str, np.ndarray]]
     """Scores -> named arrays."""
+    parts: tuple[Part, ...] = PARTS
 
 
 probes: Registry[Callable[..., Asked]] = Registry("probe")
@@ -98,7 +99,7 @@ def path(
             read_off[f"{part}_error"], read_off[f"{part}_loss"] = of.error[: len(a)], of.loss[: len(a)]
             read_off[f"{part}_own"] = of.error[own]
             read_off[f"{part}_disagreement"] = np.array(disagreement(*of.prediction[own]))
-            read_off |= _facts(part, of)
+            read_off |= facts(part, of)
         return read_off
 
     return Asked(mixture, read)
@@ -112,7 +113,7 @@ def _different(network: Network, first: Tree, second: Tree) -> list[str]:
     return trainable
 
 
-def _facts(part: Part, scores: Scores) -> dict[str, np.ndarray]:
+def facts(part: Part, scores: Scores) -> dict[str, np.ndarray]:
     """How many examples there are, and how often the most frequent class is wrong."""
     examples = scores.labels.size
     chance = 1 - np.bincount(scores.labels).max() / examples
@@ -158,7 +159,7 @@ def layers(
     def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
         found = {"a": a, **apart}
         for part, of in scores.items():
-            found |= {f"{part}_ends": of.error[-4:-2], f"{part}_own": of.error[-2:], **_facts(part, of)}
+            found |= {f"{part}_ends": of.error[-4:-2], f"{part}_own": of.error[-2:], **facts(part, of)}
             by_layer = of.error[:-4].reshape(len(parts), len(a))
             found |= {f"{part}_error/{name}": errors for name, errors in zip(named, by_layer, strict=True)}
         return found

@@ -1,0 +1,109 @@
+"""`tombola.robustness`: which layers of a trained network matter? (Zhang, Bengio & Singer 2019, section 3)"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tombola.core.errors import TombolaError
+from tombola.core.step import Step
+from tombola.core.task import Task
+from tombola.core.trees import replica
+from tombola.data.dataset import load
+from tombola.evaluation.mixtures import evaluate
+from tombola.models.groups import Unit, groups
+from tombola.procedures.layer_probes import Normalisation, reset
+from tombola.procedures.probes import Context
+from tombola.training.cohort import geometry
+from tombola.training.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Test errors of R networks with one of G units reset, to each of C things."""
+
+    units: tuple[str, ...]
+    """G names, in forward order."""
+    reset_to: tuple[str, ...]
+    """C: steps, or ``random``."""
+    error: np.ndarray
+    """(R, G, C) share of misclassified test examples, in [0, 1]; of ``random`` the mean over draws."""
+    loss: np.ndarray
+    """(R, G, C) mean cross-entropy in nats."""
+    own_error: np.ndarray
+    """(R,) of the networks as they were trained."""
+    distance: np.ndarray
+    """(R, G, C): 2-norm of what moved over sqrt(its size)."""
+    chance: np.ndarray
+    """(R,) the error of the best constant answer."""
+
+    @property
+    def rise(self) -> np.ndarray:
+        """(R, G, C): by how much the reset raises the error, in percentage points."""
+        return 100 * (self.error - self.own_error[:, None, None])
+
+    def table(self) -> "pd.DataFrame":
+        """The rise in percentage points, averaged over replicas: units by what they are reset to."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rise.mean(axis=0), index=pd.Index(self.units, name="unit"), columns=list(self.reset_to))
+
+
+def robustness(
+    task: Task,
+    trained: Trajectory,
+    reset_to: Sequence[Step | str] = ("0it", RANDOM),
+    *,
+    unit: Unit = "layer",
+    draws: int = 10,
+    batch_norm: Normalisation = "reset",
+    data_dir: Path | str | None = None,
+) -> Robustness:
+    """Put each layer of trained networks back to an earlier value, or draw it anew; nothing is trained again.
+
+    Args:
+        trained: R networks, with the weights of every step in `reset_to` kept (`keep` of `tombola.train`).
+        reset_to: steps, and ``"random"`` for a fresh draw from the layer's own initialiser.
+        unit: what is put back together: `layer` (with its bias and the normalisation that follows), `block`, `stage`.
+        draws: fresh draws, over which ``random`` is averaged.
+        batch_norm: whether normalisation is `reset` with its layer, `keep` as trained, or reset and all statistics
+            `recompute` over training examples.
+
+    Raises:
+        TombolaError: a step whose weights were not kept, nothing to reset to, an unknown unit or policy.
+    """
+    wanted = [str(Step(step)) if step != RANDOM else RANDOM for step in reset_to]
+    if len(set(wanted)) < len(wanted) or not wanted:
+        raise TombolaError(f'reset_to = {wanted}: name steps and "random", at least one, and each once')
+    if RANDOM in wanted and draws < 1:
+        raise TombolaError(f'draws = {draws}, but "random" needs at least 1')
+    steps = [step for step in wanted if step != RANDOM]
+    dataset, network = load(task.data, data_dir), geometry(task, load(task.data, data_dir)).network
+    found = []
+    for index, seed in enumerate(trained.seeds):
+        parents = [replica(trained.at(step), index) for step in ("end", *steps)]
+        options = {"unit": unit, "draws": draws if RANDOM in wanted else 0, "batch_norm": batch_norm}
+        asked = reset(Context(network, seed), parents[0], replica(trained.mask, index), *parents[1:], **options)
+        found.append(asked.read(evaluate(task, dataset, asked.mixture, asked.parts)))
+    places = {step: slice(place, place + 1) for place, step in enumerate(steps)} | {RANDOM: slice(len(steps), None)}
+
+    def gathered(name: str) -> np.ndarray:
+        """(R, G, C), draws averaged."""
+        return np.stack([np.stack([one[name][:, places[step]].mean(axis=1) for step in wanted], axis=1) for one in found])
+
+    return Robustness(
+        units=tuple(groups(network.layers, unit)),
+        reset_to=tuple(wanted),
+        error=gathered("error"),
+        loss=gathered("loss"),
+        own_error=np.array([one["own_error"] for one in found]),
+        distance=gathered("rms"),
+        chance=np.array([one["chance"] for one in found]),
+    )
