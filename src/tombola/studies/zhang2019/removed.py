@@ -1,0 +1,167 @@
+"""Why leave ambient layers in? Layers or blocks taken out, against frozen, against trained (section 4)."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from tombola.core.errors import TombolaError
+from tombola.core.step import Step
+from tombola.core.task import Task
+from tombola.evaluation.paired import effect_of
+from tombola.evaluation.verdict import Verdict
+from tombola.models.groups import Unit
+from tombola.models.tasks import task as named_task
+from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
+from tombola.studies.tickets import margin
+from tombola.studies.zhang2019.common import SOURCE, Layers, at_smoke, dense_classes, for_noise, layers_of, reset, trunk
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRICS = ("kept", "prunable", "parameters", "trained_parameters", "acc", "train_acc", "loss", "seconds")
+ARMS = {"trained": "whole, trained", "frozen": "left at its initial values", "removed": "taken out"}
+TOGETHER = "all robust"
+
+
+class Removed(Layers):
+    """Parts of a network that are trained, left at their initial values, or taken out."""
+
+    unit: Unit = "block"
+    """What is taken out: `layer` or `block` (of a network without blocks, its layers); those that give what they take."""
+    margin: Annotated[float, Field(ge=0)] | None = None
+    """What counts as no difference in accuracy, in pp; None: 0.2 with 10,000 test examples, 1 with fewer."""
+
+
+def _configure(scale: Scale, task: str) -> Removed:
+    found = named_task(task, scale)
+    return Removed(task=found, **for_noise(found), **at_smoke(scale))
+
+
+@study(
+    "zhang2019.removed",
+    answers="Why does it matter if ambient layers are left in? Can architectures be cheaper for it?",
+    claims=("LAY-C8", "LAY-O1"),
+    task="fcn-digits",
+    configure=_configure,
+)
+def removed(config: Removed) -> Study:
+    """Parts taken out before training, against frozen, against trained, at equal width."""
+    if config.unit == "stage":
+        raise TombolaError("unit = 'stage', but a stage does not give back what it takes; choose layer or block")
+    return Study(
+        name="zhang2019.removed",
+        config=config,
+        cells=tuple(_cell(config, "trained", replicate) for replicate in range(config.replicates)),
+        metrics=METRICS,
+        measure=partial(measure, config),
+        claims=partial(claims, config),
+        arms=ARMS,
+        more=partial(more, config),
+        details=partial(details, config),
+        figures=(
+            Figure(
+                "removed",
+                "Accuracy, parameters and time with parts frozen, or taken out",
+                (
+                    Panel("acc", "test accuracy (%)", 100),
+                    Panel("trained_parameters", "parameters trained (thousands)", 1e-3),
+                    Panel("seconds", "time of training, a replicate (s)"),
+                ),
+                kind="heatmap",
+                detail="removed",
+                x_label="the part is",
+                caption="All networks begin from the same initial values, but for what is taken out. Time is that of this machine, and "
+                "of a cohort's whole training over its replicates: it differs from run to run.",
+            ),
+        ),
+    )
+
+
+def _cell(config: Removed, arm: str, replicate: int, label: str = "", task: Task | None = None) -> Cell:
+    run = trunk(config, replicate, task)
+    return Cell(arm, replicate, 0, run, variant=label, probe=reset(config, run, (Step("0it"),), unit=config.unit))
+
+
+def _parts(config: Removed, results: Results) -> dict[str, tuple[str, ...]]:
+    """Label -> the parts that are taken out together: each that can be, and all of those that are robust."""
+    found = dense_classes(config, results, [_cell(config, "trained", replicate) for replicate in range(config.replicates)], config.unit)
+    able = [name for name in results.geometry(config.task).removable if name in found]
+    robust = [name for name in able if found[name] == "robust"]
+    return {**{name: (name,) for name in able}, **({TOGETHER: tuple(robust)} if len(robust) > 1 else {})}
+
+
+def _compared(config: Removed, results: Results) -> list[Cell]:
+    cells = []
+    for label, names in _parts(config, results).items():
+        layers = layers_of(results, config.task, config.unit, names)
+        tasks = {
+            "frozen": config.task.but(recipe=config.task.recipe.but(frozen=layers)),
+            "removed": config.task.but(model=config.task.model.but(without=names)),
+        }
+        cells += [_cell(config, arm, replicate, label, task) for arm, task in tasks.items() for replicate in range(config.replicates)]
+    return cells
+
+
+def more(config: Removed, results: Results) -> tuple[Cell, ...]:
+    """The networks with parts frozen or taken out, once it is known which parts there are, and which are robust."""
+    return tuple(_compared(config, results))
+
+
+def measure(config: Removed, cell: Cell, results: Results) -> Row:
+    """The columns of one network."""
+    result, network = results[cell.run], results.geometry(cell.run.task).network
+    held = {path for layer in network.layers if layer.name in cell.run.task.recipe.frozen for path in layer.paths}
+    sizes = {path: network.shapes[path].size for path in network.trainable}
+    whole = results[trunk(config, cell.replicate)]
+    acc = float(result.metrics["test_acc"][-1])
+    return {
+        "kept": result.summary["kept"],
+        "prunable": result.summary["prunable"],
+        "parameters": sum(sizes.values()),
+        "trained_parameters": sum(size for path, size in sizes.items() if path not in held),
+        "acc": acc,
+        "train_acc": float(result.summary["train_acc"]),
+        "loss": float(whole.metrics["test_acc"][-1]) - acc,
+        "seconds": result.seconds,
+    }
+
+
+def details(config: Removed, results: Results) -> "dict[str, pd.DataFrame]":
+    """Accuracy, parameters and time by part and by what became of it."""
+    import pandas as pd
+
+    rows = []
+    for cell in _compared(config, results):
+        for arm, shown in (("trained", _cell(config, "trained", cell.replicate)), (cell.arm, cell)):
+            at = {"variant": "", "arm": "", "level": 0, "density": 1.0, "replicate": cell.replicate, "row": cell.variant, "column": arm}
+            found = measure(config, shown, results)
+            rows.append({**at, **{name: found[name] for name in ("acc", "trained_parameters", "seconds")}})
+    columns = ("variant", "arm", "level", "density", "replicate", "row", "column", "acc", "trained_parameters", "seconds")
+    return {"removed": pd.DataFrame(rows, columns=columns).drop_duplicates(["replicate", "row", "column"])}
+
+
+def claims(config: Removed, table: "pd.DataFrame") -> list[Verdict]:
+    """LAY-C8, of parts that are taken out, and LAY-O1."""
+    allowed = margin(config.task, config.margin)
+    parts = table[~table.variant.isin(("", TOGETHER))]
+    wide = parts.pivot_table(index="replicate", columns="arm", values="acc", aggfunc="mean")
+    gap = list(100 * (wide["frozen"] - wide["removed"]).abs()) if {"frozen", "removed"} <= set(wide.columns) else []
+    together = table[(table.variant == TOGETHER) & (table.arm == "removed")]
+    lost = list(allowed - 100 * together.loss)
+    about_equal = effect_of(
+        f"accuracy with a part taken out within {allowed:g} pp of that with it frozen, by",
+        "pp",
+        [allowed - one for one in gap],
+        note="" if gap else "no part gives back what it takes",
+    )
+    cheaper = effect_of(
+        f"loss of accuracy with all robust parts taken out below {allowed:g} pp, by",
+        "pp",
+        lost,
+        note="" if lost else "fewer than two parts that can be taken out are robust",
+    )
+    return [
+        Verdict("LAY-C8", "On small images a layer may as well be taken out as frozen.", f"{SOURCE}, section 4", (about_equal,)),
+        Verdict("LAY-O1", "Without its robust parts the network learns as well, at fewer parameters.", "open question", (cheaper,)),
+    ]
