@@ -1,7 +1,7 @@
 """Kinds of probe that ask which layers matter: layers put back to earlier values, drawn anew, or shaken."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -13,12 +13,8 @@ from tombola.evaluation.similarity import cosine, distance
 from tombola.models.groups import Unit, groups
 from tombola.models.layers import Layer
 from tombola.models.network import Network
+from tombola.procedures.probe import NORMALISATIONS, Normalisation, check_options
 from tombola.procedures.probes import Asked, Context, facts, probes
-
-Normalisation = Literal["reset", "keep", "recompute"]
-"""What becomes of a layer's own normalisation when the layer is reset: its affine parameters and statistics are reset
-with it; or stay as trained; or are reset, and then all statistics computed anew over training examples."""
-NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 
 
 @probes.register
@@ -54,7 +50,9 @@ def reset(
 
     Source: Zhang, Bengio & Singer 2019, section 3.
     """
-    _check(batch_norm, part, train)
+    check_options(batch_norm, train, NORMALISATIONS)
+    if part not in get_args(Part):
+        raise unknown("part of the data", part, get_args(Part))
     if draws < 0 or not (draws or checkpoints):
         raise TombolaError(f"{len(checkpoints)} checkpoints and {draws} draws: name at least one thing that layers are reset to")
     network, chosen = context.network, _sets(context.network, unit, sets)
@@ -91,14 +89,6 @@ def reset(
 
     parts: tuple[Part, ...] = tuple(dict.fromkeys(("validation", part)))
     return Asked(Mixture(context.seed, (final, *others), flat, recompute, train), read, parts)
-
-
-def _check(batch_norm: str, part: str, train: int | None) -> None:
-    for name, given, allowed in (("policy for batch norm", batch_norm, NORMALISATIONS), ("part of the data", part, get_args(Part))):
-        if given not in allowed:
-            raise unknown(name, given, allowed)
-    if train is not None and train < 1:
-        raise TombolaError(f"train_examples = {train}, but at least 1 is needed; None takes all")
 
 
 def _sets(network: Network, unit: Unit, sets: Sequence[Sequence[str]] | None) -> list[list[Layer]]:
@@ -174,7 +164,7 @@ def valley(
 
     Source: Chatterji, Neyshabur & Sedghi 2020, definition 3.1.
     """
-    _check(batch_norm, "train", train)
+    check_options(batch_norm, train, NORMALISATIONS)
     if places < 2 or draws < 1 or not noises or not min(noises) > 0:
         raise TombolaError(f"places = {places}, draws = {draws}, noises = {list(noises)}: at least 2 places, 1 draw, and noises above 0")
     network, chosen = context.network, _sets(context.network, unit, None)

@@ -4,7 +4,7 @@ It is to measuring what a `Run` is to training: parents are named as in a run, a
 function (`tombola.procedures.probes`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, get_args
 
 from pydantic import Field
@@ -17,6 +17,10 @@ from tombola.procedures.run import Source
 BatchNorm = Literal["recompute", "interpolate"]
 """Running statistics of networks on a path: computed anew over training examples, or interpolated as the weights are."""
 BATCH_NORMS: tuple[BatchNorm, ...] = get_args(BatchNorm)
+Normalisation = Literal["reset", "keep", "recompute"]
+"""What becomes of a layer's own normalisation when the layer is reset: its affine parameters and statistics are reset
+with it; or stay as trained; or are reset, and then all statistics computed anew over training examples."""
+NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 
 
 class Probe(Spec):
@@ -36,9 +40,9 @@ class Probe(Spec):
         yield from dict.fromkeys(self.of)
 
 
-def check_options(batch_norm: str, train: int | None) -> None:
+def check_options(batch_norm: str, train: int | None, allowed: Sequence[str] = BATCH_NORMS) -> None:
     """Raise for what no probe takes."""
-    if batch_norm not in BATCH_NORMS:
-        raise unknown("policy for batch norm", batch_norm, BATCH_NORMS)
+    if batch_norm not in allowed:
+        raise unknown("policy for batch norm", batch_norm, allowed)
     if train is not None and train < 1:
         raise TombolaError(f"train_examples = {train}, but at least 1 is needed; None takes all")

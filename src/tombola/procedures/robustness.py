@@ -14,7 +14,8 @@ from tombola.core.trees import replica
 from tombola.data.dataset import load
 from tombola.evaluation.mixtures import evaluate
 from tombola.models.groups import Unit, groups
-from tombola.procedures.layer_probes import Normalisation, reset
+from tombola.procedures.layer_probes import reset
+from tombola.procedures.probe import Normalisation
 from tombola.procedures.probes import Context
 from tombola.training.cohort import geometry
 from tombola.training.trajectory import Trajectory

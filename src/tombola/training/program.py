@@ -42,6 +42,11 @@ class Geometry(NamedTuple):
         return build(self.model, self.shape, self.classes)
 
     @property
+    def trained(self) -> frozenset[str]:
+        """The leaves that training updates. Raises if layers cannot be frozen."""
+        return trained_paths(self.network, self.recipe.frozen)
+
+    @property
     def removable(self) -> tuple[str, ...]:
         """The layers and blocks that can be taken out of the network, each by itself."""
         return removable(self.model, self.shape, self.classes)
@@ -111,7 +116,7 @@ class Program(NamedTuple):
 def compile_program(geometry: Geometry, plan: Plan) -> Program:
     """The program for a geometry under a plan. Levels, arms and studies of equal geometry share it, compiled once."""
     network, recipe = geometry.network, geometry.recipe
-    optimizer, paths = transformation(recipe), trained_paths(network, recipe.frozen)
+    optimizer, paths = transformation(recipe), geometry.trained
     rate = learning_rate(recipe, geometry.steps_per_epoch)
 
     def trained(weights: Tree) -> Tree:

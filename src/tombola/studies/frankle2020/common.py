@@ -8,7 +8,6 @@ import numpy as np
 from pydantic import Field
 
 from tombola.core.errors import TombolaError
-from tombola.core.keys import replicate_seed
 from tombola.core.step import Step
 from tombola.core.task import Count, Task
 from tombola.evaluation.barrier import FORMS, STABLE, Form, barrier, check_ends
@@ -16,6 +15,8 @@ from tombola.evaluation.paired import by_replicate
 from tombola.procedures.probe import BatchNorm, Probe
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Cell, Config, Panel, Result, Results, Scale
+from tombola.studies.dense import for_noise as for_noise
+from tombola.studies.dense import trunk as trunk
 from tombola.studies.tickets import Pruning, Share
 
 if TYPE_CHECKING:
@@ -93,11 +94,6 @@ class Sparse(Pruning, Instability):
     """The same for sparse networks."""
 
 
-def for_noise(task: Task) -> dict[str, Any]:
-    """What a configuration of a task with label noise says: errors on the training set."""
-    return {"part": "train"} if task.data.label_noise else {}
-
-
 def at_smoke(scale: Scale, **fields: Any) -> dict[str, Any]:
     """Fields of a configuration that make it small, at `smoke` only."""
     return {"replicates": 2, "points": 3, **fields} if scale == "smoke" else {}
@@ -118,11 +114,6 @@ def steps_of(k: Sequence[Step], task: Task, shares: Sequence[float] = SHARES) ->
     if epochs and iterations:
         raise TombolaError(f"k = {', '.join(k)}: write all steps in iterations, or all in epochs")
     return tuple(sorted(set(k), key=lambda step: step.order))
-
-
-def trunk(config: Config, replicate: int) -> Run:
-    """The dense run of a replicate, which all steps and arms share."""
-    return Run(task=config.task, seed=replicate_seed(config.seed, replicate))
 
 
 def children_of(parent: Run, config: Children) -> list[Run]:

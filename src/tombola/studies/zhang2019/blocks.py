@@ -3,7 +3,6 @@
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from pydantic import Field
 
 from tombola.core.step import Step
@@ -13,7 +12,7 @@ from tombola.models.groups import UNITS, Unit, groups
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Results, Row, Scale, Study, study
 from tombola.studies.tickets import distinct
-from tombola.studies.zhang2019.common import SOURCE, Layers, at_smoke, classes_in, error_panel, for_noise, limit, reset, trunk
+from tombola.studies.zhang2019.common import SOURCE, Layers, at_smoke, classes_in, error_panel, for_noise, limit_in, reset, trunk, way
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +92,7 @@ def measure(config: Blocks, cell: Cell, results: Results) -> list[Row]:
                 "kind": layers[0].kind if len(layers) == 1 else cell.variant,
                 "error": error,
                 "rise": error - own,
-                "way": (error - own) / (chance - own) if chance > own else np.nan,
+                "way": way(error, own, chance),
                 "random_error": drawn,
                 "random_rise": drawn - own,
                 "rms": float(found["rms"][index, 0]),
@@ -152,7 +151,7 @@ def _lower(table: "pd.DataFrame", decides: bool) -> Effect:
 
 
 def _spread(config: Blocks, table: "pd.DataFrame", decides: bool) -> Effect:
-    rows = table[(table.variant == "layer") & (table.rise > _allowed(config, table))]
+    rows = table[(table.variant == "layer") & (table.rise > limit_in(config, table))]
     inside = rows[rows.stage.str.startswith("stage")]
     counts = [inside[inside.replicate == one].stage.nunique() - 1.5 for one in table.replicate.unique()] if len(table) else []
     note = "" if decides else "said of residual networks"
@@ -166,7 +165,7 @@ def _drawn(config: Blocks, table: "pd.DataFrame", decides: bool) -> Effect:
     robust = [block for block, what in robust_units(config, table, "block").items() if what == "robust" and _several(table, block)]
     mean = rows[rows.arm.isin(robust)].groupby("replicate").random_rise.mean()
     note = "said of residual networks" if not decides else "" if robust else "no block is robust to re-initialisation"
-    values = list(100 * (_allowed(config, table) - mean))
+    values = list(100 * (limit_in(config, table) - mean))
     return effect_of(
         "blocks robust to re-initialisation: a fresh draw too is, with so much to spare", "pp", values, note=note, decides=decides
     )
@@ -175,7 +174,3 @@ def _drawn(config: Blocks, table: "pd.DataFrame", decides: bool) -> Effect:
 def _several(table: "pd.DataFrame", block: str) -> bool:
     """Whether a block is more than one layer."""
     return block not in set(table[table.variant == "layer"].arm)
-
-
-def _allowed(config: Blocks, table: "pd.DataFrame") -> float:
-    return limit(config, list(table.groupby("replicate").own_error.first()))

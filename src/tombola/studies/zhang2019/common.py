@@ -7,13 +7,14 @@ import numpy as np
 from pydantic import Field
 
 from tombola.core.errors import TombolaError
-from tombola.core.keys import replicate_seed
 from tombola.core.step import Step
 from tombola.core.task import Count, Task
 from tombola.models.groups import Unit, groups
-from tombola.procedures.probe import Probe
+from tombola.procedures.probe import Normalisation, Probe
 from tombola.procedures.run import Run
 from tombola.studies.base import Cell, Config, Panel, Result, Results, Row, Scale
+from tombola.studies.dense import for_noise as for_noise
+from tombola.studies.dense import trunk as trunk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Layers(Config):
     """Layers of trained networks are reset; nothing is trained again."""
 
-    batch_norm: Literal["reset", "keep", "recompute"] = "reset"
+    batch_norm: Normalisation = "reset"
     """Normalisation that follows a layer: `reset` with it, affine parameters and statistics; `keep` it as trained; or
     reset, and then `recompute` all statistics over training examples."""
     part: Literal["test", "train"] = "test"
@@ -64,11 +65,6 @@ class Layers(Config):
         return "training error" if self.part == "train" else "test error"
 
 
-def for_noise(task: Task) -> dict[str, Any]:
-    """What a configuration of a task with label noise says: errors on the training set."""
-    return {"part": "train"} if task.data.label_noise else {}
-
-
 def at_smoke(scale: Scale, **fields: Any) -> dict[str, Any]:
     """Fields of a configuration that make it small, at `smoke` only."""
     return {"replicates": 2, **fields} if scale == "smoke" else {}
@@ -85,7 +81,7 @@ def checkpoints(task: Task, given: Sequence[Step]) -> tuple[Step, ...]:
         if all(any(step.order[unit] for step in given if step != "end") for unit in (0, 1)):
             raise TombolaError(f"reset_to = {', '.join(given)}: write all steps in iterations, or all in epochs")
         return tuple(sorted(set(given), key=lambda step: step.order))
-    return tuple(dict.fromkeys(_share(task.recipe.steps, epoch / max(100, EPOCHS[-1])) for epoch in EPOCHS))
+    return tuple(dict.fromkeys(_share(task.recipe.steps, epoch / 100) for epoch in EPOCHS))
 
 
 def _share(steps: Step, share: float) -> Step:
@@ -94,11 +90,6 @@ def _share(steps: Step, share: float) -> Step:
     if not share:
         return Step("0it")
     return Step(f"{max(1, round(share * epochs))}ep") if epochs and not iterations else steps.times(share)
-
-
-def trunk(config: Config, replicate: int, task: Task | None = None) -> Run:
-    """The dense run of a replicate, which all studies share."""
-    return Run(task=task or config.task, seed=replicate_seed(config.seed, replicate))
 
 
 def reset(config: Layers, run: Run, steps: Iterable[Step], **options: Any) -> Probe:
@@ -146,7 +137,7 @@ def rows_of_probe(result: Result, found: Any, names: Sequence[str], steps: Seque
                     "step": steps[column] if draw < 0 else steps[0] if steps else 0,
                     "error": error,
                     "rise": error - own,
-                    "way": (error - own) / (chance - own) if chance > own else np.nan,
+                    "way": way(error, own, chance),
                     "loss": float(found["loss"][index, column]),
                     "loss_rise": float(found["loss"][index, column] - found["own_loss"]),
                     "validation_rise": float(found["validation_error"][index, column] - found["own_validation_error"]),
@@ -156,6 +147,11 @@ def rows_of_probe(result: Result, found: Any, names: Sequence[str], steps: Seque
                 }
             )
     return rows
+
+
+def way(error: float, own: float, chance: float) -> float:
+    """The share of the way from the trained network's error to chance; NaN for a network that is no better."""
+    return (error - own) / (chance - own) if chance > own else float("nan")
 
 
 def units_of(results: Results, task: Task, unit: Unit = "layer") -> list[str]:
@@ -180,6 +176,11 @@ def limit(config: Layers, own_errors: Sequence[float]) -> float:
     return max(config.robust, config.deviations * spread)
 
 
+def limit_in(config: Layers, rows: "pd.DataFrame") -> float:
+    """The same of the trained networks of a table's replicates."""
+    return limit(config, list(rows.groupby("replicate").own_error.first()))
+
+
 def classes(config: Layers, table: "pd.DataFrame") -> dict[str, str]:
     """Layer -> "robust", "critical" or "between", by its mean rise over replicates when it is put back to the first step."""
     return classes_in(config, table[(table.variant == REINIT) & (table.level == table.level.min())])
@@ -187,7 +188,7 @@ def classes(config: Layers, table: "pd.DataFrame") -> dict[str, str]:
 
 def classes_in(config: Layers, rows: "pd.DataFrame") -> dict[str, str]:
     """The same from rows of one step, each of which says `replicate`, `arm` (the layer), `rise`, `way` and `own_error`."""
-    allowed = limit(config, list(rows.groupby("replicate").own_error.first()))
+    allowed = limit_in(config, rows)
     mean = rows.groupby("arm", sort=False)[["rise", "way"]].mean()
     return {
         arm: "robust" if row.rise <= allowed else "critical" if row.way >= config.critical else "between" for arm, row in mean.iterrows()

@@ -109,10 +109,10 @@ def measure(config: Frozen, cell: Cell, results: Results) -> Row:
     """The columns of one network."""
     assert cell.probe is not None
     result, found = results[cell.run], results.probed(cell.probe)
-    network = results.geometry(config.task).network
-    held = {path for layer in network.layers if layer.name in cell.run.task.recipe.frozen for path in layer.paths}
+    geometry = results.geometry(cell.run.task)
+    network = geometry.network
     sizes = {path: network.shapes[path].size for path in network.trainable}
-    trained = sum(size for path, size in sizes.items() if path not in held)
+    trained = sum(size for path, size in sizes.items() if path in geometry.trained)
     return {
         "kept": result.summary["kept"],
         "prunable": result.summary["prunable"],

@@ -16,7 +16,7 @@ from tombola.models.groups import Unit
 from tombola.models.tasks import task as named_task
 from tombola.procedures.probe import Probe
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
-from tombola.studies.zhang2019.common import SOURCE, Layers, at_smoke, error_panel, for_noise, limit, reset, trunk, units_of
+from tombola.studies.zhang2019.common import SOURCE, Layers, at_smoke, error_panel, for_noise, limit, limit_in, reset, trunk, units_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,7 +211,7 @@ def details(config: Joint, results: Results) -> "dict[str, pd.DataFrame]":
 def claims(config: Joint, table: "pd.DataFrame") -> list[Verdict]:
     """LAY-C7 on the table of the study."""
     rows = table[table.arm == "robust"].set_index("replicate")
-    allowed = limit(config, list(table.groupby("replicate").own_error.first()))
+    allowed = limit_in(config, table)
     note = "" if len(rows) else "fewer than two layers are robust by themselves"
     together = list(100 * (rows.rise - allowed))
     beyond = list(100 * (rows.rise - rows.sum_of_rises))

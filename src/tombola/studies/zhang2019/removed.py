@@ -110,8 +110,8 @@ def more(config: Removed, results: Results) -> tuple[Cell, ...]:
 
 def measure(config: Removed, cell: Cell, results: Results) -> Row:
     """The columns of one network."""
-    result, network = results[cell.run], results.geometry(cell.run.task).network
-    held = {path for layer in network.layers if layer.name in cell.run.task.recipe.frozen for path in layer.paths}
+    result, geometry = results[cell.run], results.geometry(cell.run.task)
+    network = geometry.network
     sizes = {path: network.shapes[path].size for path in network.trainable}
     whole = results[trunk(config, cell.replicate)]
     acc = float(result.metrics["test_acc"][-1])
@@ -119,7 +119,7 @@ def measure(config: Removed, cell: Cell, results: Results) -> Row:
         "kept": result.summary["kept"],
         "prunable": result.summary["prunable"],
         "parameters": sum(sizes.values()),
-        "trained_parameters": sum(size for path, size in sizes.items() if path not in held),
+        "trained_parameters": sum(size for path, size in sizes.items() if path in geometry.trained),
         "acc": acc,
         "train_acc": float(result.summary["train_acc"]),
         "loss": float(whole.metrics["test_acc"][-1]) - acc,

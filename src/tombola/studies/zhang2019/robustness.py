@@ -28,7 +28,7 @@ from tombola.studies.zhang2019.common import (
     error_panel,
     for_noise,
     iterations,
-    limit,
+    limit_in,
     reset,
     rows_of_probe,
     trunk,
@@ -165,7 +165,7 @@ def _c2(config: Robustness, table: "pd.DataFrame") -> Verdict:
     note = "" if fitting else "the claim is about fully connected networks, and VGG"
     gap = 100 * (rise.iloc[:, 0] - rise.iloc[:, 1:].max(axis=1)) if rise.shape[1] > 1 else []
     first = effect_of("rise of the first layer above that of any other", "pp", list(gap), note=note, decides=fitting)
-    allowed = limit(config, list(table.groupby("replicate").own_error.first()))
+    allowed = limit_in(config, table)
     others = 100 * (allowed - rise.iloc[:, 1:].max(axis=1)) if rise.shape[1] > 1 else []
     ambient = effect_of("all other layers robust, with so much to spare", "pp", list(others), decides=False)
     sentence = "Put back to its initial values, the first layer is critical; the others matter less."
@@ -174,7 +174,7 @@ def _c2(config: Robustness, table: "pd.DataFrame") -> Verdict:
 
 def _c3(config: Robustness, table: "pd.DataFrame") -> Verdict:
     rows = table[table.variant == REINIT]
-    allowed = limit(config, list(rows.groupby("replicate").own_error.first()))
+    allowed = limit_in(config, rows)
     layers = list(rows.arm.unique())
     repair, later = [], []
     for _, own in rows.groupby("replicate"):
