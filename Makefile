@@ -27,8 +27,9 @@ $(VENV)/.bench: $(VENV)/.developer
 demo: install
 	$(BIN)/tombola run frankle2019.sparsity --output report
 
+# A file's tests share what they compile, so that each file is one worker's.
 test: $(VENV)/.developer
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 check: format lint types test
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 
 import jax
 import numpy as np
@@ -23,6 +24,7 @@ from tombola.procedures.run import Run
 from tombola.store.store import Store
 from tombola.training import optimizers, wave
 from tombola.training.cohort import geometry, train_cohort
+from tombola.training.cost import step_operations
 from tombola.training.frozen import trained_paths
 from tombola.training.member import Member
 from tombola.training.plan import Plan, plan
@@ -294,3 +296,19 @@ def test_layers_are_frozen_from_the_command_line(tmp_path, monkeypatch, capsys):
         first, last = (record.weights(step) for step in (min(record.steps()), max(record.steps())))
         moved = {path for path in first if first[path].tobytes() != last[path].tobytes()}
         assert moved == {f"{layer}/{leaf}" for layer in ("hidden2", "output") for leaf in ("kernel", "bias")}
+
+
+def test_operations_of_a_step_are_of_the_layers_that_train_and_of_the_way_back_to_them():
+    widths, batch = (64, 100, 60, 10), 50
+    matrices = [2 * batch * before * after for before, after in pairwise(widths)]
+    task = tb.task("digits-mlp", steps="10it").but(model=Model(name="mlp", options={"widths": [100, 60]}))
+    forward, first, second, output = sum(matrices), *matrices
+
+    def counted(*frozen):
+        recipe = task.recipe.but(batch=batch, frozen=frozen)
+        return step_operations(geometry(task.but(recipe=recipe), load(task.data)))
+
+    assert counted() == pytest.approx(forward + first + 2 * second + 2 * output, rel=0.1)
+    assert counted("hidden1") == pytest.approx(forward + second + 2 * output, rel=0.1)
+    assert counted("hidden2") == pytest.approx(forward + first + second + 2 * output, rel=0.1)
+    assert counted("hidden1", "hidden2") == pytest.approx(forward + output, rel=0.1)

@@ -455,3 +455,44 @@ def test_tables_and_captions_say_what_levels_count(levels, key, names, word, tmp
     assert f"<th>{key}</th>" in html
     scatter = Figure("scatter", "Scatter", (ERROR,), kind="scatter", across=Panel("parameters", "parameters"))
     assert f"one replicate of an arm at one {word}, draws averaged" in figures.caption(scatter, report)
+
+
+def alone(figure, details):
+    """A study with that figure alone."""
+    report = made(details, figure=figure)
+    return replace(report, study=replace(report.study, figures=(figure,)))
+
+
+def test_numbers_of_a_study_of_maps_are_those_of_its_map(tmp_path):
+    details = layers()
+    report = alone(ONE, details)
+    lines = terminal(report, 100, False).splitlines()
+    head = next(line for line in lines if "random" in line)
+    assert [head.index(column) for column in COLUMNS] == sorted(head.index(column) for column in COLUMNS)
+    assert "test error (%), put back to" in lines
+    shown = [line.split() for line in lines if "±" in line and not line.startswith("Mean")]
+    assert [line[0] for line in shown] == list(LAYERS)
+    own = details.groupby(["row", "column", "replicate"]).error.mean().groupby(["row", "column"]).mean()
+    for line in shown:
+        assert [float(value) for value in line[1::3]] == pytest.approx([100 * own[line[0], column] for column in COLUMNS], abs=0.06)
+    page.write([report], tmp_path)
+    assert "The numbers of the first figure" in (tmp_path / "index.html").read_text()
+    several = terminal(alone(ONE, layers(("slow", "fast"))), 100, False)
+    assert all(label in several for label in VARIANTS.values())
+
+
+def test_numbers_of_a_study_of_points_are_both_of_its_axes():
+    across = Panel("parameters", "parameters (thousands)", 1e-3)
+    report = alone(Figure("scatter", "Scatter", (ERROR,), kind="scatter", across=across), layers())
+    shown = terminal(report, 100, False)
+    assert "test error (%)" in shown
+    assert "parameters (thousands)" in shown
+
+
+def test_arms_without_a_point_are_not_in_the_legend_of_points():
+    figure = Figure("scatter", "Scatter", (ERROR,), kind="scatter", across=Panel("parameters", "parameters"))
+    report = alone(figure, layers())
+    nothing = report.table.parameters.where(report.table.arm != "imp")
+    for table, arms in ((report.table, set(ARMS.values())), (report.table.assign(parameters=nothing), {ARMS["dense"]})):
+        (legend,) = figures.draw(figure, replace(report, table=table)).legends
+        assert {label.get_text() for label in legend.get_texts()} == arms

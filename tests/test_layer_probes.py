@@ -62,10 +62,18 @@ class Staged(nnx.Module):
         return self.output(self.stage(nnx.relu(self.entry_norm(self.entry(inputs)))))
 
 
+class Root(nnx.Linear):
+    """A network that is one layer."""
+
+    def __init__(self, shape, classes, *, rngs):
+        super().__init__(shape[0], classes, rngs=rngs)
+
+
 DATA = Data(name="digits", train=150, validation=50, test=100, label_noise=0.3)
-MODELS = {"mlp": Model(name="mlp", options={"widths": [10, 8]}), "staged": from_class(Staged)}
+MODELS = {"mlp": Model(name="mlp", options={"widths": [10, 8]}), "staged": from_class(Staged), "root": from_class(Root)}
 LAYERS = {
     "mlp": {name: [f"{name}/kernel", f"{name}/bias"] for name in ("hidden1", "hidden2", "output")},
+    "root": {"network": ["kernel", "bias"]},
     "staged": {
         "entry": ["entry/kernel", "entry/bias", "entry_norm/scale", "entry_norm/bias"],
         "stage/block/first": [f"stage/block/{leaf}" for leaf in ("first/kernel", "first/bias", "first_norm/scale", "first_norm/bias")],
@@ -75,7 +83,7 @@ LAYERS = {
     },
 }
 """Trainable leaves of each layer."""
-CASES = [("mlp", "reset"), *[("staged", policy) for policy in NORMALISATIONS]]
+CASES = [("mlp", "reset"), *[("staged", policy) for policy in NORMALISATIONS], ("root", "keep")]
 
 
 @pytest.fixture(autouse=True)
@@ -280,7 +288,7 @@ def test_pruned_weights_stay_as_they_are(name, policy):
             check_point(name, found, (row, column), made)
             paths = LAYERS[name][layer]
             moved = np.abs(flat(final, paths) - flat(made, paths))
-            assert np.sum(moved == 0) >= np.sum(~mask[f"{layer}/kernel"]) > 0
+            assert np.sum(moved == 0) >= np.sum(~mask[paths[0]]) > 0
             assert found["max"][row, column] == pytest.approx(moved.max())
 
 

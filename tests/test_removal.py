@@ -14,6 +14,7 @@ from tombola.core.trees import equal
 from tombola.models.custom import from_class
 from tombola.models.groups import groups
 from tombola.models.network import Network, build, removable
+from tombola.surgery.compact import compact_model
 
 IMAGES = (8, 8, 3)
 DEEP = Model(name="resnet", options={"depth": 14, "width": 2})
@@ -324,3 +325,10 @@ def test_groups_without_blocks_are_layers():
 def test_an_unknown_unit_is_an_error():
     with pytest.raises(TombolaError, match=r"unknown unit 'blocks': did you mean 'block'\? one of block, layer, stage"):
         groups(build(MLP, (5,), 3).layers, "blocks")
+
+
+def test_a_network_without_a_part_is_not_made_smaller():
+    model = Model(name="mlp", options={"widths": [6, 6, 6]}, without=("hidden2",))
+    weights = build(model, (5,), 3).init(0)
+    with pytest.raises(TombolaError, match="without = hidden2: a network that parts were taken out of cannot be made smaller"):
+        compact_model(model, (5,), 3, weights)

@@ -21,8 +21,6 @@ from tombola.studies.catalogue import studies
 from tombola.studies.zhang2019 import blocks, capacity, common, criticality, frozen, joint, removed, robustness, tickets
 
 NAMES = [name.removeprefix("zhang2019.") for name in studies if name.startswith("zhang2019.")]
-RULES = ("robust", "deviations", "critical")
-"""What classes of layers are made by."""
 
 
 def small(name, *settings, scale="smoke", **fields):
@@ -126,12 +124,7 @@ VALUES = {
 }
 ELSEWHERE = {"margin", "subsets"}
 """What is first seen in a claim, or once the names of the layers are known; other tests do."""
-FIELDS = [
-    (name, field)
-    for name in NAMES
-    for field in type(configured(name)).model_fields
-    if field not in ("task", *ELSEWHERE) and not (name in ("removed", "criticality") and field in RULES)
-]
+FIELDS = [(name, field) for name in NAMES for field in type(configured(name)).model_fields if field not in ("task", *ELSEWHERE)]
 
 
 @cache
@@ -144,7 +137,7 @@ def seen(name, *settings):
 
 @pytest.mark.parametrize(("name", "field"), FIELDS)
 def test_every_field_changes_what_is_seen(name, field):
-    base = {"norm": ("structure=units",)}.get(field, ())
+    base = {"norm": ("structure=units",), "train_examples": ("part=train",)}.get(field, ())
     value = VALUES[field] if not isinstance(VALUES[field], dict) else VALUES[field][name]
     value = "layer" if (name, field) == ("removed", "unit") else value
     assert seen(name, *base) != seen(name, *base, value if "=" in value else f"{field}={value}")
@@ -179,6 +172,7 @@ def test_noisy_labels_are_judged_in_training(name):
         *((name, ("unit=unit",), "unit") for name in ("robustness", "joint", "frozen", "removed", "criticality")),
         ("joint", ("subsets=-1",), "subsets"),
         ("robustness", ("train_examples=0",), "train_examples"),
+        *((name, ("train_examples=9",), "none are evaluated; give part='train'") for name in NAMES if name != "criticality"),
         ("robustness", ("robust=-0.1",), "robust"),
         ("robustness", ("deviations=-1",), "deviations"),
         ("robustness", ("critical=0",), "critical"),
@@ -453,7 +447,7 @@ def test_blocks_have_rows_for_units_of_each_size(carried, store):
     assert set(carried("blocks", 'units=["stage"]').table.variant) == {"stage"}
     maps = found.details["units"]
     assert maps.groupby("column").error.apply(sorted).tolist() == [sorted(table.error), sorted(table.random_error)]
-    assert set(maps[(maps.variant == "block")].mark) == set(blocks.robust_units(found.study.config, table, "block").values())
+    assert set(maps[(maps.variant == "block")].mark) == set(common.classes_in(found.study.config, table[table.variant == "block"]).values())
 
 
 def test_sets_of_layers(carried):
@@ -558,7 +552,13 @@ def test_what_is_frozen_is_what_is_robust(carried, split):
     expected = {"none": {()}, "alone": {(name,) for name in LAYERS[:-1]}, "hidden": {tuple(LAYERS[:-1])}, "robust": {robust}}
     assert sets == expected | ({"critical": {others}} if others else {})
     rows = found.details["frozen"]
-    assert list(dict.fromkeys(rows.row)) == ["nothing", *LAYERS[:-1], "robust", *(["critical"] if others else []), "hidden"]
+    assert list(dict.fromkeys(rows.row)) == [
+        "nothing",
+        *LAYERS[:-1],
+        "all robust layers",
+        *(["all others but the last"] if others else []),
+        "all but the last",
+    ]
     assert sorted(rows.acc) == sorted(found.table.acc)
     everything = {arm: set(rows.frozen) for arm, rows in carried("frozen", "robust=1").table.groupby("arm")}
     assert everything["robust"] == everything["hidden"] == {" ".join(LAYERS[:-1])}
@@ -578,11 +578,12 @@ def test_parts_are_taken_out(carried, store):
             )
             assert (whole.parameters, still.parameters, out.parameters) == (sum(SIZES), sum(SIZES), sum(SIZES) - less)
             assert (still.trained_parameters, out.trained_parameters) == (sum(SIZES) - less,) * 2
+            assert whole.operations > still.operations > out.operations
             assert (whole.loss, still.loss, out.loss) == pytest.approx((0, whole.acc - still.acc, whole.acc - out.acc))
     for cell in carried("removed", "robust=1").study.cells:
-        weights = source(cell.run, "end", store, None)
-        gone = cell.run.task.model.without
-        assert {path.split("/")[0] for path in weights} == set(LAYERS) - set(gone)
+        left = set(LAYERS) - set(cell.run.task.model.without)
+        kernels = dict(zip(LAYERS, (64 * 8, 64, 64, 80), strict=True))
+        assert store.get(cell.run.digest).json("summary")["prunable"] == sum(kernels[name] for name in left)
     maps = carried("removed", "robust=1").details["removed"]
     assert list(dict.fromkeys(maps.column)) == ["trained", "frozen", "removed"]
     assert len(maps) == 2 * 3 * 3
@@ -676,7 +677,7 @@ def test_a_networks_criticality_is_the_sum_over_its_layers(carried, store):
     maps = carried("criticality").details["valley"]
     assert (list(dict.fromkeys(maps.arm)), list(dict.fromkeys(maps.row)), list(dict.fromkeys(maps.column))) == (
         LAYERS,
-        ["0", "0.5", "1"],
+        ["a = 0", "a = 0.5", "a = 1"],
         ["0.01", "0.1"],
     )
 

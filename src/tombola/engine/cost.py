@@ -1,13 +1,12 @@
 """What a study would cost, before anything trains."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from tombola.core.backend import cores
 from tombola.engine.graph import Graph
 from tombola.engine.starts import resolved
-from tombola.training.program import Geometry
+from tombola.training.cost import step_operations
 
 _RATE = 40e9
 """Floating-point operations a second and core that training reaches on a recent CPU, roughly; said as an estimate."""
@@ -24,22 +23,11 @@ class Cost:
 
 
 def estimate(graph: Graph, data_dir: Path | None) -> Cost:
-    """Cost of all runs of a graph, stored or not: steps * batch * 3 * (forward FLOPs of an example)."""
+    """Cost of all runs of a graph, stored or not: steps * (operations of the gradients of a batch)."""
     steps, operations = 0, 0.0
     for run in graph.runs.values():
         found, end = resolved(run.task, data_dir)
         length = end - run.begin.iterations(found.steps_per_epoch, end)
         steps += length
-        operations += length * 3 * _forward(found)
+        operations += length * step_operations(found)
     return Cost(len(graph.runs), steps, operations, operations / _RATE / cores())
-
-
-@lru_cache(maxsize=64)
-def _forward(found: Geometry) -> float:
-    """FLOPs of the forward pass of one batch, as XLA counts them."""
-    import jax
-
-    network = found.network
-    batch = jax.ShapeDtypeStruct((found.recipe.batch, *found.shape), "float32")
-    forward = jax.jit(lambda weights, inputs: network.apply(weights, inputs, train=False)[0])
-    return float((forward.lower(dict(network.shapes), batch).cost_analysis() or {})["flops"])

@@ -112,7 +112,8 @@ def _kept(network: Network, final: Tree, mask: Tree, other: Tree, batch_norm: No
 
 def _own(layer: Layer, path: str) -> bool:
     """Whether a leaf is of the layer's own module, and not of a normalisation that follows it."""
-    return path == layer.name or path.startswith(f"{layer.name}/")
+    kernel = layer.prunable[0]
+    return path == kernel or (kernel != layer.name and path.rpartition("/")[0] == kernel.rpartition("/")[0])
 
 
 def _moved(network: Network, chosen: list[list[Layer]], final: Tree, others: list[Tree]) -> dict[str, np.ndarray]:

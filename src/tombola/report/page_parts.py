@@ -79,6 +79,8 @@ def summary_table(report: Findings) -> str:
     if not variants:
         return ""
     tables = "\n".join(_numbers(numbers) for numbers in variants)
+    if not variants[0].key:
+        return f"<details><summary>The numbers of the first figure</summary>\n{_note(note)}\n{tables}</details>"
     by = {"rounds": "density", "steps": "step", "layers": "number of layers reset", "widths": "width"}[report.study.levels]
     return f"<details><summary>All numbers, by {by} and arm</summary>\n{_note(note)}\n{tables}</details>"
 

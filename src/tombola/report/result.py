@@ -44,10 +44,17 @@ def titles(rows: "pd.DataFrame", report: Findings) -> dict[str, str]:
 
 def panels_of(report: Findings, variant: str, main: bool = False) -> list[Panel]:
     """The panels that show the table's rows of a variant, each metric once; `main`: those of the first such figure only."""
-    drawn = [figure for figure in report.study.figures if figure.kind == "density"]
+    drawn = [figure for figure in report.study.figures if figure.kind == "density"] or instead(report, "scatter")
     figures = [figure for figure in drawn if not figure.variants or variant in figure.variants]
     panels: dict[str, Panel] = {}
     for figure in figures[:1] if main else figures:
-        for panel in figure.panels:
-            panels.setdefault(panel.metric, panel)
+        for panel in (*figure.panels, figure.across):
+            if panel is not None:
+                panels.setdefault(panel.metric, panel)
     return list(panels.values())
+
+
+def instead(report: Findings, kind: str) -> list[Figure]:
+    """The first figure of a study that draws nothing against what its levels count, if it is of a kind."""
+    kinds = [figure.kind for figure in report.study.figures]
+    return [*report.study.figures[:1]] if kinds[:1] == [kind] and "density" not in kinds else []

@@ -28,7 +28,8 @@ def draw_scatter(figure: Figure, report: Findings) -> "Canvas":
     table = rows_of(figure, report)
     apart = len(figure.variants) > 1
     of_variants = titles(table, report) if apart else {"": ""}
-    looks = {arm: (look(index), label) for index, (arm, label) in enumerate(arms_of(report).items()) if arm in set(table.arm)}
+    present = {arm for panel in figure.panels for arm in points(figure, panel, table).arm}
+    looks = {arm: (look(index), label) for index, (arm, label) in enumerate(arms_of(report).items()) if arm in present}
     canvas, drawn, inches = facets(figure.panels, of_variants)
     for panel in figure.panels:
         group = [facet for facet in drawn if facet.panel == panel]

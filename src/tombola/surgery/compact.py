@@ -104,10 +104,15 @@ def compact_model(
 ) -> tuple[Model, Compact]:
     """The smaller model and what is left of the weights, for examples of one shape.
 
-    Raises as `compact` and `smaller` do, and if the two networks' outputs differ, on random inputs, by more than rounding.
+    Raises as `compact` and `smaller` do, for a model with parts taken out, and if the two networks' outputs differ, on random
+    inputs, by more than rounding.
     """
     from tombola.models.network import build
 
+    if model.without:
+        raise TombolaError(
+            f"without = {', '.join(model.without)}: a network that parts were taken out of cannot be made smaller; give a whole one"
+        )
     network = build(model, shape, classes)
     found = compact(network, weights, mask)
     small = smaller(model, found.sizes)

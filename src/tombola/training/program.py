@@ -117,7 +117,7 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
     """The program for a geometry under a plan. Levels, arms and studies of equal geometry share it, compiled once."""
     network, recipe = geometry.network, geometry.recipe
     optimizer, paths = transformation(recipe), geometry.trained
-    rate = learning_rate(recipe, geometry.steps_per_epoch)
+    rate, gradients = learning_rate(recipe, geometry.steps_per_epoch), gradient(geometry)
 
     def trained(weights: Tree) -> Tree:
         return {path: weights[path] for path in weights if path in paths}
@@ -136,14 +136,8 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
             images = augmentations[geometry.augment](jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[0]), t), images)
         dropout = jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[1]), t) if network.stochastic else None
         before = trained(weights)
-
-        def loss(before: Tree) -> tuple[Any, Tree]:
-            logits, changed = network.apply({**weights, **before}, images, train=True, dropout_key=dropout)
-            return smoothed_cross_entropy(logits, labels, recipe.label_smoothing).mean(), changed
-
-        # By the leaves that train alone: no gradient is computed of a frozen layer, and none goes further back than the first that trains.
-        gradient, statistics = jax.grad(loss, has_aux=True)(before)
-        update, moments = optimizer.update(gradient, moments, before)
+        of_batch, statistics = gradients(before, weights, images, labels, dropout)
+        update, moments = optimizer.update(of_batch, moments, before)
         moved = {path: leaf - rate(t) * update[path] for path, leaf in before.items()}
         # The one rule about masks: where the mask is 0, a weight keeps its starting value, bit for bit.
         held = {path: jnp.where(fixed.mask[path], leaf, weights[path]) if path in fixed.mask else leaf for path, leaf in moved.items()}
@@ -176,6 +170,20 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
         score=_over_wave(score, f"r{source}rrs", plan),
         keep_best=_over_wave(keep_best, "rrrrrs", plan, donate=(1, 2, 3)),
     )
+
+
+def gradient(geometry: Geometry) -> Callable[..., tuple[Tree, Tree]]:
+    """(leaves that train, weights, images, labels, dropout key or None) -> gradients of a batch's mean loss, running statistics.
+
+    By the leaves that train alone: no gradient is computed of a frozen layer, and none goes further back than the first that trains.
+    """
+    network, smoothing = geometry.network, geometry.recipe.label_smoothing
+
+    def loss(before: Tree, weights: Tree, images: Any, labels: Any, dropout: Any) -> tuple[Any, Tree]:
+        logits, changed = network.apply({**weights, **before}, images, train=True, dropout_key=dropout)
+        return smoothed_cross_entropy(logits, labels, smoothing).mean(), changed
+
+    return jax.grad(loss, has_aux=True)
 
 
 def network_inputs(geometry: Geometry, inputs: Any) -> Any:

@@ -12,7 +12,19 @@ from tombola.models.groups import UNITS, Unit, groups
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Results, Row, Scale, Study, study
 from tombola.studies.tickets import distinct
-from tombola.studies.zhang2019.common import SOURCE, Layers, at_smoke, classes_in, error_panel, for_noise, limit_in, reset, trunk, way
+from tombola.studies.zhang2019.common import (
+    SOURCE,
+    Classes,
+    at_smoke,
+    classes_in,
+    error_panel,
+    for_noise,
+    limit_in,
+    reset,
+    robust_in,
+    trunk,
+    way,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +34,7 @@ METRICS = ("kept", "prunable", "stage", "kind", "error", "rise", "way", "random_
 """`random_...`: of fresh draws, averaged; the other errors are those at the initial values."""
 
 
-class Blocks(Layers):
+class Blocks(Classes):
     """Units of several sizes, put back to their initial values and drawn anew."""
 
     units: Annotated[tuple[Unit, ...], Field(min_length=1)] = UNITS
@@ -103,11 +115,6 @@ def measure(config: Blocks, cell: Cell, results: Results) -> list[Row]:
     return rows
 
 
-def robust_units(config: Blocks, table: "pd.DataFrame", unit: str) -> dict[str, str]:
-    """Unit -> "robust", "critical" or "between", by its mean over replicates."""
-    return classes_in(config, table[table.variant == unit])
-
-
 def details(config: Blocks, results: Results) -> "dict[str, pd.DataFrame]":
     """Errors by unit, at the initial values and drawn anew."""
     import pandas as pd
@@ -117,7 +124,7 @@ def details(config: Blocks, results: Results) -> "dict[str, pd.DataFrame]":
     table = pd.DataFrame(rows)
     frames = []
     for unit in config.units:
-        own, marks = table[table.variant == unit], robust_units(config, table, unit)
+        own, marks = table[table.variant == unit], classes_in(config, table[table.variant == unit])
         for column, metric in (("initial", "error"), ("random", "random_error")):
             at = {"row": own.arm, "column": column, "error": own[metric], "mark": own.arm.map(marks), "arm": "", "level": 0, "density": 1.0}
             frames.append(own[["variant", "replicate"]].assign(**at))
@@ -162,7 +169,7 @@ def _spread(config: Blocks, table: "pd.DataFrame", decides: bool) -> Effect:
 
 def _drawn(config: Blocks, table: "pd.DataFrame", decides: bool) -> Effect:
     rows = table[table.variant == "block"]
-    robust = [block for block, what in robust_units(config, table, "block").items() if what == "robust" and _several(table, block)]
+    robust = [block for block in robust_in(config, rows) if _several(table, block)] if len(rows) else []
     mean = rows[rows.arm.isin(robust)].groupby("replicate").random_rise.mean()
     note = "said of residual networks" if not decides else "" if robust else "no block is robust to re-initialisation"
     values = list(100 * (limit_in(config, table) - mean))

@@ -17,7 +17,7 @@ from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study
 from tombola.studies.tickets import distinct
 from tombola.studies.zhang2019.common import (
     SOURCE,
-    Layers,
+    Classes,
     at_smoke,
     for_noise,
     limit,
@@ -39,7 +39,7 @@ METRICS = (
 WHOLE = "network"
 
 
-class Capacity(Layers):
+class Capacity(Classes):
     """Fully connected networks over widths and depths."""
 
     widths: Annotated[tuple[Count, ...], Field(min_length=2)] = (16, 64, 256)

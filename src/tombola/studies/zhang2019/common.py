@@ -1,10 +1,10 @@
 """What the studies of the paper share: layers of dense networks reset, the columns that are measured, classes of layers."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
@@ -36,33 +36,61 @@ class Layers(Config):
     part: Literal["test", "train"] = "test"
     """On which error layers are judged. Of a task with noisy labels, those of training."""
     train_examples: Count | None = None
-    """Training examples on which networks are evaluated; None: all."""
-    robust: Share = 0.01
-    """A layer is robust (ambient) if its re-initialisation raises the error by no more than this, ..."""
-    deviations: Annotated[float, Field(ge=0)] = 2.0
-    """... or by no more than so many standard deviations of the trained networks' error over replicates."""
-    critical: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """A layer is critical if its re-initialisation takes the error so far of the way to chance, at least."""
+    """Training examples on which networks are evaluated, with `part` = train or `batch_norm` = recompute; None: all."""
+
+    @model_validator(mode="after")
+    def _has_use_for_training_examples(self) -> Self:
+        if self.train_examples is not None and not self.sees_training():
+            raise TombolaError(
+                f"train_examples = {self.train_examples}, but none are evaluated; give part='train' or batch_norm='recompute' with it"
+            )
+        return self
+
+    def sees_training(self) -> bool:
+        """Whether networks are evaluated on training examples."""
+        return self.part == "train" or self.batch_norm == "recompute"
 
     def options(self, **more: Any) -> dict[str, Any]:
         """Those of a probe `reset`."""
         return {"batch_norm": self.batch_norm, "part": self.part, "train": self.train_examples, **more}
 
     def said(self) -> str:
-        """What a caption says of how layers were reset and judged."""
+        """What a caption says of how layers were reset."""
         norm = {
             "reset": "normalisation that follows a layer is reset with it",
             "keep": "normalisation stays as trained",
             "recompute": "normalisation is reset with a layer and its statistics computed anew over training examples",
         }[self.batch_norm]
-        return (
-            f"Nothing is trained again; {norm}. Robust: the error rises by no more than {100 * self.robust:g} pp or "
-            f"{self.deviations:g} standard deviations over replicates; critical: by {100 * self.critical:g} % of the way to chance or more."
-        )
+        return f"Nothing is trained again; {norm}."
 
     def judged(self) -> str:
         """The error's name."""
         return "training error" if self.part == "train" else "test error"
+
+
+class Robust(Layers):
+    """Layers are robust (ambient) or not."""
+
+    robust: Share = 0.01
+    """A layer is robust (ambient) if its re-initialisation raises the error by no more than this, ..."""
+    deviations: Annotated[float, Field(ge=0)] = 2.0
+    """... or by no more than so many standard deviations of the trained networks' error over replicates."""
+
+    def said(self) -> str:
+        """How layers were reset, and which are robust."""
+        rule = f"{100 * self.robust:g} pp or {self.deviations:g} standard deviations over replicates"
+        return f"{super().said()} Robust: the {self.judged()} rises by no more than {rule}."
+
+
+class Classes(Robust):
+    """Layers are robust, critical or between."""
+
+    critical: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A layer is critical if its re-initialisation takes the error so far of the way to chance, at least."""
+
+    def said(self) -> str:
+        """How layers were reset, which are robust and which critical."""
+        return f"{super().said()} Critical: by {100 * self.critical:g} % of the way to chance or more."
 
 
 def at_smoke(scale: Scale, **fields: Any) -> dict[str, Any]:
@@ -170,33 +198,36 @@ def layers_of(results: Results, task: Task, unit: Unit, names: Sequence[str]) ->
     return tuple(layer.name for name in names for layer in named[name])
 
 
-def limit(config: Layers, own_errors: Sequence[float]) -> float:
+def limit(config: Robust, own_errors: Sequence[float]) -> float:
     """By how much an error may rise for a layer to be robust: max(robust, deviations * SD of the trained networks' errors)."""
     spread = float(np.std(own_errors, ddof=1)) if len(own_errors) > 1 else 0.0
     return max(config.robust, config.deviations * spread)
 
 
-def limit_in(config: Layers, rows: "pd.DataFrame") -> float:
+def limit_in(config: Robust, rows: "pd.DataFrame") -> float:
     """The same of the trained networks of a table's replicates."""
     return limit(config, list(rows.groupby("replicate").own_error.first()))
 
 
-def classes(config: Layers, table: "pd.DataFrame") -> dict[str, str]:
+def classes(config: Classes, table: "pd.DataFrame") -> dict[str, str]:
     """Layer -> "robust", "critical" or "between", by its mean rise over replicates when it is put back to the first step."""
     return classes_in(config, table[(table.variant == REINIT) & (table.level == table.level.min())])
 
 
-def classes_in(config: Layers, rows: "pd.DataFrame") -> dict[str, str]:
+def classes_in(config: Classes, rows: "pd.DataFrame") -> dict[str, str]:
     """The same from rows of one step, each of which says `replicate`, `arm` (the layer), `rise`, `way` and `own_error`."""
-    allowed = limit_in(config, rows)
-    mean = rows.groupby("arm", sort=False)[["rise", "way"]].mean()
-    return {
-        arm: "robust" if row.rise <= allowed else "critical" if row.way >= config.critical else "between" for arm, row in mean.iterrows()
-    }
+    way, robust = rows.groupby("arm", sort=False).way.mean(), robust_in(config, rows)
+    return {arm: "robust" if arm in robust else "critical" if share >= config.critical else "between" for arm, share in way.items()}
 
 
-def dense_classes(config: Layers, results: Results, cells: Sequence[Cell], unit: Unit) -> dict[str, str]:
-    """Unit -> class, from dense networks whose units are put back to their initial values by the cells' probes."""
+def robust_in(config: Robust, rows: "pd.DataFrame") -> list[str]:
+    """The layers that are robust, from the same rows, in their order."""
+    mean, allowed = rows.groupby("arm", sort=False).rise.mean(), limit_in(config, rows)
+    return [arm for arm, rise in mean.items() if rise <= allowed]
+
+
+def robust_units(config: Robust, results: Results, cells: Sequence[Cell], unit: Unit) -> list[str]:
+    """The units that are robust, from dense networks whose units are put back to one step by the cells' probes."""
     import pandas as pd
 
     names = units_of(results, config.task, unit)
@@ -206,7 +237,7 @@ def dense_classes(config: Layers, results: Results, cells: Sequence[Cell], unit:
         if cell.probe is not None
         for row in rows_of_probe(results[cell.run], results.probed(cell.probe), names, [0])
     ]
-    return classes_in(config, pd.DataFrame(rows))
+    return robust_in(config, pd.DataFrame(rows))
 
 
 def by_layer(table: "pd.DataFrame", metric: str, variant: str = REINIT, level: int = 0) -> "pd.DataFrame":

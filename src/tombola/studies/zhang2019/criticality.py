@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from tombola.core.step import Step
+from tombola.core.task import Count
 from tombola.evaluation.paired import effect_of
 from tombola.evaluation.statistics import rank_correlation
 from tombola.evaluation.verdict import Verdict
@@ -26,6 +27,8 @@ NETWORK = "network"
 class Criticality(Layers):
     """Layers moved along their way and shaken."""
 
+    train_examples: Count | None = None
+    """Training examples on which the valley is measured; None: all."""
     unit: Unit = "layer"
     places: Annotated[int, Field(ge=2)] = 11
     """Evenly spaced places a from the initial values (0) to the final ones (1)."""
@@ -37,6 +40,10 @@ class Criticality(Layers):
     """Draws of the noise at each place and standard deviation, over which the error is averaged."""
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """A place in the valley has a training error of no more than this above that of the trained network."""
+
+    def sees_training(self) -> bool:
+        """Always: the valley is one of the training error."""
+        return True
 
 
 def _configure(scale: Scale, task: str) -> Criticality:
@@ -67,6 +74,14 @@ def criticality(config: Criticality) -> Study:
         details=partial(details, config),
         figures=(
             Figure(
+                "criticality",
+                "Module criticality against the rise of the error on re-initialisation",
+                (Panel("log_criticality", "log10(1 + module criticality)"),),
+                kind="scatter",
+                across=Panel("rise", f"rise of the {config.judged()} (pp)", 100),
+                caption="The least of (a |theta_T - theta_0| / sigma)^2 over the valley.",
+            ),
+            Figure(
                 "valley",
                 "Rise of the training error along each layer's way, under noise",
                 (Panel("rise", "rise of the training error (pp)", 100, threshold=config.epsilon),),
@@ -75,14 +90,6 @@ def criticality(config: Criticality) -> Study:
                 x_label="standard deviation of the noise",
                 caption="Rows: a, from the layer's initial values (0) to its final ones (1). "
                 f"The valley: {100 * config.epsilon:g} pp at most.",
-            ),
-            Figure(
-                "criticality",
-                "Module criticality against the rise of the error on re-initialisation",
-                (Panel("log_criticality", "log10(1 + module criticality)"),),
-                kind="scatter",
-                across=Panel("rise", f"rise of the {config.judged()} (pp)", 100),
-                caption="The least of (a |theta_T - theta_0| / sigma)^2 over the valley.",
             ),
         ),
     )
@@ -149,7 +156,7 @@ def details(config: Criticality, results: Results) -> "dict[str, pd.DataFrame]":
                 for noise, sigma in enumerate(found["sigma"]):
                     rise = float(found["error"][index, place, noise] - found["own_error"])
                     at = {"variant": "", "arm": name, "level": 0, "density": 1.0, "replicate": replicate}
-                    rows.append({**at, "row": f"{a:.2g}", "column": f"{sigma:.2g}", "rise": rise})
+                    rows.append({**at, "row": f"a = {a:.2g}", "column": f"{sigma:.2g}", "rise": rise})
     return {"valley": pd.DataFrame(rows)}
 
 

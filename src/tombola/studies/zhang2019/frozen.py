@@ -13,22 +13,23 @@ from tombola.models.groups import Unit
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.tickets import margin
-from tombola.studies.zhang2019.common import SOURCE, Layers, at_smoke, dense_classes, for_noise, layers_of, reset, trunk
+from tombola.studies.zhang2019.common import SOURCE, Robust, at_smoke, for_noise, layers_of, reset, robust_units, trunk, units_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS = ("kept", "prunable", "frozen", "trained_parameters", "share_trained", "acc", "train_acc", "seconds", "second_rise", "chance_acc")
+METRICS = ("kept", "prunable", "frozen", "trained_parameters", "share_trained", "acc", "train_acc", "second_rise", "chance_acc")
 ARMS = {
-    "none": "nothing frozen",
-    "alone": "one layer frozen",
-    "robust": "all robust layers frozen",
-    "critical": "all layers frozen that are not robust",
-    "hidden": "all but the last layer frozen",
+    "none": "nothing",
+    "alone": "one layer",
+    "robust": "all robust layers",
+    "critical": "all others but the last",
+    "hidden": "all but the last",
 }
+"""What is frozen."""
 
 
-class Frozen(Layers):
+class Frozen(Robust):
     """Layers that are never trained."""
 
     unit: Unit = "layer"
@@ -68,7 +69,7 @@ def frozen(config: Frozen) -> Study:
                 kind="heatmap",
                 detail="frozen",
                 x_label="frozen",
-                caption="Robust by re-initialisation of the network that was trained whole. " + config.said(),
+                caption=f"Layers are classed in the network that is trained whole. {config.said()}",
             ),
         ),
     )
@@ -87,11 +88,11 @@ def cell(config: Frozen, arm: str, replicate: int, names: tuple[str, ...] = (), 
 
 def _arms(config: Frozen, results: Results) -> list[tuple[str, str, tuple[str, ...]]]:
     """(arm, label, layers that are frozen)."""
-    found = dense_classes(config, results, [cell(config, "none", replicate) for replicate in range(config.replicates)], config.unit)
-    body = list(found)[:-1]
+    robust = robust_units(config, results, [cell(config, "none", replicate) for replicate in range(config.replicates)], config.unit)
+    body = units_of(results, config.task, config.unit)[:-1]
     sets = {
-        "robust": [name for name in body if found[name] == "robust"],
-        "critical": [name for name in body if found[name] != "robust"],
+        "robust": [name for name in body if name in robust],
+        "critical": [name for name in body if name not in robust],
         "hidden": body,
     }
     chosen = [*(("alone", name, [name]) for name in body), *((arm, arm, names) for arm, names in sets.items() if names)]
@@ -121,7 +122,6 @@ def measure(config: Frozen, cell: Cell, results: Results) -> Row:
         "share_trained": trained / sum(sizes.values()),
         "acc": float(result.metrics["test_acc"][-1]),
         "train_acc": float(result.summary["train_acc"]),
-        "seconds": result.seconds,
         "second_rise": float(found["error"][1, 0] - found["own_error"]) if len(found["error"]) > 1 else float("nan"),
         "chance_acc": 1 - float(found["chance"]),
     }
@@ -131,9 +131,10 @@ def details(config: Frozen, results: Results) -> "dict[str, pd.DataFrame]":
     """Accuracy by what is frozen, as one row of a map."""
     import pandas as pd
 
-    cells = [("nothing", cell(config, "none", replicate)) for replicate in range(config.replicates)]
+    cells = [(ARMS["none"], cell(config, "none", replicate)) for replicate in range(config.replicates)]
     for arm, label, names in _arms(config, results):
-        cells += [(label, cell(config, arm, replicate, names, label)) for replicate in range(config.replicates)]
+        shown = label if arm == "alone" else ARMS[arm]
+        cells += [(shown, cell(config, arm, replicate, names, label)) for replicate in range(config.replicates)]
     rows = []
     for label, one in cells:
         at = {"variant": "", "arm": "", "level": 0, "density": 1.0, "replicate": one.replicate, "row": label, "column": " "}

@@ -16,7 +16,18 @@ from tombola.models.groups import Unit
 from tombola.models.tasks import task as named_task
 from tombola.procedures.probe import Probe
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
-from tombola.studies.zhang2019.common import SOURCE, Layers, at_smoke, error_panel, for_noise, limit, limit_in, reset, trunk, units_of
+from tombola.studies.zhang2019.common import (
+    SOURCE,
+    Robust,
+    at_smoke,
+    error_panel,
+    for_noise,
+    limit_in,
+    reset,
+    robust_units,
+    trunk,
+    units_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +46,7 @@ MOST_PAIRS = 300
 """Networks with more pairs than this have their pairs left out."""
 
 
-class Joint(Layers):
+class Joint(Robust):
     """Sets of layers put back to one step at once."""
 
     reset_to: Step = Step("0it")
@@ -62,10 +73,7 @@ def joint(config: Joint) -> Study:
     return Study(
         name="zhang2019.joint",
         config=config,
-        cells=tuple(
-            Cell("single", replicate, 1, trunk(config, replicate), probe=_singles(config, replicate))
-            for replicate in range(config.replicates)
-        ),
+        cells=tuple(_single(config, replicate) for replicate in range(config.replicates)),
         metrics=METRICS,
         measure=partial(measure, config),
         claims=partial(claims, config),
@@ -99,6 +107,10 @@ def _singles(config: Joint, replicate: int) -> Probe:
     return reset(config, trunk(config, replicate), (config.reset_to,), unit=config.unit)
 
 
+def _single(config: Joint, replicate: int) -> Cell:
+    return Cell("single", replicate, 1, trunk(config, replicate), probe=_singles(config, replicate))
+
+
 def _of_sets(config: Joint, replicate: int, sets: Sequence[Sequence[str]]) -> Probe:
     return reset(config, trunk(config, replicate), (config.reset_to,), unit=config.unit, sets=[list(one) for one in sets])
 
@@ -106,11 +118,12 @@ def _of_sets(config: Joint, replicate: int, sets: Sequence[Sequence[str]]) -> Pr
 def more(config: Joint, results: Results) -> tuple[Cell, ...]:
     """Sets of layers, once their names are known; the sets of those that are robust; the greedy sets, one size a time."""
     names = units_of(results, config.task, config.unit)
+    robust = robust_units(config, results, [_single(config, replicate) for replicate in range(config.replicates)], config.unit)
     cells = []
     for replicate in range(config.replicates):
         for arm, sets in _named(config, names, replicate).items():
             cells.append(Cell(arm, replicate, 0, trunk(config, replicate), probe=_of_sets(config, replicate, sets)))
-        if len(robust := _robust(config, results, names)) > 1:
+        if len(robust) > 1:
             cells.append(Cell("robust", replicate, len(robust), trunk(config, replicate), probe=_of_sets(config, replicate, [robust])))
         cells += _greedy(config, results, names, replicate)
     return tuple(cells)
@@ -128,14 +141,6 @@ def _named(config: Joint, names: list[str], replicate: int) -> dict[str, list[li
         "pair": [list(pair) for pair in combinations(names, 2)] if len(names) * (len(names) - 1) / 2 <= MOST_PAIRS else [],
     }
     return {arm: sets for arm, sets in found.items() if sets}
-
-
-def _robust(config: Joint, results: Results, names: list[str]) -> list[str]:
-    """The layers that are robust by themselves, by their mean over replicates."""
-    found = [results.probed(_singles(config, replicate)) for replicate in range(config.replicates)]
-    rises = np.mean([one["error"][:, 0] - one["own_error"] for one in found], axis=0)
-    allowed = limit(config, [float(one["own_error"]) for one in found])
-    return [name for name, rise in zip(names, rises, strict=True) if rise <= allowed]
 
 
 def _greedy(config: Joint, results: Results, names: list[str], replicate: int) -> list[Cell]:

@@ -7,24 +7,24 @@ from pydantic import Field
 
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
-from tombola.core.task import Task
 from tombola.evaluation.paired import effect_of
 from tombola.evaluation.verdict import Verdict
 from tombola.models.groups import Unit
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.tickets import margin
-from tombola.studies.zhang2019.common import SOURCE, Layers, at_smoke, dense_classes, for_noise, layers_of, reset, trunk
+from tombola.studies.zhang2019.common import SOURCE, Robust, at_smoke, for_noise, layers_of, reset, robust_units, trunk, units_of
+from tombola.training.cost import step_operations
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS = ("kept", "prunable", "parameters", "trained_parameters", "acc", "train_acc", "loss", "seconds")
+METRICS = ("kept", "prunable", "parameters", "trained_parameters", "acc", "train_acc", "loss", "operations")
 ARMS = {"trained": "whole, trained", "frozen": "left at its initial values", "removed": "taken out"}
 TOGETHER = "all robust"
 
 
-class Removed(Layers):
+class Removed(Robust):
     """Parts of a network that are trained, left at their initial values, or taken out."""
 
     unit: Unit = "block"
@@ -52,7 +52,7 @@ def removed(config: Removed) -> Study:
     return Study(
         name="zhang2019.removed",
         config=config,
-        cells=tuple(_cell(config, "trained", replicate) for replicate in range(config.replicates)),
+        cells=tuple(_whole(config, replicate) for replicate in range(config.replicates)),
         metrics=METRICS,
         measure=partial(measure, config),
         claims=partial(claims, config),
@@ -62,33 +62,35 @@ def removed(config: Removed) -> Study:
         figures=(
             Figure(
                 "removed",
-                "Accuracy, parameters and time with parts frozen, or taken out",
+                "Accuracy, parameters and arithmetic with parts frozen, or taken out",
                 (
                     Panel("acc", "test accuracy (%)", 100),
                     Panel("trained_parameters", "parameters trained (thousands)", 1e-3),
-                    Panel("seconds", "time of training, a replicate (s)"),
+                    Panel("operations", "operations of a training step (millions)", 1e-6),
                 ),
                 kind="heatmap",
                 detail="removed",
                 x_label="the part is",
-                caption="All networks begin from the same initial values, but for what is taken out. Time is that of this machine, and "
-                "of a cohort's whole training over its replicates: it differs from run to run.",
+                caption="All networks begin from the same initial values, but for what is taken out. Operations are floating-point ones of "
+                f"the gradients of one batch. Parts are classed in the network that is trained whole. {config.said()}",
             ),
         ),
     )
 
 
-def _cell(config: Removed, arm: str, replicate: int, label: str = "", task: Task | None = None) -> Cell:
-    run = trunk(config, replicate, task)
-    return Cell(arm, replicate, 0, run, variant=label, probe=reset(config, run, (Step("0it"),), unit=config.unit))
+def _whole(config: Removed, replicate: int) -> Cell:
+    """A network that is trained whole, and its layers put back."""
+    run = trunk(config, replicate)
+    return Cell("trained", replicate, 0, run, probe=reset(config, run, (Step("0it"),), unit=config.unit))
 
 
 def _parts(config: Removed, results: Results) -> dict[str, tuple[str, ...]]:
     """Label -> the parts that are taken out together: each that can be, and all of those that are robust."""
-    found = dense_classes(config, results, [_cell(config, "trained", replicate) for replicate in range(config.replicates)], config.unit)
-    able = [name for name in results.geometry(config.task).removable if name in found]
-    robust = [name for name in able if found[name] == "robust"]
-    return {**{name: (name,) for name in able}, **({TOGETHER: tuple(robust)} if len(robust) > 1 else {})}
+    robust = robust_units(config, results, [_whole(config, replicate) for replicate in range(config.replicates)], config.unit)
+    units = units_of(results, config.task, config.unit)
+    able = [name for name in results.geometry(config.task).removable if name in units]
+    together = tuple(name for name in able if name in robust)
+    return {**{name: (name,) for name in able}, **({TOGETHER: together} if len(together) > 1 else {})}
 
 
 def _compared(config: Removed, results: Results) -> list[Cell]:
@@ -99,7 +101,11 @@ def _compared(config: Removed, results: Results) -> list[Cell]:
             "frozen": config.task.but(recipe=config.task.recipe.but(frozen=layers)),
             "removed": config.task.but(model=config.task.model.but(without=names)),
         }
-        cells += [_cell(config, arm, replicate, label, task) for arm, task in tasks.items() for replicate in range(config.replicates)]
+        cells += [
+            Cell(arm, replicate, 0, trunk(config, replicate, task), variant=label)
+            for arm, task in tasks.items()
+            for replicate in range(config.replicates)
+        ]
     return cells
 
 
@@ -123,21 +129,21 @@ def measure(config: Removed, cell: Cell, results: Results) -> Row:
         "acc": acc,
         "train_acc": float(result.summary["train_acc"]),
         "loss": float(whole.metrics["test_acc"][-1]) - acc,
-        "seconds": result.seconds,
+        "operations": step_operations(geometry),
     }
 
 
 def details(config: Removed, results: Results) -> "dict[str, pd.DataFrame]":
-    """Accuracy, parameters and time by part and by what became of it."""
+    """Accuracy, parameters and arithmetic by part and by what became of it."""
     import pandas as pd
 
     rows = []
     for cell in _compared(config, results):
-        for arm, shown in (("trained", _cell(config, "trained", cell.replicate)), (cell.arm, cell)):
+        for arm, shown in (("trained", _whole(config, cell.replicate)), (cell.arm, cell)):
             at = {"variant": "", "arm": "", "level": 0, "density": 1.0, "replicate": cell.replicate, "row": cell.variant, "column": arm}
             found = measure(config, shown, results)
-            rows.append({**at, **{name: found[name] for name in ("acc", "trained_parameters", "seconds")}})
-    columns = ("variant", "arm", "level", "density", "replicate", "row", "column", "acc", "trained_parameters", "seconds")
+            rows.append({**at, **{name: found[name] for name in ("acc", "trained_parameters", "operations")}})
+    columns = ("variant", "arm", "level", "density", "replicate", "row", "column", "acc", "trained_parameters", "operations")
     return {"removed": pd.DataFrame(rows, columns=columns).drop_duplicates(["replicate", "row", "column"])}
 
 

@@ -20,7 +20,7 @@ from tombola.studies.zhang2019.common import (
     RMS,
     SOURCE,
     VARIANTS,
-    Layers,
+    Classes,
     at_smoke,
     by_layer,
     checkpoints,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 FED_FORWARD = ("mlp", "vgg")
 
 
-class Robustness(Layers):
+class Robustness(Classes):
     """Layer by layer, against the step that it is put back to."""
 
     reset_to: tuple[Step, ...] = ()
