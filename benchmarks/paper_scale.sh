@@ -1,6 +1,7 @@
 #!/bin/sh
 # The papers' own protocols where a CPU is too slow: LeNet on MNIST and Conv-2/4/6 on CIFAR-10 (Frankle & Carbin 2019),
-# ResNet-20 and VGG-16 on CIFAR-10, each with the standard rate, a low one and warm-up (Frankle et al. 2020).
+# ResNet-20 and VGG-16 on CIFAR-10, each with the standard rate, a low one and warm-up (Frankle et al. 2020); the fully connected
+# network on MNIST, and VGG-16, ResNet-18 and ResNet-50 on CIFAR-10 (Zhang et al. 2019).
 #
 #     sh benchmarks/paper_scale.sh DATA_DIR OUTPUT_DIR [SCALE] [more options of `tombola run`]
 #
@@ -24,4 +25,15 @@ for network in resnet20 vgg16; do
             run "frankle2020.$study" "$network-cifar10$recipe" "$@"
         done
     done
+done
+for study in robustness capacity joint frozen removed tickets criticality; do
+    run "zhang2019.$study" fcn-mnist "$@"
+done
+for network in vgg16 resnet18 resnet50; do
+    for study in robustness blocks joint; do
+        run "zhang2019.$study" "$network-cifar10-zhang" "$@"
+    done
+done
+for network in vgg16 resnet18; do
+    run zhang2019.removed "$network-cifar10-zhang" "$@"
 done

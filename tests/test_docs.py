@@ -42,7 +42,7 @@ def test_linked_files_exist():
         assert link.startswith("http") or (ROOT / link).exists(), link
 
 
-@pytest.mark.parametrize("paper", ["frankle2019", "frankle2020"])
+@pytest.mark.parametrize("paper", ["frankle2019", "frankle2020", "zhang2019"])
 def test_the_table_of_verdicts_says_what_the_kept_claims_say(paper):
     results = ROOT / "docs" / "results"
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (results / f"{paper}.md").read_text().splitlines()]
@@ -50,19 +50,30 @@ def test_the_table_of_verdicts_says_what_the_kept_claims_say(paper):
     said = {
         (cells[0], task.strip("`")): cell
         for cells in lines
-        if cells and re.fullmatch(r"[CO]\d+", cells[0]) and len(cells) == len(head)
+        if cells and re.fullmatch(r"[CO]\d+( `\.\w+`)?", cells[0]) and len(cells) == len(head)
         for task, cell in zip(head[2:], cells[2:], strict=True)
         if cell
     }
-    kept = {}
+    found: dict[str, dict[tuple[str, str], str]] = {}  # claim -> (study, task) -> verdict
     for path in results.glob(f"{paper}.*/*/claims.json"):
+        study, task = path.parent.parent.name, path.parent.name
         for claim in json.loads(path.read_text()):
-            if (task := path.parent.name) in head[2:] or f"`{task}`" in head[2:]:
-                kept[claim["id"].split("-")[1], task] = claim["verdict"]
+            if f"`{task}`" in head[2:]:
+                found.setdefault(claim["id"].split("-")[1], {})[study.removeprefix(paper), task] = claim["verdict"]
+    kept = {}
+    for claim, verdicts in found.items():  # a claim that two studies judge has a row for each
+        alone = len({study for study, _ in verdicts}) == 1
+        for (study, task), verdict in verdicts.items():
+            kept[claim if alone else f"{claim} `{study}`", task] = verdict
     assert said == kept
 
 
 LARGE = [f"{network}-cifar10{recipe}" for network in ("resnet20", "vgg16") for recipe in ("", "-low", "-warmup")]
+
+ON_MNIST, ZHANG = (
+    ("robustness", "capacity", "joint", "frozen", "removed", "tickets", "criticality"),
+    ("vgg16", "resnet18", "resnet50"),
+)
 
 
 def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
@@ -78,6 +89,9 @@ def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
         ("frankle2019.sparsity", "lenet-mnist"),
         *(("frankle2019.conv", f"conv{depth}-cifar10") for depth in (2, 4, 6)),
         *((study, task) for task in LARGE for study in ("frankle2020.instability", "frankle2020.sparse", "frankle2020.ranges")),
+        *((f"zhang2019.{study}", "fcn-mnist") for study in ON_MNIST),
+        *((f"zhang2019.{study}", f"{network}-cifar10-zhang") for network in ZHANG for study in ("robustness", "blocks", "joint")),
+        *(("zhang2019.removed", f"{network}-cifar10-zhang") for network in ZHANG[:2]),
     ]
     assert {(one["scale"], one["replicates"]) for one in asked} == {("smoke", 2)}
     for one in asked:

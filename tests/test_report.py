@@ -145,8 +145,8 @@ def test_summary_by_hand():
 
 
 def test_decimals_show_two_digits_of_the_uncertainty():
-    assert [text.decimals([half]) for half in (123.0, 12.3, 1.23, 0.123, 0.0123, 1e-9)] == [0, 0, 1, 2, 3, 4]
-    assert text.decimals([math.inf, math.nan, 0.0], otherwise=1) == 1
+    assert [text.decimals([half]) for half in (123.0, 12.3, 1.23, 0.123, 0.0123, 1e-8)] == [0, 0, 1, 2, 3, 4]
+    assert text.decimals([math.inf, math.nan, 0.0, 1e-16], otherwise=1) == 1
     assert text.spread(97.512, math.inf, 2) == "97.51"
 
 

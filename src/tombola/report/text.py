@@ -55,7 +55,7 @@ def level_titles(rows: "pd.DataFrame", report: Findings) -> dict[int, str]:
 
 def decimals(halves: Iterable[float], otherwise: int = 2) -> int:
     """Decimals that show two digits of a typical (median) half-interval; 0 to 4, and `otherwise` where there is none."""
-    finite = sorted(half for half in halves if math.isfinite(half) and half > 0)
+    finite = sorted(half for half in halves if math.isfinite(half) and half > 1e-9)  # less is rounding, not spread
     if not finite:
         return otherwise
     return min(4, max(0, 1 - math.floor(math.log10(finite[len(finite) // 2]))))
