@@ -92,7 +92,9 @@ def nothing(why: str) -> "Figure":
 
 
 def legend(canvas: "Figure", handles: Sequence["Line2D"], title: str | None = None) -> None:
-    """One legend under all panels, in as many columns as the figure has room for."""
+    """One legend under all panels, in as many columns as the figure has room for; none where nothing is drawn."""
+    if not handles:
+        return
     width, height = canvas.get_size_inches()
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(len(handles), int(width / (0.06 * longest + 0.58))))
