@@ -20,6 +20,7 @@ _PUBLIC = {
     "Recipe": "tombola.core.task",
     "Step": "tombola.core.step",
     "Store": "tombola.store.store",
+    "Supermask": "tombola.core.task",
     "Task": "tombola.core.task",
     "TombolaError": "tombola.core.errors",
     "Trajectory": "tombola.training.trajectory",
@@ -37,6 +38,7 @@ _PUBLIC = {
     "robustness": "tombola.procedures.robustness",
     "run": "tombola.engine.run",
     "score": "tombola.pruning.interactive",
+    "supermask": "tombola.procedures.supermask",
     "task": "tombola.models.tasks",
     "train": "tombola.training.train",
 }

@@ -64,6 +64,19 @@ class Model(Spec):
     place. All other tensors keep their initial values, with `own` too: a module draws them before. Sorted, as `frozen`."""
 
 
+class Supermask(Spec):
+    """A mask that is learnt in the place of the weights (Zhou et al. 2019, section 5)."""
+
+    method: Literal["bernoulli", "edge_popup", "signed"] = "bernoulli"
+    """How scores become a mask: drawn with probability sigmoid(score); the largest of a layer (Ramanujan et al. 2020);
+    or with a sign of its own where they exceed a threshold (after Koster et al. 2022)."""
+    density: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """The share of a layer's weights that is kept: of `bernoulli` (in expectation) and `signed` at the start of
+    training, of `edge_popup` all along."""
+    rescale: Literal["none", "dynamic", "root"] = "none"
+    """Factor on a layer's kept weights: size / kept (`dynamic`, Zhou et al. 2019), its root, or none."""
+
+
 class Recipe(Spec):
     """How a run trains."""
 
@@ -87,6 +100,8 @@ class Recipe(Spec):
     """Layers, or blocks of them (names of `Network.layers`, or their `block`), that do not train: their kernels, biases
     and affine parameters of normalisation keep the values they start from, bit for bit; running statistics of batch
     norm go on following the data. Sorted: their order says nothing."""
+    supermask: Supermask | None = None
+    """If given, a mask over the weights is learnt, and the weights, biases and affine parameters stay at their start."""
     evaluate_every: Step = Step("100it")
     """Spacing of the evaluations on validation data; iteration 0 and the last are always evaluated."""
     test_every: Step | None = None

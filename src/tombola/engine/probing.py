@@ -17,6 +17,7 @@ from tombola.engine.progress import Progress
 from tombola.engine.starts import call, resolved, source
 from tombola.evaluation.mixtures import evaluate
 from tombola.procedures import layer_probes as layer_probes  # registers its kinds
+from tombola.procedures import supermask_probes as supermask_probes  # likewise
 from tombola.procedures.probe import Probe
 from tombola.procedures.probes import EQUAL, Asked, Context, probes
 from tombola.procedures.run import Run, Source
@@ -45,7 +46,7 @@ def carry_out_probes(wanted: Iterable[Probe], store: Store, data_dir: Path | Non
                     began = time.monotonic()
                     asked = _ask(probe, [weights(parent) for parent in probe.of], data_dir)
                     found = asked.read(evaluate(probe.task, load(probe.task.data, data_dir), asked.mixture, asked.parts))
-                    _put(probe, found, len(asked.mixture.shares), time.monotonic() - began, kept)
+                    _put(probe, found, asked.mixture.points, time.monotonic() - began, kept)
                     progress.advance(1)
                 finally:
                     kept.release([digest])
@@ -68,11 +69,11 @@ def rehearse_probes(wanted: Iterable[Probe], data_dir: Path | None) -> None:
         key = (found, probe.name, masked, json.dumps(probe.options, sort_keys=True))
         if key not in seen:
             seen.add(key)
-            shapes = found.network.shapes
-            dense = selection.dense({path: shapes[path].shape for path in found.network.prunable})
+            shapes = [resolved(parent.run.task, data_dir)[0].network.shapes for parent in probe.of]
+            dense = selection.dense({path: found.network.shapes[path].shape for path in found.network.prunable})
             made = [
-                {path: np.cos((index + 1) * np.arange(one.size)).reshape(one.shape) for path, one in shapes.items()}
-                for index in range(len(masked))
+                {path: np.cos((index + 1) * np.arange(one.size)).reshape(one.shape) for path, one in of_parent.items()}
+                for index, of_parent in enumerate(shapes)
             ]
             _ask(probe, [dense if is_mask else tree for is_mask, tree in zip(masked, made, strict=True)], data_dir)
 

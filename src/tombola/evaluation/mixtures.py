@@ -16,7 +16,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from tombola.core.task import Task
-from tombola.core.trees import Tree
+from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.split import split
 from tombola.training.cohort import geometry
@@ -41,13 +41,18 @@ class Mixture:
     """Whose split and labels they are evaluated with."""
     sources: tuple[Tree, ...]
     """S trees of the network's weights."""
-    shares: np.ndarray
-    """(P, S), or (P, S, L) with one entry a layer, in the order of `Network.layers`."""
+    shares: np.ndarray | None = None
+    """(P, S), or (P, S, L) with one entry a layer, in the order of `Network.layers`; None: the sources are the points."""
     recompute: np.ndarray | None = None
     """(P,) bool: where True, the running statistics of batch norm are those of the network itself over training
     examples; elsewhere, and if None, they are mixed as the weights are."""
     train: int | None = None
     """Training examples to evaluate on, the first of the replicate's; None: all."""
+
+    @property
+    def points(self) -> int:
+        """P."""
+        return len(self.sources) if self.shares is None else len(self.shares)
 
 
 class Scores(NamedTuple):
@@ -69,7 +74,7 @@ class Scores(NamedTuple):
 def evaluate(task: Task, dataset: Dataset, mixture: Mixture, parts: Sequence[Part] = PARTS) -> dict[Part, Scores]:
     """Loss and predictions of every point of a mixture, on each part of the data."""
     found = geometry(task, dataset)
-    layout = _layout(len(mixture.shares), found.network.convolutional, dataset.on_disk)
+    layout = _layout(mixture.points, found.network.convolutional, dataset.on_disk)
     program = _compile(found, layout)
     own = split(dataset, task.data, mixture.seed)
     examples = {
@@ -77,10 +82,8 @@ def evaluate(task: Task, dataset: Dataset, mixture: Mixture, parts: Sequence[Par
         "validation": (dataset.inputs, own.validation, own.labels),
         "test": (dataset.test_inputs, np.arange(len(dataset.test_labels)), dataset.test_labels),
     }
-    sources = jax.device_put(list(mixture.sources), layout.shared)
     collected: dict[Part, list[list[tuple[Any, Any]]]] = {part: [] for part in parts}
-    for shares, recompute in _blocks(found, mixture, layout.block):
-        weights = program.mix(sources, shares)
+    for weights, recompute in _blocks(found, mixture, layout, program):
         if found.network.running and recompute.any():
             batches_seen = [dataset.inputs[batch] for batch in _batches(own.train[:STATISTICS_EXAMPLES], layout.batch)]
             weights = _renewed(program, weights, jax.device_put(recompute, layout.stacked), batches_seen)
@@ -92,7 +95,7 @@ def evaluate(task: Task, dataset: Dataset, mixture: Mixture, parts: Sequence[Par
                 if dataset.on_disk:  # else a host faster than the devices would fill their memory with batches
                     jax.block_until_ready(batches[-2:-1])
             collected[part].append(batches)
-    return {part: _gathered(jax.device_get(collected[part]), len(mixture.shares), *examples[part][1:]) for part in parts}
+    return {part: _gathered(jax.device_get(collected[part]), mixture.points, *examples[part][1:]) for part in parts}
 
 
 def _gathered(blocks: list[list[tuple[np.ndarray, np.ndarray]]], points: int, indices: np.ndarray, labels: np.ndarray) -> Scores:
@@ -136,16 +139,21 @@ def _layout(points: int, convolutional: bool, on_disk: bool) -> _Layout:
     return _Layout(Mesh(np.array(devices), ("replica",)), per_device, not cpu, batch)
 
 
-def _blocks(found: Geometry, mixture: Mixture, size: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """(path -> shares (size, S), recompute (size,)) of `size` points at a time; the last point fills the last block."""
-    points = len(mixture.shares)
+def _blocks(found: Geometry, mixture: Mixture, layout: _Layout, program: "_Program") -> Iterator[tuple[Tree, np.ndarray]]:
+    """(leaves (size, ...), recompute (size,)) of a block of points at a time; the last point fills the last block."""
+    points, size = mixture.points, layout.block
     recompute = np.zeros(points, bool) if mixture.recompute is None else mixture.recompute
     layer_of = {path: index for index, layer in enumerate(found.network.layers) for path in layer.paths}
+    sources = None if mixture.shares is None else jax.device_put(list(mixture.sources), layout.shared)
     for first in range(0, points, size):
         rows = np.minimum(np.arange(first, first + size), points - 1)
-        shares = mixture.shares[rows].astype(np.float32)
-        by_path = {path: shares if shares.ndim == 2 else shares[:, :, layer_of[path]] for path in found.network.shapes}
-        yield by_path, recompute[rows]
+        if mixture.shares is None:
+            weights = jax.device_put(stack([mixture.sources[row] for row in rows]), layout.stacked)
+        else:
+            shares = mixture.shares[rows].astype(np.float32)
+            by_path = {path: shares if shares.ndim == 2 else shares[:, :, layer_of[path]] for path in found.network.shapes}
+            weights = program.mix(sources, by_path)
+        yield weights, recompute[rows]
 
 
 def _batches(indices: np.ndarray, size: int) -> list[np.ndarray]:

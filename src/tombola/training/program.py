@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 from tombola.core.task import Model, Recipe
 from tombola.core.trees import Tree
 from tombola.data.augment import augmentations
+from tombola.models.masked import masked
 from tombola.models.network import Network, build, removable
 from tombola.training.frozen import trained_paths
 from tombola.training.member import NOISE
@@ -38,8 +39,9 @@ class Geometry(NamedTuple):
 
     @property
     def network(self) -> Network:
-        """The network, built once."""
-        return build(self.model, self.shape, self.classes)
+        """The network, built once; under a mask that is learnt, if the recipe says so."""
+        plain = build(self.model, self.shape, self.classes)
+        return plain if self.recipe.supermask is None else masked(plain, self.recipe.supermask)
 
     @property
     def trained(self) -> frozenset[str]:

@@ -1,0 +1,73 @@
+"""A network under a mask that is learnt: the weights of another stay as they are, scores train in their place."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+
+from tombola.core.task import Supermask
+from tombola.core.trees import Tree
+from tombola.models.network import Network
+from tombola.models.supermask import SCORE, factor, first_scores, straight_through
+
+
+class MaskedNetwork(Network):
+    """The same layers, each with a leaf ``{kernel}.score`` beside its kernel. Only scores are trainable.
+
+    In training `bernoulli` draws a mask from the `dropout_key`; evaluation uses the mask that the scores come to
+    (`tombola.models.supermask.chosen`).
+    """
+
+    def __init__(self, plain: Network, spec: Supermask) -> None:
+        self.plain, self.spec = plain, spec
+        self.layers = tuple(replace(layer, paths=(*layer.paths, *(path + SCORE for path in layer.prunable))) for layer in plain.layers)
+        scores = {path + SCORE: jax.ShapeDtypeStruct(plain.shapes[path].shape, np.dtype(np.float32)) for path in plain.prunable}
+        shapes = {**plain.shapes, **scores}
+        self.shapes = {path: shapes[path] for layer in self.layers for path in layer.paths}
+        self.prunable = plain.prunable
+        self.trainable = frozenset(path + SCORE for path in plain.prunable)
+        self.units = ()
+        self.convolutional = plain.convolutional
+        self.stochastic = plain.stochastic or spec.method == "bernoulli"
+
+    def init_tensor(self, path: str, seed: int, stream: str) -> np.ndarray:
+        """A leaf of the plain network, bit for bit; or the scores that training begins with."""
+        if path.endswith(SCORE):
+            return first_scores(self.spec, self.shapes[path].shape, seed, f"{stream}/{path}")
+        return self.plain.init_tensor(path, seed, stream)
+
+    def std(self, path: str) -> float:
+        """As the plain network's; of scores that of one fixed draw."""
+        return float(np.std(self.init_tensor(path, 0, "std"))) if path.endswith(SCORE) else self.plain.std(path)
+
+    def apply(
+        self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None
+    ) -> tuple[Any, Tree]:
+        """As the plain network's, on weights w b r."""
+        key = jax.random.fold_in(dropout_key, 0) if train and dropout_key is not None else None
+        return self.plain.apply(self._masked(weights, key), inputs, train=train, dropout_key=dropout_key)
+
+    def statistics(self, weights: Mapping[str, Any], inputs: jax.Array) -> Tree:
+        """As the plain network's, on weights w b r."""
+        return self.plain.statistics(self._masked(weights, None), inputs)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """As the plain network's."""
+        return self.plain.running
+
+    def _masked(self, weights: Mapping[str, Any], key: jax.Array | None) -> Tree:
+        found = {path: weights[path] for path in self.plain.shapes}
+        for index, path in enumerate(self.prunable):
+            mask = straight_through(self.spec, weights[path + SCORE], None if key is None else jax.random.fold_in(key, index))
+            found[path] = weights[path] * (mask * factor(self.spec, mask))
+        return found
+
+
+@cache
+def masked(plain: Network, spec: Supermask) -> MaskedNetwork:
+    """The network under a learnt mask; equal arguments give the identical object."""
+    return MaskedNetwork(plain, spec)

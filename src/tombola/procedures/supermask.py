@@ -1,0 +1,112 @@
+"""`tombola.supermask`: learn which weights of an untrained network to keep (Zhou et al. 2019, section 5)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from tombola.core.errors import TombolaError, unknown
+from tombola.core.keys import replicate_seed
+from tombola.core.masks import Mask
+from tombola.core.step import Step
+from tombola.core.task import Supermask, Task
+from tombola.core.trees import Tree, replica, replicas, stack
+from tombola.data.dataset import load
+from tombola.evaluation.mixtures import evaluate
+from tombola.models.supermask import chosen, effective, nonzero
+from tombola.procedures.probes import Context
+from tombola.procedures.supermask_probes import learnt_supermask
+from tombola.surgery.values import constant
+from tombola.training.cohort import geometry
+from tombola.training.train import train
+from tombola.training.trajectory import Trajectory
+
+Values = Literal["init", "constant"]
+
+
+@dataclass(frozen=True)
+class Supermasks:
+    """R networks whose weights were never trained, and the masks that were."""
+
+    mask: Mask
+    """Bool leaves (R, ...) on the prunable weights: what the scores come to."""
+    weights: Tree
+    """Leaves (R, ...) of the plain network under that mask, w b r; fit to be a start for `tombola.train`."""
+    density: np.ndarray
+    """(R,) the share of the weights that a drawn mask keeps on average."""
+    accuracy: np.ndarray
+    """(R,) test accuracy in [0, 1], the mean over drawn masks."""
+    expected_accuracy: np.ndarray
+    """(R,) of the network with expected weights."""
+    threshold_accuracy: np.ndarray
+    """(R,) of `weights`."""
+    trajectory: Trajectory
+    """How the scores trained: leaves ``{path}.score`` beside the weights, which stay at their start."""
+
+
+def supermask(
+    task: Task,
+    spec: Supermask | None = None,
+    *,
+    values: Values = "constant",
+    steps: Step | str | None = None,
+    batch: int | None = None,
+    learning_rate: float | None = None,
+    samples: int = 10,
+    replicates: int | None = None,
+    seed: int = 0,
+    start: Tree | None = None,
+    mask: Mask | None = None,
+    data_dir: Path | str | None = None,
+) -> Supermasks:
+    """Train scores instead of weights, by momentum .9 at a constant rate, and look at the masks that come out.
+
+    Args:
+        spec: how scores become a mask; Bernoulli masks with dynamic rescaling if not given.
+        values: what weights are: as they start (`init`), or their signs times the standard deviation of the layer's
+            initialiser (`constant`).
+        steps, batch: of the task's recipe, if not given.
+        learning_rate: 100 if not given, 0.1 for `edge_popup`, whose scores are small.
+        samples: masks that are drawn at the end, over which the accuracy is averaged.
+        start: weights, leaves (R, ...), such as ``dense.final``; the initial weights if not given.
+        mask: weights that are pruned stay so.
+
+    Raises:
+        TombolaError: for values that are neither, a start or a mask that does not fit the network.
+    """
+    if values not in get_args(Values):
+        raise unknown("kind of values", values, get_args(Values))
+    if samples < 1:
+        raise TombolaError(f"samples = {samples}: a mean over at least 1 drawn mask is needed")
+    spec = spec or Supermask(rescale="dynamic")
+    rate = learning_rate or (0.1 if spec.method == "edge_popup" else 100.0)
+    recipe = task.recipe.but(optimizer="momentum", momentum=0.9, learning_rate=rate, weight_decay=0.0, schedule="constant")
+    recipe = recipe.but(milestones=(), warmup="0it", supermask=spec, steps=steps or recipe.steps, batch=batch or recipe.batch)
+    learning, dataset = task.but(recipe=recipe), load(task.data, data_dir)
+    network = geometry(learning, dataset).network
+    count = replicas(start) if start is not None else replicas(mask) if mask is not None else replicates or 1
+    if replicates is not None and replicates != count:
+        raise TombolaError(f"replicates = {replicates}, but start or mask have {count}; leave it out")
+    trees = []
+    for index in range(count):
+        first = {**network.init(replicate_seed(seed, index)), **(replica(start, index) if start is not None else {})}
+        trees.append(constant(network, first) if values == "constant" else first)
+    found = train(learning, count, seed, start=stack(trees), mask=mask, data_dir=data_dir)
+    plain = task.but(recipe=recipe.but(supermask=None))
+    seen, kept, weights = [], [], []
+    for index, one in enumerate(found.seeds):
+        tree = replica(found.final, index)
+        asked = learnt_supermask(Context(geometry(plain, dataset).network, one), tree, supermask=spec.model_dump(), samples=samples)
+        seen.append(asked.read(evaluate(plain, dataset, asked.mixture, asked.parts)))
+        kept.append(nonzero(chosen(spec, tree)))
+        weights.append(effective(spec, tree, chosen(spec, tree)))
+    return Supermasks(
+        mask=stack(kept),
+        weights=stack(weights),
+        density=np.array([one["density"][-1] for one in seen]),
+        accuracy=np.array([one["sampled_acc"].mean() for one in seen]),
+        expected_accuracy=np.array([one["expected_acc"][-1] for one in seen]),
+        threshold_accuracy=np.array([one["threshold_acc"][-1] for one in seen]),
+        trajectory=found,
+    )
