@@ -161,33 +161,6 @@ def test_pruning_stacked_replicas_is_pruning_each(capsys):
 # -- criteria --------------------------------------------------------------------------------------------------------
 
 
-def brute(name, w_i, w_f):
-    """The formulas of PAPERS section 4, one weight at a time."""
-    rank_f, rank_i = (np.abs(w).argsort(kind="stable").argsort(kind="stable") for w in (w_f, w_i))
-    formulas = {
-        "large_final": lambda k: abs(w_f[k]),
-        "small_final": lambda k: -abs(w_f[k]),
-        "large_init": lambda k: abs(w_i[k]),
-        "small_init": lambda k: -abs(w_i[k]),
-        "large_init_large_final": lambda k: min(rank_f[k], rank_i[k]),
-        "small_init_small_final": lambda k: -max(rank_f[k], rank_i[k]),
-        "magnitude_increase": lambda k: abs(w_f[k]) - abs(w_i[k]),
-        "movement": lambda k: abs(w_f[k] - w_i[k]),
-        "large_final_same_sign": lambda k: max(0, w_i[k] * w_f[k] / abs(w_i[k])),
-        "large_final_diff_sign": lambda k: max(0, -w_i[k] * w_f[k] / abs(w_i[k])),
-    }
-    return [formulas[name](k) for k in range(len(w_i))]
-
-
-@pytest.mark.parametrize("name", list(criteria))
-def test_criteria_match_their_formulas(name):
-    random = np.random.default_rng(1)
-    w_i, w_f = random.normal(size=(2, 50)).astype(np.float32)
-    found = criteria[name](w_i.reshape(10, 5), w_f.reshape(10, 5))
-    assert found.shape == (10, 5)
-    np.testing.assert_allclose(found.reshape(-1), brute(name, w_i, w_f), rtol=1e-6)
-
-
 def test_no_two_criteria_agree():
     random = np.random.default_rng(2)
     w_i, w_f = random.normal(size=(2, 400))

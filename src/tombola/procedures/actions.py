@@ -14,6 +14,7 @@ from tombola.core.trees import Tree
 from tombola.models.network import Network
 from tombola.pruning import controls, criteria, selection, structured
 from tombola.pruning.structured import Norm, Structure
+from tombola.surgery import values
 
 mask_actions: Registry = Registry("mask action")
 value_actions: Registry = Registry("value action")
@@ -86,9 +87,60 @@ def rewind(context: Context, weights: Tree) -> Tree:
 
 
 @value_actions.register
-def reinit(context: Context, *, stream: str) -> Tree:
-    """theta_0': a fresh draw from each layer's own initialiser (Frankle & Carbin 2019, section 2)."""
-    return context.network.init(context.seed, stream)
+def reinit(context: Context, weights: Tree | None = None, *, stream: str, keep_sign: bool = False) -> Tree:
+    """theta_0': a fresh draw from each layer's own initialiser (Frankle & Carbin 2019, section 2).
+
+    Args:
+        weights: W_k: what is not prunable is as there, and so are the signs; None: the initial weights. Without them, and
+            without `keep_sign`, random biases are drawn anew too.
+        keep_sign: the draw's magnitudes under the weights' own signs.
+    """
+    if weights is None and not keep_sign:
+        return context.network.init(context.seed, stream)
+    return values.drawn(context.network, _first(context, weights), context.seed, stream, keep_sign)
+
+
+@value_actions.register
+def permute(context: Context, weights: Tree | None = None, *, stream: str, keep_sign: bool = False) -> Tree:
+    """All values of each layer in random order, whatever the mask keeps: what the authors of Zhou et al. 2019 call reinit."""
+    return values.permuted(context.network, _first(context, weights), context.seed, stream, keep_sign)
+
+
+@value_actions.register
+def reshuffle(context: Context, weights: Tree | None = None, *, stream: str, keep_sign: bool = False) -> Tree:
+    """The values of each layer's kept weights in random order among their places (Zhou et al. 2019, section 3)."""
+    if context.mask is None:
+        raise TombolaError("value action 'reshuffle' permutes the values of kept weights, so the run needs a mask")
+    return values.reshuffled(context.network, _first(context, weights), context.mask, context.seed, stream, keep_sign)
+
+
+@value_actions.register
+def constant(context: Context, weights: Tree | None = None, *, keep_sign: bool = True, stream: str = "") -> Tree:
+    """+-a, a = the standard deviation of the layer's initialiser: own signs, or fair coins (Zhou et al. 2019, section 3)."""
+    return values.constant(context.network, _first(context, weights), context.seed, stream, keep_sign)
+
+
+@value_actions.register
+def resign(context: Context, weights: Tree | None = None, *, stream: str) -> Tree:
+    """The weights' magnitudes under fair random signs."""
+    return values.resigned(context.network, _first(context, weights), context.seed, stream)
+
+
+@value_actions.register
+def zeroed(context: Context, weights: Tree, final: Tree, *, moved: values.Moved = "towards", stream: str = "") -> Tree:
+    """The weights with those set to 0 that moved towards 0 on their way to `final` (Zhou et al. 2019, section 4).
+
+    As `pruned` values this is the paper's V1; as `kept` values with V1 its V2. In a chain whose rounds look at the run
+    before, what a round set to 0 stays 0 (|0| < |w|), and what it froze stays frozen (w_f = w did not move). That holds of
+    `towards` alone: the controls would turn over, or draw anew, what an earlier round held, so give them the `final` of
+    the run that they are compared with.
+
+    Args:
+        weights, final: W_k, and where the same weights ended.
+        moved: `towards`: |w_f| < |w|; or a control: `away`, the others; `random`, as many at random places, drawn by
+            themselves among the kept and among the pruned weights of each leaf, from `stream`.
+    """
+    return values.zeroed(context.network, weights, final, moved, context.mask, context.seed, stream)
 
 
 @value_actions.register
@@ -121,6 +173,10 @@ def resample(context: Context, *, stream: str) -> Tree:
             weights[path] = weights[path].copy()
             weights[path][leaf] = drawn
     return weights
+
+
+def _first(context: Context, weights: Tree | None) -> Tree:
+    return context.network.init(context.seed) if weights is None else weights
 
 
 def prune_round(

@@ -1,17 +1,22 @@
 """Criteria: (initial, final) weights of one leaf -> scores of the same shape. The highest scores are kept.
 
-A criterion is one function. Zhou et al. 2019, section 3, figure 3 is the source unless another is named;
-w_i is the initial and w_f the final value of a weight. Each works on NumPy and on JAX arrays.
+A criterion is one function. Zhou et al. 2019, section 2 is the source unless another is named; w_i is the initial and
+w_f the final value of a weight. Each works on NumPy and on JAX arrays. Of most criteria X there are also
+X_same_sign and X_diff_sign, which keep, by X, first the weights that kept, or changed, their sign.
 """
 
 import hashlib
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tombola.core.errors import TombolaError
+from tombola.core.keys import generator
 from tombola.core.registry import Registry
+
+Criterion = Callable[[Any, Any], Any]
 
 criteria: Registry = Registry("criterion")
 
@@ -40,25 +45,47 @@ def scores(name: str, initial: Any, final: Any) -> Any:
     return found
 
 
+def _by_sign(criterion: Criterion) -> Criterion:
+    """Register a criterion, and the two that keep, by it, first the weights that kept, or changed, their sign."""
+    for suffix, symbol, holds in (("same", "=", np.equal), ("diff", "!=", np.not_equal)):
+        criteria.register(_restricted(criterion, f"{suffix}_sign", symbol, holds))
+    return criteria.register(criterion)
+
+
+def _restricted(criterion: Criterion, suffix: str, symbol: str, holds: Callable[[Any, Any], Any]) -> Criterion:
+    def restricted(initial: Any, final: Any) -> Any:
+        scores = np.asarray(criterion(initial, final), np.float64)
+        return np.where(holds(np.sign(final), np.sign(initial)), scores, _below(scores))
+
+    restricted.__name__ = restricted.__qualname__ = f"{criterion.__name__}_{suffix}"
+    restricted.__doc__ = f"As `{criterion.__name__}` where sign(w_f) {symbol} sign(w_i); all other weights rank below all of those."
+    return restricted
+
+
+def _below(scores: np.ndarray) -> np.ndarray:
+    """The same order, finite, and below the scores of any layer. Were they equal, position would decide among them."""
+    return 1e30 * (np.arctan(scores) - 2)
+
+
 @criteria.register
 def large_final(initial: Any, final: Any) -> Any:
     """|w_f|: magnitude pruning (Frankle & Carbin 2019, section 2)."""
     return abs(final)
 
 
-@criteria.register
+@_by_sign
 def small_final(initial: Any, final: Any) -> Any:
     """-|w_f|."""
     return -abs(final)
 
 
-@criteria.register
+@_by_sign
 def large_init(initial: Any, final: Any) -> Any:
     """|w_i|: pruning before training (Frankle & Carbin 2019, appendix)."""
     return abs(initial)
 
 
-@criteria.register
+@_by_sign
 def small_init(initial: Any, final: Any) -> Any:
     """-|w_i|."""
     return -abs(initial)
@@ -71,25 +98,25 @@ def _rank(values: np.ndarray) -> np.ndarray:
     return rank.reshape(np.shape(values))
 
 
-@criteria.register
+@_by_sign
 def large_init_large_final(initial: Any, final: Any) -> Any:
     """min(a |w_f|, |w_i|), with a such that both bind equally often: the smaller of the two ranks in the layer."""
     return np.minimum(_rank(abs(final)), _rank(abs(initial)))
 
 
-@criteria.register
+@_by_sign
 def small_init_small_final(initial: Any, final: Any) -> Any:
     """-max(a |w_f|, |w_i|), with a such that both bind equally often: minus the larger of the two ranks."""
     return -np.maximum(_rank(abs(final)), _rank(abs(initial)))
 
 
-@criteria.register
+@_by_sign
 def magnitude_increase(initial: Any, final: Any) -> Any:
     """|w_f| - |w_i|."""
     return abs(final) - abs(initial)
 
 
-@criteria.register
+@_by_sign
 def movement(initial: Any, final: Any) -> Any:
     """|w_f - w_i|."""
     return abs(final - initial)
@@ -105,3 +132,16 @@ def large_final_same_sign(initial: Any, final: Any) -> Any:
 def large_final_diff_sign(initial: Any, final: Any) -> Any:
     """max(0, -w_f sign(w_i)): large where the weight changed its sign, 0 where it kept it (section 4.1)."""
     return np.maximum(0, -final * np.sign(initial))
+
+
+@criteria.register
+def random(initial: Any, final: Any) -> Any:
+    """Uniform in [0, 1), whatever the values are: the control.
+
+    A criterion is given no key: the draw is keyed by the SHA-256 of the leaf's shape and initial values (float32, C order).
+    So every layer and every replicate has its own, and rounds, which all see the same initial values, prune further in
+    the same order: a mask made round by round is the one made at once. Layers of one shape whose initial values are
+    bitwise equal (all 0, say) get equal scores.
+    """
+    values = np.ascontiguousarray(initial, np.float32)
+    return generator(0, f"random/{values.shape}/{hashlib.sha256(values.tobytes()).hexdigest()}").random(values.shape)
