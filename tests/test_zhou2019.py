@@ -1,0 +1,454 @@
+"""The studies of tickets of Zhou et al. 2019: what is trained, what is measured of it, claims on tables with a known answer."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tombola.core.errors import TombolaError
+from tombola.core.keys import replicate_seed
+from tombola.engine import carry_out
+from tombola.engine.configuring import resolve
+from tombola.engine.starts import materialise, source
+from tombola.engine.study import findings, run_study, study_graph
+from tombola.procedures.run import Action
+from tombola.store.store import Store
+from tombola.studies.base import COLUMNS
+from tombola.studies.catalogue import studies
+from tombola.studies.tickets import reinitialised, tickets
+from tombola.studies.zhou2019 import common, criteria, mask0, mask1, signs
+
+NAMES = ["criteria", "mask1", "mask0", "signs"]
+TASKS = ["digits-mlp", "mnist1d-mlp", "lenet-mnist", "conv2-cifar10"]
+
+
+def small(name, *settings, scale="smoke", task="digits-mlp", **fields):
+    return resolve(f"zhou2019.{name}", scale=scale, task=task, settings=settings, **fields)
+
+
+def configured(name, task="digits-mlp", **fields):
+    return studies[f"zhou2019.{name}"].configure("smoke", task).but(**fields)
+
+
+def chain(study, arm, replicate=0, variant=None):
+    """Level -> run of an arm."""
+    variant = variant or next(iter(study.variants), "")
+    return {cell.level: cell.run for cell in study.cells if (cell.arm, cell.replicate, cell.variant) == (arm, replicate, variant)}
+
+
+# -- what is trained -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("scale", "task"), [*(("smoke", task) for task in TASKS), ("small", TASKS[1]), ("paper", TASKS[1])])
+def test_every_study_resolves_from_one_dense_run_a_replicate(name, scale, task):
+    study = small(name, scale=scale, task=task)
+    assert {cell.run.seed for cell in study.cells} == {replicate_seed(0, r) for r in range(study.config.replicates)}
+    rows = {(cell.variant, cell.arm, cell.replicate, cell.level) for cell in study.cells}
+    assert len(rows) == len(study.cells)
+    dense = [run for run in study_graph(study).runs.values() if run.mask is None]
+    assert len(dense) == study.config.replicates * max(1, len(study.variants))
+    assert {cell.run.mask is None for cell in study.cells if cell.level == 0} == {True}
+    assert study.config.levels == {"smoke": 2, "small": 16, "paper": 24}[scale]
+
+
+def test_the_claims_of_tickets_have_a_study():
+    claimed = [claim for name in NAMES for claim in studies[f"zhou2019.{name}"].claim_ids]
+    assert claimed == ["ZHOU-C1", "ZHOU-C2", "ZHOU-C3", "ZHOU-C4", "ZHOU-C5", "ZHOU-O1", "ZHOU-O2"]
+
+
+@pytest.mark.parametrize("settings", [(), ("rewind=3it", "rates.dense=0.5", "scope=global", "prune_at=20it")])
+def test_all_studies_share_the_rewound_tickets(settings):
+    arms = {"criteria": "large_final", "mask1": "rewind", "mask0": "zero", "signs": "both"}
+    found = {name: chain(small(name, *settings), arm, 1) for name, arm in arms.items()}
+    config = small("mask1", *settings).config
+    assert found["mask1"] == dict(enumerate(tickets(config, 1)))
+    assert all(of == found["mask1"] for of in found.values())
+
+
+def test_each_criterion_is_a_chain_of_its_own():
+    study = small("criteria", "levels=3")
+    dense = chain(study, "random")[0]
+    for name in study.config.criteria:
+        own = chain(study, name)
+        for level in (1, 2, 3):
+            assert own[level].mask.options["criterion"] == name
+            assert own[level].mask.of == (dense.at("0it"), own[level - 1].at("end"), own[level - 1].its_mask())
+
+
+def test_starts_differ_from_the_ticket_in_their_kept_values_alone():
+    for rewind, of in (("0it", 0), ("3it", 1)):
+        study = small("mask1", f"rewind={rewind}")
+        ticket = chain(study, "rewind")
+        kept = set()
+        for arm in mask1.STARTS[1:]:
+            run = chain(study, arm)[2]
+            assert run.mask == Action(name="same", of=(ticket[2].its_mask(),))
+            assert run.but(mask=ticket[2].mask, kept=ticket[2].kept) == ticket[2]
+            assert [parent.what for parent in run.kept.of] == [rewind] * of
+            kept.add(run.kept)
+        assert len(kept) == len(mask1.STARTS) - 1
+    assert chain(small("mask1"), "reinit")[2] == reinitialised(chain(small("mask1"), "rewind")[2], 2)
+
+
+def test_own_masks_come_from_the_weights_that_a_start_ended_with():
+    for rewind in ("0it", "3it"):
+        study = small("mask1", "masks=own", f"rewind={rewind}")
+        ticket = chain(study, "rewind")
+        assert ticket == chain(small("mask1", f"rewind={rewind}"), "rewind")
+        own = chain(study, "constant_sign")
+        assert own[0] == ticket[0]
+        assert own[1].mask.of == (own[0].at("0it"), own[0].at("end"), own[0].its_mask())
+        assert own[2].mask.of == (own[1].at(rewind), own[1].at("end"), own[1].its_mask())
+        assert own[2].kept == chain(small("mask1", f"rewind={rewind}"), "constant_sign")[2].kept
+
+
+def test_treatments_look_at_their_own_last_run_and_controls_at_that_of_v1():
+    study = small("mask0", "levels=3", "rewind=3it", "prune_at=20it")
+    of = {arm: chain(study, arm) for arm in mask0.TREATMENTS}
+    weights = of["zero"][0].at("3it")
+    back = Action(name="rewind", of=(weights,))
+
+    def zeroed(last, **options):
+        return Action(name="zeroed", of=(weights, last.at("20it")), options=options)
+
+    for level in (1, 2, 3):
+        for arm in ("zero", "freeze", "v1", "v2"):
+            run, last = of[arm][level], of[arm][level - 1]
+            assert run.mask.of[1:] == (last.at("20it"), last.its_mask())
+            assert run.begin == "3it"
+            assert run.pruned == {"zero": None, "freeze": back}.get(arm, zeroed(last))
+            assert run.kept == (zeroed(last) if arm == "v2" else back)
+        v1, last = of["v1"][level], of["v1"][level - 1]
+        assert of["away"][level] == v1.but(pruned=zeroed(last, moved="away"))
+        assert of["random"][level] == v1.but(pruned=zeroed(last, moved="random", stream=f"zeroed/{level}"))
+
+
+def test_signs_are_looked_at_by_optimiser_and_depth():
+    study = small("signs", 'settings=[{"recipe": {"batch": 30}}, {"gain": 2}]', "depths=[1, 4]")
+    tasks = {cell.variant: cell.run.task for cell in study.cells}
+    assert [task.model.options["widths"] for task in tasks.values()] == [[100, 50], [100, 50], [100], [100, 50, 50, 50]]
+    assert [(task.recipe.batch, task.model.gain) for task in tasks.values()] == [(30, 1), (60, 2), (60, 1), (60, 1)]
+    assert list(study.variants) == list(tasks)
+    ticket = chain(study, "both", variant="4 hidden layers: 100-50-50-50")[2]
+    for arm, name in (("signs", "reinit"), ("magnitudes", "resign"), ("neither", "reinit")):
+        run = chain(study, arm, variant="4 hidden layers: 100-50-50-50")[2]
+        assert run.mask.of == (ticket.its_mask(),)
+        assert run.kept.name == name
+        assert run.kept.options.get("keep_sign", False) == (arm == "signs")
+
+
+def test_settings_and_depths_fit_the_task():
+    found = {task: configured("signs", task) for task in (*TASKS, "resnet20-cifar10", "resnet20-cifar10-warmup")}
+    assert {task: config.depths for task, config in found.items()} == {task: (1, 3) if task in TASKS[:3] else () for task in found}
+    for config in found.values():
+        assert len({setting.of(config.task).recipe.optimizer for setting in config.settings}) == 2
+
+
+# -- every field says something ------------------------------------------------------------------------------------------
+
+SETTINGS = {
+    "replicates": "replicates=3",
+    "seed": "seed=1",
+    "levels": "levels=3",
+    "rates": "rates.dense=0.5",
+    "scope": "scope=global",
+    "rewind": "rewind=1it",
+    "prune_at": "prune_at=20it",
+    "criterion": "criterion=magnitude_increase",
+    "structure": "structure=units",
+    "norm": "norm=l1",
+    "criteria": 'criteria=["movement", "random"]',
+    "starts": 'starts=["rewind", "constant"]',
+    "masks": "masks=own",
+    "treatments": 'treatments=["zero", "freeze"]',
+    "settings": 'settings=[{"gain": 2}]',
+    "depths": "depths=[3]",
+}
+FIELDS = [(name, field) for name in NAMES for field in type(configured(name)).model_fields if field not in ("task", "margin")]
+
+
+@cache
+def seen(name, *settings):
+    """All that a study does before its first result."""
+    study = small(name, *settings)
+    cells = [(cell.variant, cell.arm, cell.replicate, cell.level, cell.run.digest) for cell in study.cells]
+    return cells, study_graph(study).keep, study.figures, study.arms, study.variants
+
+
+@pytest.mark.parametrize(("name", "field"), FIELDS)
+def test_every_field_changes_what_is_seen(name, field):
+    base = ("structure=units",) if field == "norm" else ()
+    assert seen(name, *base) != seen(name, *base, SETTINGS[field])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("criteria", ('criteria=["random", "random"]',), "criteria: 'random' is given twice"),
+        ("criteria", ("criteria=[]",), "criteria"),
+        ("criteria", ('criteria=["largest"]',), "largest"),
+        ("criteria", ("criterion=random",), "criterion"),
+        *((name, ("levels=0",), "levels") for name in NAMES),
+        *((name, ("margin=-1",), "margin") for name in ("mask1", "mask0", "signs")),
+        ("mask1", ('starts=["reinit", "reinit"]',), "starts: 'reinit' is given twice"),
+        ("mask1", ("starts=[]",), "starts"),
+        ("mask1", ('starts=["resign"]',), "starts"),
+        ("mask1", ("masks=random",), "masks"),
+        ("mask0", ('treatments=["v1", "v1"]',), "treatments: 'v1' is given twice"),
+        ("mask0", ("treatments=[]",), "treatments"),
+        ("mask0", ('treatments=["v3"]',), "treatments"),
+        ("signs", ("settings=[]",), "settings"),
+        ("signs", ('settings=[{"gain": 2}, {"gain": 2}]',), "given twice"),
+        ("signs", ("depths=[1, 1]",), "depths: 1 is given twice"),
+        ("signs", ("depths=[0]",), "depths"),
+    ],
+)
+def test_settings_without_meaning_are_one_line(name, settings, words):
+    with pytest.raises(TombolaError, match=words.replace("[", r"\[")) as error:
+        small(name, *settings)
+    assert "\n" not in str(error.value)
+
+
+def test_only_fully_connected_networks_have_depths():
+    with pytest.raises(TombolaError, match="only of the model 'mlp', not 'conv2'") as error:
+        small("signs", "depths=[2]", task="conv2-cifar10")
+    assert "\n" not in str(error.value)
+
+
+# -- what is measured ----------------------------------------------------------------------------------------------------
+
+TINY = ("steps=40it", "evaluate_every=20it", "widths=[12, 8]")
+
+
+def tiny(name, *settings):
+    study_settings = [f"task.model.options.{one}" if one.startswith("widths") else one for one in TINY]
+    return small(name, *study_settings, *settings)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def carried(store):
+    """Name of a study -> its findings at smoke, each carried out once."""
+    return cache(lambda name, *settings: run_study(tiny(name, *settings), store, quiet=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_study_runs_and_is_read_again(name, carried, store, monkeypatch):
+    found = carried(name)
+    assert [verdict.id for verdict in found.verdicts] == list(studies[f"zhou2019.{name}"].claim_ids)
+    assert {verdict.verdict for verdict in found.verdicts} == {"undecided"}  # two replicates judge nothing
+    assert list(found.table.columns) == [*COLUMNS, *found.study.metrics]
+    assert len(found.table) == len(found.study.cells)
+    for figure in found.study.figures:
+        assert {panel.metric for panel in figure.panels} <= set(found.table.columns)
+        assert set(figure.arms) <= set(found.table.arm)
+    assert found.table.groupby(["variant", "level"]).kept.nunique().max() == 1
+
+    def never(*args, **options):
+        raise AssertionError("the store has it")
+
+    monkeypatch.setattr(carry_out, "train_cohort", never)
+    pd.testing.assert_frame_equal(found.table, findings(tiny(name), store).table)
+
+
+def test_own_masks_become_other_masks(carried, store):
+    masks = {which: chain(carried("mask1", f"masks={which}").study, "permute") for which in ("ticket", "own")}
+    ticket = chain(carried("mask1").study, "rewind")
+
+    def unchanged(of, level):
+        masks = (source(run[level], "mask", store, None) for run in (of, ticket))
+        return all((own == its).all() for own, its in zip(*(mask.values() for mask in masks), strict=True))
+
+    same, other = ([unchanged(of, level) for level in (1, 2)] for of in masks.values())
+    assert same == [True, True]
+    assert other == [True, False]  # the first round looks at the dense run
+
+
+def test_what_pruned_weights_are_held_at(carried, store):
+    study = carried("mask0").study
+    runs = {arm: chain(study, arm) for arm in mask0.TREATMENTS}
+    first = source(runs["zero"][0], "0it", store, None)
+    starts = {(arm, level): materialise(run, store, None) for arm, of in runs.items() for level, run in of.items()}
+    last = source(runs["v1"][1], "end", store, None)
+    for path, mask in starts["v1", 2][0].items():
+        gone, w = ~mask, first[path]
+        held = {arm: starts[arm, 2][1][path][gone] for arm in ("v1", "random", "away")}
+        towards = (abs(last[path]) < abs(w))[gone]
+        assert (held["v1"] == np.where(towards, 0, w[gone])).all()
+        assert (held["away"] == np.where(towards, w[gone], 0)).all()
+        assert (held["random"] == 0).sum() == towards.sum()
+        assert (held["random"] != held["v1"]).any()
+        assert (last[path][gone & ~starts["v1", 1][0][path]] == starts["v1", 1][1][path][gone & ~starts["v1", 1][0][path]]).all()
+        zero, frozen = starts["zero", 2], starts["freeze", 2]
+        assert (zero[1][path] == np.where(zero[0][path], w, 0)).all()
+        assert (frozen[1][path] == w).all()
+        kept = starts["v2", 2][1][path][starts["v2", 2][0][path]]
+        assert 0 < (kept == 0).sum() < kept.size
+        before = starts["v1", 1]  # what was held at 0, or frozen, still is
+        assert (starts["v1", 2][1][path][~before[0][path]] == before[1][path][~before[0][path]]).all()
+
+
+def test_shares_that_moved_are_those_of_the_run_before(carried, store):
+    found = carried("mask0")
+    table = found.table.set_index(["arm", "replicate", "level"])
+    assert table.xs(0, level="level")[["moved_kept", "moved_pruned"]].isna().all().all()
+    for arm in ("zero", "v2"):
+        runs = chain(found.study, arm)
+        first, last = source(runs[0], "0it", store, None), source(runs[1], "end", store, None)
+        before, now = source(runs[1], "mask", store, None), source(runs[2], "mask", store, None)
+        start, end, trained, kept = (np.concatenate([tree[path].ravel() for path in before]) for tree in (first, last, before, now))
+        towards = abs(end) < abs(start)
+        row = table.loc[arm, 0, 2]
+        assert row.moved_kept == pytest.approx(towards[kept].mean())
+        assert row.moved_pruned == pytest.approx(towards[trained & ~kept].mean())
+    moved = table[["moved_kept", "moved_pruned"]]
+    for arm in mask0.CONTROLS:
+        pd.testing.assert_frame_equal(moved.loc[arm], moved.loc["v1"])
+
+
+# -- claims on tables with a known answer --------------------------------------------------------------------------------
+
+
+def invented(arms, accuracy, *, levels=17, replicates=8, variants=("",), noise=0.002, **columns):
+    """A table in which `accuracy(variant, arm, density)` is the truth, with noise by replicate."""
+    random = np.random.default_rng(0)
+    rows = []
+    for variant in variants:
+        for arm in arms:
+            for replicate in range(replicates):
+                for level in range(levels):
+                    density = 0.8**level
+                    made = {name: make(arm, density) + noise * random.normal() for name, make in columns.items()}
+                    acc = accuracy(variant, arm, density) + noise * random.normal()
+                    rows.append(
+                        {"variant": variant, "arm": arm, "replicate": replicate, "level": level, "density": density, "acc_es": acc, **made}
+                    )
+    return pd.DataFrame(rows)
+
+
+def verdicts(found):
+    return {verdict.id: verdict.verdict for verdict in found}
+
+
+GOOD = {
+    "large_final": 3, "magnitude_increase": 3, "large_final_same_sign": 4, "movement": 2, "large_init_large_final": 2, "large_init": 1,
+    "random": 0, "small_init": -1, "small_init_small_final": -2, "small_final": -3, "large_final_diff_sign": -4,
+}  # fmt: skip
+
+
+def by_criterion(change=(), arms=tuple(criteria.CRITERIA), **options):
+    points = {**GOOD, **dict(change)}
+    return criteria.claims(invented(arms, lambda variant, arm, density: 0.7 + 0.02 * points[arm] * (density < 0.11), **options))
+
+
+def test_c1():
+    assert verdicts(by_criterion()) == {"ZHOU-C1": "replicated"}
+    assert verdicts(by_criterion({"movement": 3.5})) == {"ZHOU-C1": "not replicated"}  # another is best
+    assert verdicts(by_criterion({"small_final": 0.5})) == {"ZHOU-C1": "not replicated"}  # on the same side as its opposite
+    assert verdicts(by_criterion({"large_init": -0.5})) == {"ZHOU-C1": "not replicated"}
+    assert verdicts(by_criterion({"large_final": 9})) == {"ZHOU-C1": "replicated"}
+    assert verdicts(by_criterion({"large_final": 9, "magnitude_increase": -0.5})) == {"ZHOU-C1": "not replicated"}  # worse than chance
+    assert verdicts(by_criterion({"large_final_diff_sign": 0.5})) == {"ZHOU-C1": "not replicated"}
+    assert verdicts(by_criterion({"large_final_same_sign": 9})) == {"ZHOU-C1": "replicated"}  # large_final by another name
+    assert verdicts(by_criterion(replicates=3)) == {"ZHOU-C1": "undecided"}
+    assert verdicts(by_criterion(levels=8)) == {"ZHOU-C1": "undecided"}
+    (found,) = by_criterion()
+    assert found.effects[0].mean == pytest.approx(2, abs=0.3)
+    assert [density for density, _, _ in found.effects[0].per_level] == pytest.approx([0.8**level for level in (11, 12, 13, 14)])
+
+
+@pytest.mark.parametrize("left", [("large_final", "random"), ("movement",), ("large_final", "magnitude_increase")])
+def test_c1_says_which_criterion_is_lacking(left):
+    (found,) = by_criterion(arms=left)
+    assert found.verdict == "undecided"
+    notes = [effect.note for effect in found.effects if effect.n == 0]
+    assert notes
+    assert all("not among the criteria" in note for note in notes)
+
+
+def by_start(lost, **options):
+    settings = {key: options.pop(key) for key in ("margin",) if key in options}
+    config = configured("mask1", **settings)
+    return mask1.claims(config, invented(mask1.STARTS, lambda variant, arm, density: 0.9 - lost(arm) * (density < 0.07), **options))
+
+
+def test_c2():
+    def world(plain, signed, odd=None):
+        return lambda arm: 0 if arm == "rewind" else odd[1] if odd and arm == odd[0] else signed if arm.endswith("_sign") else plain
+
+    assert verdicts(by_start(world(0.05, 0.002))) == {"ZHOU-C2": "replicated"}
+    assert verdicts(by_start(world(0.05, 0.03))) == {"ZHOU-C2": "not replicated"}
+    assert verdicts(by_start(world(0.05, 0.03), margin=5.0)) == {"ZHOU-C2": "replicated"}
+    for arm in mask1.STARTS[1:]:
+        odd = 0.03 if arm.endswith("_sign") else -0.01
+        assert verdicts(by_start(world(0.05, 0.002, (arm, odd)))) == {"ZHOU-C2": "not replicated"}, arm
+    assert verdicts(by_start(world(0.0, 0.002))) == {"ZHOU-C2": "undecided"}
+    (few,) = mask1.claims(configured("mask1"), invented(("rewind", "reinit"), lambda variant, arm, density: 0.9))
+    assert few.verdict == "undecided"
+    assert {effect.note for effect in few.effects if effect.n == 0} == {f"not among the starts: {arm}" for arm in mask1.STARTS[2:]}
+
+
+@pytest.mark.parametrize(
+    ("density", "levels"),
+    [([0.5, 0.059, 0.031, 0.02], [1, 2]), ([0.3, 0.07, 0.02, 0.001], [1]), ([0.3, 0.09, 0.019], []), ([0.8, 0.64], [])],
+)
+def test_levels_at_four_per_cent_or_the_nearest(density, levels):
+    table = pd.DataFrame({"level": range(len(density)), "density": density})
+    table.loc[0, "density"] = 1.0
+    assert common.sparse_levels(table) == levels
+
+
+def by_treatment(gain, moved=(0.9, 0.3), task="digits-mlp", arms=mask0.TREATMENTS, **settings):
+    def world(variant, arm, density):
+        return 0.8 + gain.get(arm, 0) * (density < 0.25)
+
+    table = invented(arms, world, moved_pruned=lambda arm, density: moved[0], moved_kept=lambda arm, density: moved[1])
+    return verdicts(mask0.claims(configured("mask0", task, **settings), table))
+
+
+def test_c3_is_judged_on_convolutional_networks():
+    assert by_treatment({"freeze": -0.05}, task="conv2-cifar10")["ZHOU-C3"] == "replicated"
+    assert by_treatment({"freeze": 0.05}, task="conv2-cifar10")["ZHOU-C3"] == "not replicated"
+    assert by_treatment({}, task="conv2-cifar10")["ZHOU-C3"] == "undecided"
+    for freeze in (-0.05, 0.05):
+        assert by_treatment({"freeze": freeze})["ZHOU-C3"] == "undecided"
+
+
+def test_c4():
+    assert by_treatment({"v1": 0.02, "v2": 0.04})["ZHOU-C4"] == "replicated"
+    assert by_treatment({"v1": -0.005, "v2": 0.04})["ZHOU-C4"] == "replicated"  # within the margin of one point
+    assert by_treatment({"v1": -0.005, "v2": 0.04}, margin=0.2)["ZHOU-C4"] == "not replicated"
+    assert by_treatment({"v1": 0.05, "v2": 0.02})["ZHOU-C4"] == "not replicated"
+    assert by_treatment({"v1": -0.005, "v2": -0.01})["ZHOU-C4"] == "not replicated"
+    assert by_treatment({})["ZHOU-C4"] == "undecided"
+    assert by_treatment({"v1": 0.02, "v2": 0.04, "random": 0.3, "away": 0.3})["ZHOU-C4"] == "replicated"  # controls are shown
+
+
+def test_c5():
+    assert by_treatment({})["ZHOU-C5"] == "replicated"
+    assert by_treatment({}, moved=(0.03, 0.01))["ZHOU-C5"] == "replicated"  # what counts is how many times as often
+    assert by_treatment({}, moved=(0.5, 0.3))["ZHOU-C5"] == "not replicated"  # more often, not far more
+    assert by_treatment({}, moved=(0.3, 0.9))["ZHOU-C5"] == "not replicated"
+    assert by_treatment({}, arms=("freeze", "v1"))["ZHOU-C5"] == "undecided"
+
+
+def by_sign(truth, variants=("adam", "momentum")):
+    found = signs.claims(
+        1.0, invented(tuple(signs.ARMS), lambda variant, arm, density: 0.9 - truth(variant).get(arm, 0), variants=variants)
+    )
+    assert all(len(verdict.effects) == len(variants) for verdict in found)
+    return verdicts(found)
+
+
+def test_o1_o2_hold_in_all_settings_or_not():
+    good, bad = {"signs": 0.002, "magnitudes": 0.05}, {"signs": 0.05, "magnitudes": 0.002}
+    assert by_sign(lambda variant: good) == {"ZHOU-O1": "replicated", "ZHOU-O2": "replicated"}
+    assert by_sign(lambda variant: bad) == {"ZHOU-O1": "not replicated", "ZHOU-O2": "not replicated"}
+    assert by_sign(lambda variant: bad if variant == "momentum" else good) == {"ZHOU-O1": "not replicated", "ZHOU-O2": "not replicated"}
+    assert by_sign(lambda variant: {}) == {"ZHOU-O1": "undecided", "ZHOU-O2": "replicated"}
