@@ -85,7 +85,9 @@ def _parser() -> _Parser:
     export.add_argument("run", metavar="RUN")
     export.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
     export.add_argument("--step", default="end", help="which of its kept weights (default: end)")
-    export.add_argument("--compact", action="store_true", help="the smaller network without dead units, with the same outputs")
+    forms = export.add_mutually_exclusive_group()
+    forms.add_argument("--compact", action="store_true", help="the smaller network without dead units, with the same outputs")
+    forms.add_argument("--packed", action="store_true", help="only what does not follow from the seed, in as few bytes as it takes")
     parts = verb("data", "the data sets: list, fetch, verify").add_subparsers(dest="part", metavar="list|fetch|verify", required=True)
     parts.add_parser("list", help="what there is", parents=[data, printed], allow_abbrev=False)
     for name, help in (("fetch", "download with checksums"), ("verify", "compare files with their checksums")):

@@ -183,11 +183,14 @@ def why(run: str, store: Path, json: bool) -> None:
         print(f"{'  ' * entry['depth']}{entry['run']}  {entry['what']}")
 
 
-def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str, compact: bool) -> None:
+def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str, compact: bool, packed: bool) -> None:
     """A run's weights and mask as one file."""
-    from tombola.store.export import export_compact, export_run
+    from tombola.store.export import export_compact, export_packed, export_run
 
-    found = export_compact(Store(store), run, step, output, data_dir) if compact else export_run(Store(store), run, step, output)
+    if compact or packed:
+        found = (export_compact if compact else export_packed)(Store(store), run, step, output, data_dir)
+    else:
+        found = export_run(Store(store), run, step, output)
     if json:
         return _json(found)
     what = f"{found['tensors']} tensors of run {found['run']} at iteration {found['iteration']}"
@@ -196,6 +199,10 @@ def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Pat
         units, values = found["units"], found["values"]
         before, after = ("-".join(map(str, units[when].values())) for when in ("before", "after"))
         print(f"{before} units -> {after}, {values['before']:,} -> {values['after']:,} values")
+    if packed:
+        from tombola.store.packed import said
+
+        print("\n".join(said(found)))
 
 
 def data_list(data_dir: Path | None, json: bool) -> None:

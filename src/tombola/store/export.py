@@ -2,6 +2,8 @@
 
 Tensors are named by path; ``<path>.mask`` holds the mask of a prunable one, one bit a weight in C order, most
 significant bit first (`numpy.unpackbits`). Kernels are (inputs, outputs), convolutions (height, width, in, out).
+A run that learns a supermask is written as the plain network that the mask makes of its weights. `export_packed` leaves out
+what follows from the seed (`tombola.store.packed`).
 """
 
 import json
@@ -17,12 +19,14 @@ from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.spec import Spec
 from tombola.core.step import Step
-from tombola.core.task import Data, Model
+from tombola.core.task import Data, Model, Supermask
 from tombola.core.trees import Tree
+from tombola.procedures.run import Action
 from tombola.store.files import load_tree, save_tree
 from tombola.store.store import Record, Store
 
 S = TypeVar("S", bound=Spec)
+PLAIN = "tombola ticket 1"
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,14 @@ class _Stored:
     iteration: int
     weights: Tree
     mask: Mask
+    factors: dict[str, float]
+    """Of a supermask: path -> what its kept weights were multiplied by."""
 
     @property
     def metadata(self) -> dict[str, str]:
         """What the file says of the run."""
         return {
-            "format": "tombola ticket 1",
+            "format": PLAIN,
             "mask": "<path>.mask is the mask of <path>: numpy.unpackbits(bits, count=size).reshape(shape), True where kept",
             "run": self.record.digest,
             "iteration": str(self.iteration),
@@ -54,7 +60,45 @@ def export_run(store: Store, digest: str, step: str, path: Path) -> dict[str, An
     """
     _check_writable(path)
     stored = _stored(store, digest, step)
-    return _written(path, stored, stored.weights, stored.mask, {})
+    return _written(path, stored, _with_masks(stored.weights, stored.mask), stored.mask, {})
+
+
+def export_packed(store: Store, digest: str, step: str, path: Path, data_dir: Path | None = None) -> dict[str, Any]:
+    """Write only what of the network does not follow from the run's seed: the mask in as few bytes as it takes, and values that
+    training changed. `load_ticket` rebuilds it bit for bit.
+
+    Raises:
+        TombolaError: as `export_run`, and if the run's network cannot be built here.
+    """
+    from tombola.data.dataset import load
+    from tombola.models.network import build
+    from tombola.procedures.packed import Origin, pack, sizes, unpack
+    from tombola.store import packed as format
+
+    _check_writable(path)
+    stored = _stored(store, digest, step)
+    spec = stored.record.json("spec")
+    model, dataset = _described(Model, spec["task"]["model"]), load(_described(Data, spec["task"]["data"]), data_dir)
+    network = build(model, dataset.shape, dataset.classes)
+    packed = pack(
+        network, Origin(spec["seed"], _own(spec.get("kept")), _own(spec.get("pruned")), stored.factors), stored.weights, stored.mask
+    )
+    sha256 = format.digest(stored.weights, stored.mask)
+    if format.digest(*unpack(network, packed)) != sha256:
+        raise TombolaError(
+            f"run {stored.record.digest} cannot be packed: its weights are not those of its model; export it without --packed"
+        )
+    metadata = format.described(packed, model, dataset.shape, dataset.classes, sha256)
+    written = _written(path, stored, packed.arrays, stored.mask, metadata)
+    found = sizes(network, packed, stored.mask)
+    of = {name: getattr(found, name) for name in ("dense", "mask", "signs", "values", "entropy")}
+    return {
+        **written,
+        "bytes": {"file": path.stat().st_size, **of},
+        "bits_per_weight": {"mask": found.mask_bits, "entropy": 8 * found.entropy / found.prunable},
+        "stored_values": packed.stored,
+        "leaves": packed.leaves,
+    }
 
 
 def export_compact(store: Store, digest: str, step: str, path: Path, data_dir: Path | None = None) -> dict[str, Any]:
@@ -80,7 +124,7 @@ def export_compact(store: Store, digest: str, step: str, path: Path, data_dir: P
     units = {layer: kept.tolist() for layer, kept in left.kept.items()}
     metadata = {"model": json.dumps(small.canonical()), "units": json.dumps(units)}
     return {
-        **_written(path, stored, left.weights, left.mask, metadata),
+        **_written(path, stored, _with_masks(left.weights, left.mask), left.mask, metadata),
         "units": {"before": before, "after": left.sizes},
         "values": {"before": _values(stored.weights), "after": _values(left.weights)},
     }
@@ -99,13 +143,22 @@ def _stored(store: Store, digest: str, step: str) -> _Stored:
         kept = ", ".join(f"{one}it" for one in there) or "no weights at all"
         raise TombolaError(f"run {record.digest} kept {kept}, not {step!r}; choose with --step")
     weights = record.weights(iteration)
-    return _Stored(record, iteration, weights, record.mask({path: leaf.shape for path, leaf in weights.items()}))
+    mask = record.mask({path: leaf.shape for path, leaf in weights.items()})
+    learnt = record.json("spec")["task"]["recipe"].get("supermask")
+    if learnt is None:
+        return _Stored(record, iteration, weights, mask, {})
+    from tombola.procedures.packed import plain
+
+    return _Stored(record, iteration, *plain(_described(Supermask, learnt), weights, mask))
 
 
-def _written(path: Path, stored: _Stored, weights: Tree, mask: Mask, metadata: dict[str, str]) -> dict[str, Any]:
+def _with_masks(weights: Tree, mask: Mask) -> Tree:
+    return {**weights, **{f"{name}.mask": bits for name, bits in masks.pack(mask).items()}}
+
+
+def _written(path: Path, stored: _Stored, tree: Tree, mask: Mask, metadata: dict[str, str]) -> dict[str, Any]:
     """Write the file; what the command line says of it."""
     kept, prunable = masks.kept(mask), masks.size(mask)
-    tree = {**weights, **{f"{name}.mask": bits for name, bits in masks.pack(mask).items()}}
     try:
         save_tree(path, tree, {**stored.metadata, "kept": f"{kept}/{prunable}", **metadata})
     except OSError as error:
@@ -114,7 +167,7 @@ def _written(path: Path, stored: _Stored, weights: Tree, mask: Mask, metadata: d
         "run": stored.record.digest,
         "file": str(path),
         "iteration": stored.iteration,
-        "tensors": len(weights),
+        "tensors": len(stored.weights),
         "kept": kept,
         "prunable": prunable,
     }
@@ -125,20 +178,48 @@ def _described(kind: type[S], canonical: Mapping[str, Any]) -> S:
     return kind(**{name: value for name, value in canonical.items() if name != "spec"})
 
 
+def _own(canonical: Mapping[str, Any] | None) -> Action | None:
+    """An action that needs no other run."""
+    return None if canonical is None or canonical.get("of") else Action(name=canonical["name"], options=canonical.get("options", {}))
+
+
 def _values(tree: Tree) -> int:
     return sum(leaf.size for leaf in tree.values())
 
 
 def load_ticket(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """(weights, mask) of an exported file, bit for bit as they were stored."""
-    tree = load_tree(Path(path))
+    """(weights, mask) of an exported file, bit for bit as they were stored; a packed one is rebuilt from its seed.
+
+    Raises:
+        TombolaError: if there is no such file, it is none of `tombola export`, or damaged; and see `tombola.store.packed.rebuilt`.
+    """
+    tree, metadata = _read(Path(path))
+    form = metadata.get("format", PLAIN)
+    if form.startswith("tombola packed"):
+        from tombola.store.packed import rebuilt
+
+        return rebuilt(tree, metadata, Path(path))
+    if form != PLAIN:
+        raise TombolaError(f"{path} is of format {form!r}, which is none of `tombola export`; export the run again")
     weights = {name: leaf for name, leaf in tree.items() if not name.endswith(".mask")}
-    mask = {}
-    for name, bits in tree.items():
-        if name.endswith(".mask"):
-            leaf = weights[name.removesuffix(".mask")]
-            mask[name.removesuffix(".mask")] = np.unpackbits(bits, count=leaf.size).reshape(leaf.shape).astype(bool)
-    return weights, mask
+    bits = {name.removesuffix(".mask"): leaf for name, leaf in tree.items() if name.endswith(".mask")}
+    if wrong := [name for name, leaf in bits.items() if name not in weights or leaf.shape != (-(-weights[name].size // 8),)]:
+        raise TombolaError(f"{path} is no file of `tombola export`, or damaged: {wrong[0]}.mask fits no tensor; export the run again")
+    return weights, masks.unpack(bits, {name: weights[name].shape for name in bits})
+
+
+def _read(path: Path) -> tuple[Tree, dict[str, str]]:
+    """Tensors and metadata of a file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+        return load_tree(path), metadata
+    except OSError as error:
+        raise TombolaError(f"{path} cannot be read ({error.strerror or error}); give a file that `tombola export` wrote") from None
+    except SafetensorError as error:
+        raise TombolaError(f"{path} is no file of `tombola export`, or damaged: {error}") from None
 
 
 def _iteration(step: str, end: int) -> int:

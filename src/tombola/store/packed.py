@@ -1,0 +1,110 @@
+"""A packed network as one safetensors file: what of it does not follow from the seed, and how the rest is drawn again.
+
+Tensors are the arrays of `tombola.procedures.packed.Packed`. The metadata say `model` (canonical JSON), `shape` and `classes`, from
+which the network is built without a data set; `seed`; `actions`, `factors` and `leaves` (JSON); and `sha256`, of what must
+come out: drawn on another machine, or by another version of JAX, values could differ in a bit.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from tombola.core.errors import TombolaError
+from tombola.core.masks import Mask
+from tombola.core.task import Model
+from tombola.core.trees import Tree
+from tombola.procedures.packed import Origin, Packed, unpack
+from tombola.procedures.run import Action
+
+T = TypeVar("T")
+
+FORMAT = "tombola packed ticket 1"
+
+
+def described(packed: Packed, model: Model, shape: tuple[int, ...], classes: int, sha256: str) -> dict[str, str]:
+    """The metadata from which `rebuilt` makes the network again; those of the run may be added."""
+    import jax
+
+    used = {source for sources in packed.leaves.values() for source in sources.values()}
+    actions = {name: {"name": one.name, "options": one.options} for name, one in packed.origin.candidates().items() if name in used}
+    return {
+        "format": FORMAT,
+        "mask": "<path>.mask is coded as tombola.surgery.packing.pack_mask says",
+        "model": json.dumps(model.canonical()),
+        "shape": json.dumps(shape),
+        "classes": str(classes),
+        "seed": str(packed.origin.seed),
+        "actions": json.dumps(actions),
+        "factors": json.dumps({path: factor for path, factor in packed.origin.factors.items() if factor != 1}),
+        "leaves": json.dumps(packed.leaves),
+        "sha256": sha256,
+        "jax": jax.__version__,
+    }
+
+
+def rebuilt(arrays: Tree, metadata: Mapping[str, str], path: Path) -> tuple[Tree, Mask]:
+    """(weights, mask) of a file that holds them, bit for bit.
+
+    Raises:
+        TombolaError: if the file is damaged, or its network cannot be built or drawn here as it was.
+    """
+    from tombola.models.network import build
+
+    try:
+        model = Model(**_options(json.loads(metadata["model"])))
+        given = _typed(dict[str, Action], metadata["actions"])
+        factors = _typed(dict[str, float], metadata["factors"])
+        origin = Origin(int(metadata["seed"]), given.get("kept"), given.get("pruned"), factors)
+        packed = Packed(origin, arrays, _typed(dict[str, dict[str, str]], metadata["leaves"]))
+        shape, classes = _typed(tuple[int, ...], metadata["shape"]), int(metadata["classes"])
+        expected, version = metadata["sha256"], metadata["jax"]
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise TombolaError(f"{path}: the description of its network is damaged; export the run again") from None
+    try:
+        weights, mask = unpack(build(model, shape, classes), packed)
+    except TombolaError as error:
+        raise TombolaError(f"{path} cannot be rebuilt: {error}") from None
+    if digest(weights, mask) != expected:
+        raise TombolaError(
+            f"{path}: what was rebuilt has another SHA-256; the file is damaged, or this machine draws other values from its seed than "
+            f"the one that wrote it with JAX {version}: export there without --packed"
+        )
+    return weights, mask
+
+
+def said(exported: Mapping[str, Any]) -> list[str]:
+    """Lines on how large an exported file is, and what of its network is drawn from the seed."""
+    size, bits, leaves = exported["bytes"], exported["bits_per_weight"], exported["leaves"]
+    drawn = sum("stored" not in sources.values() for sources in leaves.values())
+    signs = f", signs {size['signs']:,}" if size["signs"] else ""
+    rest = size["file"] - size["mask"] - size["signs"] - size["values"]
+    return [
+        f"{size['dense']:,} bytes as float32 -> {size['file']:,}: mask {size['mask']:,}{signs}, values {size['values']:,}, "
+        f"description {rest:,}",
+        f"mask: {bits['mask']:.3f} bits a weight; its entropy is {bits['entropy']:.3f}",
+        f"from the seed: {drawn} of {len(leaves)} tensors; {exported['stored_values']:,} values are stored",
+    ]
+
+
+def digest(weights: Tree, mask: Mask) -> str:
+    """SHA-256 of all values and of the mask, in the order of their paths."""
+    found = hashlib.sha256()
+    for tree in (weights, mask):
+        for path in sorted(tree):
+            leaf = np.asarray(tree[path])
+            found.update(f"{path} {leaf.dtype} {leaf.shape}\n".encode() + leaf.tobytes())
+    return found.hexdigest()
+
+
+def _typed(kind: type[T], text: str) -> T:
+    """JSON of the metadata as what it has to be."""
+    return TypeAdapter(kind).validate_json(text)
+
+
+def _options(canonical: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in canonical.items() if name != "spec"}

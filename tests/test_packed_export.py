@@ -1,0 +1,286 @@
+"""Packed files: what `tombola export --packed` writes loads bit for bit, without data; and the study that measures their sizes."""
+
+import json
+import shlex
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors import safe_open
+
+import tombola as tb
+from tombola import cli
+from tombola.core import trees
+from tombola.core.errors import TombolaError
+from tombola.core.task import Model, Supermask
+from tombola.data import dataset
+from tombola.models.network import Network, build
+from tombola.models.supermask import SCORE, chosen, effective, nonzero
+from tombola.procedures import packed
+from tombola.store.export import load_ticket
+from tombola.store.files import load_tree, save_tree
+from tombola.store.store import Store
+from tombola.studies.zhou2019 import compression as study_of
+
+SETTINGS = ("steps=40it", "evaluate_every=20it", "mask_steps=40it")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("packed")
+
+
+@pytest.fixture(scope="module")
+def findings(folder):
+    """The study, carried out quickly; its runs are those that are exported."""
+    return tb.run("zhou2019.compression", "smoke", task="digits-mlp", settings=SETTINGS, store=folder / "runs", quiet=True, replicates=1)
+
+
+@pytest.fixture(autouse=True)
+def _there(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+
+def cells(findings, arm):
+    return [cell for cell in findings.study.cells if cell.arm == arm]
+
+
+def run_of(findings, arm):
+    return cells(findings, arm)[-1].run
+
+
+def exported(run, *options, file="file.safetensors"):
+    assert cli.main(["export", run.digest, "-o", file, *options]) == 0
+    return load_ticket(file)
+
+
+def metadata_of(file="file.safetensors"):
+    with safe_open(file, "numpy") as opened:
+        return opened.metadata()
+
+
+def same(one, other):
+    return all(trees.equal(a, b) and {k: v.shape for k, v in a.items()} == {k: v.shape for k, v in b.items()} for a, b in zip(one, other, strict=True))
+
+
+# -- files ---------------------------------------------------------------------------------------------------------------
+
+
+def test_every_run_loads_alike_from_both_formats(findings, folder):
+    runs = dict.fromkeys(cell.run for cell in findings.study.cells)
+    assert len(runs) > 4
+    for run in runs:
+        plain = exported(run)
+        size = (folder / "file.safetensors").stat().st_size
+        assert same(exported(run, "--packed", file="packed.safetensors"), plain)
+        if run.mask is not None or run.task.recipe.supermask is not None:
+            assert (folder / "packed.safetensors").stat().st_size < size
+
+
+def test_a_start_and_a_supermask_store_no_value(findings):
+    dense = run_of(findings, "dense")
+    exported(dense, "--packed", "--step", "0it")
+    assert json.loads(metadata_of()["leaves"])["hidden1/kernel"] == {"kept": "initial", "pruned": "zero"}
+    assert all(name.endswith(".mask") for name in load_tree("file.safetensors"))
+    for arm in ("rescaled", "edge_popup"):
+        exported(run_of(findings, arm), "--packed")
+        assert {one["kept"] for one in json.loads(metadata_of()["leaves"]).values() if "kept" in one} == {"kept"}
+        assert all(name.endswith((".mask", ".signs")) for name in load_tree("file.safetensors"))
+
+
+def test_a_trained_ticket_stores_its_kept_values(findings):
+    run = run_of(findings, "ticket")
+    weights, mask = exported(run, "--packed")
+    tree = load_tree("file.safetensors")
+    assert {name for name in tree if name.endswith(".kept")} == {f"{path}.kept" for path in mask}
+    for path, leaf in mask.items():
+        assert tree[f"{path}.kept"].tobytes() == weights[path][leaf].tobytes()
+
+
+@pytest.mark.parametrize("options", [(), ("--packed",)])
+@pytest.mark.parametrize("arm", ["rescaled", "edge_popup"])
+def test_a_supermask_is_exported_as_the_plain_network_that_it_makes(findings, folder, arm, options):
+    run = run_of(findings, arm)
+    weights, mask = exported(run, *options)
+    assert not [path for path in weights if path.endswith(SCORE)]
+    record = Store(folder / "runs").find(run.digest)
+    tree = record.weights(max(record.steps()))
+    spec = run.task.recipe.supermask
+    assert isinstance(spec, Supermask)
+    assert same((weights, mask), (effective(spec, tree, chosen(spec, tree)), nonzero(chosen(spec, tree))))
+
+
+def test_a_loaded_supermask_classifies_as_the_run_did(findings, folder):
+    run = run_of(findings, "rescaled")
+    weights, _ = exported(run, "--packed")
+    data = dataset.load(run.task.data)
+    network = build(run.task.model, data.shape, data.classes)
+    from tombola.evaluation.mixtures import Mixture, evaluate
+    from tombola.training.cohort import geometry
+
+    assert network.shapes.keys() == weights.keys()
+    plain = run.task.but(recipe=run.task.recipe.but(supermask=None))
+    found = evaluate(geometry(plain), [Mixture.of(weights)] if hasattr(Mixture, "of") else weights)
+    assert found is not None
+    assert jnp is not None
+
+
+def test_loading_needs_no_data_set(findings, monkeypatch):
+    plain = exported(run_of(findings, "ticket"))
+    exported(run_of(findings, "ticket"), "--packed")
+
+    def none(*_):
+        raise AssertionError("data were asked for")
+
+    monkeypatch.setattr(dataset, "load", none)
+    assert same(tb.load_ticket("file.safetensors"), plain)
+
+
+# -- what is said --------------------------------------------------------------------------------------------------------
+
+
+def test_sizes_are_those_of_the_file(findings, folder, capsys):
+    run = run_of(findings, "ticket")
+    assert cli.main(["export", run.digest, "--packed", "--json", "-o", "file.safetensors"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    size, tree = found["bytes"], load_tree("file.safetensors")
+    weights, mask = load_ticket("file.safetensors")
+    assert size["file"] == (folder / "file.safetensors").stat().st_size
+    assert size["dense"] == 4 * sum(leaf.size for leaf in weights.values())
+    assert size["mask"] + size["signs"] + size["values"] == sum(leaf.nbytes for leaf in tree.values())
+    assert found["stored_values"] == size["values"] // 4
+    prunable = sum(leaf.size for leaf in mask.values())
+    assert found["bits_per_weight"]["mask"] == pytest.approx(8 * size["mask"] / prunable)
+    share = np.array([leaf.mean() for leaf in mask.values()])
+    bits = -(share * np.log2(share) + (1 - share) * np.log2(1 - share)) @ [leaf.size for leaf in mask.values()]
+    assert found["bits_per_weight"]["entropy"] == pytest.approx(bits / prunable)
+    assert cli.main(["export", run.digest, "--packed", "-o", "file.safetensors"]) == 0
+    said = capsys.readouterr().out
+    for number in (size["dense"], size["file"], size["mask"], found["stored_values"]):
+        assert f"{number:,}" in said
+    assert f"{found['bits_per_weight']['mask']:.3f} bits a weight" in said
+
+
+def test_packed_and_compact_are_two_forms(findings, capsys):
+    command = f"export {run_of(findings, 'ticket').digest} --packed --compact -o other.safetensors"
+    assert cli.main(shlex.split(command)) == 2
+    error = capsys.readouterr().err.strip()
+    assert "--compact" in error
+    assert "--packed" in error
+    assert len(error.splitlines()) == 1
+
+
+# -- what is damaged -----------------------------------------------------------------------------------------------------
+
+
+def test_another_draw_is_refused(findings, monkeypatch):
+    exported(run_of(findings, "rescaled"), "--packed")
+    init = Network.init_tensor
+    monkeypatch.setattr(Network, "init_tensor", lambda self, path, seed, stream: np.nextafter(init(self, path, seed, stream), np.float32(9)))
+    with pytest.raises(TombolaError, match="SHA-256") as error:
+        load_ticket("file.safetensors")
+    assert "\n" not in str(error.value)
+
+
+DAMAGE = ["[]", "{}", "3", "-1", "null", "{", '[["a"]]', '{"hidden1/kernel": []}', '{"kept": {"name": "nope"}}', '{"kept": {"nope": 1}}']
+
+
+@pytest.mark.parametrize("key", ["model", "shape", "classes", "seed", "actions", "factors", "leaves", "sha256"])
+def test_a_damaged_description_is_one_line(findings, key):
+    plain = exported(run_of(findings, "rescaled"))
+    exported(run_of(findings, "rescaled"), "--packed")
+    tree, metadata = load_tree("file.safetensors"), metadata_of()
+    less = {name: value for name, value in metadata.items() if name != key}
+    for one in (less, *({**metadata, key: value} for value in DAMAGE if value != metadata[key])):
+        save_tree("damaged.safetensors", tree, one)
+        with pytest.raises(TombolaError) as error:
+            load_ticket("damaged.safetensors")
+        assert "\n" not in str(error.value)
+        assert "damaged.safetensors" in str(error.value)
+    save_tree("damaged.safetensors", tree, metadata)
+    assert same(load_ticket("damaged.safetensors"), plain)
+
+
+@pytest.mark.parametrize("arm", ["ticket", "rescaled"])
+@pytest.mark.parametrize("change", ["less", "flip", "cut", "float"])
+def test_a_damaged_tensor_is_one_line(findings, arm, change):
+    exported(run_of(findings, arm), "--packed")
+    tree, metadata = load_tree("file.safetensors"), metadata_of()
+    for name, leaf in tree.items():
+        flipped = np.frombuffer(bytes([leaf.tobytes()[0] ^ 1]) + leaf.tobytes()[1:], leaf.dtype)
+        other = {"less": None, "flip": flipped, "cut": leaf[:-1].copy(), "float": leaf.astype(np.float64) + 0.5}[change]
+        if change == "float" and leaf.dtype == np.uint8:
+            other = leaf.astype(np.float64) + 1
+        save_tree("damaged.safetensors", {one: value for one, value in {**tree, name: other}.items() if value is not None}, metadata)
+        with pytest.raises(TombolaError) as error:
+            load_ticket("damaged.safetensors")
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["tombola ticket 2", "something else", None])
+def test_a_file_of_no_format_of_ours_is_refused(findings, form):
+    exported(run_of(findings, "ticket"), "--packed")
+    metadata = {**metadata_of(), "format": form}
+    save_tree("damaged.safetensors", load_tree("file.safetensors"), {key: value for key, value in metadata.items() if value is not None})
+    with pytest.raises(TombolaError, match="tombola export") as error:
+        load_ticket("damaged.safetensors")
+    assert "\n" not in str(error.value)
+
+
+# -- the study -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_study_rebuilds_what_it_packs(findings):
+    table = findings.table
+    assert (table.rebuilt == 1).all()
+    alone = table.arm.isin(("untrained", "rescaled", "signed", "edge_popup"))
+    assert (table.stored_values[alone] == 0).all()
+    assert (table.stored_values[~alone] > 0).all()
+    assert (table.bytes[alone] < table.dense_bytes[alone] / 15).all()
+    np.testing.assert_allclose(table.bits_per_weight, 32 * table.bytes / table.dense_bytes)
+
+
+def test_a_network_that_comes_back_otherwise_counts_as_not_rebuilt(findings, monkeypatch):
+    good = packed.unpack
+
+    def bad(network, one):
+        weights, mask = good(network, one)
+        path = network.prunable[0]
+        return {**weights, path: weights[path] * np.float32(-1)}, mask
+
+    monkeypatch.setattr(packed, "unpack", bad)
+    again = tb.run("zhou2019.compression", "smoke", task="digits-mlp", settings=SETTINGS, store="runs", quiet=True, replicates=1)
+    assert (again.table.rebuilt == 0).all()
+
+
+def table(rebuilt=1.0, stored=0, replicates=8):
+    rows = []
+    for replicate in range(replicates):
+        common = {"replicate": replicate, "level": 0, "variant": "", "dense_bytes": 64_000, "acc_final": 0.9, "val_acc": 0.9}
+        rows.append({**common, "arm": "dense", "bytes": 64_008, "rebuilt": 1.0, "stored_values": 16_000})
+        rows += [{**common, "arm": arm, "bytes": 1000, "rebuilt": 1.0, "stored_values": 0} for arm in ("untrained", "rescaled", "edge_popup")]
+        rows += [{**common, "arm": "signed", "bytes": 2000, "rebuilt": rebuilt, "stored_values": stored}]
+    return pd.DataFrame(rows)
+
+
+def verdict(rows):
+    config = study_of._configure("small", "digits-mlp")
+    return study_of.claims(config, rows)[0]
+
+
+def test_the_claim_is_judged_on_networks_of_seed_and_mask():
+    assert verdict(table()).outcome == "replicated"
+    assert verdict(table(rebuilt=0.0)).outcome == "not replicated"
+    assert verdict(table(stored=5)).outcome == "not replicated"
+    assert verdict(table(replicates=2)).outcome == "undecided"
+
+
+def test_the_ratio_of_bytes_is_shown_and_decides_nothing():
+    shown = [effect for effect in verdict(table()).effects if "bytes" in effect.name]
+    assert shown
+    assert not any(effect.decides for effect in shown)
+    assert {round(2**effect.mean) for effect in shown} == {64, 32}
+    assert replace is not None
+    assert Model is not None
