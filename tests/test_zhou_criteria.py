@@ -107,6 +107,25 @@ def test_scores_of_a_replicate_that_diverged_are_no_warning_and_of_all_others_fi
     assert mask["a"].sum() == SIZE // 2
 
 
+@pytest.mark.parametrize("name", ["large_init_large_final", "small_init_small_final"])
+def test_ranks_are_those_among_what_is_left(name):
+    initial, final = pair()
+    before = np.random.default_rng(3).random(SIZE) < 0.3
+    final[~before] = 0  # as pruned weights end
+    found = scores(name, initial, final, before)[before]
+    alone = FORMULAS[name](initial[before], final[before])
+    assert (np.argsort(found, kind="stable") == np.argsort(alone, kind="stable")).all()
+    over_all = scores(name, initial, final)[before]
+    assert (np.argsort(over_all, kind="stable") != np.argsort(alone, kind="stable")).any()
+
+
+@pytest.mark.parametrize("name", [name for name in criteria if "init_" not in name])
+def test_other_scores_do_not_depend_on_what_is_left(name):
+    initial, final = pair()
+    before = np.arange(SIZE) % 3 > 0
+    assert (np.asarray(scores(name, initial, final, before)) == np.asarray(scores(name, initial, final))).all()
+
+
 @pytest.mark.parametrize("count", [1, 17, 60, 150])
 def test_of_both_large_each_magnitude_binds_equally_often(count):
     initial, final = pair()

@@ -52,7 +52,7 @@ def prune(
     """
     if source != criteria.source(criterion):
         raise TombolaError(f"criterion {criterion!r} is not the one that this run was described with; describe the run anew")
-    scores = {path: criteria.scores(criterion, initial[path], final[path]) for path in before}
+    scores = {path: criteria.scores(criterion, initial[path], final[path], kept) for path, kept in before.items()}
     return prune_round(context.network, scores, before, rates_by_path(context.network, rates), scope, structure, norm)
 
 

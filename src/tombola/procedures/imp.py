@@ -62,7 +62,7 @@ def imp(
         mask = per_replica(
             lambda first, final, before: prune_round(
                 network,
-                {path: scores(criterion, first[path], final[path]) for path in before},
+                {path: scores(criterion, first[path], final[path], kept) for path, kept in before.items()},
                 before,
                 rates,
                 scope,

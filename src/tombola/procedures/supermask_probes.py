@@ -52,7 +52,7 @@ def heuristic_supermasks(
     `picture/L` (25, 25), the share of the weights there that the mask keeps, by final and initial value in bins from -3 to 3
     standard deviations of the layer's initialiser (values beyond count as on the edge), NaN where there are none; `test_chance`.
 
-    Source: Zhou et al. 2019, section 4.
+    Source: Zhou et al. 2019, section 5.
     """
     if source != criteria.source(criterion):
         raise TombolaError(f"criterion {criterion!r} is not the one that this probe was described with; describe it anew")

@@ -19,6 +19,8 @@ from tombola.core.registry import Registry
 Criterion = Callable[[Any, Any], Any]
 
 criteria: Registry = Registry("criterion")
+_ranked: set[str] = set()
+"""Names of the criteria whose score of a weight depends on the other weights of its layer."""
 
 
 def source(name: str) -> str:
@@ -33,9 +35,16 @@ def source(name: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def scores(name: str, initial: Any, final: Any) -> Any:
-    """The scores of one leaf. Raises if a user's criterion fails or gives another shape."""
+def scores(name: str, initial: Any, final: Any, before: Any = None) -> Any:
+    """The scores of one leaf. Raises if a user's criterion fails or gives another shape.
+
+    Args:
+        before: what earlier rounds have left (bool); a criterion of ranks ranks that alone. None: everything.
+    """
     function = criteria[name]
+    if before is not None and name in _ranked:
+        # Zero is the lowest rank of both, so that the others are in the order that they have among themselves.
+        initial, final = np.where(before, initial, 0), np.where(before, final, 0)
     try:
         found = function(initial, final)
     except Exception as error:
@@ -91,6 +100,12 @@ def small_init(initial: Any, final: Any) -> Any:
     return -abs(initial)
 
 
+def _by_rank(criterion: Criterion) -> Criterion:
+    """Register a criterion of ranks, and its two restrictions by sign."""
+    _ranked.update(criterion.__name__ + suffix for suffix in ("", "_same_sign", "_diff_sign"))
+    return _by_sign(criterion)
+
+
 def _rank(values: np.ndarray) -> np.ndarray:
     flat = np.asarray(values).reshape(-1)
     rank = np.empty(flat.size, np.int64)
@@ -98,15 +113,15 @@ def _rank(values: np.ndarray) -> np.ndarray:
     return rank.reshape(np.shape(values))
 
 
-@_by_sign
+@_by_rank
 def large_init_large_final(initial: Any, final: Any) -> Any:
-    """min(a |w_f|, |w_i|), with a such that both bind equally often: the smaller of the two ranks in the layer."""
+    """min(a |w_f|, |w_i|), with a such that both bind equally often: the smaller of the two ranks among the layer's remaining weights."""
     return np.minimum(_rank(abs(final)), _rank(abs(initial)))
 
 
-@_by_sign
+@_by_rank
 def small_init_small_final(initial: Any, final: Any) -> Any:
-    """-max(a |w_f|, |w_i|), with a such that both bind equally often: minus the larger of the two ranks."""
+    """-max(a |w_f|, |w_i|), with a such that both bind equally often: minus the larger of those two ranks."""
     return -np.maximum(_rank(abs(final)), _rank(abs(initial)))
 
 
@@ -124,13 +139,13 @@ def movement(initial: Any, final: Any) -> Any:
 
 @criteria.register
 def large_final_same_sign(initial: Any, final: Any) -> Any:
-    """max(0, w_f sign(w_i)): large where the weight kept its sign, 0 where it changed (section 4.1)."""
+    """max(0, w_f sign(w_i)): large where the weight kept its sign, 0 where it changed (section 5)."""
     return np.maximum(0, final * np.sign(initial))
 
 
 @criteria.register
 def large_final_diff_sign(initial: Any, final: Any) -> Any:
-    """max(0, -w_f sign(w_i)): large where the weight changed its sign, 0 where it kept it (section 4.1)."""
+    """max(0, -w_f sign(w_i)): large where the weight changed its sign, 0 where it kept it (section 5)."""
     return np.maximum(0, -final * np.sign(initial))
 
 

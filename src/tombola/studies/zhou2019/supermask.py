@@ -1,4 +1,4 @@
-"""Heuristic supermasks: what the masks of a trained network are worth on the untrained one (section 4)."""
+"""Heuristic supermasks: what the masks of a trained network are worth on the untrained one (section 5)."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -192,4 +192,4 @@ def claims(config: Supermasks, table: "pd.DataFrame") -> list[Verdict]:
     )
     sentence = "Masks of a trained network lift the untrained one above chance, most where weights that changed sign are left out."
     note = "Each at the density that does best on validation examples."
-    return [Verdict("ZHOU-C6", sentence, "Zhou et al. 2019, section 4", effects, note)]
+    return [Verdict("ZHOU-C6", sentence, "Zhou et al. 2019, section 5", effects, note)]
