@@ -15,6 +15,7 @@ from tombola.core.trees import Tree, replica, replicas, stack
 from tombola.data.dataset import load
 from tombola.evaluation.mixtures import evaluate
 from tombola.models.supermask import chosen, effective, nonzero
+from tombola.procedures.mask_training import mask_recipe
 from tombola.procedures.probes import Context
 from tombola.procedures.supermask_probes import learnt_supermask
 from tombola.surgery.values import constant
@@ -60,14 +61,14 @@ def supermask(
     mask: Mask | None = None,
     data_dir: Path | str | None = None,
 ) -> Supermasks:
-    """Train scores instead of weights, by momentum .9 at a constant rate, and look at the masks that come out.
+    """Train scores instead of weights, as `mask_recipe` says, and look at the masks that come out.
 
     Args:
         spec: how scores become a mask; Bernoulli masks with dynamic rescaling if not given.
         values: what weights are: as they start (`init`), or their signs times the standard deviation of the layer's
             initialiser (`constant`).
         steps, batch: of the task's recipe, if not given.
-        learning_rate: 100 if not given, 0.1 for `edge_popup`, whose scores are small.
+        learning_rate: 100 if not given, 0.1 for `edge_popup` and `signed`.
         samples: masks that are drawn at the end, over which the accuracy is averaged.
         start: weights, leaves (R, ...), such as ``dense.final``; the initial weights if not given.
         mask: weights that are pruned stay so.
@@ -80,9 +81,7 @@ def supermask(
     if samples < 1:
         raise TombolaError(f"samples = {samples}: a mean over at least 1 drawn mask is needed")
     spec = spec or Supermask(rescale="dynamic")
-    rate = learning_rate or (0.1 if spec.method == "edge_popup" else 100.0)
-    recipe = task.recipe.but(optimizer="momentum", momentum=0.9, learning_rate=rate, weight_decay=0.0, schedule="constant")
-    recipe = recipe.but(milestones=(), warmup="0it", supermask=spec, steps=steps or recipe.steps, batch=batch or recipe.batch)
+    recipe = mask_recipe(task.recipe, spec, learning_rate, steps, batch)
     learning, dataset = task.but(recipe=recipe), load(task.data, data_dir)
     network = geometry(learning, dataset).network
     count = replicas(start) if start is not None else replicas(mask) if mask is not None else replicates or 1

@@ -18,7 +18,7 @@ from tombola.procedures.run import Run
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.tickets import Levels, Positive, Pruning, Share, distinct, tickets
 from tombola.studies.zhou2019.trained import ARMS as LEARNT
-from tombola.studies.zhou2019.trained import LEARNERS, Learner, Trained, learning
+from tombola.studies.zhou2019.trained import LEARNERS, MASK_RATES, Learner, Trained, learning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,13 +36,13 @@ class Compression(Pruning):
     """Rounds of pruning after the dense run."""
     densities: dict[Learner, Annotated[tuple[Share, ...], Field(min_length=1)]] = {
         "rescaled": (0.5,),
-        "signed": (0.5,),
+        "signed": (0.5, 0.1),
         "edge_popup": (0.5, 0.2, 0.1, 0.05),
     }
     """How masks over signed constants are learnt, as in `zhou2019.trained`, and the share of the weights that is kept: at the
     start of training, and of `edge_popup` all along."""
-    mask_rates: dict[Learner, Positive] = {"learned": 100.0, "rescaled": 100.0, "edge_popup": 0.1, "signed": 100.0}
-    """Learning rates, constant."""
+    mask_rates: dict[Learner, Positive] = MASK_RATES
+    """As in `zhou2019.trained`."""
     mask_steps: Step = Step("5000it")
     """Length of the training of masks."""
     mask_batch: Count = 250

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METRICS = ("acc", "validation_acc", "chance_acc")
-VALUES = {"init": "weights at their initial values", "constant": "weights at their initial signs, +- one standard deviation"}
+VALUES = {"init": "initial values", "constant": "signed constant"}
 """Variant -> what kept weights are."""
 COMPARED = (
     "large_final_same_sign",
@@ -96,7 +96,8 @@ def supermask(config: Supermasks) -> Study:
                 "supermask",
                 "Accuracy without training under masks of the trained network",
                 (Panel("acc", "test accuracy, untrained (%)", 100),),
-                caption="One-shot masks from the initial and final values of one dense run a replicate.",
+                caption="One-shot masks from the initial and final values of one dense run a replicate. Signed constant: initial signs, "
+                "each weight one standard deviation of its layer's initialiser.",
             ),
             Figure(
                 "picture",

@@ -12,6 +12,7 @@ from tombola.core.task import Count, Supermask, Task
 from tombola.evaluation.paired import effect_of
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
+from tombola.procedures.mask_training import RATES, mask_recipe
 from tombola.procedures.probe import Probe
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Cell, Config, Figure, Panel, Results, Row, Scale, Study, study
@@ -32,6 +33,12 @@ ARMS = {
     "signed": "signed supermask",
     "trained": "trained weights",
 }
+MASK_RATES: dict[Learner, float] = {
+    "learned": RATES["bernoulli"],
+    "rescaled": RATES["bernoulli"],
+    "edge_popup": RATES["edge_popup"],
+    "signed": RATES["signed"],
+}
 VALUES = {"init": "initial values", "constant": "signed constant"}
 """Variant -> what the weights under the mask are."""
 PAPER: dict[str, tuple[float, ...]] = {
@@ -50,8 +57,8 @@ class Trained(Config):
     learners: Annotated[tuple[Learner, ...], Field(min_length=1)] = LEARNERS
     densities: dict[Learner, Share] = {"learned": 0.5, "rescaled": 0.5, "edge_popup": 0.5, "signed": 0.5}
     """The share of the weights that is kept: at the start of training, and of `edge_popup` all along."""
-    mask_rates: dict[Learner, Positive] = {"learned": 100.0, "rescaled": 100.0, "edge_popup": 0.1, "signed": 100.0}
-    """Learning rates, constant."""
+    mask_rates: dict[Learner, Positive] = MASK_RATES
+    """Learning rates: constant ones, but of `edge_popup` the first of a cosine."""
     mask_steps: Step = Step("5000it")
     """Length of the training of masks."""
     mask_batch: Count = 250
@@ -159,9 +166,8 @@ def masked(config: Trained, arm: Learner) -> Task:
         "signed": Supermask(method="signed", density=density, rescale="dynamic"),
     }[arm]
     every = config.mask_steps.times(0.1)
-    changes = {"steps": config.mask_steps, "batch": config.mask_batch, "learning_rate": config.mask_rates[arm], "optimizer": "momentum"}
-    changes |= {"momentum": 0.9, "weight_decay": 0.0, "schedule": "constant", "milestones": (), "warmup": "0it", "label_smoothing": 0.0}
-    return config.task.but(recipe=config.task.recipe.but(**changes, supermask=spec, evaluate_every=every, test_every=every))
+    recipe = mask_recipe(config.task.recipe, spec, config.mask_rates[arm], config.mask_steps, config.mask_batch)
+    return config.task.but(recipe=recipe.but(evaluate_every=every, test_every=every))
 
 
 def learning(config: Trained, arm: Learner, values: str, replicate: int) -> Run:
