@@ -1,7 +1,8 @@
 #!/bin/sh
 # The papers' own protocols where a CPU is too slow: LeNet on MNIST and Conv-2/4/6 on CIFAR-10 (Frankle & Carbin 2019),
 # ResNet-20 and VGG-16 on CIFAR-10, each with the standard rate, a low one and warm-up (Frankle et al. 2020); the fully connected
-# network on MNIST, and VGG-16, ResNet-18 and ResNet-50 on CIFAR-10 (Zhang et al. 2019).
+# network on MNIST, and VGG-16, ResNet-18 and ResNet-50 on CIFAR-10 (Zhang et al. 2019); LeNet on MNIST and Conv-2/4/6 on CIFAR-10
+# (Zhou et al. 2019).
 #
 #     sh benchmarks/paper_scale.sh DATA_DIR OUTPUT_DIR [SCALE] [more options of `tombola run`]
 #
@@ -37,3 +38,9 @@ done
 for network in vgg16 resnet18; do
     run zhang2019.removed "$network-cifar10-zhang" "$@"
 done
+for task in lenet-mnist conv2-cifar10 conv4-cifar10 conv6-cifar10; do
+    for study in supermask trained criteria mask1 mask0 compression; do
+        run "zhou2019.$study" "$task" "$@"
+    done
+done
+run zhou2019.signs lenet-mnist "$@"

@@ -42,7 +42,7 @@ def test_linked_files_exist():
         assert link.startswith("http") or (ROOT / link).exists(), link
 
 
-@pytest.mark.parametrize("paper", ["frankle2019", "frankle2020", "zhang2019"])
+@pytest.mark.parametrize("paper", ["frankle2019", "frankle2020", "zhang2019", "zhou2019"])
 def test_the_table_of_verdicts_says_what_the_kept_claims_say(paper):
     results = ROOT / "docs" / "results"
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (results / f"{paper}.md").read_text().splitlines()]
@@ -75,6 +75,11 @@ ON_MNIST, ZHANG = (
     ("vgg16", "resnet18", "resnet50"),
 )
 
+ZHOU, OF_ZHOU = (
+    ("lenet-mnist", *(f"conv{depth}-cifar10" for depth in (2, 4, 6))),
+    ("supermask", "trained", "criteria", "mask1", "mask0", "compression"),
+)
+
 
 def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
     fake = tmp_path / "tombola"
@@ -92,6 +97,8 @@ def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
         *((f"zhang2019.{study}", "fcn-mnist") for study in ON_MNIST),
         *((f"zhang2019.{study}", f"{network}-cifar10-zhang") for network in ZHANG for study in ("robustness", "blocks", "joint")),
         *(("zhang2019.removed", f"{network}-cifar10-zhang") for network in ZHANG[:2]),
+        *((f"zhou2019.{study}", task) for task in ZHOU for study in OF_ZHOU),
+        ("zhou2019.signs", "lenet-mnist"),
     ]
     assert {(one["scale"], one["replicates"]) for one in asked} == {("smoke", 2)}
     for one in asked:

@@ -92,12 +92,16 @@ def supermask(config: Supermasks) -> Study:
         arms={name: name.replace("_", " ") for name in config.criteria},
         details=partial(details, config),
         figures=(
-            Figure(
-                "supermask",
-                "Accuracy without training under masks of the trained network",
-                (Panel("acc", "test accuracy, untrained (%)", 100),),
-                caption="One-shot masks from the initial and final values of one dense run a replicate. Signed constant: initial signs, "
-                "each weight one standard deviation of its layer's initialiser.",
+            *(
+                Figure(
+                    name,
+                    f"Accuracy without training under masks of the trained network{of}",
+                    (Panel("acc", "test accuracy, untrained (%)", 100),),
+                    arms=arms,
+                    caption="One-shot masks from the initial and final values of one dense run a replicate. Signed constant: initial "
+                    "signs, each weight one standard deviation of its layer's initialiser.",
+                )
+                for name, of, arms in _drawings(config)
             ),
             Figure(
                 "picture",
@@ -111,6 +115,12 @@ def supermask(config: Supermasks) -> Study:
             ),
         ),
     )
+
+
+def _drawings(config: Supermasks) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(name, what its title adds, criteria) of each figure of accuracy; eleven lines are too many for one."""
+    first, others = (tuple(name for name in config.criteria if (name in PICTURED) == wanted) for wanted in (True, False))
+    return [one for one in (("supermask", "", first), ("others", ": other criteria", others)) if one[2]]
 
 
 def probe(config: Supermasks, criterion: str, replicate: int) -> Probe:

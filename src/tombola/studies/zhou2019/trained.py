@@ -74,7 +74,7 @@ def _configure(scale: Scale, task: str) -> Trained:
     by_scale: dict[str, dict[str, Any]] = {
         "smoke": {"replicates": 2, "mask_steps": "60it", "looks": 3, "samples": 3},
         "small": {},
-        "paper": {"mask_steps": "2000ep"},
+        "paper": {"mask_steps": "2000ep", "looks": 11},
     }
     return Trained(task=named_task(task, scale), **by_scale[scale])
 
@@ -178,8 +178,14 @@ def learning(config: Trained, arm: Learner, values: str, replicate: int) -> Run:
 
 def steps(config: Trained) -> list[Step]:
     """Those at which masks are looked at; the last is the end."""
-    shares = np.linspace(0, 1, config.looks)[:-1]
-    return [*dict.fromkeys(Step("0it") if share == 0 else config.mask_steps.times(float(share)) for share in shares), Step("end")]
+    shares = np.linspace(0, 1, config.looks)[1:-1]
+    try:
+        return [Step("0it"), *dict.fromkeys(config.mask_steps.times(float(share)) for share in shares), Step("end")]
+    except TombolaError:
+        raise TombolaError(
+            f"looks = {config.looks}: not all fall on whole epochs of mask_steps = {config.mask_steps}; choose another number, "
+            "such as 11 for 10 equal parts, or write mask_steps in iterations"
+        ) from None
 
 
 def _look(config: Trained, run: Run) -> Probe:
