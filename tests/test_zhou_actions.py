@@ -5,9 +5,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import tombola as tb
 from tombola.core import trees
 from tombola.core.errors import TombolaError
+from tombola.core.keys import replicate_seed
 from tombola.core.task import Data, Model, Recipe, Supermask, Task
+from tombola.core.trees import equal, replica, replicas, stack
+from tombola.data.dataset import load
 from tombola.engine.carry_out import Engine
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
@@ -16,11 +20,13 @@ from tombola.engine.starts import source as stored
 from tombola.models.masked import masked
 from tombola.models.network import Network, build
 from tombola.models.supermask import SCORE
+from tombola.models.tasks import task as named_task
 from tombola.procedures.actions import Context, value_actions
 from tombola.procedures.imp import imp_runs
 from tombola.procedures.run import Action
 from tombola.store.store import Store
 from tombola.surgery.combine import combine
+from tombola.training.cohort import geometry
 
 NETWORK = build(Model(name="mlp", options={"widths": [40, 40, 40]}), (64,), 10)
 PATHS = NETWORK.prunable
@@ -289,3 +295,47 @@ def test_every_action_makes_a_run_whose_pruned_weights_stay_where_it_put_them(tm
         for path, leaf in whole.items():
             assert (end[path][~leaf] == wanted[path][~leaf]).all()
             assert (end[path][leaf] != wanted[path][leaf]).any()
+
+
+# -- in Python -----------------------------------------------------------------------------------------------------------
+
+
+def test_values_are_those_of_the_studies_a_replicate_each():
+    task = named_task("digits-mlp", "smoke")
+    network = geometry(task, load(task.data)).network
+    first = stack([network.init(replicate_seed(3, index)) for index in range(2)])
+    mask = {path: first[path] > 0 for path in network.prunable}
+    found = tb.values("reshuffle", task, mask=mask, seed=3, stream="a")
+    for index in range(2):
+        context = Context(network, replicate_seed(3, index), replica(mask, index))
+        assert equal(replica(found, index), value_actions["reshuffle"](context, stream="a"))
+    assert equal(tb.values("reshuffle", task, first, mask=mask, seed=3, stream="a"), found)
+    assert not equal(tb.values("reshuffle", task, first, mask=mask, seed=4, stream="a"), found)
+    moved = {path: leaf / 2 for path, leaf in first.items()}
+    assert all((leaf == 0).all() for path, leaf in tb.values("zeroed", task, first, moved).items() if path in mask)
+    assert equal(tb.values("initial", task, replicates=2, seed=3), first)
+    assert replicas(tb.values("initial", task)) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda task, first, mask: tb.values("nope", task), "unknown value action"),
+        (lambda task, first, mask: tb.values("reshuffle", task, stream="a"), "mask"),
+        (lambda task, first, mask: tb.values("permute", task), "stream"),
+        (lambda task, first, mask: tb.values("constant", task, first, sign=True), "sign"),
+        (lambda task, first, mask: tb.values("constant", task, first, replicates=3), "2 and 3"),
+        (lambda task, first, mask: tb.values("constant", task, {path: leaf[:, :1] for path, leaf in first.items()}), "shape"),
+        (
+            lambda task, first, mask: tb.values("reshuffle", task, mask={path: leaf[..., :1] for path, leaf in mask.items()}, stream="a"),
+            "shape",
+        ),
+    ],
+)
+def test_wrong_values_are_one_line(given, said):
+    task = named_task("digits-mlp", "smoke")
+    first = tb.values("initial", task, replicates=2)
+    mask = {path: leaf > 0 for path, leaf in first.items() if path.endswith("kernel")}
+    with pytest.raises(TombolaError, match=said) as error:
+        given(task, first, mask)
+    assert "\n" not in str(error.value)

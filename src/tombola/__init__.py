@@ -41,6 +41,7 @@ _PUBLIC = {
     "supermask": "tombola.procedures.supermask",
     "task": "tombola.models.tasks",
     "train": "tombola.training.train",
+    "values": "tombola.procedures.values",
 }
 
 __all__ = sorted(_PUBLIC)

@@ -1,5 +1,6 @@
 """One-line registration of named parts: criteria, models, data sets, actions, tasks, studies."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, overload
 
@@ -44,6 +45,15 @@ class Registry(Generic[T]):
         if name not in self._parts:
             raise unknown(self.kind, name, self._parts)
         return self._parts[name]
+
+    def call(self, name: str, /, *arguments: Any, **options: Any) -> Any:
+        """What a registered function gives. Raises for an unknown name, and for arguments or options that do not fit."""
+        function: Any = self[name]
+        try:
+            inspect.signature(function).bind(*arguments, **options)
+        except TypeError as error:
+            raise TombolaError(f"{self.kind} {name!r}: {error}; it takes {inspect.signature(function)}") from None
+        return function(*arguments, **options)
 
     def __contains__(self, name: object) -> bool:
         return name in self._parts

@@ -14,7 +14,7 @@ from tombola.core.trees import Tree
 from tombola.data.dataset import load
 from tombola.engine import provenance
 from tombola.engine.progress import Progress
-from tombola.engine.starts import call, resolved, source
+from tombola.engine.starts import resolved, source
 from tombola.evaluation.mixtures import evaluate
 from tombola.procedures import layer_probes as layer_probes  # registers its kinds
 from tombola.procedures import supermask_probes as supermask_probes  # likewise
@@ -85,7 +85,8 @@ def _come_out_equal(first: Run, second: Run, found: Geometry) -> bool:
 
 
 def _ask(probe: Probe, parents: list[Tree], data_dir: Path | None) -> Asked:
-    return call(probes, probe, Context(resolved(probe.task, data_dir)[0].network, probe.seed), parents)
+    context = Context(resolved(probe.task, data_dir)[0].network, probe.seed)
+    return probes.call(probe.name, context, *parents, **probe.options)
 
 
 def _put(probe: Probe, found: dict[str, np.ndarray], networks: int, seconds: float, store: Store) -> None:

@@ -1,6 +1,5 @@
 """A run's mask and start as arrays, made from what the store has of its parents."""
 
-import inspect
 import json
 from collections.abc import Iterable
 from functools import lru_cache
@@ -10,14 +9,12 @@ from typing import Any
 import numpy as np
 
 from tombola.core import masks
-from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import Tree, select
 from tombola.data.dataset import load
 from tombola.procedures.actions import Context, mask_actions, value_actions
-from tombola.procedures.probe import Probe
 from tombola.procedures.run import Action, Run
 from tombola.pruning import selection
 from tombola.store.store import Store
@@ -40,7 +37,8 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
     context = Context(network, run.seed)
 
     def act(actions: Any, action: Action, context: Context) -> Any:
-        return call(actions, action, context, [source(parent.run, parent.what, store, data_dir) for parent in action.of])
+        parents = [source(parent.run, parent.what, store, data_dir) for parent in action.of]
+        return actions.call(action.name, context, *parents, **action.options)
 
     mask = selection.dense(shapes) if run.mask is None else act(mask_actions, run.mask, context)
     masks.check(mask, shapes)
@@ -82,17 +80,7 @@ def _rehearse(actions: Any, action: Action, found: Geometry) -> None:
         return mask if what == "mask" else {path: np.full(one.shape, value, one.dtype) for path, one in found.network.shapes.items()}
 
     parents = [parent(source.what) for source in action.of]
-    call(actions, action, Context(found.network, 0, mask), parents)
-
-
-def call(registry: Any, described: Action | Probe, context: Any, parents: list[Tree]) -> Any:
-    """What a registered action or kind of probe gives. Raises for an unknown name, and for parents or options that do not fit."""
-    function = registry[described.name]
-    try:
-        inspect.signature(function).bind(context, *parents, **described.options)
-    except TypeError as error:
-        raise TombolaError(f"{registry.kind} {described.name!r}: {error}; it takes {inspect.signature(function)}") from None
-    return function(context, *parents, **described.options)
+    actions.call(action.name, Context(found.network, 0, mask), *parents, **action.options)
 
 
 def _prunable_shapes(network: Any) -> dict[str, tuple[int, ...]]:
