@@ -142,6 +142,10 @@ def test_the_table_has_all_columns(learnt):
     at = table.set_index("arm")
     assert (at.sampled_spread[["learned", "rescaled"]] > 1e-6).all()
     assert (at.sampled_spread[["edge_popup", "signed"]] < 1e-12).all()
+    drawn = at.loc[["learned", "rescaled"]]
+    assert (drawn.acc != drawn.threshold_acc).any()
+    assert (drawn.acc != drawn.expected_acc).any()
+    assert np.allclose(at.acc["edge_popup"], at.threshold_acc["edge_popup"])
     assert at.paper.isna().all()  # digits are not in the paper
     assert np.allclose(at.density["edge_popup"], 0.5, atol=0.01)
     assert at.acc["trained"].mean() > at.chance_acc["learned"].mean()

@@ -9,8 +9,7 @@ from tombola.core import masks
 from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree, per_replica, replicas, select
-from tombola.pruning import selection
-from tombola.pruning.criteria import criteria
+from tombola.pruning import criteria, selection
 from tombola.training.trajectory import Trajectory
 
 
@@ -20,9 +19,14 @@ def score(trajectory: Trajectory, criterion: str | Callable[[Any, Any], Any] = "
     Args:
         criterion: the name of a registered criterion, or a function (initial, final) -> scores of one leaf.
     """
-    function = criteria[criterion] if isinstance(criterion, str) else criterion
     first, last = (select(tree, trajectory.mask) for tree in (trajectory.initial, trajectory.final))
-    return per_replica(lambda one, other: {path: function(one[path], other[path]) for path in one}, first, last)
+
+    def scored(one: Tree, other: Tree, kept: Mask) -> Tree:
+        if callable(criterion):
+            return {path: criterion(one[path], other[path]) for path in one}
+        return {path: criteria.scores(criterion, one[path], other[path], kept[path]) for path in one}
+
+    return per_replica(scored, first, last, trajectory.mask)
 
 
 def prune(
