@@ -1,5 +1,7 @@
 """The studies of supermasks of Zhou et al. 2019: heuristic and trained ones, and claims on tables with a known answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from tombola.core.errors import TombolaError
 from tombola.engine.configuring import resolve
 from tombola.engine.study import run_study
 from tombola.models.tasks import task as named_task
+from tombola.report.page import write
 from tombola.store.store import Store
 from tombola.studies.catalogue import studies
 from tombola.studies.zhou2019 import supermask, trained
@@ -149,6 +152,16 @@ def test_the_table_has_all_columns(learnt):
     assert at.paper.isna().all()  # digits are not in the paper
     assert np.allclose(at.density["edge_popup"], 0.5, atol=0.01)
     assert at.acc["trained"].mean() > at.chance_acc["learned"].mean()
+
+
+def test_no_details_table_takes_the_place_of_a_file_of_the_report(learnt, store, tmp_path):
+    write([learnt], tmp_path)
+    written = pd.read_csv(tmp_path / "zhou2019.trained" / "table.csv")
+    assert set(written.arm) == {"heuristic", "trained", *trained.LEARNERS}
+    for name in ("table", "curves"):
+        wrong = replace(learnt.study, details=lambda results, name=name: {name: learnt.details["masks"]})
+        with pytest.raises(TombolaError, match=name):
+            run_study(wrong, store, quiet=True)
 
 
 def test_the_papers_table_stands_beside_its_own_tasks_alone():

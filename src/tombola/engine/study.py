@@ -83,6 +83,8 @@ def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findin
 def _findings(study: Study, results: Results, store: Store) -> Findings:
     table = measure(study, results)
     details = study.details(results) if study.details else {}
+    if taken := {"table", "curves"} & details.keys():
+        raise TombolaError(f"{study.name}: no details table may be called {taken.pop()!r}, as a file of every report is; rename it")
     made = _provenance(study, [store.get(run.digest) for run in results], [store.probes.get(probe.digest) for probe in study_probes(study)])
     return Findings(study, table, _curves(study, results), study.claims(table), made, details)
 

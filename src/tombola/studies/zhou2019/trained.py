@@ -121,7 +121,7 @@ def trained(config: Trained) -> Study:
                 "Accuracy of masks without trained weights",
                 (accuracy, *((Panel("paper", "Zhou et al. 2019 (%)", 100),) if known else ())),
                 kind="heatmap",
-                detail="table",
+                detail="masks",
                 x_label="weights under the mask",
                 caption=f"Learnt masks: the mean of {config.samples} drawn ones. One-shot masks: at the density that does best on "
                 "validation examples.",
@@ -254,7 +254,7 @@ def details(config: Trained, results: Results) -> "dict[str, pd.DataFrame]":
             for step, value in zip(steps(config), found[column], strict=True):
                 x = step.iterations(geometry.steps_per_epoch, end)
                 ways[name].append({**at, "variant": cell.variant, "arm": cell.arm, "x": x, "value": float(value)})
-    return {"table": pd.DataFrame(table), **{name: pd.DataFrame(rows) for name, rows in ways.items()}}
+    return {"masks": pd.DataFrame(table), **{name: pd.DataFrame(rows) for name, rows in ways.items()}}
 
 
 def _shown(config: Trained, cell: Cell, results: Results) -> Row:
