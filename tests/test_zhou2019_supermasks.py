@@ -174,6 +174,8 @@ def test_the_papers_table_stands_beside_its_own_tasks_alone():
     assert np.isnan(trained.paper(named_task("digits-mlp", "smoke"), "learned", "init"))
     wide = lenet.but(model=lenet.model.but(options={"widths": [100]}))
     assert np.isnan(trained.paper(wide, "learned", "init"))
+    narrow = conv.but(model=conv.model.but(options={"width": 8}))
+    assert np.isnan(trained.paper(narrow, "learned", "init"))
 
 
 def test_masks_are_looked_at_from_the_first_step_to_the_last():

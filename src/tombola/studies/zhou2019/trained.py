@@ -205,7 +205,7 @@ def network_of(task: Task) -> str | None:
     """The column of the paper's table that a task is, if any."""
     if task.data.name == "mnist" and task.model.name == "mlp" and list(task.model.options.get("widths", (300, 100))) == [300, 100]:
         return "fc"
-    return task.model.name if task.data.name == "cifar10" and task.model.name in PAPER else None
+    return task.model.name if task.data.name == "cifar10" and task.model.name in PAPER and not task.model.options else None
 
 
 def paper(task: Task, arm: str, values: str) -> float:
