@@ -311,3 +311,18 @@ def test_values_start_and_mask_of_a_supermask():
         tb.supermask(task, samples=0)
     with pytest.raises(TombolaError, match="replicates = 3"):
         tb.supermask(task, start=dense.final, replicates=3)
+
+
+@pytest.mark.parametrize("values", ["init", "constant"])
+@pytest.mark.parametrize("start", [False, True])
+def test_pruned_weights_are_no_part_of_a_learnt_mask(values, start):
+    task = digits(None)
+    dense = tb.train(task, 2)
+    mask = tb.prune(tb.score(dense), 0.7, quiet=True)
+    given = {"start": dense.final} if start else {}
+    found = tb.supermask(task, values=values, mask=mask, batch=100, **given)
+    for path, leaf in mask.items():
+        assert not found.mask[path][~leaf].any()
+        assert not found.weights[path][~leaf].any()
+        assert found.mask[path][leaf].any()
+        assert not found.trajectory.initial[path][~leaf].any()

@@ -14,10 +14,11 @@ from tombola.core.task import Supermask, Task
 from tombola.core.trees import Tree, replica, replicas, stack
 from tombola.data.dataset import load
 from tombola.evaluation.mixtures import evaluate
-from tombola.models.supermask import chosen, effective, nonzero
 from tombola.procedures.mask_training import mask_recipe
+from tombola.procedures.packed import plain as masked_off
 from tombola.procedures.probes import Context
 from tombola.procedures.supermask_probes import learnt_supermask
+from tombola.surgery.combine import combine
 from tombola.surgery.values import constant
 from tombola.training.cohort import geometry
 from tombola.training.train import train
@@ -71,7 +72,7 @@ def supermask(
         learning_rate: 100 if not given, 0.1 for `edge_popup` and `signed`.
         samples: masks that are drawn at the end, over which the accuracy is averaged.
         start: weights, leaves (R, ...), such as ``dense.final``; the initial weights if not given.
-        mask: weights that are pruned stay so.
+        mask: weights that are pruned are 0 and stay so; in `density` and in rescaling they count as their scores say.
 
     Raises:
         TombolaError: for values that are neither, a start or a mask that does not fit the network.
@@ -90,7 +91,8 @@ def supermask(
     trees = []
     for index in range(count):
         first = {**network.init(replicate_seed(seed, index)), **(replica(start, index) if start is not None else {})}
-        trees.append(constant(network, first) if values == "constant" else first)
+        start_values = constant(network, first) if values == "constant" else first
+        trees.append(start_values if mask is None else combine(replica(mask, index), start_values))
     found = train(learning, count, seed, start=stack(trees), mask=mask, data_dir=data_dir)
     plain = task.but(recipe=recipe.but(supermask=None))
     seen, kept, weights = [], [], []
@@ -98,8 +100,9 @@ def supermask(
         tree = replica(found.final, index)
         asked = learnt_supermask(Context(geometry(plain, dataset).network, one), tree, supermask=spec.model_dump(), samples=samples)
         seen.append(asked.read(evaluate(plain, dataset, asked.mixture, asked.parts)))
-        kept.append(nonzero(chosen(spec, tree)))
-        weights.append(effective(spec, tree, chosen(spec, tree)))
+        plain_weights, plain_mask, _ = masked_off(spec, tree, replica(found.mask, index))
+        kept.append(plain_mask)
+        weights.append(plain_weights)
     return Supermasks(
         mask=stack(kept),
         weights=stack(weights),

@@ -73,7 +73,7 @@ def export_packed(store: Store, digest: str, step: str, path: Path, data_dir: Pa
     from tombola.data.dataset import load
     from tombola.models.network import build
     from tombola.procedures.packed import Origin, pack, sizes, unpack
-    from tombola.store import packed as format
+    from tombola.store import packed as packed_file
 
     _check_writable(path)
     stored = _stored(store, digest, step)
@@ -83,12 +83,12 @@ def export_packed(store: Store, digest: str, step: str, path: Path, data_dir: Pa
     packed = pack(
         network, Origin(spec["seed"], _own(spec.get("kept")), _own(spec.get("pruned")), stored.factors), stored.weights, stored.mask
     )
-    sha256 = format.digest(stored.weights, stored.mask)
-    if format.digest(*unpack(network, packed)) != sha256:
+    sha256 = packed_file.digest(stored.weights, stored.mask)
+    if packed_file.digest(*unpack(network, packed)) != sha256:
         raise TombolaError(
             f"run {stored.record.digest} cannot be packed: its weights are not those of its model; export it without --packed"
         )
-    metadata = format.described(packed, model, dataset.shape, dataset.classes, sha256)
+    metadata = packed_file.described(packed, model, dataset.shape, dataset.classes, sha256)
     written = _written(path, stored, packed.arrays, stored.mask, metadata)
     found = sizes(network, packed, stored.mask)
     of = {name: getattr(found, name) for name in ("dense", "mask", "signs", "values", "entropy")}
