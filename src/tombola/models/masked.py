@@ -10,6 +10,7 @@ import numpy as np
 
 from tombola.core.task import Supermask
 from tombola.core.trees import Tree
+from tombola.models.convolution import Algorithm
 from tombola.models.network import Network
 from tombola.models.supermask import SCORE, factor, first_scores, straight_through
 
@@ -44,11 +45,17 @@ class MaskedNetwork(Network):
         return float(np.std(self.init_tensor(path, 0, "std"))) if path.endswith(SCORE) else self.plain.std(path)
 
     def apply(
-        self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None
+        self,
+        weights: Mapping[str, Any],
+        inputs: jax.Array,
+        *,
+        train: bool,
+        dropout_key: jax.Array | None = None,
+        algorithm: Algorithm = "direct",
     ) -> tuple[Any, Tree]:
         """As the plain network's, on weights w b r."""
         key = jax.random.fold_in(dropout_key, 0) if train and dropout_key is not None else None
-        return self.plain.apply(self._masked(weights, key), inputs, train=train, dropout_key=dropout_key)
+        return self.plain.apply(self._masked(weights, key), inputs, train=train, dropout_key=dropout_key, algorithm=algorithm)
 
     def statistics(self, weights: Mapping[str, Any], inputs: jax.Array) -> Tree:
         """As the plain network's, on weights w b r."""

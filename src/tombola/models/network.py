@@ -18,6 +18,7 @@ from tombola.core import keys
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.task import Model
 from tombola.core.trees import Tree
+from tombola.models.convolution import Algorithm, convolution
 from tombola.models.custom import identify, resolve, summary
 from tombola.models.initializers import Initializer, initializers
 from tombola.models.initializers import std as initializer_std
@@ -116,16 +117,24 @@ class Network:
         return float(np.sqrt(np.mean(np.square(self.init_tensor(path, 0, "std"), dtype=np.float64))))
 
     def apply(
-        self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None
+        self,
+        weights: Mapping[str, Any],
+        inputs: jax.Array,
+        *,
+        train: bool,
+        dropout_key: jax.Array | None = None,
+        algorithm: Algorithm = "direct",
     ) -> tuple[Any, Tree]:
         """(logits, changed): `inputs` (batch, *shape) -> logits (batch, classes). Pure: works under jit, grad, vmap, loops.
 
         With `train`, batch norm uses the statistics of the batch, and `changed` holds the new running ones by path;
         dropout draws from `dropout_key`, each dropout module from its own fold. Without, `changed` is empty.
+        The algorithm of convolutions says how they are computed, not what (`tombola.models.convolution`).
         """
         if train and self.stochastic and dropout_key is None:
             raise TombolaError("this network has dropout: training it needs a dropout_key")
         module = self._merged(self._train if train else self._eval, weights, dropout_key)
+        module.set_attributes(_takes_any_algorithm, conv_general_dilated=convolution(algorithm), raise_if_not_found=False)
         logits = module(inputs)
         after = _arrays(module) if train else {}
         return logits, {path: after[path] for path in self.running if train}
@@ -275,6 +284,11 @@ def _fold(key: jax.Array | None, place: tuple[Any, ...], shape: tuple[int, ...])
 
 def _name(place: tuple[Any, ...]) -> str:
     return "/".join(map(str, place))
+
+
+def _takes_any_algorithm(_: Any, node: Any) -> bool:
+    """Whether a module is a convolution that its author has not given an algorithm."""
+    return isinstance(node, nnx.Conv) and node.conv_general_dilated is jax.lax.conv_general_dilated
 
 
 def _arrays(module: nnx.Module) -> Tree:

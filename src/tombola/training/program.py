@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 from tombola.core.task import Model, Recipe
 from tombola.core.trees import Tree
 from tombola.data.augment import augmentations
+from tombola.models.convolution import Algorithm
 from tombola.models.masked import masked
 from tombola.models.network import Network, build, removable
 from tombola.training.frozen import trained_paths
@@ -119,7 +120,7 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
     """The program for a geometry under a plan. Levels, arms and studies of equal geometry share it, compiled once."""
     network, recipe = geometry.network, geometry.recipe
     optimizer, paths = transformation(recipe), geometry.trained
-    rate, gradients = learning_rate(recipe, geometry.steps_per_epoch), gradient(geometry)
+    rate, gradients = learning_rate(recipe, geometry.steps_per_epoch), gradient(geometry, plan.algorithm)
 
     def trained(weights: Tree) -> Tree:
         return {path: weights[path] for path in weights if path in paths}
@@ -155,7 +156,7 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
         return jax.lax.fori_loop(t0, t1, body, (weights, moments)) if plan.loop else body(t0, (weights, moments))
 
     def score(weights: Tree, inputs: Any, labels: Any, indices: Any, share: Any) -> tuple[Any, Any]:
-        logits, _ = network.apply(weights, prepared(inputs, indices), train=False)
+        logits, _ = network.apply(weights, prepared(inputs, indices), train=False, algorithm=plan.algorithm)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[indices])
         correct = jnp.argmax(logits, -1) == labels[indices]
         return jnp.sum(jnp.where(share > 0, losses, 0) * share), jnp.sum(correct * share)
@@ -174,7 +175,7 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
     )
 
 
-def gradient(geometry: Geometry) -> Callable[..., tuple[Tree, Tree]]:
+def gradient(geometry: Geometry, algorithm: Algorithm = "direct") -> Callable[..., tuple[Tree, Tree]]:
     """(leaves that train, weights, images, labels, dropout key or None) -> gradients of a batch's mean loss, running statistics.
 
     By the leaves that train alone: no gradient is computed of a frozen layer, and none goes further back than the first that trains.
@@ -182,7 +183,7 @@ def gradient(geometry: Geometry) -> Callable[..., tuple[Tree, Tree]]:
     network, smoothing = geometry.network, geometry.recipe.label_smoothing
 
     def loss(before: Tree, weights: Tree, images: Any, labels: Any, dropout: Any) -> tuple[Any, Tree]:
-        logits, changed = network.apply({**weights, **before}, images, train=True, dropout_key=dropout)
+        logits, changed = network.apply({**weights, **before}, images, train=True, dropout_key=dropout, algorithm=algorithm)
         return smoothed_cross_entropy(logits, labels, smoothing).mean(), changed
 
     return jax.grad(loss, has_aux=True)

@@ -1,0 +1,152 @@
+"""Every algorithm of a convolution gives what XLA's own does, with the same gradients."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+
+from tombola.models.convolution import ROWS, convolution
+from tombola.models.network import Network
+from tombola.training.plan import plan
+
+ALGORITHMS = ("patch_gradients", "patches", "in_turn")
+SHAPES = {
+    "square": ((6, 8, 8, 5), (3, 3, 5, 5), 1, ((1, 1), (1, 1))),
+    "more outputs": ((6, 8, 8, 2), (3, 3, 2, 7), 1, ((1, 1), (1, 1))),
+    "fewer outputs": ((6, 8, 8, 7), (3, 3, 7, 2), 1, ((1, 1), (1, 1))),
+    "strided": ((6, 9, 8, 5), (3, 3, 5, 4), 2, ((1, 1), (1, 1))),
+    "one pixel": ((6, 8, 8, 5), (1, 1, 5, 3), 1, ((0, 0), (0, 0))),
+    "one pixel, strided": ((6, 8, 8, 5), (1, 1, 5, 3), 2, ((0, 0), (0, 0))),
+    "oblong": ((4, 7, 10, 4), (2, 5, 4, 3), 1, ((1, 0), (3, 1))),
+    "no padding": ((4, 7, 10, 4), (3, 3, 4, 3), 1, "VALID"),
+    "same": ((4, 7, 10, 4), (3, 3, 4, 3), 2, "SAME"),
+    "several parts": ((6, 32, 32, 3), (3, 3, 3, 3), 1, ((1, 1), (1, 1))),
+    "a prime batch": ((7, 32, 32, 3), (3, 3, 3, 4), 1, ((1, 1), (1, 1))),
+}
+
+
+def drawn(*shape):
+    return jnp.asarray(np.random.default_rng(len(shape) + sum(shape)).standard_normal(shape), jnp.float32)
+
+
+def out_and_gradients(convolve, shape, replicas=None):
+    images, kernel, stride, padding = shape
+    lead = () if replicas is None else (replicas,)
+
+    def one(x, w):
+        out = convolve(x, w, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return jnp.sum(jnp.sin(out)), out  # a gradient that differs from pixel to pixel
+
+    function = jax.value_and_grad(one, argnums=(0, 1), has_aux=True)
+    lifted = function if replicas is None else jax.vmap(function)
+    (_, out), gradients = jax.jit(lifted)(drawn(*lead, *images), drawn(*lead, *kernel))
+    return out, *gradients
+
+
+def assert_close(found, wanted):
+    for one, other in zip(found, wanted, strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * float(jnp.abs(other).max()))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
+def test_an_algorithm_gives_the_same_sums_and_gradients(algorithm, shape):
+    assert_close(out_and_gradients(convolution(algorithm), shape), out_and_gradients(lax.conv_general_dilated, shape))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_an_algorithm_works_over_replicas(algorithm):
+    shape = SHAPES["square"]
+    assert_close(out_and_gradients(convolution(algorithm), shape, 3), out_and_gradients(lax.conv_general_dilated, shape, 3))
+
+
+def test_the_batch_is_taken_in_parts():
+    images, *_ = SHAPES["several parts"]
+    assert images[0] * images[1] * images[2] > ROWS
+    program = str(jax.make_jaxpr(lambda: out_and_gradients(convolution("patch_gradients"), SHAPES["several parts"]))())
+    assert "scan" in program
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"kernel_dilation": 2}, {"input_dilation": 2, "padding": 1}, {"feature_group_count": 2}, {"padding": "CIRCULAR"}],
+    ids=str,
+)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_what_an_algorithm_does_not_know_goes_the_direct_way(algorithm, options):
+    module = nnx.Conv(4, 6, (3, 3), rngs=nnx.Rngs(0), **options)
+    images = drawn(2, 8, 8, 4)
+    wanted = module(images)
+    module.conv_general_dilated = convolution(algorithm)
+    np.testing.assert_allclose(module(images), wanted, rtol=0, atol=1e-5)
+
+
+def test_signals_of_one_dimension_go_the_direct_way():
+    module = nnx.Conv(4, 6, (3,), rngs=nnx.Rngs(0))
+    wanted = module(drawn(2, 8, 4))
+    module.conv_general_dilated = convolution("patches")
+    np.testing.assert_array_equal(module(drawn(2, 8, 4)), wanted)
+
+
+@pytest.mark.parametrize(("algorithm", "primitive"), [("direct", "feature_group_count=3"), ("patches", "dot_general"), ("in_turn", "scan")])
+def test_replicas_are_computed_as_the_algorithm_says(algorithm, primitive):
+    convolve = convolution(algorithm)
+    over_replicas = jax.vmap(lambda x, w: convolve(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")))
+    assert primitive in str(jax.make_jaxpr(over_replicas)(drawn(3, 2, 8, 8, 4), drawn(3, 3, 3, 4, 4)))
+
+
+def test_an_algorithm_leaves_what_is_not_nnx_own():
+    calls = []
+
+    class Mine(nnx.Module):
+        def __init__(self, shape, classes, *, rngs):
+            self.first = nnx.Conv(shape[-1], 4, (3, 3), rngs=rngs, conv_general_dilated=self.own)
+            self.second = nnx.Conv(4, 4, (3, 3), rngs=rngs)
+            self.output = nnx.Linear(4, classes, rngs=rngs)
+
+        @staticmethod
+        def own(*args, **options):
+            calls.append(args)
+            return lax.conv_general_dilated(*args, **options)
+
+        def __call__(self, images):
+            return self.output(self.second(self.first(images)).mean((1, 2)))
+
+    network = Network(lambda key: Mine((8, 8, 3), 10, rngs=nnx.Rngs(key)), None)
+    calls.clear()
+    program = jax.make_jaxpr(lambda w, x: network.apply(w, x, train=True, algorithm="patches")[0])(network.init(0), drawn(2, 8, 8, 3))
+    assert len(calls) == 1
+    assert str(program).count("conv_general_dilated[") == 1
+
+
+def test_a_cpu_computes_gradients_from_patches():
+    assert plan(2, convolutional=True).algorithm == "patch_gradients"
+
+
+MEMORY = """
+import resource
+from tombola.core.backend import prepare
+
+prepare()
+size = 2**26
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+b"1" * size
+before = faults()
+b"1" * size
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="settings of the GNU C library")
+@pytest.mark.parametrize(("own", "few"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)], ids=["ours", "the user's"])
+def test_freed_memory_is_kept_unless_the_user_has_settings_of_their_own(own, few):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run([sys.executable, "-c", MEMORY], env=environment | own, capture_output=True, text=True, check=True)
+    assert (int(done.stdout) < 1000) == few  # 16,384 pages of 4 KiB
