@@ -18,10 +18,12 @@ from tombola.engine import checkpoints, results
 from tombola.engine.graph import Graph
 from tombola.engine.progress import Progress
 from tombola.engine.starts import materialise, rehearse, resolved
+from tombola.models.packed import Sizes
 from tombola.pruning.selection import emptied
 from tombola.store.store import Damaged, Record, Store
 from tombola.training.cohort import check_keep, train_cohort
 from tombola.training.member import Member, Outcome
+from tombola.training.packing import may_pack, packed_sizes
 from tombola.training.plan import Plan, plan
 from tombola.training.program import Geometry
 
@@ -34,6 +36,7 @@ class Engine:
     store: Store
     data_dir: Path | None = None
     progress: Progress = field(default_factory=Progress)
+    _sizes: dict[str, Sizes] = field(default_factory=dict)
 
     def carry_out(self) -> dict[str, Record]:
         """Train what is missing; digest -> record of every run of the graph.
@@ -122,10 +125,22 @@ class Engine:
         groups: dict[Any, list[str]] = {}
         for digest in sorted(ready, key=lambda digest: (self.graph.generation[digest], self._begin(digest))):
             which = (self.graph.runs[digest].task.data, self._program(digest))
-            groups.setdefault((which, self._position(digest, layouts[which].per_device > 1)), []).append(digest)
-        for (which, _), members in groups.items():
+            position = self._position(digest, layouts[which].per_device > 1)
+            groups.setdefault((which, position, self._packed(digest, layouts[which])), []).append(digest)
+        for (which, *_), members in groups.items():
             for first in range(0, len(members), layouts[which].wave):
                 yield members[first : first + layouts[which].wave], layouts[which]
+
+    def _packed(self, digest: str, layout: Plan) -> Sizes:
+        """The kernels that a ready run has packed: those of a wave are alike."""
+        run = self.graph.runs[digest]
+        found, steps = self._program(digest), self._length(digest)
+        if run.mask is None or not layout.packs or not may_pack(found, steps):
+            return ()
+        if digest not in self._sizes:
+            mask, start = materialise(run, self.store, self.data_dir)
+            self._sizes[digest] = packed_sizes(found, steps, start, mask)
+        return self._sizes[digest]
 
     def _program(self, digest: str) -> Geometry:
         return self._resolved(self.graph.runs[digest].task)[0]

@@ -9,9 +9,12 @@ import numpy as np
 from tombola.store.files import save_tree
 from tombola.training.member import Checkpoint
 
+_FORM = 2
+"""Of a state: 2 since replicas may train packed networks."""
+
 
 def _versions() -> str:
-    return " ".join(f"{name}-{version(name)}" for name in ("jax", "optax", "flax"))
+    return " ".join([*(f"{name}-{version(name)}" for name in ("jax", "optax", "flax")), f"form-{_FORM}"])
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

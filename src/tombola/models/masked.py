@@ -30,7 +30,7 @@ class MaskedNetwork(Network):
         self.shapes = {path: shapes[path] for layer in self.layers for path in layer.paths}
         self.prunable = plain.prunable
         self.trainable = frozenset(path + SCORE for path in plain.prunable)
-        self.units = ()
+        self.units, self.linear = (), frozenset()
         self.convolutional = plain.convolutional
         self.stochastic = plain.stochastic or spec.method == "bernoulli"
 
@@ -52,10 +52,13 @@ class MaskedNetwork(Network):
         train: bool,
         dropout_key: jax.Array | None = None,
         algorithm: Algorithm = "direct",
+        products: Mapping[str, Any] | None = None,
     ) -> tuple[Any, Tree]:
         """As the plain network's, on weights w b r."""
         key = jax.random.fold_in(dropout_key, 0) if train and dropout_key is not None else None
-        return self.plain.apply(self._masked(weights, key), inputs, train=train, dropout_key=dropout_key, algorithm=algorithm)
+        return self.plain.apply(
+            self._masked(weights, key), inputs, train=train, dropout_key=dropout_key, algorithm=algorithm, products=products
+        )
 
     def statistics(self, weights: Mapping[str, Any], inputs: jax.Array) -> Tree:
         """As the plain network's, on weights w b r."""

@@ -18,7 +18,8 @@ from tombola.core import keys
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.task import Model
 from tombola.core.trees import Tree
-from tombola.models.convolution import Algorithm, convolution
+from tombola.models.computing import adapt, linear
+from tombola.models.convolution import Algorithm
 from tombola.models.custom import identify, resolve, summary
 from tombola.models.initializers import Initializer, initializers
 from tombola.models.initializers import std as initializer_std
@@ -44,6 +45,8 @@ class Network:
     """Kernels and embeddings, in the order of `layers`."""
     units: tuple[Units, ...]
     """Units that can be removed or permuted, as the modules declare in `feeds`; in the order of `layers`."""
+    linear: frozenset[str]
+    """Kernels (inputs, outputs) that are read by one product alone, of which `apply` may be given another."""
     convolutional: bool
     """Whether it has a convolutional layer."""
     stochastic: bool
@@ -70,6 +73,7 @@ class Network:
             if self.layers and (lost := states.keys() - set(ordered)):
                 raise TombolaError(f"the array {min(lost)!r} is in an unknown container; use nnx.List or nnx.Dict")
             self.shapes = {path: jax.ShapeDtypeStruct(states[path].shape, states[path].dtype) for path in ordered}
+            self.linear = frozenset(path for path, _ in linear(module)).intersection(ordered)
             self.units = find_units(module, self.layers, self.shapes)
             self.trainable = frozenset(path for path in ordered if isinstance(states[path], nnx.Param))
             random = {place: leaf for place, leaf in leaves.values() if isinstance(leaf, nnx.RngState)}
@@ -124,17 +128,19 @@ class Network:
         train: bool,
         dropout_key: jax.Array | None = None,
         algorithm: Algorithm = "direct",
+        products: Mapping[str, Callable[..., Any]] | None = None,
     ) -> tuple[Any, Tree]:
         """(logits, changed): `inputs` (batch, *shape) -> logits (batch, classes). Pure: works under jit, grad, vmap, loops.
 
         With `train`, batch norm uses the statistics of the batch, and `changed` holds the new running ones by path;
         dropout draws from `dropout_key`, each dropout module from its own fold. Without, `changed` is empty.
-        The algorithm of convolutions says how they are computed, not what (`tombola.models.convolution`).
+        The algorithm of convolutions says how they are computed, not what (`tombola.models.convolution`). `products`
+        are functions (inputs, kernel) -> outputs in the place of the products with the `linear` kernels that they name.
         """
         if train and self.stochastic and dropout_key is None:
             raise TombolaError("this network has dropout: training it needs a dropout_key")
         module = self._merged(self._train if train else self._eval, weights, dropout_key)
-        module.set_attributes(_takes_any_algorithm, conv_general_dilated=convolution(algorithm), raise_if_not_found=False)
+        adapt(module, algorithm, products or {})
         logits = module(inputs)
         after = _arrays(module) if train else {}
         return logits, {path: after[path] for path in self.running if train}
@@ -284,11 +290,6 @@ def _fold(key: jax.Array | None, place: tuple[Any, ...], shape: tuple[int, ...])
 
 def _name(place: tuple[Any, ...]) -> str:
     return "/".join(map(str, place))
-
-
-def _takes_any_algorithm(_: Any, node: Any) -> bool:
-    """Whether a module is a convolution that its author has not given an algorithm."""
-    return isinstance(node, nnx.Conv) and node.conv_general_dilated is jax.lax.conv_general_dilated
 
 
 def _arrays(module: nnx.Module) -> Tree:

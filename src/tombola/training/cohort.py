@@ -1,15 +1,18 @@
 """Train a cohort: replicas of one task that differ in seed, start, mask and noise."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from tombola.core.backend import prepare
 from tombola.core.errors import TombolaError
 from tombola.core.task import Task
 from tombola.data.dataset import Dataset, sizes
+from tombola.models.packed import Sizes, pack, unpack
 from tombola.training.frozen import trained_paths
 from tombola.training.inputs import inputs_of
 from tombola.training.member import Checkpoint, Member, Outcome
+from tombola.training.packing import may_pack, packed_sizes
 from tombola.training.plan import Plan, plan
 from tombola.training.program import Geometry, compile_program
 from tombola.training.wave import Arrays, Wave
@@ -60,7 +63,8 @@ def train_cohort(
 ) -> Iterator[tuple[int, Outcome]]:
     """Train each member to the end, or to iteration `until`, wave by wave; yields (index of the member, outcome) as waves finish.
 
-    On a CPU a member's result is bitwise the same whoever shares its cohort.
+    On a CPU a member's result is bitwise the same whoever shares its cohort. Those with few weights left train packed
+    networks there (`tombola.training.packing`), which is no part of what a member is or leaves.
 
     Args:
         members: they resume at one iteration, or begin at one. Where the plan lets several share a device they may begin
@@ -73,13 +77,31 @@ def train_cohort(
     found = geometry(task, dataset)
     end = total_iterations(task, found) if until is None else until
     layout = layout or plan(len(members), found.network.convolutional, streamed=dataset.on_disk)
-    program = compile_program(found, layout)
     arrays = _on_devices(dataset, layout)
-    for first in range(0, len(members), layout.wave):
-        wave = list(members[first : first + layout.wave])
-        checkpoint = None if on_checkpoint is None else lambda i, point, first=first: on_checkpoint(first + i, point)
-        outcomes = Wave(task, end, found, layout, program, arrays, wave).train(checkpoint, on_progress)
-        yield from ((first + index, outcome) for index, outcome in enumerate(outcomes))
+    for packed, indices in _by_sizes(task, found, layout, members).items():
+        program = compile_program(found._replace(packed=packed), layout)
+        for first in range(0, len(indices), layout.wave):
+            wave = indices[first : first + layout.wave]
+            checkpoint = None if on_checkpoint is None else lambda i, point, wave=wave: on_checkpoint(wave[i], point)
+            there = [_packed(members[index], packed) for index in wave]
+            outcomes = Wave(task, end, found, layout, program, arrays, there).train(checkpoint, on_progress)
+            for index, outcome in zip(wave, outcomes, strict=True):
+                start = members[index].start
+                yield index, replace(outcome, snapshots={step: unpack(tree, start) for step, tree in outcome.snapshots.items()})
+
+
+def _by_sizes(task: Task, found: Geometry, layout: Plan, members: Sequence[Member]) -> dict[Sizes, list[int]]:
+    groups: dict[Sizes, list[int]] = {}
+    for index, member in enumerate(members):
+        steps = total_iterations(task, found) - member.begin
+        sizes = packed_sizes(found, steps, member.start, member.mask) if layout.packs and may_pack(found, steps) else ()
+        groups.setdefault(sizes, []).append(index)
+    return groups
+
+
+def _packed(member: Member, sizes: Sizes) -> Member:
+    start, mask = pack(member.start, member.mask, sizes)
+    return replace(member, start=start, mask=mask)
 
 
 @lru_cache(maxsize=2)

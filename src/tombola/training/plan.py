@@ -38,6 +38,8 @@ class Plan:
     """Inputs come from the host, each replica's batch by itself (True), or lie on the devices whole (False)."""
     algorithm: Algorithm = "direct"
     """How convolutions are computed."""
+    packs: bool = False
+    """Whether replicas with few weights left train packed networks (`tombola.training.packing`)."""
 
     @property
     def wave(self) -> int:
@@ -63,8 +65,8 @@ def plan(replicas: int, convolutional: bool, streamed: bool = False) -> Plan:
     on_cpu = devices[0].platform == "cpu"
     algorithm: Algorithm = "patch_gradients" if on_cpu else "direct"
     if streamed:
-        return Plan(mesh, 1, loop=False, evaluation_batch=500, streamed=True, algorithm=algorithm)
+        return Plan(mesh, 1, loop=False, evaluation_batch=500, streamed=True, algorithm=algorithm, packs=on_cpu)
     if on_cpu:
-        return Plan(mesh, 1, loop=not convolutional, evaluation_batch=500 if convolutional else 5000, algorithm=algorithm)
+        return Plan(mesh, 1, loop=not convolutional, evaluation_batch=500 if convolutional else 5000, algorithm=algorithm, packs=True)
     at_once = min(-(-replicas // len(used)), _MOST_CONVOLUTIONAL if convolutional else _MOST_DENSE)
     return Plan(mesh, at_once, loop=True, evaluation_batch=500 if convolutional else 5000)

@@ -19,6 +19,7 @@ from tombola.data.augment import augmentations
 from tombola.models.convolution import Algorithm
 from tombola.models.masked import masked
 from tombola.models.network import Network, build, removable
+from tombola.models.packed import Sizes, packed
 from tombola.training.frozen import trained_paths
 from tombola.training.member import NOISE
 from tombola.training.optimizers import transformation
@@ -37,11 +38,15 @@ class Geometry(NamedTuple):
     augment: str
     pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Mean and standard deviation by channel that make uint8 inputs the network's; None: inputs are used as they are."""
+    packed: Sizes = ()
+    """Kernels that are stored by their weights alone."""
 
     @property
     def network(self) -> Network:
-        """The network, built once; under a mask that is learnt, if the recipe says so."""
+        """The network, built once; under a mask that is learnt, if the recipe says so; or with some kernels packed."""
         plain = build(self.model, self.shape, self.classes)
+        if self.packed:
+            return packed(plain, self.packed)
         return plain if self.recipe.supermask is None else masked(plain, self.recipe.supermask)
 
     @property

@@ -1,0 +1,169 @@
+/* Products of a dense batch with a sparse matrix, and their gradients: handlers of XLA's foreign function interface.
+
+   The matrix W (inputs, outputs) is stored by columns: column j holds values[p] at row rows[p] for starts[j] <= p <
+   starts[j + 1]; what lies behind starts[outputs] is padding. A tile of examples is transposed, so that one weight
+   meets TILE examples side by side; the work is that of the stored weights, and a tile stays in a core's cache. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "xla/ffi/api/c_api.h"
+
+#ifdef __AVX512F__
+#define LANES 16
+#else
+#define LANES 8
+#endif
+#define TILE 64
+#define VECTORS (TILE / LANES)
+#define EACH_VECTOR _Pragma("GCC unroll 8") for (int v = 0; v < VECTORS; v++) /* unrolled, they stay in registers */
+
+typedef float Lanes __attribute__((vector_size(4 * LANES)));
+
+static Lanes *tiles(int64_t features) { return aligned_alloc(64, (size_t)features * TILE * sizeof(float) + 64); }
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* (count, features) -> (features, TILE), zeros where there are fewer than TILE examples. */
+static void transpose_in(const float *dense, int64_t count, int64_t features, float *tile) {
+  if (count < TILE) memset(tile, 0, (size_t)features * TILE * sizeof(float));
+  for (int64_t first = 0; first < features; first += LANES)
+    for (int64_t example = 0; example < count; example++)
+      for (int64_t feature = first; feature < smaller(first + LANES, features); feature++)
+        tile[feature * TILE + example] = dense[example * features + feature];
+}
+
+static void transpose_out(const float *tile, int64_t count, int64_t features, float *dense) {
+  for (int64_t first = 0; first < features; first += LANES)
+    for (int64_t example = 0; example < count; example++)
+      for (int64_t feature = first; feature < smaller(first + LANES, features); feature++)
+        dense[example * features + feature] = tile[feature * TILE + example];
+}
+
+static inline float sum(Lanes lanes) {
+  float total = 0;
+  for (int lane = 0; lane < LANES / 2; lane++) total += lanes[lane] + lanes[lane + LANES / 2];
+  return total;
+}
+
+/* y = x W */
+static int product(const float *x, const float *values, const int32_t *rows, const int32_t *starts, float *y, int64_t batch,
+                   int64_t inputs, int64_t outputs) {
+  Lanes *in = tiles(inputs), *out = tiles(outputs);
+  if (in && out)
+    for (int64_t first = 0; first < batch; first += TILE) {
+      int64_t count = smaller(TILE, batch - first);
+      transpose_in(x + first * inputs, count, inputs, (float *)in);
+      for (int64_t j = 0; j < outputs; j++) {
+        Lanes total[VECTORS];
+        EACH_VECTOR total[v] = (Lanes){0};
+        for (int32_t p = starts[j]; p < starts[j + 1]; p++) {
+          const Lanes *row = in + (int64_t)rows[p] * VECTORS;
+          EACH_VECTOR total[v] += values[p] * row[v];
+        }
+        EACH_VECTOR out[j * VECTORS + v] = total[v];
+      }
+      transpose_out((float *)out, count, outputs, y + first * outputs);
+    }
+  int failed = !in || !out;
+  free(in);
+  free(out);
+  return failed;
+}
+
+/* The gradient of the stored values, x' g at their places; 0 in the padding. */
+static int gradient_of_values(const float *x, const float *g, const int32_t *rows, const int32_t *starts, float *gradient, int64_t batch,
+                              int64_t inputs, int64_t outputs, int64_t stored) {
+  Lanes *in = tiles(inputs), *out = tiles(outputs);
+  memset(gradient, 0, (size_t)stored * sizeof(float));
+  if (in && out)
+    for (int64_t first = 0; first < batch; first += TILE) {
+      int64_t count = smaller(TILE, batch - first);
+      transpose_in(x + first * inputs, count, inputs, (float *)in);
+      transpose_in(g + first * outputs, count, outputs, (float *)out);
+      for (int64_t j = 0; j < outputs; j++) {
+        Lanes column[VECTORS];
+        EACH_VECTOR column[v] = out[j * VECTORS + v];
+        for (int32_t p = starts[j]; p < starts[j + 1]; p++) {
+          const Lanes *row = in + (int64_t)rows[p] * VECTORS;
+          Lanes total = row[0] * column[0];
+          EACH_VECTOR if (v > 0) total += row[v] * column[v];
+          gradient[p] += sum(total);
+        }
+      }
+    }
+  int failed = !in || !out;
+  free(in);
+  free(out);
+  return failed;
+}
+
+/* The gradient of the inputs, g W'. */
+static int gradient_of_inputs(const float *g, const float *values, const int32_t *rows, const int32_t *starts, float *gradient,
+                              int64_t batch, int64_t inputs, int64_t outputs) {
+  Lanes *in = tiles(inputs), *out = tiles(outputs);
+  if (in && out)
+    for (int64_t first = 0; first < batch; first += TILE) {
+      int64_t count = smaller(TILE, batch - first);
+      transpose_in(g + first * outputs, count, outputs, (float *)out);
+      memset(in, 0, (size_t)inputs * TILE * sizeof(float));
+      for (int64_t j = 0; j < outputs; j++) {
+        Lanes column[VECTORS];
+        EACH_VECTOR column[v] = out[j * VECTORS + v];
+        for (int32_t p = starts[j]; p < starts[j + 1]; p++) {
+          Lanes *row = in + (int64_t)rows[p] * VECTORS;
+          EACH_VECTOR row[v] += values[p] * column[v];
+        }
+      }
+      transpose_out((float *)in, count, inputs, gradient + first * inputs);
+    }
+  int failed = !in || !out;
+  free(in);
+  free(out);
+  return failed;
+}
+
+/* ---- what XLA calls ------------------------------------------------------------------------------------------------ */
+
+static const XLA_FFI_Buffer *given(XLA_FFI_CallFrame *frame, int place) { return frame->args.args[place]; }
+
+static XLA_FFI_Error *answer(XLA_FFI_CallFrame *frame, int failed) {
+  if (!failed) return NULL;
+  XLA_FFI_Error_Create_Args error = {XLA_FFI_Error_Create_Args_STRUCT_SIZE, NULL, "no memory for a sparse product",
+                                     XLA_FFI_Error_Code_RESOURCE_EXHAUSTED};
+  return frame->api->XLA_FFI_Error_Create(&error);
+}
+
+/* When a handler is registered, XLA asks it which interface it was written for. */
+static int asked_for_version(XLA_FFI_CallFrame *frame) {
+  XLA_FFI_Extension_Base *extension = frame->extension_start;
+  if (!extension || extension->type != XLA_FFI_Extension_Metadata) return 0;
+  XLA_FFI_Metadata *metadata = ((XLA_FFI_Metadata_Extension *)extension)->metadata;
+  metadata->api_version.major_version = XLA_FFI_API_MAJOR;
+  metadata->api_version.minor_version = XLA_FFI_API_MINOR;
+  return 1;
+}
+
+/* (x, values, rows, starts) -> y */
+XLA_FFI_Error *sparse_product(XLA_FFI_CallFrame *frame) {
+  if (asked_for_version(frame)) return NULL;
+  const XLA_FFI_Buffer *x = given(frame, 0), *y = frame->rets.rets[0];
+  return answer(frame, product(x->data, given(frame, 1)->data, given(frame, 2)->data, given(frame, 3)->data, y->data, x->dims[0],
+                               x->dims[1], y->dims[1]));
+}
+
+/* (x, g, rows, starts) -> gradient of the values */
+XLA_FFI_Error *sparse_gradient_of_values(XLA_FFI_CallFrame *frame) {
+  if (asked_for_version(frame)) return NULL;
+  const XLA_FFI_Buffer *x = given(frame, 0), *g = given(frame, 1), *gradient = frame->rets.rets[0];
+  return answer(frame, gradient_of_values(x->data, g->data, given(frame, 2)->data, given(frame, 3)->data, gradient->data, x->dims[0],
+                                          x->dims[1], g->dims[1], gradient->dims[0]));
+}
+
+/* (g, values, rows, starts) -> gradient of x */
+XLA_FFI_Error *sparse_gradient_of_inputs(XLA_FFI_CallFrame *frame) {
+  if (asked_for_version(frame)) return NULL;
+  const XLA_FFI_Buffer *g = given(frame, 0), *gradient = frame->rets.rets[0];
+  return answer(frame, gradient_of_inputs(g->data, given(frame, 1)->data, given(frame, 2)->data, given(frame, 3)->data, gradient->data,
+                                          g->dims[0], gradient->dims[1], g->dims[1]));
+}

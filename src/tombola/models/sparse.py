@@ -1,0 +1,100 @@
+"""Products of a dense batch with a sparse matrix on a CPU, at a cost of its stored weights: ``sparse.c``, compiled on first use.
+
+XLA has no fast sparse products on a CPU, and neither have the sparse formats of JAX, SciPy and PyTorch where gradients at
+the stored places are needed (benchmarks/NOTES.md).
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from tombola.core.files import cache_folder, write_atomically
+
+_SOURCE = Path(__file__).with_suffix(".c")
+_HANDLERS = ("sparse_product", "sparse_gradient_of_values", "sparse_gradient_of_inputs")
+_FLAGS = ("-O3", "-shared", "-fPIC", "-w")
+_TUNED = ("-march=native",)
+
+
+@cache
+def available() -> bool:
+    """Whether there is a C compiler (``CC``, or ``cc``) for the kernel, or one that was compiled before; compiles it if need be."""
+    library = _compiled()
+    if library is None:
+        return False
+    handlers = ctypes.CDLL(str(library))
+    for name in _HANDLERS:
+        jax.ffi.register_ffi_target(f"tombola_{name}", jax.ffi.pycapsule(getattr(handlers, name)), platform="cpu")
+    return True
+
+
+def product(inputs: Any, values: Any, rows: Any, starts: Any) -> Any:
+    """``inputs W``, differentiable by inputs and values.
+
+    Args:
+        inputs: (..., n) float32.
+        values, rows: (stored,) float32 and int32: column j of W, (n, m), holds ``values[p]`` at row ``rows[p]`` for
+            ``starts[j] <= p < starts[j + 1]``. What lies behind ``starts[m]`` is padding, with a gradient of 0.
+        starts: (m + 1,) int32, rising from 0.
+    """
+    flat = _product(inputs.reshape(-1, inputs.shape[-1]), values, rows, starts)
+    return flat.reshape(*inputs.shape[:-1], -1)
+
+
+@jax.custom_vjp
+def _product(inputs: Any, values: Any, rows: Any, starts: Any) -> Any:
+    return _call("sparse_product", (inputs.shape[0], starts.size - 1), inputs, values, rows, starts)
+
+
+def _forward(inputs: Any, values: Any, rows: Any, starts: Any) -> tuple[Any, tuple[Any, ...]]:
+    return _product(inputs, values, rows, starts), (inputs, values, rows, starts)
+
+
+def _backward(given: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
+    inputs, values, rows, starts = given
+    of_values = _call("sparse_gradient_of_values", values.shape, inputs, out, rows, starts)
+    of_inputs = _call("sparse_gradient_of_inputs", inputs.shape, out, values, rows, starts)  # dropped by XLA where nobody asks for it
+    return of_inputs, of_values, None, None
+
+
+_product.defvjp(_forward, _backward)
+
+
+def _call(name: str, shape: tuple[int, ...], *operands: Any) -> Any:
+    return jax.ffi.ffi_call(f"tombola_{name}", jax.ShapeDtypeStruct(shape, jnp.float32))(*operands)
+
+
+def _compiled() -> Path | None:
+    """The library for this processor and this JAX; None if it cannot be made."""
+    compiler = shutil.which(os.environ.get("CC") or "cc")
+    described = "\n".join((_SOURCE.read_text(), jax.lib.__version__, platform.machine(), _processor()))
+    target = cache_folder() / "kernels" / f"sparse-{hashlib.sha256(described.encode()).hexdigest()[:16]}.so"
+    if target.exists():
+        return target
+    if compiler is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "sparse.so"
+        for flags in ((*_FLAGS, *_TUNED), _FLAGS):
+            command = [compiler, *flags, f"-I{jax.ffi.include_dir()}", str(_SOURCE), "-o", str(made)]
+            if subprocess.run(command, capture_output=True).returncode == 0:
+                write_atomically(target, made.read_bytes())
+                return target
+    return None
+
+
+def _processor() -> str:
+    """What tells processors apart, so that machines that share a cache do not share instructions."""
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text().splitlines() if listed.exists() else [platform.processor()]
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}) or lines[:1])

@@ -1,0 +1,49 @@
+"""When a replica trains a packed network: where its mask leaves so little that sparse products cost less than dense ones."""
+
+import math
+
+import numpy as np
+
+from tombola.core.masks import Mask
+from tombola.core.trees import Tree
+from tombola.models.packed import Sizes, stored
+from tombola.models.sparse import available
+from tombola.training.program import Geometry
+
+SPARSE = 0.3
+"""Largest share of a kernel's weights at which sparse products and packed moments are worth it (benchmarks/NOTES.md)."""
+SMALLEST = 5_000
+"""Fewest weights of a kernel that may be packed: the products of smaller ones cost less than calling another program."""
+WORTHWHILE = 2e10
+"""Floating-point operations that packing has to save a run: some tenths of a second, as a program takes to compile."""
+
+
+def may_pack(found: Geometry, steps: int) -> bool:
+    """Whether training for so many steps is long enough for any mask to be worth packing."""
+    return _operations(found, sum(math.prod(found.network.shapes[path].shape) for path in _candidates(found))) * steps >= WORTHWHILE
+
+
+def packed_sizes(found: Geometry, steps: int, start: Tree, mask: Mask) -> Sizes:
+    """The kernels of a replica that are packed when it trains for so many steps, and the room that each is given.
+
+    Room is a power of two, so that neighbouring levels share a program. It follows from the replica alone, never from who
+    shares its cohort.
+    """
+    sizes, saved = [], 0.0
+    for path in _candidates(found):
+        places = stored(start[path], mask[path])
+        count = int(np.count_nonzero(places))
+        if count <= SPARSE * places.size:
+            sizes.append((path, 2 ** math.ceil(math.log2(max(count, 1)))))
+            saved += _operations(found, places.size - count / SPARSE) * steps
+    return tuple(sizes) if saved >= WORTHWHILE and available() else ()
+
+
+def _candidates(found: Geometry) -> list[str]:
+    network = found.network
+    return sorted(path for path in network.linear.intersection(network.prunable) if math.prod(network.shapes[path].shape) >= SMALLEST)
+
+
+def _operations(found: Geometry, weights: float) -> float:
+    """Of a step, for so many weights: two for each example, forward and for either gradient."""
+    return 6.0 * found.recipe.batch * weights

@@ -1,0 +1,268 @@
+"""Packed networks: sparse products, and training at the cost of what a mask keeps."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tombola.core import keys, trees
+from tombola.core.task import Data, Model, Recipe, Task
+from tombola.data.dataset import load
+from tombola.models import sparse
+from tombola.models.network import Network
+from tombola.models.packed import pack, packed, unpack
+from tombola.training import cohort, packing, wave
+from tombola.training.cohort import geometry, train_cohort
+from tombola.training.member import Member
+from tombola.training.train import train
+
+pytestmark = pytest.mark.skipif(not sparse.available(), reason="needs a C compiler")
+RANDOM = np.random.default_rng(7)
+
+
+def drawn(*shape):
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+def columns(matrix):
+    """values, rows and starts of a matrix's entries that are not 0."""
+    found, rows = np.nonzero(matrix.T)
+    return matrix[rows, found], rows.astype(np.int32), np.concatenate([[0], np.cumsum((matrix != 0).sum(0))]).astype(np.int32)
+
+
+# -- products ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 16, 60, 64, 65, 130])
+@pytest.mark.parametrize(("inputs", "outputs", "density"), [(70, 33, 0.1), (5, 1, 0.5), (64, 16, 0.0), (17, 40, 1.0)])
+def test_a_sparse_product_and_its_gradients_are_the_dense_ones(batch, inputs, outputs, density):
+    matrix = np.where(RANDOM.random((inputs, outputs)) < density, drawn(inputs, outputs), np.float32(0))
+    matrix[:, -1] = 0  # a column without any weight
+    (values, rows, starts), x, weight = columns(matrix), drawn(batch, inputs), drawn(batch, outputs)
+    padded = [np.pad(one, (0, 3), constant_values=1) for one in (values, rows)]
+
+    def sparsely(x, values):
+        return jnp.sum(weight * sparse.product(x, values, jnp.asarray(padded[1]), jnp.asarray(starts)))
+
+    def densely(x, matrix):
+        return jnp.sum(weight * (x @ matrix))
+
+    of_x, of_values = jax.jit(jax.grad(sparsely, argnums=(0, 1)))(x, padded[0])
+    wanted_x, of_matrix = jax.grad(densely, argnums=(0, 1))(x, matrix)
+    np.testing.assert_allclose(sparse.product(x, *padded, starts), x @ matrix, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(of_x, wanted_x, rtol=0, atol=1e-4)
+    at = np.repeat(np.arange(outputs), np.diff(starts))
+    np.testing.assert_allclose(of_values[: values.size], np.asarray(of_matrix)[rows, at], rtol=0, atol=1e-4)
+    assert not np.any(of_values[values.size :])
+
+
+def test_a_sparse_product_takes_any_leading_axes():
+    matrix = np.where(RANDOM.random((6, 5)) < 0.4, drawn(6, 5), np.float32(0))
+    x = drawn(2, 3, 6)
+    np.testing.assert_allclose(sparse.product(x, *columns(matrix)), x @ matrix, rtol=0, atol=1e-5)
+
+
+WITHOUT_COMPILER = "from tombola.models.sparse import available; print(available())"
+
+
+@pytest.mark.parametrize(("compiler", "there"), [("no-such-compiler", "False"), ("false", "False"), ("cc", "True")])
+def test_without_a_compiler_there_are_no_sparse_products(tmp_path, monkeypatch, compiler, there):
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path))
+    assert subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], capture_output=True, text=True, check=True).stdout.strip() == there
+    # What was compiled once is used again.
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], capture_output=True, text=True, check=True).stdout.strip() == there
+
+
+# -- networks ----------------------------------------------------------------------------------------------------------
+
+
+class Mixed(nnx.Module):
+    """A convolution, batch norm, two linear layers, one of them in a list, and dropout."""
+
+    def __init__(self, shape, classes, *, rngs):
+        self.conv = nnx.Conv(shape[-1], 4, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(4, rngs=rngs)
+        self.hidden = nnx.List([nnx.Linear(4 * shape[0] * shape[1], 20, rngs=rngs)])
+        self.drop = nnx.Dropout(0.3, rngs=rngs)
+        self.output = nnx.Linear(20, classes, use_bias=False, rngs=rngs)
+
+    def __call__(self, images):
+        hidden = self.drop(jax.nn.relu(self.norm(self.conv(images)))).reshape(images.shape[0], -1)
+        return self.output(jax.nn.relu(self.hidden[0](hidden)))
+
+
+def test_a_packed_network_gives_the_same_outputs_and_gradients():
+    network = Network(lambda key: Mixed((8, 8, 3), 10, rngs=nnx.Rngs(key)), None)
+    assert network.linear == {"hidden/0/kernel", "output/kernel"}
+    mask = {path: RANDOM.random(network.shapes[path].shape) < 0.2 for path in network.prunable}
+    start = {path: leaf * mask[path] if path in mask else leaf for path, leaf in network.init(3).items()}
+    sizes = (("hidden/0/kernel", 2048), ("output/kernel", 64))
+    small, (weights, _) = packed(network, sizes), pack(start, mask, sizes)
+    assert {path: leaf.shape for path, leaf in weights.items()} == {path: one.shape for path, one in small.shapes.items()}
+    assert trees.equal(unpack(weights, start), start)
+    x, key = drawn(12, 8, 8, 3), jax.random.key(5)
+
+    def loss(trained, tree, network):
+        logits, changed = network.apply({**tree, **trained}, x, train=True, dropout_key=key)
+        return jnp.sum(jnp.sin(logits)), (logits, changed)
+
+    found = {}
+    for name, (net, tree) in {"plain": (network, start), "packed": (small, weights)}.items():
+        trained = {path: tree[path] for path in net.trainable}
+        gradients, (logits, changed) = jax.grad(loss, has_aux=True)(trained, tree, net)
+        gradients = {**tree, **gradients}
+        found[name] = logits, changed, gradients if name == "plain" else unpack(gradients, {p: np.zeros_like(v) for p, v in start.items()})
+    (logits, changed, gradients), (wanted, its, dense) = found["packed"], found["plain"]
+    np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-4)
+    assert set(changed) == set(its)
+    for path in network.shapes:
+        expected = dense[path] * mask[path] if path in network.linear else dense[path]
+        np.testing.assert_allclose(gradients[path], expected, rtol=0, atol=1e-3, err_msg=path)
+    evaluated = [net.apply(tree, x, train=False)[0] for net, tree in ((network, start), (small, weights))]
+    np.testing.assert_allclose(*evaluated, rtol=0, atol=1e-4)
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+def digits(**recipe):
+    common = {"steps": "40it", "batch": 60, "learning_rate": 1e-2, "evaluate_every": "10it"}
+    model = Model(name="mlp", options={"widths": [40, 20]})
+    return Task(data=Data(name="digits"), model=model, recipe=Recipe(**(common | recipe)))
+
+
+def sparse_masks(task, count, densities):
+    found = geometry(task, load(task.data)).network
+    starts = trees.stack([found.init(keys.replicate_seed(1, index)) for index in range(count)])
+    keep = np.resize(densities, count)[:, None, None]
+    return starts, {path: RANDOM.random(starts[path].shape) < keep for path in found.prunable}
+
+
+@pytest.fixture
+def always(monkeypatch):
+    monkeypatch.setattr(packing, "WORTHWHILE", 0.0)
+    monkeypatch.setattr(packing, "SMALLEST", 1)
+
+
+def never(monkeypatch):
+    monkeypatch.setattr(packing, "SPARSE", -1.0)
+
+
+RECIPES = {
+    "adam": {},
+    "momentum and weight decay": {"optimizer": "momentum", "learning_rate": 0.05, "weight_decay": 1e-3},
+    "frozen": {"frozen": ["hidden1"]},
+    "label smoothing": {"optimizer": "sgd", "learning_rate": 0.1, "label_smoothing": 0.1},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+def test_training_a_packed_network_is_training_under_the_mask(monkeypatch, always, recipe):
+    task = digits(**recipe)
+    start, mask = sparse_masks(task, 2, [0.2, 0.1])
+    start = {path: leaf * mask[path] if path in mask else leaf for path, leaf in start.items()}
+    programs = watched(monkeypatch)
+    run = train(task, start=start, mask=mask, keep=["10it"])
+    assert all(programs)
+    assert programs
+    never(monkeypatch)
+    programs.clear()
+    dense = train(task, start=start, mask=mask, keep=["10it"])
+    assert not any(programs)
+    for step in (0, 10, 40):
+        for path, leaf in dense.snapshots[step].items():
+            np.testing.assert_allclose(run.snapshots[step][path], leaf, rtol=0, atol=2e-3, err_msg=path)
+    np.testing.assert_allclose(run.metrics["val_loss"], dense.metrics["val_loss"], rtol=0, atol=2e-3)
+    assert run.summary["es_step"].tolist() == dense.summary["es_step"].tolist()
+
+
+def watched(monkeypatch):
+    """The packed kernels of every program that is asked for."""
+    seen, compile_program = [], cohort.compile_program
+
+    def watch(found, layout):
+        seen.append(found.packed)
+        return compile_program(found, layout)
+
+    monkeypatch.setattr(cohort, "compile_program", watch)
+    return seen
+
+
+def test_where_the_mask_is_0_a_packed_weight_keeps_its_start_bit_for_bit(always, monkeypatch):
+    task = digits(weight_decay=1e-2, optimizer="momentum")
+    start, mask = sparse_masks(task, 2, [0.1])
+    held = RANDOM.random(start["hidden1/kernel"].shape) < 0.1  # frozen at a value that is not 0, or pruned to either 0
+    start["hidden1/kernel"] = np.where(mask["hidden1/kernel"] | held, start["hidden1/kernel"], np.float32(-0.0))
+    programs = watched(monkeypatch)
+    run = train(task, start=start, mask=mask)
+    assert "hidden1/kernel" in dict(programs[0])
+    for path, leaf in mask.items():
+        was, now = start[path][~leaf], run.final[path][~leaf]
+        assert was.tobytes() == now.tobytes()
+        assert not np.any(run.final[path][leaf] == start[path][leaf])
+
+
+def members(task, densities, **fields):
+    start, mask = sparse_masks(task, len(densities), np.array(densities))
+    seeds = [keys.replicate_seed(1, index) for index in range(len(densities))]
+    starts = {path: leaf * mask[path] if path in mask else leaf for path, leaf in start.items()}
+    return [Member(seed, trees.replica(starts, i), trees.replica(mask, i), **fields) for i, seed in enumerate(seeds)]
+
+
+def outcomes(task, some, **options):
+    return dict(train_cohort(task, load(task.data), some, **options))
+
+
+def same(one, other):
+    assert np.array_equal(np.array(one.rows), np.array(other.rows), equal_nan=True)
+    assert one.summary == other.summary
+    assert one.snapshots.keys() == other.snapshots.keys()
+    assert all(trees.equal(one.snapshots[step], other.snapshots[step]) for step in one.snapshots)
+
+
+def test_a_packed_result_does_not_depend_on_who_shares_the_cohort(always):
+    task = digits()
+    some = members(task, [0.2, 1.0, 0.02, 0.2, 0.05], keep=frozenset({0, 40}))
+    together = outcomes(task, some)
+    assert sorted(together) == [0, 1, 2, 3, 4]
+    for index, member in enumerate(some):
+        same(outcomes(task, [member])[0], together[index])
+
+
+def test_a_resumed_packed_run_is_bitwise_the_uninterrupted_one(always, monkeypatch):
+    task = digits()
+    monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", -1.0)
+    some, saved = members(task, [0.2, 0.05], keep=frozenset({5, 40})), []
+    whole = outcomes(task, some, on_checkpoint=lambda index, point: saved.append((index, point)))
+    for index, point in saved:
+        one = some[index]
+        resumed = Member(one.seed, one.start, one.mask, keep=one.keep, resume=point)
+        same(outcomes(task, [resumed])[0], whole[index])
+
+
+def test_only_what_saves_time_is_packed(monkeypatch):
+    task = digits()
+    start, mask = (trees.replica(tree, 0) for tree in sparse_masks(task, 1, [0.2]))
+    start = {path: leaf * mask[path] if path in mask else leaf for path, leaf in start.items()}
+    found = geometry(task, load(task.data))
+    assert packing.packed_sizes(found, 40, start, mask) == ()  # too short
+    assert packing.packed_sizes(found, 10_000_000, start, mask) == ()  # too small
+    monkeypatch.setattr(packing, "SMALLEST", 1)
+    assert not packing.may_pack(found, 40)
+    assert packing.may_pack(found, 10_000_000)
+    sizes = dict(packing.packed_sizes(found, 10_000_000, start, mask))
+    assert sizes.keys() == set(mask)
+    for path, room in sizes.items():
+        count = np.count_nonzero(mask[path])
+        assert count <= room < 2 * count
+        assert room.bit_count() == 1
+    mask["hidden1/kernel"] = mask["hidden1/kernel"] | (RANDOM.random(mask["hidden1/kernel"].shape) < 0.5)
+    assert dict(packing.packed_sizes(found, 10_000_000, start, mask)).keys() == set(mask) - {"hidden1/kernel"}
+    monkeypatch.setattr(packing, "available", lambda: False)
+    assert packing.packed_sizes(found, 10_000_000, start, mask) == ()
