@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +12,15 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import lax
+from jax.sharding import Mesh
 
+from tombola.core.task import Model, Recipe
+from tombola.models.computing import Computing
 from tombola.models.convolution import ROWS, convolution
 from tombola.models.network import Network
-from tombola.training.plan import plan
+from tombola.training import convolutions
+from tombola.training.plan import Plan, plan
+from tombola.training.program import Geometry
 
 ALGORITHMS = ("patch_gradients", "patches", "in_turn")
 SHAPES = {
@@ -121,7 +128,7 @@ def test_an_algorithm_leaves_what_is_not_nnx_own():
 
     network = Network(lambda key: Mine((8, 8, 3), 10, rngs=nnx.Rngs(key)), None)
     calls.clear()
-    program = jax.make_jaxpr(lambda w, x: network.apply(w, x, train=True, algorithm="patches")[0])(network.init(0), drawn(2, 8, 8, 3))
+    program = jax.make_jaxpr(lambda w, x: network.apply(w, x, train=True, how=Computing("patches"))[0])(network.init(0), drawn(2, 8, 8, 3))
     assert len(calls) == 1
     assert str(program).count("conv_general_dilated[") == 1
 
@@ -150,3 +157,63 @@ def test_freed_memory_is_kept_unless_the_user_has_settings_of_their_own(own, few
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     done = subprocess.run([sys.executable, "-c", MEMORY], env=environment | own, capture_output=True, text=True, check=True)
     assert (int(done.stdout) < 1000) == few  # 16,384 pages of 4 KiB
+
+
+# -- the fastest, measured ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path))
+    convolutions.remembered.cache_clear()
+    model = Model(name="conv2", options={"widths": [2, 2, 8, 8]})
+    return Geometry(model, Recipe(steps="1it", batch=4, learning_rate=0.1), (8, 8, 3), classes=10, train=8, augment="none")
+
+
+def test_every_candidate_is_measured(found):
+    seconds = convolutions.measured(found, 2)
+    assert set(seconds) == set(convolutions.CANDIDATES)
+    assert all(0 < value < float("inf") for value in seconds.values())
+
+
+def test_the_fastest_algorithm_is_chosen_and_remembered(found, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(
+        convolutions, "measured", lambda *what: asked.append(what) or {"direct": 2.0, "patches": 1.0, "in_turn": float("inf")}
+    )
+    assert convolutions.remembered(found, 2) == "patches"
+    convolutions.remembered.cache_clear()  # another process
+    assert convolutions.remembered(found, 2) == "patches"
+    assert asked == [(found, 2)]
+    assert convolutions.remembered(found, 3) == "patches"  # other replicas, another question
+    assert len(asked) == 2
+    for file in (tmp_path / "convolutions").iterdir():
+        file.write_text("{")  # damaged: asked again
+    convolutions.remembered.cache_clear()
+    convolutions.remembered(found, 2)
+    assert len(asked) == 3
+
+
+def test_what_does_not_fit_the_memory_is_not_chosen(monkeypatch):
+    def fails():
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+
+    assert convolutions._least_seconds(fails) == float("inf")
+
+
+def test_only_replicas_that_share_a_gpu_need_a_measurement(found, monkeypatch):
+    monkeypatch.setattr(convolutions, "remembered", lambda *what: "in_turn")
+    mesh = Mesh(np.array(jax.devices()[:1]), ("replica",))
+    shared = Plan(mesh, per_device=2, loop=True, evaluation_batch=10)
+    assert convolutions.fastest(found, shared) == shared  # on a CPU
+
+    class Gpu:
+        platform = "gpu"
+
+    gpu = SimpleNamespace(devices=np.array([Gpu()]))
+    on_gpu = replace(shared, mesh=gpu)
+    assert convolutions.fastest(found, on_gpu).algorithm == "in_turn"
+    alone = replace(on_gpu, per_device=1)
+    assert convolutions.fastest(found, alone) == alone
+    dense = found._replace(model=Model(name="mlp"))
+    assert convolutions.fastest(dense, on_gpu) == on_gpu

@@ -32,7 +32,7 @@ def _keep_memory() -> None:
 
 
 def prepare() -> None:
-    """Make each CPU core a JAX device with one thread, keep freed memory, and keep compiled programs on disk.
+    """Make each CPU core a JAX device with one thread, multiply in float32, keep freed memory, and compiled programs on disk.
 
     Takes effect only before JAX has touched a device; afterwards, Tombola works with the devices there are. A
     device count or cache folder of the user's own (XLA_FLAGS, JAX_COMPILATION_CACHE_DIR) is left alone.
@@ -44,6 +44,8 @@ def prepare() -> None:
     _keep_memory()
     import jax
 
+    if getattr(jax.config, "jax_default_matmul_precision", None) is None:
+        jax.config.update("jax_default_matmul_precision", "float32")  # a GPU would multiply in TF32, or worse, unasked
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" not in flags:
         try:

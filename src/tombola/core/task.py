@@ -44,6 +44,9 @@ class Data(Spec):
     ``resized_crop``: random mirror image and a random part of 8 to 100 % of the area, resized to the whole."""
 
 
+Precision = Literal["float32", "tf32"]
+
+
 def _ordered(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
@@ -96,6 +99,10 @@ class Recipe(Spec):
     warmup: Step = Step("0it")
     """Length of a linear rise of the learning rate from 0."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    precision: Precision = "float32"
+    """Of matrix products and convolutions, forward and backward. ``tf32``: their operands are rounded to 10 bits of mantissa
+    (to nearest, ties to even), sums stay in float32; it is what the matrix units of a GPU multiply several times as fast.
+    On a CPU it is the same arithmetic at no gain. All else is float32 in both."""
     frozen: Annotated[tuple[str, ...], AfterValidator(_ordered)] = ()
     """Layers, or blocks of them (names of `Network.layers`, or their `block`), that do not train: their kernels, biases
     and affine parameters of normalisation keep the values they start from, bit for bit; running statistics of batch

@@ -165,7 +165,7 @@ class Engine:
         for (data, program, _), count in counts.items():
             width[data, program] = max(count, width.get((data, program), 0))
         return {
-            (data, program): plan(count, program.network.convolutional, streamed=load(data, self.data_dir).on_disk)
+            (data, program): plan(count, program.network.convolutional, load(data, self.data_dir).on_disk, program.recipe.batch)
             for (data, program), count in width.items()
         }
 

@@ -1,22 +1,44 @@
-"""How a module computes what it says: other algorithms for its convolutions, other products for its linear layers."""
+"""How a network computes what it says: algorithms of convolutions, products of linear layers, their precision."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
 
+from tombola.core.task import Precision
 from tombola.models.convolution import Algorithm, convolution
 
+_MANTISSA = 10
+"""Bits of a TF32 number's mantissa."""
 
-def adapt(module: nnx.Module, algorithm: Algorithm, products: Mapping[str, Callable[..., Any]]) -> None:
+
+class Computing(NamedTuple):
+    """How; what is computed is the module's own, up to rounding."""
+
+    algorithm: Algorithm = "direct"
+    """Of convolutions."""
+    precision: Precision = "float32"
+    """Of convolutions and linear layers, and of their gradients."""
+    products: Mapping[str, Callable[..., Any]] = {}
+    """Path of a linear layer's kernel -> (inputs, kernel) -> outputs, in the place of their product."""
+
+
+PLAIN = Computing()
+
+
+def adapt(module: nnx.Module, how: Computing) -> None:
     """Change how a module computes, in place; what its author has given an algorithm or a product of its own is left alone."""
-    if algorithm != "direct":
-        module.set_attributes(_takes_any_algorithm, conv_general_dilated=convolution(algorithm), raise_if_not_found=False)
-    for path, node in linear(module) if products else ():
-        if path in products:
-            node.dot_general = partial(_without_numbers, products[path])
+    lower = tf32 if how.precision == "tf32" else lambda function: function
+    if (how.algorithm, how.precision) != ("direct", "float32"):
+        convolve = lambda *given, **options: lower(partial(convolution(how.algorithm), **options))(*given)  # noqa: E731
+        module.set_attributes(_takes_any_algorithm, conv_general_dilated=convolve, raise_if_not_found=False)
+    for path, node in linear(module) if how.products or how.precision == "tf32" else ():
+        if path in how.products:
+            node.dot_general = partial(_without_numbers, how.products[path])
+        elif how.precision == "tf32":
+            node.dot_general = lambda *given, **options: lower(partial(jax.lax.dot_general, **options))(*given)
 
 
 def linear(module: nnx.Module) -> Iterator[tuple[str, nnx.Linear]]:
@@ -24,6 +46,32 @@ def linear(module: nnx.Module) -> Iterator[tuple[str, nnx.Linear]]:
     for place, node in nnx.iter_modules(module):
         if type(node) is nnx.Linear and node.dot_general is jax.lax.dot_general and node.preferred_element_type is None:
             yield "/".join(map(str, (*place, "kernel"))), node
+
+
+def tf32(product: Callable[..., Any]) -> Callable[..., Any]:
+    """A function (left, right, ...) -> outputs, linear in either operand, with operands and their gradients' rounded to TF32."""
+
+    def rounded(left: Any, right: Any, *rest: Any) -> Any:
+        def lowered(left: Any, right: Any) -> Any:
+            with jax.default_matmul_precision("tensorfloat32"):
+                return product(left, right, *rest)
+
+        @jax.custom_vjp
+        def function(left: Any, right: Any) -> Any:
+            return lowered(_round(left), _round(right))
+
+        def backward(given: tuple[Any, Any], out: Any) -> tuple[Any, Any]:
+            with jax.default_matmul_precision("tensorfloat32"):
+                return jax.vjp(lowered, *given)[1](_round(out))
+
+        function.defvjp(lambda left, right: (function(left, right), (_round(left), _round(right))), backward)
+        return function(left, right)
+
+    return rounded
+
+
+def _round(leaf: Any) -> Any:
+    return jax.lax.reduce_precision(leaf, exponent_bits=8, mantissa_bits=_MANTISSA)
 
 
 def _takes_any_algorithm(_: Any, node: Any) -> bool:

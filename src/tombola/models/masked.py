@@ -10,7 +10,7 @@ import numpy as np
 
 from tombola.core.task import Supermask
 from tombola.core.trees import Tree
-from tombola.models.convolution import Algorithm
+from tombola.models.computing import PLAIN, Computing
 from tombola.models.network import Network
 from tombola.models.supermask import SCORE, factor, first_scores, straight_through
 
@@ -51,14 +51,11 @@ class MaskedNetwork(Network):
         *,
         train: bool,
         dropout_key: jax.Array | None = None,
-        algorithm: Algorithm = "direct",
-        products: Mapping[str, Any] | None = None,
+        how: Computing = PLAIN,
     ) -> tuple[Any, Tree]:
         """As the plain network's, on weights w b r."""
         key = jax.random.fold_in(dropout_key, 0) if train and dropout_key is not None else None
-        return self.plain.apply(
-            self._masked(weights, key), inputs, train=train, dropout_key=dropout_key, algorithm=algorithm, products=products
-        )
+        return self.plain.apply(self._masked(weights, key), inputs, train=train, dropout_key=dropout_key, how=how)
 
     def statistics(self, weights: Mapping[str, Any], inputs: jax.Array) -> Tree:
         """As the plain network's, on weights w b r."""

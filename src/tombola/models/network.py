@@ -18,8 +18,7 @@ from tombola.core import keys
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.task import Model
 from tombola.core.trees import Tree
-from tombola.models.computing import adapt, linear
-from tombola.models.convolution import Algorithm
+from tombola.models.computing import PLAIN, Computing, adapt, linear
 from tombola.models.custom import identify, resolve, summary
 from tombola.models.initializers import Initializer, initializers
 from tombola.models.initializers import std as initializer_std
@@ -127,20 +126,18 @@ class Network:
         *,
         train: bool,
         dropout_key: jax.Array | None = None,
-        algorithm: Algorithm = "direct",
-        products: Mapping[str, Callable[..., Any]] | None = None,
+        how: Computing = PLAIN,
     ) -> tuple[Any, Tree]:
         """(logits, changed): `inputs` (batch, *shape) -> logits (batch, classes). Pure: works under jit, grad, vmap, loops.
 
         With `train`, batch norm uses the statistics of the batch, and `changed` holds the new running ones by path;
         dropout draws from `dropout_key`, each dropout module from its own fold. Without, `changed` is empty.
-        The algorithm of convolutions says how they are computed, not what (`tombola.models.convolution`). `products`
-        are functions (inputs, kernel) -> outputs in the place of the products with the `linear` kernels that they name.
+        `how` products and convolutions are computed changes rounding alone.
         """
         if train and self.stochastic and dropout_key is None:
             raise TombolaError("this network has dropout: training it needs a dropout_key")
         module = self._merged(self._train if train else self._eval, weights, dropout_key)
-        adapt(module, algorithm, products or {})
+        adapt(module, how)
         logits = module(inputs)
         after = _arrays(module) if train else {}
         return logits, {path: after[path] for path in self.running if train}

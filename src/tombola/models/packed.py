@@ -14,7 +14,7 @@ import numpy as np
 
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree
-from tombola.models.convolution import Algorithm
+from tombola.models.computing import PLAIN, Computing
 from tombola.models.network import Network
 from tombola.models.sparse import product
 
@@ -51,12 +51,11 @@ class PackedNetwork(Network):
         *,
         train: bool,
         dropout_key: jax.Array | None = None,
-        algorithm: Algorithm = "direct",
-        products: Mapping[str, Any] | None = None,
+        how: Computing = PLAIN,
     ) -> tuple[Any, Tree]:
         """As the plain network's, with sparse products for the kernels that are packed."""
         sparse = {path: partial(product, rows=weights[path + ROWS], starts=weights[path + STARTS]) for path in self.packed}
-        return self.plain.apply(weights, inputs, train=train, dropout_key=dropout_key, algorithm=algorithm, products=sparse)
+        return self.plain.apply(weights, inputs, train=train, dropout_key=dropout_key, how=how._replace(products=sparse))
 
     @property
     def running(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from tombola.core.errors import TombolaError
 from tombola.core.task import Task
 from tombola.data.dataset import Dataset, sizes
 from tombola.models.packed import Sizes, pack, unpack
+from tombola.training.convolutions import fastest
 from tombola.training.frozen import trained_paths
 from tombola.training.inputs import inputs_of
 from tombola.training.member import Checkpoint, Member, Outcome
@@ -76,7 +77,7 @@ def train_cohort(
     """
     found = geometry(task, dataset)
     end = total_iterations(task, found) if until is None else until
-    layout = layout or plan(len(members), found.network.convolutional, streamed=dataset.on_disk)
+    layout = fastest(found, layout or plan(len(members), found.network.convolutional, dataset.on_disk, task.recipe.batch))
     arrays = _on_devices(dataset, layout)
     for packed, indices in _by_sizes(task, found, layout, members).items():
         program = compile_program(found._replace(packed=packed), layout)

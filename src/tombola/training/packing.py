@@ -40,6 +40,8 @@ def packed_sizes(found: Geometry, steps: int, start: Tree, mask: Mask) -> Sizes:
 
 
 def _candidates(found: Geometry) -> list[str]:
+    if found.recipe.precision != "float32":
+        return []  # sparse products know no other
     network = found.network
     return sorted(path for path in network.linear.intersection(network.prunable) if math.prod(network.shapes[path].shape) >= SMALLEST)
 

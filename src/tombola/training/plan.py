@@ -8,6 +8,10 @@ Chosen here and nowhere else, from measurement (benchmarks/NOTES.md):
   loop to a naive one, about 100 times slower, so convolutional networks are stepped from Python there.
 * Their gradients are computed from patches there, which is 1.2 (ResNet-20) to 2 times (Conv-2) as fast as XLA's own way.
 * On a GPU launches dominate: all replicas are vmapped, and every chunk is one loop on the device.
+* Where a GPU would be left over, replicas of a convolutional network split their batches over several: gradients,
+  statistics of batch norm and draws are those of the whole batch, so results are those of one device up to rounding.
+  Each share has `_LEAST_SHARE` images or more, as below that the devices wait for each other's sums.
+  On a CPU a batch is never split, so that a result is bitwise the same whoever shares its cohort, on any number of cores.
 * A data set that is on disk (ImageNet) is streamed: the host gathers each batch, so steps are called from Python, and
   each device trains one replica at a time, since images of that kind fill it.
 """
@@ -23,13 +27,18 @@ from tombola.models.convolution import Algorithm
 _MOST_DENSE, _MOST_CONVOLUTIONAL = 512, 16
 """Replicas that share a GPU through vmap at most, so that a wave's weights and activations fit its memory."""
 
+_LEAST_SHARE = 64
+"""Images of a batch that a device has at least, where several share it."""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """How a cohort is laid out. `wave` = devices * per_device replicas train at a time."""
+    """How a cohort is laid out."""
 
     mesh: Mesh
+    """Axis `replica`; then, if batches are split, axis `batch`."""
     per_device: int
+    """Replicas that share a device."""
     loop: bool
     """Steps in a compiled loop (True), or one call a step (False)."""
     evaluation_batch: int
@@ -43,8 +52,13 @@ class Plan:
 
     @property
     def wave(self) -> int:
-        """Replicas that train at a time."""
-        return self.mesh.size * self.per_device
+        """Replicas that train at a time: rows of the mesh * per_device."""
+        return self.mesh.shape["replica"] * self.per_device
+
+    @property
+    def shares(self) -> int:
+        """Devices that share a replica's batch."""
+        return self.mesh.shape.get("batch", 1)
 
     @property
     def stacked(self) -> NamedSharding:
@@ -57,16 +71,23 @@ class Plan:
         return NamedSharding(self.mesh, PartitionSpec())
 
 
-def plan(replicas: int, convolutional: bool, streamed: bool = False) -> Plan:
-    """The plan for a cohort of `replicas` on this machine's default devices."""
+def plan(replicas: int, convolutional: bool, streamed: bool = False, batch: int = 1) -> Plan:
+    """The plan for a cohort of `replicas`, each trained on `batch` examples a step, on this machine's default devices."""
     devices = jax.devices()
-    used = devices[: min(len(devices), replicas)]
-    mesh = Mesh(np.array(used), ("replica",))
-    on_cpu = devices[0].platform == "cpu"
-    algorithm: Algorithm = "patch_gradients" if on_cpu else "direct"
-    if streamed:
-        return Plan(mesh, 1, loop=False, evaluation_batch=500, streamed=True, algorithm=algorithm, packs=on_cpu)
-    if on_cpu:
-        return Plan(mesh, 1, loop=not convolutional, evaluation_batch=500 if convolutional else 5000, algorithm=algorithm, packs=True)
-    at_once = min(-(-replicas // len(used)), _MOST_CONVOLUTIONAL if convolutional else _MOST_DENSE)
-    return Plan(mesh, at_once, loop=True, evaluation_batch=500 if convolutional else 5000)
+    cpu = devices[0].platform == "cpu"
+    rows = min(len(devices), replicas)
+    shares = 1 if cpu or not convolutional else _shares(batch, len(devices) // rows)
+    mesh = Mesh(np.array(devices[:rows]), ("replica",))
+    if shares > 1:
+        mesh = Mesh(np.array(devices[: rows * shares]).reshape(rows, shares), ("replica", "batch"))
+    at_evaluation = 5000 if not (convolutional or streamed) else -(-500 // shares) * shares
+    if streamed or cpu:
+        algorithm: Algorithm = "patch_gradients" if cpu else "direct"
+        return Plan(mesh, 1, not (convolutional or streamed), at_evaluation, streamed=streamed, algorithm=algorithm, packs=cpu)
+    at_once = min(-(-replicas // rows), _MOST_CONVOLUTIONAL if convolutional else _MOST_DENSE)
+    return Plan(mesh, at_once, loop=True, evaluation_batch=at_evaluation)
+
+
+def _shares(batch: int, devices: int) -> int:
+    """The most devices, of those there are for one replica, that split a batch evenly into shares that are worth it."""
+    return max(count for count in range(1, devices + 1) if count == 1 or (batch % count == 0 and batch >= count * _LEAST_SHARE))

@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 from tombola.core.task import Model, Recipe
 from tombola.core.trees import Tree
 from tombola.data.augment import augmentations
+from tombola.models.computing import Computing
 from tombola.models.convolution import Algorithm
 from tombola.models.masked import masked
 from tombola.models.network import Network, build, removable
@@ -133,8 +134,13 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
     def start(weights: Tree) -> State:
         return State(weights, optimizer.init(trained(weights)), weights, jnp.float32(jnp.inf), jnp.int32(0))
 
+    def spread(examples: Any) -> Any:
+        # XLA splits everything that follows from it, and sums over the devices where the network or the loss sums over the batch.
+        whole = plan.shares == 1 or len(examples) % plan.shares
+        return examples if whole else jax.lax.with_sharding_constraint(examples, PartitionSpec("batch"))
+
     def prepared(inputs: Any, indices: Any) -> Any:
-        return network_inputs(geometry, inputs if plan.streamed else inputs[indices])
+        return spread(network_inputs(geometry, inputs if plan.streamed else inputs[indices]))
 
     def step(t: Any, weights: Tree, moments: Any, fixed: Fixed, order: Any, first: Any, inputs: Any) -> tuple[Tree, Any]:
         epoch, position = t // geometry.steps_per_epoch, t % geometry.steps_per_epoch
@@ -161,7 +167,7 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
         return jax.lax.fori_loop(t0, t1, body, (weights, moments)) if plan.loop else body(t0, (weights, moments))
 
     def score(weights: Tree, inputs: Any, labels: Any, indices: Any, share: Any) -> tuple[Any, Any]:
-        logits, _ = network.apply(weights, prepared(inputs, indices), train=False, algorithm=plan.algorithm)
+        logits, _ = network.apply(weights, prepared(inputs, indices), train=False, how=Computing(plan.algorithm, recipe.precision))
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[indices])
         correct = jnp.argmax(logits, -1) == labels[indices]
         return jnp.sum(jnp.where(share > 0, losses, 0) * share), jnp.sum(correct * share)
@@ -185,10 +191,10 @@ def gradient(geometry: Geometry, algorithm: Algorithm = "direct") -> Callable[..
 
     By the leaves that train alone: no gradient is computed of a frozen layer, and none goes further back than the first that trains.
     """
-    network, smoothing = geometry.network, geometry.recipe.label_smoothing
+    network, smoothing, how = geometry.network, geometry.recipe.label_smoothing, Computing(algorithm, geometry.recipe.precision)
 
     def loss(before: Tree, weights: Tree, images: Any, labels: Any, dropout: Any) -> tuple[Any, Tree]:
-        logits, changed = network.apply({**weights, **before}, images, train=True, dropout_key=dropout, algorithm=algorithm)
+        logits, changed = network.apply({**weights, **before}, images, train=True, dropout_key=dropout, how=how)
         return smoothed_cross_entropy(logits, labels, smoothing).mean(), changed
 
     return jax.grad(loss, has_aux=True)
@@ -212,7 +218,10 @@ def smoothed_cross_entropy(logits: Any, labels: Any, smoothing: float) -> Any:
 
 
 def _over_wave(function: Callable[..., Any], arguments: str, plan: Plan, donate: tuple[int, ...] = ()) -> Callable[..., Any]:
-    """Lift a function of one replica to a wave. `arguments`: r = one a replica, s = shared by all."""
+    """Lift a function of one replica to a wave. `arguments`: r = one a replica, s = shared by all.
+
+    The mesh's axis `batch`, if there is one, is left to XLA: to the function its batch is whole.
+    """
     axes = [0 if kind == "r" else None for kind in arguments]
 
     def on_one_device(*values: Any) -> Any:
@@ -223,5 +232,7 @@ def _over_wave(function: Callable[..., Any], arguments: str, plan: Plan, donate:
         return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], function(*alone))
 
     specs = tuple(PartitionSpec("replica") if kind == "r" else PartitionSpec() for kind in arguments)
-    sharded = jax.shard_map(on_one_device, mesh=plan.mesh, in_specs=specs, out_specs=PartitionSpec("replica"), check_vma=False)
-    return jax.jit(sharded, donate_argnums=donate)
+    spec = PartitionSpec("replica")
+    sharded = jax.shard_map(on_one_device, mesh=plan.mesh, in_specs=specs, out_specs=spec, axis_names={"replica"}, check_vma=False)
+    # Named, as XLA might else leave weights split over the devices that share a batch.
+    return jax.jit(sharded, donate_argnums=donate, out_shardings=plan.stacked)

@@ -148,8 +148,8 @@ class Wave:
         """
         everything = np.arange(len(self.arrays.dataset.test_labels), dtype=np.int32)
         indices = np.stack([everything if part == "test" else getattr(one, part) for one in self.splits])
-        count = indices.shape[1]
-        size = min(self.layout.evaluation_batch, count)
+        count, shares = indices.shape[1], self.layout.shares
+        size = min(self.layout.evaluation_batch, count // shares * shares or count)
         found = []
         for begin in range(0, count, size):
             shifted = min(begin, count - size)
