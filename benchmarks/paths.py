@@ -16,7 +16,7 @@ def main() -> None:
     confine(cores)
     spent = effort(length == "smoke")
     measured(spent, seed=0)  # compiles
-    found = [measured(spent, seed) for seed in range(1, spent.repeats + 1)]
+    found = [measured(spent, seed) for seed in range(1, spent.study_repeats + 1)]
     print(json.dumps({name: summary([one[name] for one in found]) for name in found[0]}))
 
 

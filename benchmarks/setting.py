@@ -1,4 +1,4 @@
-"""What the parts of the benchmark agree on: networks, recipe, lengths, cores, and how a repeated number is kept."""
+"""What the parts of the benchmark agree on: lengths, cores, and how a repeated number is kept."""
 
 import os
 import sys
@@ -7,37 +7,17 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-BATCH, LEARNING_RATE, CLASSES = 60, 1.2e-3, 10
 CORES = 2
 """What the targets are stated for; on a larger machine the benchmark confines itself to so many."""
 
 
 @dataclass(frozen=True)
-class Network:
-    """A fully connected network with ReLU, and the size of the data that it is timed on."""
+class Timing:
+    """Two lengths of training (steps), whose difference is timed, and how often."""
 
-    title: str
-    widths: tuple[int, ...]
-    train: int
-    """Training examples."""
-    target: float
-    """How many times faster than PyTorch at its best the specification asks for, on two cores."""
-
-    @property
-    def products(self) -> list[tuple[str, int, int, int]]:
-        """(kind, m, k, n) of the matrix products (m, k) @ (k, n) of one step: forward, weight and input gradients."""
-        found = []
-        for layer, (inputs, outputs) in enumerate(zip(self.widths[:-1], self.widths[1:], strict=True)):
-            found += [("x @ W", BATCH, inputs, outputs), ("x.T @ d", inputs, BATCH, outputs)]
-            if layer > 0:  # nobody asks for the gradient of the data
-                found.append(("d @ W.T", BATCH, outputs, inputs))
-        return found
-
-
-NETWORKS = {
-    "mlp": Network("MLP 40-300-100-10", (40, 300, 100, 10), train=4_000, target=3.0),
-    "lenet": Network("LeNet-300-100", (784, 300, 100, 10), train=55_000, target=2.0),
-}
+    short: int
+    long: int
+    repeats: int
 
 
 @dataclass(frozen=True)
@@ -45,44 +25,68 @@ class Effort:
     """How long the benchmark measures."""
 
     repeats: int
-    replicas: tuple[int, ...]
-    lengths: dict[str, tuple[int, int]]
-    """Two lengths of training (steps), whose difference is timed; the shorter is the end of the longer."""
-    torch_steps: dict[str, int]
-    adams: tuple[str, ...]
-    """PyTorch's implementations of Adam."""
-    train: dict[str, int]
-    """Training examples."""
+    """Of what is not said otherwise."""
+    timings: dict[str, dict[int, Timing]]
+    """Network -> replicas -> what is timed."""
+    one_core: dict[str, Timing]
+    """The same for R = 2 on one core."""
+    torch_seconds: float
+    """Roughly, of one measurement of the PyTorch loop."""
+    torch_repeats: int
     study: tuple[str, ...]
     """Settings of `frankle2019.sparsity`."""
+    study_replicates: int
+    study_repeats: int
     paths: tuple[str, ...]
     """Settings of `frankle2020.instability`."""
-    study_replicates: int
+    rerun: tuple[str, ...]
+    """Options of the finished study that is run again."""
+    memory: tuple[str, ...]
+    """Settings of the study whose memory is watched."""
 
 
-# Chunks have 1000 steps, and data order is drawn for whole epochs ahead: 2000 steps apart, the two lengths differ by as
-# many draws of it as any 2000 steps of a long training hold.
+# The data order of an epoch is drawn in 1 ms at most, and the lengths of the dense networks differ by 750 steps or more.
+# Convolutional networks may be stepped one by one or in small chunks: lengths 8 or 4 steps apart differ by whole ones.
 FULL = Effort(
     repeats=5,
-    replicas=(1, 2, 8),
-    lengths={"mlp": (1000, 5000), "lenet": (1000, 3000)},
-    torch_steps={"mlp": 2000, "lenet": 1000},
-    adams=("default", "foreach", "fused"),
-    train={name: network.train for name, network in NETWORKS.items()},
+    timings={
+        "mlp": {1: Timing(1000, 5000, 5), 2: Timing(1000, 5000, 5), 8: Timing(1000, 4000, 3), 32: Timing(500, 2000, 1)},
+        "lenet": {1: Timing(500, 2500, 5), 2: Timing(500, 2500, 5), 8: Timing(500, 2000, 2), 32: Timing(250, 1000, 1)},
+        "conv2": {1: Timing(2, 10, 3), 2: Timing(2, 10, 3), 8: Timing(2, 10, 2), 32: Timing(1, 5, 1)},
+        "resnet20": {1: Timing(2, 10, 2), 2: Timing(2, 10, 2), 8: Timing(1, 5, 2), 32: Timing(1, 5, 1)},
+    },
+    one_core={
+        "mlp": Timing(1000, 4000, 3),
+        "lenet": Timing(500, 2000, 3),
+        "conv2": Timing(2, 10, 2),
+        "resnet20": Timing(1, 5, 2),
+    },
+    torch_seconds=0.8,
+    torch_repeats=3,
     study=("levels=3", "steps=1000it", "evaluate_every=100it", "test_every=500it"),
-    paths=('k=["0it","300it"]',),
     study_replicates=4,
+    study_repeats=3,
+    paths=('k=["0it","300it"]',),
+    # As many runs, and as many evaluations of each, as the study has at its default scale; only they are short.
+    rerun=("--set", "steps=60it", "--set", "evaluate_every=2it", "--set", "test_every=10it"),
+    memory=("levels=21", "steps=20it", "evaluate_every=10it", "test_every=20it"),
 )
 SMOKE = Effort(
     repeats=1,
-    replicas=(2,),
-    lengths={"mlp": (20, 1020), "lenet": (20, 320)},
-    torch_steps={"mlp": 10, "lenet": 10},
-    adams=("default",),
-    train={"mlp": 4_000, "lenet": 3_000},
+    timings={
+        "mlp": {2: Timing(20, 1020, 1)},
+        "lenet": {2: Timing(20, 220, 1)},
+        "conv2": {2: Timing(1, 5, 1)},
+    },
+    one_core={"mlp": Timing(20, 520, 1), "lenet": Timing(20, 220, 1), "conv2": Timing(1, 5, 1)},
+    torch_seconds=0.01,
+    torch_repeats=1,
     study=("levels=1", "steps=100it", "evaluate_every=50it", "test_every=100it"),
-    paths=('k=["0it"]', "steps=100it", "points=3"),
     study_replicates=2,
+    study_repeats=1,
+    paths=('k=["0it"]', "steps=100it", "points=3"),
+    rerun=("--scale", "smoke", "--replicates", "1", "--set", "levels=1", "--set", "steps=20it"),
+    memory=("levels=3", "steps=4it", "evaluate_every=2it", "test_every=4it"),
 )
 
 
@@ -101,9 +105,22 @@ def confine(cores: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 
 
+def show(what: str) -> None:
+    print(f"... {what}", file=sys.stderr, flush=True)
+
+
 def peak_memory() -> float:
     """Largest resident size of this process so far, MiB."""
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def resident_memory() -> float:
+    """Resident size of this process now, MiB; where the system does not tell, the largest so far."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except OSError:
+        return peak_memory()

@@ -80,7 +80,7 @@ def main() -> None:
 
     load(Data(name="mnist1d"), None)  # generated once a machine: no part of a study
     cold = measured(clock, spent, seed=0, instrument=True)
-    seeds = range(1, 2 * spent.repeats + 1, 2)
+    seeds = range(1, 2 * spent.study_repeats + 1, 2)
     runs = [(measured(clock, spent, seed, instrument=True), measured(clock, spent, seed + 1, instrument=False)) for seed in seeds]
     steady, plain = [one for one, _ in runs], [one["wall"] for _, one in runs]
     walls = summary([one["wall"] for one in steady])

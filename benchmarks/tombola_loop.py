@@ -1,51 +1,65 @@
-"""Time of a training step in Tombola, in a process of its own: ``tombola_loop.py CORES smoke|full R [R ...]``; JSON on stdout."""
+"""Time of a training step in Tombola, in a process of its own: ``tombola_loop.py CORES smoke|full NETWORK [R]``; JSON on stdout.
+
+Without R, every number of replicas that the benchmark has for the network, from few to many: peak memory so far is that of each.
+"""
 
 import json
 import sys
 import time
 
 import numpy as np
-from setting import BATCH, CLASSES, LEARNING_RATE, NETWORKS, confine, effort, peak_memory, summary
+from networks import CLASSES, Network, networks
+from setting import CORES, Timing, confine, effort, peak_memory, summary
 
 import tombola as tb
 
 
-def synthetic(name: str, examples: int) -> tb.Data:
-    random = np.random.default_rng(0)
-    train, validation, test = examples, BATCH, BATCH
-    draw = lambda count: random.standard_normal((count, NETWORKS[name].widths[0]), dtype=np.float32)  # noqa: E731
-    labels = lambda count: random.integers(CLASSES, size=count)  # noqa: E731
-    pool = train + validation
-    return tb.from_arrays(draw(pool), labels(pool), draw(test), labels(test), validation=validation)
+def task_of(network: Network, steps: int = 1_000_000, seed: int = 0) -> tb.Task:
+    """The network's task on noise. Evaluated at the ends only, on next to nothing: what is timed is training."""
+    random = np.random.default_rng(seed)
+    validation = test = 10
+    draw = lambda count: random.standard_normal((count, *network.shape), dtype=np.float32)  # noqa: E731
+    labels = lambda count: np.resize(np.arange(CLASSES), count)  # noqa: E731
+    pool = network.train + validation
+    data = tb.from_arrays(draw(pool), labels(pool), draw(test), labels(test), validation=validation)
+    recipe = tb.Recipe(steps=f"{steps}it", batch=network.batch, evaluate_every="1000000it", **network.recipe)
+    return tb.Task(data=data, model=tb.Model(name=network.model, options=network.options), recipe=recipe)
+
+
+def parameters(task: tb.Task) -> int:
+    """Weights that train: kernels, biases and affine parameters of normalisation."""
+    from tombola.data.dataset import load
+    from tombola.training.cohort import geometry
+
+    network = geometry(task, load(task.data, None)).network
+    return sum(int(np.prod(network.shapes[path].shape)) for path in network.trainable)
+
+
+def seconds_a_step(task: tb.Task, timing: Timing, replicas: int) -> list[float]:
+    """Wall time / (steps x replicas), once a repeat: of two lengths the difference, which starts and transfers drop out of."""
+
+    def seconds(steps: int, seed: int, replicas: int = replicas) -> float:
+        began = time.perf_counter()
+        # The length is no part of the recipe, so that both are one compiled program.
+        tb.train(task, replicates=replicas, seed=seed, until=f"{steps}it")
+        return time.perf_counter() - began
+
+    seconds(timing.short, seed=0, replicas=min(replicas, CORES))  # compiles; on CPUs one wave is as many as there are cores
+    steps = (timing.long - timing.short) * replicas
+    return [(seconds(timing.long, seed) - seconds(timing.short, seed)) / steps for seed in range(1, timing.repeats + 1)]
 
 
 def main() -> None:
-    cores, spent, replicas = int(sys.argv[1]), effort(sys.argv[2] == "smoke"), [int(count) for count in sys.argv[3:]]
+    cores, smoke, name = int(sys.argv[1]), sys.argv[2] == "smoke", sys.argv[3]
+    spent = effort(smoke)
     confine(cores)
-    found = {}
-    for name, network in NETWORKS.items():
-        data = synthetic(name, spent.train[name])
-        model = tb.Model(name="mlp", options={"widths": network.widths[1:-1]})
-        # Evaluated at the ends only, on next to nothing: what is timed is training.
-        end = f"{spent.lengths[name][1]}it"
-        recipe = tb.Recipe(steps=end, batch=BATCH, learning_rate=LEARNING_RATE, evaluate_every="1000000it")
-        task = tb.Task(data=data, model=model, recipe=recipe)
-        found[name] = {str(count): summary(seconds_a_step(task, spent.lengths[name], count, spent.repeats)) for count in replicas}
-    print(json.dumps({"seconds_per_step_and_replica": found, "peak_mib": peak_memory()}))
-
-
-def seconds_a_step(task: tb.Task, lengths: tuple[int, int], replicas: int, repeats: int) -> list[float]:
-    """Wall time / (steps x replicas), once a repeat: of two lengths the difference, which starts and transfers drop out of."""
-    short, long = lengths
-
-    def seconds(steps: int, seed: int) -> float:
-        began = time.perf_counter()
-        # The end of the same training, so that both lengths are one compiled program.
-        tb.train(task, replicates=replicas, seed=seed, begin=f"{long - steps}it")
-        return time.perf_counter() - began
-
-    seconds(short, seed=0)  # compiles
-    return [(seconds(long, seed) - seconds(short, seed)) / ((long - short) * replicas) for seed in range(1, repeats + 1)]
+    timings = {int(count): spent.one_core[name] for count in sys.argv[4:]} or spent.timings[name]
+    task = task_of(networks(smoke)[name])
+    found, memory = {}, {}
+    for replicas, timing in timings.items():
+        found[replicas] = summary(seconds_a_step(task, timing, replicas))
+        memory[replicas] = peak_memory()
+    print(json.dumps({"seconds_per_step_and_replica": found, "peak_mib": memory, "parameters": parameters(task)}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+"""Resident memory after each level of a study, in a process of its own: ``memory.py CORES smoke|full``; JSON on stdout.
+
+Iterative pruning of a network that is wide but trains briefly: weights that were not given back would show at once.
+"""
+
+import json
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from setting import CORES, confine, effort, resident_memory
+
+WIDTHS = (1000, 500)
+
+
+def main() -> None:
+    cores, length = int(sys.argv[1]), sys.argv[2]
+    confine(cores)
+    from tombola.core.task import Model
+    from tombola.engine.carry_out import Engine
+    from tombola.engine.configuring import resolve
+    from tombola.engine.study import run_study
+    from tombola.store.store import Store
+
+    resident: dict[int, float] = {}
+    train = Engine._train
+
+    def train_and_look(engine: Any, digests: Any, layout: Any) -> None:
+        train(engine, digests, layout)
+        resident[max(engine.graph.generation[digest] for digest in digests)] = resident_memory()
+
+    Engine._train = train_and_look
+    settings = ("reinits=0", "random_masks=0", *effort(length == "smoke").memory)
+    model = Model(name="mlp", options={"widths": WIDTHS})
+    study = resolve("frankle2019.sparsity", task="digits-mlp", model=model, replicates=CORES, settings=settings)
+    with tempfile.TemporaryDirectory() as folder:
+        run_study(study, Store(Path(folder)), quiet=True)
+    print(json.dumps({"resident_mib": list(resident.values()), "weights_mib": CORES * weights() * 4 / 2**20}))
+
+
+def weights() -> int:
+    """Of one replicate."""
+    sizes = (64, *WIDTHS, 10)
+    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
+
+
+if __name__ == "__main__":
+    main()
