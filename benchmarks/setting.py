@@ -78,7 +78,7 @@ SMOKE = Effort(
         "lenet": {2: Timing(20, 220, 1)},
         "conv2": {2: Timing(1, 5, 1)},
     },
-    one_core={"mlp": Timing(20, 520, 1), "lenet": Timing(20, 220, 1), "conv2": Timing(1, 5, 1)},
+    one_core={"mlp": Timing(20, 520, 1)},
     torch_seconds=0.01,
     torch_repeats=1,
     study=("levels=1", "steps=100it", "evaluate_every=50it", "test_every=100it"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from networks import NETWORKS
+from networks import NETWORKS, Network
 from setting import CORES
 from words import brief, met, once, ratio, title
 
@@ -15,51 +15,47 @@ SCALING = 1.9
 def speed(results: dict[str, Any]) -> list[str]:
     lines = [
         *title("Wall time per training step and replica"),
-        f"{'network':<17} {'R':>2} {'n':>2} {'Tombola':<21} {'PyTorch at its best':<36} {'ratio':>6}  limit",
+        f"{'network':<17} {'R':>2} n {'Tombola':<19} {'PyTorch at its best':<36} {'ratio':>6} limit",
     ]
-    for name, network in NETWORKS.items():
+    for name, network in _timed(results):
         for replicas, measured in _tombola(results, name).items():
             limit = _limit(results, name, int(replicas))
             best = _best_torch(results, name, int(replicas))
             torch, factor = ("not installed", "") if best is None else (f"{brief(best[1])} {best[0]}", ratio(best[1], measured))
             count = len(measured["repeats"])
             shown = f"{once(limit)} {limit / measured['median']:.0%}"
-            lines.append(f"{network.title:<17} {replicas:>2} {count:>2} {brief(measured):<21} {torch:<36} {factor:>6}  {shown}")
+            lines.append(f"{network.title:<17} {replicas:>2} {count} {brief(measured):<19} {torch:<36} {factor:>6} {shown}")
     lines += [
-        "Batch 60, Adam; ResNet-20: batch 128, momentum, weight decay, no augmentation. n: how many measurements; R = 32 has",
-        "fewer, and over fewer steps. ratio: PyTorch / Tombola. limit: the step's matrix products alone at the rate measured at",
-        "their shapes (convolutions as products of patches), and their share of Tombola.",
+        "Batch 60, Adam; ResNet-20: batch 128, momentum, weight decay, no augmentation. n: measurements, fewer",
+        "and over fewer steps for many replicas. ratio: PyTorch / Tombola. limit: the step's matrix products",
+        "alone, at the rates measured at their shapes (convolutions: patches), and their share of Tombola.",
     ]
-    lines = [piece for line in lines for piece in _fitting(line)]
     return [*lines, *_against_torch(results), *_against_arithmetic(results)]
-
-
-def _fitting(line: str) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(line, 100) if len(line) > 100 else [line]
 
 
 def _against_torch(results: dict[str, Any]) -> list[str]:
     if results["torch"] is None:
         return ["PyTorch is not installed: pip install -e '.[bench]', or --torch-python PATH of one that has it."]
-    lines = []
-    for name, network in NETWORKS.items():
+    lines = [f"Targets at R = {CORES}, against PyTorch's optimiser as it comes, and beside its best one:"]
+    for name, network in _timed(results):
         measured = _tombola(results, name)[str(CORES)]
         plain, best = (_best_torch(results, name, CORES, start)[1]["median"] / measured["median"] for start in ("default", ""))
         lines.append(
-            f"Target: {network.title}, R = {CORES}, {network.target:g}x the plain loop or more (optimiser as it comes): "
-            f"{plain:.2f}x, {met(plain >= network.target)}; best {best:.2f}x"
+            f"Target: {network.title}, at least {network.target:g}x the plain loop: {plain:.2f}x, {met(plain >= network.target)}; "
+            f"its best optimiser: {best:.2f}x"
         )
     return lines
 
 
 def _against_arithmetic(results: dict[str, Any]) -> list[str]:
+    """LeNet's products come from memory that both cores share: the target that says most about the loop around them."""
     measured = _tombola(results, "lenet")[str(CORES)]["median"]
     reached = _limit(results, "lenet", CORES) / measured
-    return [
-        f"Target: LeNet-300-100, R = {CORES}, {ARITHMETIC:.0%} of the arithmetic limit or more: {reached:.0%}, {met(reached >= ARITHMETIC)}"
-    ]
+    return [f"Target: LeNet-300-100, R = {CORES}, at least {ARITHMETIC:.0%} of its limit: {reached:.0%}, {met(reached >= ARITHMETIC)}"]
+
+
+def _timed(results: dict[str, Any]) -> list[tuple[str, Network]]:
+    return [(name, NETWORKS[name]) for name in results["tombola"]]
 
 
 def _tombola(results: dict[str, Any], name: str) -> dict[str, Any]:
@@ -82,11 +78,11 @@ def _best_torch(results: dict[str, Any], name: str, replicas: int, start: str = 
 def torch(results: dict[str, Any]) -> list[str]:
     if results["torch"] is None:
         return []
-    lines = title("PyTorch, eager: the same, by processes x threads, the optimiser's implementation and channels_last (nhwc)")
-    for name, network in NETWORKS.items():
+    lines = title("PyTorch, eager: by processes x threads, the optimiser's implementation, channels_last (nhwc)")
+    for name, network in _timed(results):
         found = results["torch"][name]["seconds_per_step_and_replica"]
         layouts = list(dict.fromkeys(way.split()[0] for way in found))
-        lines.append(f"{network.title:<17} {'':<12} " + " ".join(f"{layout:<22}" for layout in layouts))
+        lines.append(f"{network.title:<17} {'':<12} {' '.join(f'{layout:<22}' for layout in layouts)}".rstrip())
         for option in dict.fromkeys(way.split(" ", 1)[1] for way in found):
             times = " ".join(f"{brief(found[f'{layout} {option}']):<22}" for layout in layouts)
             lines.append(f"{'':<17} {option:<12} {times}".rstrip())
@@ -94,19 +90,24 @@ def torch(results: dict[str, Any]) -> list[str]:
 
 
 def scaling(results: dict[str, Any]) -> list[str]:
-    lines = title(f"From one core to two: R = {CORES}, wall time per step and replica; target {SCALING}x")
+    lines = title(f"From one core to two: R = {CORES}, wall time per step and replica")
     for name in results["tombola_one_core"]:
         one = results["tombola_one_core"][name]["seconds_per_step_and_replica"][str(CORES)]
         two = _tombola(results, name)[str(CORES)]
-        good = met(one["median"] / two["median"] >= SCALING)
-        lines.append(f"{NETWORKS[name].title:<17} one {brief(one):<22} two {brief(two):<22} {ratio(one, two)}, {good}")
-    return lines
+        lines.append(f"{NETWORKS[name].title:<17} one {brief(one):<22} two {brief(two):<22} {_scaled(results, name):.2f}x")
+    factors = [_scaled(results, name) for name in results["tombola_one_core"]]
+    return [*lines, f"Target: at least {SCALING}x, of each: {min(factors):.2f}x at worst, {met(min(factors) >= SCALING)}"]
+
+
+def _scaled(results: dict[str, Any], name: str) -> float:
+    one, two = (results[part][name]["seconds_per_step_and_replica"][str(CORES)] for part in ("tombola_one_core", "tombola"))
+    return one["median"] / two["median"]
 
 
 def memory(results: dict[str, Any]) -> list[str]:
     """Peak memory by network and number of replicas."""
     lines = title("Peak memory of that process, data and all, MiB")
-    for name, network in NETWORKS.items():
+    for name, network in _timed(results):
         peaks = "  ".join(f"R = {replicas}: {peak:,.0f}" for replicas, peak in results["tombola"][name]["peak_mib"].items())
         lines.append(f"{network.title:<17} {peaks}")
     return lines
