@@ -14,13 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from networks import networks
 from plain_loop import installed_torch, torch_times
 from setting import CORES, Effort, confine, effort, show
-from starts import forget_compiled, starts
+from starts import starts
 from table import table
 
 HERE = Path(__file__).parent
@@ -53,36 +54,36 @@ def measure(length: str, spent: Effort, torch_python: str, cache: Path) -> dict[
     # GPUs are left out: this compares cores with cores. Compiled programs and generated data live in a fresh cache.
     os.environ |= {"JAX_PLATFORMS": "cpu", "TOMBOLA_CACHE": str(cache)}
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
-    took: dict[str, float] = {}
-
-    def timed(name: str, found: Callable[[], Any]) -> Any:
-        began = time.perf_counter()
-        result = found()
-        took[name] = time.perf_counter() - began
-        return result
-
-    start = timed("start", lambda: starts(spent, cache))
-    forget_compiled(cache)
-    study = timed("study", lambda: part("shares.py", cores, length))
-    torch_version = installed_torch(torch_python)
-    results = {
+    names, torch_version = networks(length == "smoke"), installed_torch(torch_python)
+    parts: dict[str, Callable[[], Any]] = {
+        "start": lambda: starts(spent, cache / "starts"),
+        "study": lambda: part("shares.py", cores, length),
+        "tombola": lambda: {name: part("tombola_loop.py", cores, length, name) for name in names},
+        "tombola_one_core": lambda: {name: part("tombola_loop.py", 1, length, name, 2) for name in spent.one_core},
+        "torch": lambda: torch_times(torch_python, length, spent) if torch_version else None,
+        "arithmetic": lambda: part("gemm.py", length),
+        "paths": lambda: part("paths.py", cores, length),
+        "memory": lambda: part("memory.py", cores, length),
+    }
+    # One at a time, unless the numbers mean nothing anyway.
+    with ThreadPoolExecutor(CORES if length == "smoke" else 1) as pool:
+        found = dict(zip(parts, pool.map(timed, parts.values()), strict=True))
+    results = {name: result for name, (result, _) in found.items()}
+    check_same_networks(results)
+    return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "smoke": length == "smoke",
         "cores": cores,
-        "device": study.pop("device"),
-        "versions": study.pop("versions") | ({"torch": torch_version} if torch_version else {}),
-        "tombola": timed("tombola", lambda: {name: part("tombola_loop.py", cores, length, name) for name in networks(length == "smoke")}),
-        "tombola_one_core": timed("one core", lambda: {name: part("tombola_loop.py", 1, length, name, 2) for name in spent.one_core}),
-        "torch": timed("torch", lambda: torch_times(torch_python, length, spent)) if torch_version else None,
-        "arithmetic": timed("arithmetic", lambda: part("gemm.py", length)),
-        "study": study,
-        "paths": timed("paths", lambda: part("paths.py", cores, length)),
-        "memory": timed("memory", lambda: part("memory.py", cores, length)),
-        "start": start,
-        "seconds_of_parts": took,
+        "device": results["study"].pop("device"),
+        "versions": results["study"].pop("versions") | ({"torch": torch_version} if torch_version else {}),
+        **results,
+        "seconds_of_parts": {name: took for name, (_, took) in found.items()},
     }
-    check_same_networks(results)
-    return results
+
+
+def timed(found: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.perf_counter()
+    return found(), time.perf_counter() - began
 
 
 def check_same_networks(results: dict[str, Any]) -> None:

@@ -37,12 +37,12 @@ class Axis:
 
 
 AXES = {
-    "replicas": Axis("replicas", (1, 2, 4, 8, 16, 32, 64), (1, 2), {"levels": 1, "width": WIDTH, "steps": 1000}),
+    "replicas": Axis("replicas", (1, 2, 4, 8, 16, 32), (2, 4), {"levels": 1, "width": WIDTH, "steps": 1000}),
     "levels": Axis("levels of pruning", (1, 2, 4, 8, 16, 32), (1, 2), {"replicas": CORES, "width": WIDTH, "steps": 500}),
     "width": Axis(
-        "width of two hidden layers (units)", (64, 128, 256, 512, 1024, 2048), (8, 16), {"replicas": CORES, "levels": 1, "steps": 200}
+        "width of two hidden layers (units)", (64, 128, 256, 512, 1024), (150, WIDTH), {"replicas": CORES, "levels": 1, "steps": 200}
     ),
-    "steps": Axis("steps", (250, 500, 1000, 2000, 4000, 8000, 16000), (100, 200), {"replicas": CORES, "levels": 1, "width": WIDTH}),
+    "steps": Axis("steps", (250, 500, 1000, 2000, 4000, 8000), (100, 200), {"replicas": CORES, "levels": 1, "width": WIDTH}),
 }
 
 

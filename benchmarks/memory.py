@@ -12,7 +12,7 @@ from typing import Any
 
 from setting import CORES, confine, effort, resident_memory
 
-WIDTHS = (1000, 500)
+WIDTHS = {"full": (1000, 500), "smoke": (30, 20)}
 
 
 def main() -> None:
@@ -33,16 +33,16 @@ def main() -> None:
 
     Engine._train = train_and_look
     settings = ("reinits=0", "random_masks=0", *effort(length == "smoke").memory)
-    model = Model(name="mlp", options={"widths": WIDTHS})
+    model = Model(name="mlp", options={"widths": WIDTHS[length]})
     study = resolve("frankle2019.sparsity", task="digits-mlp", model=model, replicates=CORES, settings=settings)
     with tempfile.TemporaryDirectory() as folder:
         run_study(study, Store(Path(folder)), quiet=True)
-    print(json.dumps({"resident_mib": list(resident.values()), "weights_mib": CORES * weights() * 4 / 2**20}))
+    print(json.dumps({"resident_mib": list(resident.values()), "weights_mib": CORES * weights(WIDTHS[length]) * 4 / 2**20}))
 
 
-def weights() -> int:
+def weights(widths: tuple[int, ...]) -> int:
     """Of one replicate."""
-    sizes = (64, *WIDTHS, 10)
+    sizes = (64, *widths, 10)
     return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
 
 

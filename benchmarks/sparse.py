@@ -3,7 +3,8 @@
     python benchmarks/sparse.py [--json FILE.json] [--torch-python PATH] [--ticket] [--smoke]
 
 Timed is what a layer inside a network does in a step: forward product, gradient of the kept weights, gradient of its
-inputs. Masks are random; with --ticket (which trains on MNIST for a minute) also those of a winning ticket.
+inputs; the fastest of five counts. Masks are random; with --ticket (which trains on MNIST for a minute) also those of a
+winning ticket.
 """
 
 import argparse
@@ -58,7 +59,10 @@ def measured(masks: Masks, repeats: int, torch_python: str | None) -> dict[str, 
         "JAX BCSR": [jax_ways(layer)["BCSR"] for layer in layers],
         "SciPy CSR": [scipy_way(layer) for layer in layers],
     }
-    times = {way: [[one() for one in both] for _ in range(repeats)] for way, both in ways.items()}
+    times: dict[str, list[list[float]]] = {way: [] for way in ways}
+    for _ in range(repeats):  # in turn: what else the machine does then slows them alike
+        for way, both in ways.items():
+            times[way].append([one() for one in both])
     if torch_python:
         times["torch CSR"] = torch_times(torch_python, masks, repeats)
     return {
@@ -120,12 +124,12 @@ def ticket_masks(densities: tuple[float, ...]) -> dict[float, Masks]:
 def table(name: str, by_density: dict[str, Any], smoke: bool) -> str:
     ways = list(next(iter(by_density.values()))["seconds"])
     lines = [
-        f"LeNet-300-100, {name} masks, us a step of both layers, one thread{' (SMOKE: the numbers mean nothing)' if smoke else ''}",
+        f"LeNet-300-100, {name} masks, us a step of both layers{' (SMOKE: the numbers mean nothing)' if smoke else ''}",
         f"{'density':>8} {'left':>12} " + " ".join(f"{way:>13.13}" for way in ways),
     ]
     for density, one in by_density.items():
         left = "-".join(str(size[0]) for size in one["left"])
-        times = " ".join(f"{1e6 * one['seconds'][way]['median']:>13.0f}" for way in ways)
+        times = " ".join(f"{1e6 * one['seconds'][way]['min']:>13.0f}" for way in ways)
         lines.append(f"{float(density):>8.1%} {left:>12} {times}")
     dense, smaller = ways[:2]
     for way in ways[1:]:
@@ -140,7 +144,7 @@ def crossing(by_density: dict[str, Any], way: str, other: str) -> str:
     """From which density down a way is the faster one."""
     last = None
     for density, one in sorted(by_density.items(), key=lambda item: float(item[0])):
-        if one["seconds"][way]["median"] >= one["seconds"][other]["median"]:
+        if one["seconds"][way]["min"] >= one["seconds"][other]["min"]:
             break
         last = float(density)
     return "nowhere" if last is None else f"from {last:.1%} down"

@@ -63,6 +63,15 @@ def timed(step: Callable[[], Any]) -> Callable[[], float]:
 
 def jax_ways(layer: Layer) -> dict[str, Callable[[], float]]:
     """Compiled by XLA, in a loop inside the program, as training is."""
+    kept = layer.weights[np.nonzero(layer.mask)]
+    return {way: _looped(step, layer.weights if way == "dense" else kept, layer) for way, step in jax_steps(layer).items()}
+
+
+def jax_steps(layer: Layer) -> dict[str, Callable[..., tuple[Any, Any, Any]]]:
+    """Way -> (weights, inputs, gradients of the outputs) -> outputs, gradient of the weights, gradient of the inputs.
+
+    Dense weights are (in, out); sparse ones, and their gradient, are those of the kept places in the order of `np.nonzero`.
+    """
     import jax.numpy as jnp
     from jax.experimental import sparse
 
@@ -94,12 +103,7 @@ def jax_ways(layer: Layer) -> dict[str, Callable[[], float]]:
         inputs = sparse.BCSR((w, numbers, starts), shape=shape) @ d.T
         return forward.T, sampled(x, d), inputs.T
 
-    kept = layer.weights[rows, columns]
-    return {
-        "dense": _looped(dense, layer.weights, layer),
-        "BCOO": _looped(bcoo, kept, layer),
-        "BCSR": _looped(bcsr, kept, layer),
-    }
+    return {"dense": dense, "BCOO": bcoo, "BCSR": bcsr}
 
 
 def _looped(step: Callable[..., Any], weights: np.ndarray, layer: Layer) -> Callable[[], float]:

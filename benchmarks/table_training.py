@@ -26,9 +26,9 @@ def speed(results: dict[str, Any]) -> list[str]:
             shown = f"{once(limit)} {limit / measured['median']:.0%}"
             lines.append(f"{network.title:<17} {replicas:>2} {count} {brief(measured):<19} {torch:<36} {factor:>6} {shown}")
     lines += [
-        "Batch 60, Adam; ResNet-20: batch 128, momentum, weight decay, no augmentation. n: measurements, fewer",
-        "and over fewer steps for many replicas. ratio: PyTorch / Tombola. limit: the step's matrix products",
-        "alone, at the rates measured at their shapes (convolutions: patches), and their share of Tombola.",
+        "Batch 60, Adam; ResNet-20: batch 128, momentum, weight decay, no augmentation. n: measurements,",
+        "fewer and over fewer steps for many replicas. ratio: PyTorch / Tombola. limit: the step's matrix",
+        "products alone, at rates measured at their shapes (convolutions: patches), and its share of Tombola.",
     ]
     return [*lines, *_against_torch(results), *_against_arithmetic(results)]
 

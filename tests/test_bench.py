@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -20,11 +21,16 @@ PARTS = {"training", "evaluation", "store", "progress", "starts and masks", "wav
 def smoke(tmp_path_factory):
     """(what it printed, what it wrote)."""
     output = tmp_path_factory.mktemp("bench") / "results.json"
-    command = [sys.executable, ROOT / "benchmarks" / "bench.py", "--smoke", "-o", output]
+    return script("bench.py", "--smoke", "-o", output), json.loads(output.read_text())
+
+
+def script(name, *words):
+    """What a script of the benchmark prints."""
     paths = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
+    command = [sys.executable, ROOT / "benchmarks" / name, *words]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
     assert done.returncode == 0, done.stderr
-    return done.stdout, json.loads(output.read_text())
+    return done.stdout
 
 
 @pytest.fixture
@@ -50,19 +56,30 @@ def test_every_number_is_there_and_finite(smoke):
     _, results = smoke
     assert results["smoke"]
     assert results.keys() == {
-        *("date", "smoke", "cores", "device", "versions", "seconds"),
-        *("tombola", "tombola_one_core", "torch", "arithmetic", "study", "paths", "start"),
+        *("date", "smoke", "cores", "device", "versions", "seconds", "seconds_of_parts"),
+        *("tombola", "tombola_one_core", "torch", "arithmetic", "study", "paths", "memory", "start"),
     }
     for path, number in numbers(results):
         assert math.isfinite(number), path
-        assert number >= 0, path
-    for name in ("mlp", "lenet"):
-        assert results["tombola"]["seconds_per_step_and_replica"][name].keys() == {"2"}
-        assert results["tombola_one_core"]["seconds_per_step_and_replica"][name].keys() == {"2"}
+        # What a step takes is a difference of two runs: on a busy machine, tiny ones may come out the wrong way round.
+        assert number >= 0 or "seconds_per_step_and_replica" in path, path
+    assert results["tombola"].keys() == results["arithmetic"].keys() == {"mlp", "lenet", "conv2"}
+    assert results["tombola_one_core"].keys() == {"mlp"}
+    for name, found in results["tombola"].items():
+        assert found["seconds_per_step_and_replica"].keys() == found["peak_mib"].keys() == {"2"}
+        assert found["peak_mib"]["2"] > 50
         assert results["arithmetic"][name]["limit_seconds"]["median"] > 0
-    for part in ("tombola", "tombola_one_core"):
-        assert all(number > 0 for _, number in numbers(results[part]))
-    assert results["start"].keys() == {"first_step_compiled", "first_step_nothing_compiled", "help"}
+    assert results["start"].keys() == {"first_step_compiled", "first_step_nothing_compiled", "help", "finished_study"}
+    assert results["start"]["finished_study"]["runs"] == 4  # dense, and three arms of a level
+
+
+def test_full_length_covers_every_network_at_every_number_of_replicas(part):
+    full, networks = part("setting").FULL, part("networks").NETWORKS
+    assert networks.keys() == full.timings.keys() == full.one_core.keys()
+    for timings in full.timings.values():
+        assert timings.keys() == {1, 2, 8, 32}
+        assert list(timings) == sorted(timings)  # peak memory is that of the process so far
+        assert all(one.short < one.long for one in timings.values())
 
 
 def test_the_share_of_paths_is_of_training_and_paths(smoke):
@@ -86,14 +103,20 @@ def test_the_table_fits_a_terminal(smoke):
     printed, _ = smoke
     assert max(map(len, printed.splitlines())) <= 100
     assert "SMOKE" in printed
-    for word in ("MLP 40-300-100-10", "LeNet-300-100", "evaluation, store and progress together", "tombola --help"):
+    for word in (
+        *("MLP 40-300-100-10", "LeNet-300-100", "Conv-2", "of its limit", "at least 1.9x", "Peak memory", "Target: flat"),
+        *("evaluation, store and progress together", "finished study run again (4 runs), under 2 s", "tombola --help, under 0.3 s"),
+    ):
         assert word in printed
 
 
 def test_without_pytorch_its_column_is_empty_and_says_how_to_fill_it(smoke, part):
     printed, results = smoke
     if importlib.util.find_spec("torch"):
-        assert results["torch"]["lenet"].keys() == {"1x1 default", "1x2 default", "2x1 default"}
+        times = results["torch"]["conv2"]["seconds_per_step_and_replica"]
+        assert times.keys() == {
+            f"{way} {how}{lies}" for way in ("1x1", "1x2", "2x1") for how in ("default", "fused") for lies in ("", " nhwc")
+        }
     else:
         assert results["torch"] is None
         assert "PyTorch is not installed" in printed
@@ -102,32 +125,107 @@ def test_without_pytorch_its_column_is_empty_and_says_how_to_fill_it(smoke, part
     assert "at least 3x" not in without
 
 
+@pytest.fixture
+def timed(smoke, part):
+    """(results of which a step of each network takes 100 us, or 2 of the faster PyTorch; how to set a time)."""
+    results, summary = copy.deepcopy(smoke[1]), part("setting").summary
+    for found in results["tombola"].values():
+        found["seconds_per_step_and_replica"]["2"] = summary([1e-4])
+    options = ("default", "fused", "default nhwc")
+    ways = {f"{way} {option}": summary([9e-4]) for way in ("1x1", "1x2", "2x1") for option in options}
+    loops = {"seconds_per_step_and_replica": ways | {"2x1 fused": summary([2e-4])}}
+    results["torch"] = {name: copy.deepcopy(loops) for name in results["tombola"]}
+    return results, summary
+
+
 @pytest.mark.parametrize(("times", "verdict"), [(3.01, "3.01x, met"), (2.99, "2.99x, NOT MET")])
-def test_a_target_is_met_against_the_plain_loop_at_its_best(smoke, part, times, verdict):
-    results = copy.deepcopy(smoke[1])
-    summary = part("setting").summary
-    results["tombola"]["seconds_per_step_and_replica"]["mlp"]["2"] = summary([1e-4])
-    ways = {f"{layout} {option}": summary([9e-4]) for layout in ("1x1", "1x2", "2x1") for option in ("default", "fused")}
-    ways |= {"2x1 default": summary([times * 1e-4]), "2x1 fused": summary([2e-4])}
-    results["torch"] = {"mlp": ways, "lenet": ways}
-    line = f"Target: MLP 40-300-100-10, R = 2, at least 3x the plain loop (Adam as it comes): {verdict}; with its best Adam 2.00x"
+def test_a_target_is_met_against_the_plain_loop_at_its_best(timed, part, times, verdict):
+    results, summary = timed
+    results["torch"]["mlp"]["seconds_per_step_and_replica"]["2x1 default"] = summary([times * 1e-4])
+    line = f"Target: MLP 40-300-100-10, at least 3x the plain loop: {verdict}; its best optimiser: 2.00x"
     assert line in part("table").table(results)
+
+
+def test_channels_last_is_a_way_of_the_plain_loop(timed, part):
+    results, summary = timed
+    results["torch"]["conv2"]["seconds_per_step_and_replica"]["2x1 default nhwc"] = summary([1.5e-4])
+    assert "Target: Conv-2, at least 1x the plain loop: 1.50x, met; its best optimiser: 1.50x" in part("table").table(results)
+
+
+def test_a_loop_over_another_network_is_no_comparison(smoke, part):
+    results = copy.deepcopy(smoke[1])
+    results["torch"] = {"conv2": {"parameters": results["tombola"]["conv2"]["parameters"]}}
+    part("bench").check_same_networks(results)
+    results["torch"]["conv2"]["parameters"] += 1
+    with pytest.raises(SystemExit, match="conv2: PyTorch's has 4301643 parameters, Tombola's 4301642"):
+        part("bench").check_same_networks(results)
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(1.61e-4, "80%, met"), (1.58e-4, "79%, NOT MET")])
+def test_the_arithmetic_limit_is_shared_by_the_cores(timed, part, limit, verdict):
+    results, summary = timed
+    results["cores"], results["arithmetic"]["lenet"]["limit_seconds"] = 2, summary([limit])
+    assert f"Target: LeNet-300-100, R = 2, at least 80% of its limit: {verdict}" in part("table").table(results)
+
+
+@pytest.mark.parametrize(("one", "verdict"), [(1.91, "1.91x at worst, met"), (1.89, "1.89x at worst, NOT MET")])
+def test_the_target_for_two_cores(timed, part, one, verdict):
+    results, summary = timed
+    results["tombola_one_core"]["mlp"]["seconds_per_step_and_replica"]["2"] = summary([one * 1e-4])
+    assert f"Target: at least 1.9x, of each: {verdict}" in part("table").table(results)
+
+
+def test_a_leak_is_seen(smoke, part):
+    results = copy.deepcopy(smoke[1])
+    for step, verdict in ((0.0, "met"), (1.0, "NOT MET")):
+        results["memory"] = {"weights_mib": 4.0, "resident_mib": [300 + step * 4.0 * level for level in range(22)]}
+        printed = part("table").table(results)
+        assert f"From the middle third to the last {step * 28:+.1f}" in printed
+        assert f"under 25% of that: {verdict}" in printed
+
+
+@pytest.mark.parametrize(("again", "shown", "verdicts"), [(1.9, 0.29, ["met", "met"]), (2.1, 0.31, ["NOT MET", "NOT MET"])])
+def test_the_targets_for_starts(smoke, part, again, shown, verdicts):
+    results, summary = copy.deepcopy(smoke[1]), part("setting").summary
+    results["start"]["help"], results["start"]["finished_study"]["again"] = summary([shown]), summary([again])
+    assert [line.rsplit(", ", 1)[1] for line in part("table").table(results).splitlines()[-2:]] == verdicts
 
 
 def test_the_target_for_shares(smoke, part):
     results = copy.deepcopy(smoke[1])
-    for share, verdict in ((0.149, "met"), (0.151, "NOT MET")):
+    for share, verdict in ((0.099, "met"), (0.101, "NOT MET")):
         results["study"]["overhead_share"] = part("setting").summary([share])
         assert part("table").table(results).count(f"({share:.1%}-{share:.1%}), {verdict}") == 1
 
 
 def test_a_step_has_three_products_a_layer_but_the_first(part):
-    products = part("setting").NETWORKS["mlp"].products
+    products = part("networks").NETWORKS["mlp"].products
     assert products[:2] == [("x @ W", 60, 40, 300), ("x.T @ d", 40, 60, 300)]
     assert ("d @ W.T", 60, 10, 100) in products
     assert len(products) == 8
     forward, inputs = 40 * 300 + 300 * 100 + 100 * 10, 300 * 100 + 100 * 10
     assert sum(m * k * n for _, m, k, n in products) == 60 * (2 * forward + inputs)
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet", "conv2", "resnet20"])
+def test_products_are_those_of_the_network_that_trains(part, name):
+    from tombola.core.task import Model
+    from tombola.models.network import build
+
+    described = part("networks").NETWORKS[name]
+    network = build(Model(name=described.model, options=described.options), described.shape, 10)
+    assert [inputs * outputs for _, inputs, outputs in described.layers] == [
+        math.prod(network.shapes[path].shape) for path in network.prunable
+    ]
+    # An input gradient for every layer but the first: three times the forward products, less one of the first layer.
+    rows, inputs, outputs = described.layers[0]
+    forward = sum(math.prod(layer) for layer in described.layers)
+    assert described.operations == 2 * described.batch * (3 * forward - rows * inputs * outputs)
+
+
+def test_a_convolution_has_a_row_for_each_pixel(part):
+    products = part("networks").NETWORKS["conv2"].products
+    assert products[2:5] == [("x @ W", 61_440, 576, 64), ("x.T @ d", 576, 61_440, 64), ("d @ W.T", 61_440, 64, 576)]
 
 
 def test_a_part_within_a_part_is_counted_once(part, monkeypatch):
@@ -139,3 +237,76 @@ def test_a_part_within_a_part_is_counted_once(part, monkeypatch):
     clock.leave()
     clock.leave()
     assert clock.seconds == {"rest": 1.0 + 4.0, "store": 2.0}
+
+
+# -- growth, sparse formats --------------------------------------------------------------------------------------------
+
+
+def test_growth_says_how_cost_and_work_grow_and_draws_it(tmp_path):
+    printed = script("growth.py", "--smoke", "-o", tmp_path / "growth.png", "--json", tmp_path / "growth.json")
+    found = json.loads((tmp_path / "growth.json").read_text())
+    assert found["smoke"]
+    assert found["axes"].keys() == {"replicas", "levels", "width", "steps"}
+    for one in found["axes"].values():
+        assert len(one["values"]) == len(one["seconds"]) == len(one["operations"]) == 2
+        assert all(number > 0 for number in (*one["values"], *one["seconds"], *one["operations"]))
+        assert one["label"] in printed
+    exponents = {name: one["work_exponent"] for name, one in found["axes"].items()}
+    assert [exponents["replicas"], exponents["steps"]] == pytest.approx([1, 1])
+    assert exponents["levels"] == pytest.approx(math.log2(3 / 2))  # the dense run is there without any level
+    assert 1 < exponents["width"] < 2
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_exponent_is_that_of_the_upper_half(part):
+    exponent = part("growth").exponent
+    assert exponent([1, 2, 4, 8, 16], [7, 7, 16, 64, 256]) == pytest.approx(2)
+
+
+def test_what_grows_faster_than_its_work_is_named(part):
+    one = {"label": "steps", "values": [1, 2], "seconds": [1.0, 2.0], "work_exponent": 1.0}
+    table = part("growth").table
+    assert "FASTER" not in table({"steps": one | {"cost_exponent": 1.09}}, smoke=False)
+    assert table({"steps": one | {"cost_exponent": 1.11}}, smoke=False).endswith("FASTER THAN ITS WORK")
+
+
+def test_sparse_formats_are_timed(tmp_path):
+    printed = script("sparse.py", "--smoke", "--json", tmp_path / "sparse.json")
+    found = json.loads((tmp_path / "sparse.json").read_text())["masks"]["random"]
+    assert found.keys() == {"0.5", "0.01"}
+    for density, one in found.items():
+        assert one["seconds"].keys() == {"dense, masked", "dense, no dead units", "JAX BCOO", "JAX BCSR", "SciPy CSR"}
+        assert one["kept"][:2] == pytest.approx([float(density)] * 2, abs=1e-4)
+        assert all(number > 0 for _, number in numbers(one["seconds"]))
+    assert found["0.5"]["left"] == [[784, 300], [300, 100], [100, 10]]
+    assert found["0.01"]["left"][0][0] < 784
+    assert "SciPy CSR: faster than dense, masked" in printed
+
+
+def test_dead_units_go_until_none_is_left(part):
+    first = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0]], bool)
+    second = np.array([[1, 0], [0, 0], [0, 1]], bool)  # nothing reads unit 1
+    third = np.array([[1], [0]], bool)  # nothing reads the second layer's unit 1, so nothing the first's unit 2
+    left = part("sparse_ways").compacted([first, second, third])
+    assert [mask.tolist() for mask in left] == [[[True]], [[True]], [[True]]]
+
+
+@pytest.mark.parametrize("way", ["BCOO", "BCSR"])
+def test_sparse_products_are_the_dense_ones(part, way):
+    ways = part("sparse_ways")
+    mask = np.random.default_rng(0).random((20, 15)) < 0.3
+    layer = ways.layer_of(mask)
+    steps = ways.jax_steps(layer)
+    kept = layer.weights[np.nonzero(mask)]
+    found, expected = steps[way](kept, layer.inputs, layer.gradients), steps["dense"](layer.weights, layer.inputs, layer.gradients)
+    for index, (one, other) in enumerate(zip(found, expected, strict=True)):
+        other = np.asarray(other)[np.nonzero(mask)] if index == 1 else other
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_which_density_a_way_wins_from(part):
+    seconds = {"0.5": (9, 5), "0.1": (4, 5), "0.02": (6, 5), "0.01": (3, 5), "0.005": (1, 5)}
+    found = {density: {"seconds": {"a": {"min": a}, "b": {"min": b}}} for density, (a, b) in seconds.items()}
+    crossing = part("sparse").crossing
+    assert crossing(found, "a", "b") == "from 1.0% down"
+    assert crossing(found, "b", "a") == "nowhere"
