@@ -54,9 +54,10 @@ def measure(length: str, spent: Effort, torch_python: str, cache: Path) -> dict[
     # GPUs are left out: this compares cores with cores. Compiled programs and generated data live in a fresh cache.
     os.environ |= {"JAX_PLATFORMS": "cpu", "TOMBOLA_CACHE": str(cache)}
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
-    names, torch_version = networks(length == "smoke"), installed_torch(torch_python)
+    smoke = length == "smoke"
+    names, torch_version = networks(smoke), installed_torch(torch_python)
     parts: dict[str, Callable[[], Any]] = {
-        "start": lambda: starts(spent, cache / "starts"),
+        "start": lambda: starts(spent, cache if smoke else cache / "starts"),
         "study": lambda: part("shares.py", cores, length),
         "tombola": lambda: {name: part("tombola_loop.py", cores, length, name) for name in names},
         "tombola_one_core": lambda: {name: part("tombola_loop.py", 1, length, name, 2) for name in spent.one_core},
@@ -66,13 +67,13 @@ def measure(length: str, spent: Effort, torch_python: str, cache: Path) -> dict[
         "memory": lambda: part("memory.py", cores, length),
     }
     # One at a time, unless the numbers mean nothing anyway.
-    with ThreadPoolExecutor(CORES if length == "smoke" else 1) as pool:
+    with ThreadPoolExecutor(CORES if smoke else 1) as pool:
         found = dict(zip(parts, pool.map(timed, parts.values()), strict=True))
     results = {name: result for name, (result, _) in found.items()}
     check_same_networks(results)
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "smoke": length == "smoke",
+        "smoke": smoke,
         "cores": cores,
         "device": results["study"].pop("device"),
         "versions": results["study"].pop("versions") | ({"torch": torch_version} if torch_version else {}),

@@ -11,7 +11,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     matplotlib.use("agg")
     import numpy as np
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     figure = Figure(figsize=(7.2, 6.0), layout="constrained")
     panels = figure.subplots(2, 2)
@@ -21,7 +21,13 @@ def draw(found: dict[str, Any], path: Path) -> None:
         upper = slice((len(values) - 1) // 2, None)
         slope, offset = np.polyfit(np.log(values[upper]), np.log(seconds[upper]), 1)
         panel.loglog(
-            values, work * seconds[-1] / work[-1], color="0.6", linestyle="--", marker="s", markersize=4, label="work, to the same end"
+            values,
+            work * seconds[-1] / work[-1],
+            color="0.6",
+            linestyle="--",
+            marker="s",
+            markersize=4,
+            label="work, scaled to the same end",
         )
         panel.loglog(values, seconds, color="black", linestyle="none", marker="o", markersize=6, label="cost")
         panel.loglog(values[upper], np.exp(offset) * values[upper] ** slope, color="black", linewidth=1.2, label="fit to the upper half")
@@ -30,9 +36,10 @@ def draw(found: dict[str, Any], path: Path) -> None:
         panel.set_title(f"exponent {one['cost_exponent']:.2f}, of the work {one['work_exponent']:.2f}", fontsize=10)
         panel.set_xticks(values)
         panel.xaxis.set_major_formatter(plain)
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.yaxis.set_major_formatter(plain)
         panel.xaxis.set_minor_locator(NullLocator())
-        panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.yaxis.set_minor_locator(NullLocator())
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
     handles, labels = panels.flat[0].get_legend_handles_labels()

@@ -131,23 +131,15 @@ def table(name: str, by_density: dict[str, Any], smoke: bool) -> str:
         left = "-".join(str(size[0]) for size in one["left"])
         times = " ".join(f"{1e6 * one['seconds'][way]['min']:>13.0f}" for way in ways)
         lines.append(f"{float(density):>8.1%} {left:>12} {times}")
-    dense, smaller = ways[:2]
-    for way in ways[1:]:
-        lines.append(
-            f"{way}: faster than {dense} {crossing(by_density, way, dense)}"
-            + ("" if way == smaller else f"; than {smaller} {crossing(by_density, way, smaller)}")
-        )
+    for other in ways[:2]:
+        lines += [f"{way} beats {other}: {wins(by_density, way, other)}" for way in ways if way not in ways[: ways.index(other) + 1]]
     return "\n".join(lines)
 
 
-def crossing(by_density: dict[str, Any], way: str, other: str) -> str:
-    """From which density down a way is the faster one."""
-    last = None
-    for density, one in sorted(by_density.items(), key=lambda item: float(item[0])):
-        if one["seconds"][way]["min"] >= one["seconds"][other]["min"]:
-            break
-        last = float(density)
-    return "nowhere" if last is None else f"from {last:.1%} down"
+def wins(by_density: dict[str, Any], way: str, other: str) -> str:
+    """The densities at which a way is the faster one."""
+    faster = [float(density) for density, one in by_density.items() if one["seconds"][way]["min"] < one["seconds"][other]["min"]]
+    return "at " + ", ".join(f"{density:.1%}" for density in faster) if faster else "nowhere"
 
 
 if __name__ == "__main__":

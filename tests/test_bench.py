@@ -280,13 +280,13 @@ def test_sparse_formats_are_timed(tmp_path):
         assert all(number > 0 for _, number in numbers(one["seconds"]))
     assert found["0.5"]["left"] == [[784, 300], [300, 100], [100, 10]]
     assert found["0.01"]["left"][0][0] < 784
-    assert "SciPy CSR: faster than dense, masked" in printed
+    assert "SciPy CSR beats dense, no dead units: " in printed
 
 
 def test_dead_units_go_until_none_is_left(part):
-    first = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0]], bool)
-    second = np.array([[1, 0], [0, 0], [0, 1]], bool)  # nothing reads unit 1
-    third = np.array([[1], [0]], bool)  # nothing reads the second layer's unit 1, so nothing the first's unit 2
+    first = np.array([[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]], bool)  # unit 3 reads nothing
+    second = np.array([[1, 0, 0], [0, 0, 0], [0, 1, 0], [1, 0, 1]], bool)  # nothing reads unit 1; unit 2 reads only what is dead
+    third = np.array([[1], [0], [1]], bool)  # nothing reads the second layer's unit 1, so nothing the first's unit 2
     left = part("sparse_ways").compacted([first, second, third])
     assert [mask.tolist() for mask in left] == [[[True]], [[True]], [[True]]]
 
@@ -304,9 +304,9 @@ def test_sparse_products_are_the_dense_ones(part, way):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_which_density_a_way_wins_from(part):
-    seconds = {"0.5": (9, 5), "0.1": (4, 5), "0.02": (6, 5), "0.01": (3, 5), "0.005": (1, 5)}
-    found = {density: {"seconds": {"a": {"min": a}, "b": {"min": b}}} for density, (a, b) in seconds.items()}
-    crossing = part("sparse").crossing
-    assert crossing(found, "a", "b") == "from 1.0% down"
-    assert crossing(found, "b", "a") == "nowhere"
+def test_at_which_densities_a_way_wins(part):
+    seconds = {"0.5": (9, 5), "0.1": (4, 5), "0.02": (6, 5), "0.005": (1, 5)}
+    found = {density: {"seconds": {"a": {"min": a}, "b": {"min": b}, "c": {"min": 9}}} for density, (a, b) in seconds.items()}
+    wins = part("sparse").wins
+    assert wins(found, "a", "b") == "at 10.0%, 0.5%"
+    assert wins(found, "c", "b") == "nowhere"
