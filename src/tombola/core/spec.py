@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -33,12 +33,14 @@ class Spec(BaseModel):
 
     def canonical(self) -> dict[str, Any]:
         """This spec as JSON values: {"spec": class name, field: value, ...}, fields at their default left out."""
-        fields = type(self).model_fields
-        changed = {
-            name: getattr(self, name)
-            for name in fields.keys() - self.labels
-            if fields[name].is_required() or getattr(self, name) != fields[name].get_default(call_default_factory=True)
-        }
+        return dict(self._canonical)
+
+    @cached_property
+    def _canonical(self) -> dict[str, Any]:
+        """Worked out once: thousands of runs hold one and the same task."""
+        defaults = _defaults(type(self))
+        values = {name: getattr(self, name) for name in type(self).model_fields if name not in self.labels}
+        changed = {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
         return {"spec": type(self).__name__, **{name: _plain(value) for name, value in changed.items()}}
 
     @cached_property
@@ -53,10 +55,17 @@ class Spec(BaseModel):
         return type(self)(**(values | changes))
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.digest == other.digest
+        return self is other or (type(self) is type(other) and self.digest == other.digest)
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+@cache
+def _defaults(kind: type[Spec]) -> dict[str, Any]:
+    """Field -> default, of the fields that have one."""
+    fields = kind.model_fields
+    return {name: one.get_default(call_default_factory=True) for name, one in fields.items() if not one.is_required()}
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Task
 from tombola.data.dataset import load
 from tombola.engine import checkpoints, results
+from tombola.engine.damage import discard
 from tombola.engine.graph import Graph
 from tombola.engine.progress import Progress
 from tombola.engine.starts import materialise, rehearse, resolved
@@ -47,18 +48,13 @@ class Engine:
         self.store.prepare()
         for digest in self.graph.runs:
             if digest in self.store and (names := self.store.get(digest).damaged()):
-                self.recompute(self.store.get(digest), names[0])
+                discard(self.store.get(digest), names[0], self.progress)
         while True:
             try:
                 self._train_missing()
                 return {digest: self.store.get(digest) for digest in self.graph.runs}
             except Damaged as damage:
-                self.recompute(damage.record, damage.name)
-
-    def recompute(self, record: Record, name: str) -> None:
-        """Name a damaged file and take its run (or probe) out of the store, to be computed again."""
-        self.progress.warn(f"{record.folder / name} is damaged; computing it again")
-        Store(record.folder.parent).remove(record.digest)
+                discard(damage.record, damage.name, self.progress)
 
     def done(self, digest: str) -> bool:
         """Whether the store has the run with all the weights that are wanted of it."""

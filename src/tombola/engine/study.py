@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,11 +14,10 @@ from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import Tree
 from tombola.engine import provenance
-from tombola.engine.carry_out import Engine
+from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, graph
-from tombola.engine.probing import carry_out_probes, rehearse_probes
+from tombola.engine.horizon import iteration, last_iteration
 from tombola.engine.progress import Progress, duration
-from tombola.engine.starts import resolved, source
 from tombola.procedures.probe import Probe
 from tombola.procedures.run import Run
 from tombola.store.store import Damaged, Record, Store
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tombola.training.program import Geometry
+
+_READ = ("metrics.csv", "summary.json", "made.json")
+"""Files of every run from which tables are made."""
 
 
 def study_graph(study: Study) -> Graph:
@@ -57,18 +59,46 @@ def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: b
     """Train and evaluate what the store lacks, then measure. Tables are bitwise the same however often that was interrupted."""
     while True:
         progress = Progress(labels(study), quiet=quiet)
-        engine = Engine(study_graph(study), store, data_dir, progress)
-        rehearse_probes(study_probes(study), data_dir)
-        engine.carry_out()
         try:
-            carry_out_probes(study_probes(study), store, data_dir, progress)
+            if not _finished(study, store, data_dir):
+                _compute(study, store, data_dir, progress)
             results = _results(study, store, data_dir)
             grown = _grown(study, results)
             if grown is None:
                 return _findings(study, results, store)
             study = grown
         except Damaged as damage:
-            engine.recompute(damage.record, damage.name)
+            discard(damage.record, damage.name, progress)
+
+
+def _finished(study: Study, store: Store, data_dir: Path | None) -> bool:
+    """Whether nothing is left to compute: then JAX, which takes a second to load, is not asked for, and no network is built.
+
+    Files that `_results` reads are checked there.
+    """
+    found, probes = study_graph(study), store.probes
+    return (
+        all(digest in store for digest in found.runs)
+        and all(probe.digest in probes for probe in study_probes(study))
+        and all(_done(found, digest, store, data_dir) for digest in found.runs)
+        and not any(store.get(digest).damaged(but=_READ) for digest in found.runs)
+    )
+
+
+def _done(found: Graph, digest: str, store: Store, data_dir: Path | None) -> bool:
+    """Whether the store has the run with all the weights that are wanted of it."""
+    wanted = {iteration(found.runs[digest].task, step, data_dir) for step in found.keep[digest]}
+    return digest in store and wanted <= store.get(digest).steps()
+
+
+def _compute(study: Study, store: Store, data_dir: Path | None, progress: Progress) -> None:
+    from tombola.engine.carry_out import Engine
+    from tombola.engine.probing import carry_out_probes, rehearse_probes
+
+    engine = Engine(study_graph(study), store, data_dir, progress)
+    rehearse_probes(study_probes(study), data_dir)
+    engine.carry_out()
+    carry_out_probes(study_probes(study), store, data_dir, progress)
 
 
 def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findings:
@@ -85,21 +115,24 @@ def _findings(study: Study, results: Results, store: Store) -> Findings:
     details = study.details(results) if study.details else {}
     if taken := {"table", "curves"} & details.keys():
         raise TombolaError(f"{study.name}: no details table may be called {taken.pop()!r}, as a file of every report is; rename it")
-    made = _provenance(study, [store.get(run.digest) for run in results], [store.probes.get(probe.digest) for probe in study_probes(study)])
+    probes = [store.probes.get(probe.digest) for probe in study_probes(study)]
+    made = _provenance(study, [store.get(run.digest).json("made") for run in results], [probe.json("made") for probe in probes])
     return Findings(study, table, _curves(study, results), study.claims(table), made, details)
 
 
 def _grown(study: Study, results: Results) -> Study | None:
     """The study with the further cells that its results call for; None if it is complete."""
+    if study.more is None:
+        return None
     there = set(study.cells)
-    further = tuple(cell for cell in study.more(results) if cell not in there) if study.more else ()
+    further = tuple(cell for cell in study.more(results) if cell not in there)
     return replace(study, cells=(*study.cells, *further)) if further else None
 
 
 def _results(study: Study, store: Store, data_dir: Path | None) -> Results:
-    runs, probes = study_graph(study).runs, study_probes(study)
+    runs, probes, kept = study_graph(study).runs, study_probes(study), store.probes
     missing = [digest for digest in runs if digest not in store]
-    if missing or any(probe.digest not in store.probes for probe in probes):
+    if missing or any(probe.digest not in kept for probe in probes):
         lacking = f"{len(missing)} of {len(runs)} runs are" if missing else f"some of {len(probes)} probes are"
         raise TombolaError(
             f"{study.name}: {lacking} not in store {str(store.folder)!r}; `tombola run {study.name}` with the same options computes them"
@@ -108,13 +141,17 @@ def _results(study: Study, store: Store, data_dir: Path | None) -> Results:
 
     @lru_cache(maxsize=8)  # of all runs together: a study may look at thousands
     def weights(run: Run, what: str) -> Tree:
+        from tombola.engine.starts import source
+
         return source(run, what, store, data_dir)
 
     @cache
     def probed(probe: Probe) -> Tree:
-        return store.probes.get(probe.digest).found()
+        return kept.get(probe.digest).found()
 
     def geometry(task: Task) -> "Geometry":
+        from tombola.engine.starts import resolved
+
         return resolved(task, data_dir)[0]
 
     found = {run: _result(run, record, partial(weights, run), data_dir) for run, record in records.items()}
@@ -137,24 +174,25 @@ def measure(study: Study, results: Results) -> "pd.DataFrame":
 def _curves(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
     import pandas as pd
 
-    frames = []
-    for cell in study.cells:
-        metrics = results[cell.run].metrics
-        where = {"variant": cell.variant, "arm": cell.arm, "replicate": cell.replicate, "level": cell.level, "draw": cell.draw}
-        frames.append(pd.DataFrame({**where, "density": results[cell.run].summary["density"], **metrics}))
-    curves = pd.concat(frames, ignore_index=True)
-    return curves.astype({"step": int})
+    found = [results[cell.run] for cell in study.cells]
+    lengths = [len(result.metrics["step"]) for result in found]
+    where: dict[str, list[Any]] = {
+        name: [getattr(cell, name) for cell in study.cells] for name in ("variant", "arm", "replicate", "level", "draw")
+    }
+    where["density"] = [result.summary["density"] for result in found]
+    # A column at once: a frame for each of thousands of runs takes a second.
+    columns = {name: np.repeat(np.array(values, object if isinstance(values[0], str) else None), lengths) for name, values in where.items()}
+    metrics = {name: np.concatenate([result.metrics[name] for result in found]) for name in found[0].metrics}
+    return pd.DataFrame({**columns, **metrics}).astype({"step": int})
 
 
 def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: Path | None) -> Result:
     summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
-    (found, end), made = resolved(run.task, data_dir), record.json("made")
-    begin, seconds = run.begin.iterations(found.steps_per_epoch, end), made["seconds"] / made["trained_together"]
-    return Result(record.metrics(), summary, weights, begin, end, seconds)
+    made, begin, end = record.json("made"), iteration(run.task, run.begin, data_dir), last_iteration(run.task, data_dir)
+    return Result(record.metrics(), summary, weights, begin, end, made["seconds"] / made["trained_together"])
 
 
-def _provenance(study: Study, records: list[Record], probes: list[Record]) -> dict[str, str]:
-    made = [record.json("made") for record in records]
+def _provenance(study: Study, made: list[dict[str, Any]], probes: list[dict[str, Any]]) -> dict[str, str]:
     several = lambda values: "; ".join(dict.fromkeys(values))  # noqa: E731
     seconds = sum(one["seconds"] / one["trained_together"] for one in made)
     dates = sorted(one["date"] for one in made)
@@ -165,9 +203,9 @@ def _provenance(study: Study, records: list[Record], probes: list[Record]) -> di
         "task": study.config.task.name,
         "replicates": str(study.config.replicates),
         "seed": str(study.config.seed),
-        "runs": str(len(records)),
+        "runs": str(len(made)),
         "training time": f"{duration(seconds)} of wall time",
-        **({"evaluating probes": f"{duration(sum(one.json('made')['seconds'] for one in probes))} of wall time"} if probes else {}),
+        **({"evaluating probes": f"{duration(sum(one['seconds'] for one in probes))} of wall time"} if probes else {}),
         "trained": dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
         "device": several(one["device"] for one in made),
         **{name: several(one["versions"][name] for one in made) for name in made[0]["versions"]},
@@ -181,14 +219,14 @@ def study_status(study: Study, store: Store, data_dir: Path | None = None) -> di
     and its probes, in all and missing.
     """
     while True:
-        engine, probes = Engine(study_graph(study), store, data_dir), study_probes(study)
-        done = sum(engine.done(digest) for digest in engine.graph.runs)
-        unseen = sum(probe.digest not in store.probes for probe in probes)
-        complete = done == len(engine.graph.runs) and not unseen
+        runs, probes, kept = study_graph(study), study_probes(study), store.probes
+        done = {digest for digest in runs.runs if _done(runs, digest, store, data_dir)}
+        unseen = sum(probe.digest not in kept for probe in probes)
+        complete = len(done) == len(runs.runs) and not unseen
         grown = _grown(study, _results(study, store, data_dir)) if complete else None
         if grown is None:
             break
         study = grown
-    busy = sum(not engine.done(digest) and store.in_progress(digest) for digest in engine.graph.runs)
-    found = {"runs": len(engine.graph.runs), "done": done, "in progress": busy, "missing": len(engine.graph.runs) - done - busy}
+    busy = sum(digest not in done and store.in_progress(digest) for digest in runs.runs)
+    found = {"runs": len(runs.runs), "done": len(done), "in progress": busy, "missing": len(runs.runs) - len(done) - busy}
     return {**found, "probes": len(probes), "probes missing": unseen}

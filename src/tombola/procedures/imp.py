@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.step import Step
 from tombola.core.task import KINDS, Task
 from tombola.core.trees import per_replica
-from tombola.data.dataset import load
-from tombola.procedures.actions import prune_round, rates_by_path
 from tombola.procedures.run import Action, Run
 from tombola.pruning import selection
 from tombola.pruning.criteria import scores, source
 from tombola.pruning.structured import Norm, Structure, check_structure
-from tombola.surgery.combine import combine
-from tombola.training.cohort import geometry
-from tombola.training.train import train
-from tombola.training.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from tombola.training.trajectory import Trajectory
 
 
 def imp(
@@ -34,7 +31,7 @@ def imp(
     replicates: int = 8,
     seed: int = 0,
     data_dir: Path | str | None = None,
-) -> list[Trajectory]:
+) -> "list[Trajectory]":
     """Train, prune, rewind, repeat: the dense run and `levels` levels of winning tickets, R replicates each.
 
     Level l starts from ``m_l * W_k``: the weights of the dense run at step k = `rewind`, under the mask left after l
@@ -49,6 +46,12 @@ def imp(
     Returns:
         levels + 1 trajectories; `trajectory.mask` is the mask it trained under.
     """
+    from tombola.data.dataset import load  # what describes a chain of runs (below) needs no JAX, and no data
+    from tombola.procedures.actions import prune_round, rates_by_path
+    from tombola.surgery.combine import combine
+    from tombola.training.cohort import geometry
+    from tombola.training.train import train
+
     if levels < 0:
         raise TombolaError(f"levels = {levels}: rounds of pruning, 0 or more, are needed")
     check_structure(structure, norm)

@@ -1,15 +1,17 @@
 """Structured pruning: whole units and channels, chosen by the norm of their weights' scores, as an ordinary mask."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.keys import generator
 from tombola.core.masks import Mask
-from tombola.models.units import Units, check_declared
 from tombola.pruning.selection import Scope
+
+if TYPE_CHECKING:
+    from tombola.models.units import Units
 
 Structure = Literal["weights", "units"]
 Norm = Literal["l1", "l2"]
@@ -34,7 +36,7 @@ def prune_units(
     scores: Mapping[str, Any],
     mask: Mask,
     rates: Mapping[str, float],
-    units: tuple[Units, ...],
+    units: "tuple[Units, ...]",
     norm: Norm = "l2",
     scope: Scope = "layer",
 ) -> Mask:
@@ -59,6 +61,8 @@ def prune_units(
 
     Source: Li et al. 2017 (l1 norm of filters, layer by layer).
     """
+    from tombola.models.units import check_declared
+
     check_declared(units)
     if norm not in _NORMS:
         raise unknown("norm", norm, _NORMS)
@@ -73,7 +77,7 @@ def prune_units(
     return _without(mask, units, removed)
 
 
-def shuffle_units(mask: Mask, units: tuple[Units, ...], seed: int, stream: str) -> Mask:
+def shuffle_units(mask: Mask, units: "tuple[Units, ...]", seed: int, stream: str) -> Mask:
     """The same number of kept units in each layer, at uniformly random places: the control of structured pruning.
 
     Each layer is shuffled by its own stream ``{stream}/{layer}`` of the seed.
@@ -82,6 +86,8 @@ def shuffle_units(mask: Mask, units: tuple[Units, ...], seed: int, stream: str) 
         TombolaError: unless the mask is made of whole units: an entry is kept if and only if its input unit and its
             output unit are.
     """
+    from tombola.models.units import check_declared
+
     check_declared(units)
     before = kept_units(mask, units)
     whole = _whole(mask, units, before)
@@ -90,7 +96,7 @@ def shuffle_units(mask: Mask, units: tuple[Units, ...], seed: int, stream: str) 
     return _whole(mask, units, {layer: generator(seed, f"{stream}/{layer}").permutation(kept) for layer, kept in before.items()})
 
 
-def kept_units(mask: Mask, units: tuple[Units, ...]) -> dict[str, np.ndarray]:
+def kept_units(mask: Mask, units: "tuple[Units, ...]") -> dict[str, np.ndarray]:
     """Layer -> (units,) bool: which units have a kept incoming weight."""
     return {one.layer: np.asarray(_columns(mask[one.incoming]).any(axis=0)) for one in units}
 
@@ -111,7 +117,7 @@ def _ranks(scores: Any, mask: np.ndarray, norm: Norm) -> np.ndarray:
     return np.where(np.isnan(ranks), -np.inf, ranks)
 
 
-def _groups(units: tuple[Units, ...], rates: Mapping[str, float], scope: Scope) -> list[list[Units]]:
+def _groups(units: "tuple[Units, ...]", rates: Mapping[str, float], scope: Scope) -> "list[list[Units]]":
     """The layers that are ranked together."""
     if scope == "layer":
         return [[one] for one in units]
@@ -139,7 +145,7 @@ def _lowest(ranks: list[np.ndarray], kept: list[np.ndarray], rate: float) -> lis
     return np.split(gone, np.cumsum([len(alive) for alive in kept])[:-1])
 
 
-def _without(mask: Mask, units: tuple[Units, ...], removed: Mapping[str, np.ndarray]) -> Mask:
+def _without(mask: Mask, units: "tuple[Units, ...]", removed: Mapping[str, np.ndarray]) -> Mask:
     """The mask less the incoming column and the outgoing rows of the removed units."""
     left = dict(mask)
     for one in units:
@@ -151,13 +157,13 @@ def _without(mask: Mask, units: tuple[Units, ...], removed: Mapping[str, np.ndar
     return left
 
 
-def _whole(mask: Mask, units: tuple[Units, ...], kept: Mapping[str, np.ndarray]) -> Mask:
+def _whole(mask: Mask, units: "tuple[Units, ...]", kept: Mapping[str, np.ndarray]) -> Mask:
     """The mask, shaped as the given one, that keeps all weights between kept units."""
     dense = {path: np.ones_like(leaf) for path, leaf in mask.items()}
     return _without(dense, units, {layer: ~alive for layer, alive in kept.items()})
 
 
-def _check_rates(rates: Mapping[str, float], units: tuple[Units, ...]) -> None:
+def _check_rates(rates: Mapping[str, float], units: "tuple[Units, ...]") -> None:
     for one in units:
         rate = rates.get(one.incoming)
         if rate is None or not 0 <= rate <= 1:

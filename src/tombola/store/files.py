@@ -25,7 +25,12 @@ def save_tree(path: Path, tree: Mapping[str, Any], metadata: Mapping[str, str] |
 
 
 def load_tree(path: Path) -> Tree:
-    """The inverse of `save_tree`, sorted by path: the library's own order changes from process to process."""
+    """The inverse of `save_tree`."""
+    return read_tree(path.read_bytes())
+
+
+def read_tree(content: bytes) -> Tree:
+    """The tree of a safetensors file, sorted by path: the library's own order changes from process to process."""
     from safetensors.numpy import load
 
-    return dict(sorted(load(path.read_bytes()).items()))
+    return dict(sorted(load(content).items()))

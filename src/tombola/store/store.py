@@ -21,9 +21,10 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from tombola.core.errors import TombolaError
 from tombola.core.files import write_atomically
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree
-from tombola.store.files import dump_json, load_tree, save_tree
+from tombola.store.files import dump_json, read_tree, save_tree
 
 STALE_SECONDS = 120.0
 """A claim that was not renewed for so long is taken over, wherever its holder ran."""
@@ -53,48 +54,66 @@ class Record:
 
     def json(self, name: str) -> dict[str, Any]:
         """`spec`, `summary` or `made`."""
-        return json.loads(self._verified(f"{name}.json").read_text())
+        return json.loads(self._verified(f"{name}.json"))
 
     def metrics(self) -> dict[str, np.ndarray]:
         """Columns of metrics.csv as float64 arrays."""
-        header, *lines = self._verified("metrics.csv").read_text().splitlines()
-        values = np.array([[float(value) for value in line.split(",")] for line in lines])
-        return {name: values[:, column] for column, name in enumerate(header.split(","))}
+        header, *lines = self._verified("metrics.csv").decode().splitlines()
+        names = header.split(",")
+        values = np.array([float(value) for line in lines for value in line.split(",")]).reshape(-1, len(names))
+        return {name: values[:, column] for column, name in enumerate(names)}
 
     def steps(self) -> set[int]:
         """Iterations whose weights are stored."""
-        return {int(file.stem.removesuffix("it")) for file in (self.folder / "weights").glob("*.safetensors")}
+        try:
+            names = os.listdir(f"{self.folder}/weights")
+        except OSError:
+            return set()
+        return {int(name.removesuffix("it.safetensors")) for name in names if name.endswith(".safetensors")}
 
     def weights(self, iteration: int) -> Tree:
         """The weights after `iteration`, bitwise."""
-        return load_tree(self._verified(f"weights/{iteration}it.safetensors"))
+        return read_tree(self._verified(f"weights/{iteration}it.safetensors"))
 
     def mask(self, shapes: Mapping[str, tuple[int, ...]]) -> Mask:
         """The mask, for leaves of the given shapes."""
-        return masks.unpack(load_tree(self._verified("mask.safetensors")), shapes)
+        return masks.unpack(read_tree(self._verified("mask.safetensors")), shapes)
 
     def found(self) -> Tree:
         """The arrays that a probe found, by name."""
-        return load_tree(self._verified("found.safetensors"))
+        return read_tree(self._verified("found.safetensors"))
 
-    def damaged(self) -> list[str]:
-        """Names of files that are missing or differ from their checksum."""
+    def damaged(self, but: Collection[str] = ()) -> list[str]:
+        """Names of files that are missing or differ from their checksum; those named in `but` are not looked at."""
         try:
-            manifest = json.loads((self.folder / "manifest.json").read_text())
+            manifest = self._manifest
         except (OSError, ValueError):
             return ["manifest.json"]
-        return [name for name, digest in manifest.items() if _sha256(self.folder / name) != digest]
+        return [name for name, digest in manifest.items() if name not in but and self._sound(name, digest) is None]
 
-    def _verified(self, name: str) -> Path:
-        """The path of a file whose checksum holds; damage is named."""
-        path = self.folder / name
+    def _verified(self, name: str) -> bytes:
+        """The content of a file whose checksum holds; damage is named."""
         try:
-            expected = json.loads((self.folder / "manifest.json").read_text())[name]
+            content = self._sound(name, self._manifest[name])
         except (OSError, ValueError, KeyError):
-            raise Damaged(self, name) from None
-        if _sha256(path) != expected:
+            content = None
+        if content is None:
             raise Damaged(self, name)
-        return path
+        return content
+
+    @cached_property
+    def _manifest(self) -> dict[str, str]:
+        with open(f"{self.folder}/manifest.json", "rb") as file:
+            return json.loads(file.read())
+
+    def _sound(self, name: str, digest: str) -> bytes | None:
+        """The content of a file, if it is what was written. Read once: it is thousands of files that a study looks at."""
+        try:
+            with open(f"{self.folder}/{name}", "rb", buffering=0) as file:
+                content = file.read()
+        except OSError:
+            return None
+        return content if hashlib.sha256(content).hexdigest() == digest else None
 
 
 class Damaged(TombolaError):
@@ -130,7 +149,7 @@ class Store:
             ) from None
 
     def __contains__(self, digest: str) -> bool:
-        return (self.folder / digest / "manifest.json").exists()
+        return os.path.exists(f"{self.folder}/{digest}/manifest.json")
 
     def __iter__(self) -> Iterator[Record]:
         if self.folder.is_dir():
@@ -169,7 +188,9 @@ class Store:
         for name, tree in trees.items():
             save_tree(part / name, tree)
         names = [*files, *trees]
-        write_atomically(part / "manifest.json", dump_json({name: _sha256(part / name) for name in sorted(names)}))
+        write_atomically(
+            part / "manifest.json", dump_json({name: hashlib.sha256((part / name).read_bytes()).hexdigest() for name in sorted(names)})
+        )
         for _ in range(2):
             with suppress(OSError):
                 part.rename(self.folder / digest)
@@ -247,10 +268,3 @@ def _running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""

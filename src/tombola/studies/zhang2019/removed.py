@@ -14,7 +14,6 @@ from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.tickets import margin
 from tombola.studies.zhang2019.common import SOURCE, Robust, at_smoke, for_noise, layers_of, reset, robust_units, trunk, units_of
-from tombola.training.cost import step_operations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +115,8 @@ def more(config: Removed, results: Results) -> tuple[Cell, ...]:
 
 def measure(config: Removed, cell: Cell, results: Results) -> Row:
     """The columns of one network."""
+    from tombola.training.cost import step_operations
+
     result, geometry = results[cell.run], results.geometry(cell.run.task)
     network = geometry.network
     sizes = {path: network.shapes[path].size for path in network.trainable}
