@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Canvas
 
+FORMS = ("svg", "pdf", "png")
 _UNDATED = {
     "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -44,7 +45,7 @@ def draw(figure: Figure, report: Findings) -> "Canvas":
 
 def save(canvas: "Canvas", folder: Path, stem: str) -> list[Path]:
     """Write `stem`.svg, .pdf and .png (150 dpi); returns their paths in this order."""
-    return [write_file(Path(folder) / f"{stem}.{form}", rendered(canvas, form)) for form in _UNDATED]
+    return [write_file(Path(folder) / f"{stem}.{form}", rendered(canvas, form)) for form in FORMS]
 
 
 def rendered(canvas: "Canvas", form: str) -> bytes:

@@ -4,15 +4,20 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tombola.report import figures, page_parts
 from tombola.report.files import writable, write_file
 from tombola.report.inline import dark_colours, inline_svg
+from tombola.report.kept import Kept, of_figure, of_frame
 from tombola.report.page_style import CSS
-from tombola.report.table import claims_as_json, write_csv
+from tombola.report.table import as_csv, claims_as_json
 from tombola.store.files import dump_json
 from tombola.studies.base import Figure, Findings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write(reports: Sequence[Findings], folder: Path) -> list[Path]:
@@ -20,7 +25,8 @@ def write(reports: Sequence[Findings], folder: Path) -> list[Path]:
     claims.json, figures as svg, pdf, png.
 
     Nothing is loaded from elsewhere: the page may be mailed, archived, opened offline. It is written last, so that
-    it never links to a file that is not there. Returns all paths, the page's first.
+    it never links to a file that is not there. Tables and figures that are there already, made from the same, are left
+    (`tombola.report.kept`). Returns all paths, the page's first.
     """
     folder = Path(folder)
     writable(folder)
@@ -46,14 +52,13 @@ def _folder_names(reports: Sequence[Findings]) -> list[str]:
 
 
 def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], str]:
-    own = folder / name
-    tables = [
-        write_csv(report.table, own / "table.csv"),
-        write_csv(report.curves, own / "curves.csv"),
-        *(write_csv(frame, own / f"{detail}.csv") for detail, frame in report.details.items()),
-        write_file(own / "claims.json", dump_json(claims_as_json(report.verdicts))),
-    ]
-    shown = [_figure(figure, report, own, name) for figure in report.study.figures]
+    kept = Kept(folder / name)
+    frames = {"table": report.table, "curves": report.curves, **report.details}
+    made_from = {table: of_frame(frame) for table, frame in frames.items()}
+    tables = [path for table, frame in frames.items() for path in _table(table, frame, made_from[table], kept)]
+    tables.append(write_file(folder / name / "claims.json", dump_json(claims_as_json(report.verdicts))))
+    shown = [_figure(figure, report, of_figure(figure, report, list(made_from.values())), kept, name) for figure in report.study.figures]
+    kept.note()
     parts = [
         page_parts.heading(report, name),
         page_parts.claims(report),
@@ -66,8 +71,16 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], str]:
     return [*tables, *(path for paths, _ in shown for path in paths)], section
 
 
-def _figure(figure: Figure, report: Findings, own: Path, name: str) -> tuple[list[Path], str]:
-    paths = figures.save(figures.draw(figure, report), own, figure.name)
+def _table(name: str, frame: "pd.DataFrame", made_from: str, kept: Kept) -> list[Path]:
+    return kept.files([f"{name}.csv"], made_from, lambda: {f"{name}.csv": as_csv(frame)})
+
+
+def _figure(figure: Figure, report: Findings, made_from: str, kept: Kept, name: str) -> tuple[list[Path], str]:
+    def drawn() -> dict[str, bytes]:
+        canvas = figures.draw(figure, report)
+        return {f"{figure.name}.{form}": figures.rendered(canvas, form) for form in figures.FORMS}
+
+    paths = kept.files([f"{figure.name}.{form}" for form in figures.FORMS], made_from, drawn)
     svg = inline_svg(paths[0].read_bytes(), f"{name}-{figure.name}", figure.title)
     links = " ".join(_link(path, name, path.suffix[1:].upper()) for path in paths)
     caption = f"<b>{escape(figure.title)}.</b> {escape(figures.caption(figure, report))} {links}"

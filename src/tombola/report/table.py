@@ -30,8 +30,13 @@ _STYLES = {"replicated": "bold green", "not replicated": "bold red", "undecided"
 
 
 def write_csv(table: "pd.DataFrame", path: Path) -> Path:
-    """Write-then-rename; floats in the shortest form that reads back bitwise."""
-    return write_file(Path(path), table.to_csv(index=False, na_rep="nan", lineterminator="\n").encode())
+    """`as_csv`, write-then-rename."""
+    return write_file(Path(path), as_csv(table))
+
+
+def as_csv(table: "pd.DataFrame") -> bytes:
+    """The content of a file: floats in the shortest form that reads back bitwise."""
+    return table.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
 
 
 # -- JSON -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,89 @@
+"""Files of a report that are not made again: a note beside them says what they were made from, and what they held then.
+
+To draw takes longer than all else in the report of a finished study. Tombola's own source is part of what a file is made from,
+and so are the versions of the packages that draw, so that nothing old is shown after a change to either.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tombola.report.files import write_file
+from tombola.store.files import dump_json
+from tombola.studies.base import Figure, Findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOTE = ".made_from.json"
+_PACKAGES = ("matplotlib", "pandas", "numpy")
+
+
+class Kept:
+    """The files of one folder. What is in the way of an older note (it is damaged, or cannot be read) costs time, never an error."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._before, self._now = _read(folder / NOTE), dict[str, list[str]]()
+
+    def files(self, names: Sequence[str], made_from: str, make: Callable[[], Mapping[str, bytes]]) -> list[Path]:
+        """Paths of the named files: as they are, if they were made from the same and nobody changed them; else written anew."""
+        paths = [self.folder / name for name in names]
+        there = {path.name: [made_from, _checksum(path)] for path in paths}
+        if any(self._before.get(name) != found for name, found in there.items()):
+            contents = make()
+            for path in paths:
+                write_file(path, contents[path.name])
+                there[path.name] = [made_from, hashlib.sha256(contents[path.name]).hexdigest()]
+        self._now |= there
+        return paths
+
+    def note(self) -> None:
+        """Write down what the files were made from, when all of them are there."""
+        write_file(self.folder / NOTE, dump_json(self._now))
+
+
+def of_frame(frame: "pd.DataFrame") -> str:
+    """What the file of a table is made from."""
+    found = hashlib.sha256(_code().encode())
+    for name in frame.columns:
+        values = frame[name].to_numpy()
+        found.update(f"\n{name!r} {frame[name].dtype} {values.shape}\n".encode())
+        found.update(repr(values.tolist()).encode() if values.dtype == object else values.tobytes())
+    return found.hexdigest()
+
+
+def of_figure(figure: Figure, report: Findings, frames: Sequence[str]) -> str:
+    """What a figure is drawn from; `frames`: of all the report's tables."""
+    study = report.study
+    labels = (study.name, study.config.digest, study.metrics, dict(study.arms), dict(study.variants), study.levels, study.figures)
+    return hashlib.sha256(repr((figure, labels, list(report.details), list(frames))).encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Of Tombola, and of the packages that draw."""
+    root = Path(__file__).parents[1]
+    found = hashlib.sha256(repr([version(name) for name in _PACKAGES]).encode())
+    for path in sorted(root.rglob("*.py")):
+        found.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def _read(path: Path) -> dict[str, list[str]]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _checksum(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
