@@ -1,0 +1,105 @@
+"""Nothing is compiled twice: levels, arms, replicates, seeds and studies of equal shapes share their programs."""
+
+import jax
+import numpy as np
+import pytest
+
+from tombola.core.task import Data, Model, Recipe, Task
+from tombola.engine.carry_out import Engine
+from tombola.engine.configuring import resolve
+from tombola.engine.graph import graph
+from tombola.engine.progress import Progress
+from tombola.engine.study import run_study
+from tombola.procedures.imp import imp_runs
+from tombola.store.store import Store
+from tombola.training import wave
+
+LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
+"""What JAX reports of every program that it has not got in this process, also where the executable then comes from disk."""
+SETTINGS = ("task.model.options.widths=[7, 5]", "steps=6it", "evaluate_every=3it", "batch=50")
+"""Shapes that no other test has."""
+
+
+@pytest.fixture(scope="module")
+def counted():
+    found = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: found.append(name) if name == LOWERED else None)
+    return found
+
+
+@pytest.fixture
+def compilations(counted):
+    """Calls a function; how many programs that made."""
+
+    def count(function, *arguments):
+        before = len(counted)
+        function(*arguments)
+        return len(counted) - before
+
+    return count
+
+
+@pytest.fixture
+def carry_out(tmp_path, compilations):
+    """Carries a small study out, and counts."""
+
+    def run(name, *settings, replicates=2, seed=0):
+        study = resolve(name, scale="smoke", task="digits-mlp", settings=[*SETTINGS, *settings], replicates=replicates, seed=seed)
+        return compilations(lambda: run_study(study, Store(tmp_path), quiet=True))
+
+    return run
+
+
+def test_levels_replicates_and_seeds_share_programs(carry_out):
+    assert carry_out("frankle2019.sparsity", "levels=1", seed=1) > 0
+    assert carry_out("frankle2019.sparsity", "levels=4", seed=2) == 0
+    assert carry_out("frankle2019.sparsity", "levels=1", seed=3, replicates=5) == 0
+    assert carry_out("frankle2019.sparsity", "levels=1", "rewind=2it", seed=4) == 0
+
+
+def test_another_batch_is_another_program(carry_out):
+    """What is counted here would be noticed."""
+    carry_out("frankle2019.sparsity", "levels=1")
+    assert carry_out("frankle2019.sparsity", "levels=1", "batch=49") > 0
+
+
+@pytest.mark.parametrize(
+    "other", ["frankle2019.one_shot", "frankle2019.movement", "zhou2019.mask0", "zhou2019.mask1", "zhou2019.criteria"], ids=str
+)
+def test_studies_of_equal_shapes_share_programs(carry_out, other):
+    carry_out("frankle2019.sparsity", "levels=1")
+    assert carry_out(other, seed=7) == 0
+
+
+@pytest.mark.parametrize("name", ["frankle2020.instability", "frankle2020.sparse", "zhang2019.robustness", "zhou2019.supermask"])
+def test_probes_of_equal_shapes_share_programs(carry_out, name):
+    carry_out(name, seed=1)
+    assert carry_out(name, seed=2) == 0
+
+
+def test_a_resumed_run_goes_on_in_the_same_programs(tmp_path, compilations, monkeypatch):
+    monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", 0.0)
+    task = Task(
+        data=Data(name="digits"),
+        model=Model(name="mlp", options={"widths": [7, 5]}),
+        recipe=Recipe(steps="6it", batch=50, learning_rate=1e-2, evaluate_every="2it"),
+    )
+
+    class Killed(Progress):
+        left = np.inf
+
+        def advance(self, steps):
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+
+    def engine(seed, left=np.inf):
+        progress = Killed(quiet=True)
+        progress.left = left
+        return Engine(graph(imp_runs(task, seed, 1, rates={"dense": 0.2, "output": 0.1})), Store(tmp_path), progress=progress)
+
+    engine(1).carry_out()
+    with pytest.raises(KeyboardInterrupt):
+        engine(2, left=2).carry_out()
+    assert list((tmp_path / ".work").glob("*.checkpoint.safetensors"))
+    assert compilations(engine(2).carry_out) == 0
