@@ -23,6 +23,7 @@ from tombola.report import figures, page, text
 from tombola.report.axes import count_label, falling_axis, percent_label, round_numbers, thinned
 from tombola.report.files import writable
 from tombola.report.inline import inline_svg
+from tombola.report.kept import NOTE
 from tombola.report.result import arms_of, panels_of
 from tombola.report.summary import summarise
 from tombola.report.table import as_json, claims_as_json, terminal, write_csv
@@ -705,7 +706,7 @@ def elements(written):
 def test_the_page_comes_with_all_its_files(written):
     folder, paths = written
     assert paths[0] == folder / "index.html"
-    assert set(paths) == {path for path in folder.rglob("*") if path.is_file()}
+    assert set(paths) == {path for path in folder.rglob("*") if path.is_file() and path.name != NOTE}
     names = {str(path.relative_to(folder)) for path in paths}
     forms = {f"{stem}.{form}" for stem in ("speed", "reach", "curves") for form in ("svg", "pdf", "png")}
     own = forms | {"table.csv", "curves.csv", "claims.json"}
