@@ -18,7 +18,8 @@ from tombola.engine import checkpoints, results
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph
 from tombola.engine.progress import Progress
-from tombola.engine.starts import materialise, rehearse, resolved
+from tombola.engine.resolved import resolved
+from tombola.engine.starts import materialise, rehearse
 from tombola.models.packed import Sizes
 from tombola.pruning.selection import emptied
 from tombola.store.store import Damaged, Record, Store

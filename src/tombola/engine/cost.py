@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tombola.core.backend import cores
 from tombola.engine.graph import Graph
-from tombola.engine.starts import resolved
+from tombola.engine.resolved import resolved
 from tombola.training.cost import step_operations
 
 _RATE = 40e9

@@ -14,7 +14,8 @@ from tombola.core.trees import Tree
 from tombola.data.dataset import load
 from tombola.engine import provenance
 from tombola.engine.progress import Progress
-from tombola.engine.starts import resolved, source
+from tombola.engine.reading import source
+from tombola.engine.resolved import resolved
 from tombola.evaluation.mixtures import evaluate
 from tombola.procedures import layer_probes as layer_probes  # registers its kinds
 from tombola.procedures import supermask_probes as supermask_probes  # likewise

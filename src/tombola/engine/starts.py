@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +9,15 @@ import numpy as np
 
 from tombola.core import masks
 from tombola.core.masks import Mask
-from tombola.core.step import Step
-from tombola.core.task import Task
-from tombola.core.trees import Tree, select
-from tombola.data.dataset import load
+from tombola.core.trees import Tree
+from tombola.engine.reading import source
+from tombola.engine.resolved import resolved
 from tombola.procedures.actions import Context, mask_actions, value_actions
 from tombola.procedures.run import Action, Run
 from tombola.pruning import selection
 from tombola.store.store import Store
 from tombola.surgery.combine import combine
-from tombola.training.cohort import geometry, total_iterations
 from tombola.training.program import Geometry
-
-
-@lru_cache(maxsize=256)
-def resolved(task: Task, data_dir: Path | None) -> tuple[Geometry, int]:
-    """What a task's programs are compiled for, and its last iteration."""
-    found = geometry(task, load(task.data, data_dir))
-    return found, total_iterations(task, found)
 
 
 def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tree]:
@@ -46,14 +36,6 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
     kept = network.init(run.seed) if run.kept is None else act(value_actions, run.kept, context)
     pruned = 0.0 if run.pruned is None else act(value_actions, run.pruned, context)
     return mask, combine(mask, kept, pruned)
-
-
-def source(run: Run, what: str, store: Store, data_dir: Path | None) -> Tree:
-    """The mask of a stored run (`what` = "mask"), or its weights at a step."""
-    record, (found, end) = store.get(run.digest), resolved(run.task, data_dir)
-    if what == "mask":
-        return select(record.mask(_prunable_shapes(found.network)), found.network.prunable)  # files are sorted by name
-    return select(record.weights(Step(what).iterations(found.steps_per_epoch, end)), found.network.shapes)
 
 
 def rehearse(runs: Iterable[Run], data_dir: Path | None) -> None:

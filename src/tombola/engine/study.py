@@ -17,7 +17,9 @@ from tombola.engine import provenance
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, graph
 from tombola.engine.horizon import iteration, last_iteration
+from tombola.engine.outlines import outline
 from tombola.engine.progress import Progress, duration
+from tombola.engine.reading import source
 from tombola.procedures.probe import Probe
 from tombola.procedures.run import Run
 from tombola.store.store import Damaged, Record, Store
@@ -141,8 +143,6 @@ def _results(study: Study, store: Store, data_dir: Path | None) -> Results:
 
     @lru_cache(maxsize=8)  # of all runs together: a study may look at thousands
     def weights(run: Run, what: str) -> Tree:
-        from tombola.engine.starts import source
-
         return source(run, what, store, data_dir)
 
     @cache
@@ -150,12 +150,12 @@ def _results(study: Study, store: Store, data_dir: Path | None) -> Results:
         return kept.get(probe.digest).found()
 
     def geometry(task: Task) -> "Geometry":
-        from tombola.engine.starts import resolved
+        from tombola.engine.resolved import resolved
 
         return resolved(task, data_dir)[0]
 
     found = {run: _result(run, record, partial(weights, run), data_dir) for run, record in records.items()}
-    return Results(found, probed, geometry, frozenset(probes))
+    return Results(found, probed, geometry, frozenset(probes), partial(outline, data_dir=data_dir))
 
 
 def measure(study: Study, results: Results) -> "pd.DataFrame":

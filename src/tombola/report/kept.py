@@ -7,11 +7,10 @@ and so are the versions of the packages that draw, so that nothing old is shown 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tombola.core.source import source_digest
 from tombola.report.files import write_file
 from tombola.store.files import dump_json
 from tombola.studies.base import Figure, Findings
@@ -49,7 +48,7 @@ class Kept:
 
 def of_frame(frame: "pd.DataFrame") -> str:
     """What the file of a table is made from."""
-    found = hashlib.sha256(_code().encode())
+    found = hashlib.sha256(source_digest(*_PACKAGES).encode())
     for name in frame.columns:
         values = frame[name].to_numpy()
         found.update(f"\n{name!r} {frame[name].dtype} {values.shape}\n".encode())
@@ -62,16 +61,6 @@ def of_figure(figure: Figure, report: Findings, frames: Sequence[str]) -> str:
     study = report.study
     labels = (study.name, study.config.digest, study.metrics, dict(study.arms), dict(study.variants), study.levels, study.figures)
     return hashlib.sha256(repr((figure, labels, list(report.details), list(frames))).encode()).hexdigest()
-
-
-@cache
-def _code() -> str:
-    """Of Tombola, and of the packages that draw."""
-    root = Path(__file__).parents[1]
-    found = hashlib.sha256(repr([version(name) for name in _PACKAGES]).encode())
-    for path in sorted(root.rglob("*.py")):
-        found.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    return found.hexdigest()
 
 
 def _read(path: Path) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from tombola.core.registry import Registry
 from tombola.core.spec import Spec
 from tombola.core.task import Count, Task
 from tombola.evaluation.verdict import Verdict
+from tombola.procedures.outline import Outline
 from tombola.procedures.probe import Probe
 from tombola.procedures.run import Run
 
@@ -67,7 +68,7 @@ class Result:
     """Wall time of its training, its share of a cohort's. It differs from machine to machine, and from run to run."""
 
 
-def _no_geometry(task: Task) -> "Geometry":
+def _no_network(task: Task) -> Any:
     raise TombolaError("these results know no networks")
 
 
@@ -78,13 +79,14 @@ class Results(Mapping[Run, Result]):
         self,
         results: Mapping[Run, Result],
         probed: Callable[[Probe], Mapping[str, Any]],
-        geometry: "Callable[[Task], Geometry]" = _no_geometry,
+        geometry: "Callable[[Task], Geometry]" = _no_network,
         known: Container[Probe] = (),
+        outline: Callable[[Task], Outline] = _no_network,
     ) -> None:
         """`probed` finds the arrays of a probe by name, `geometry` what a task's data make of it (its network, the length of
-        an epoch); `known` are the probes there are.
+        an epoch), `outline` as much of that as needs no JAX; `known` are the probes there are.
         """
-        self._results, self.probed, self.geometry, self.known = results, probed, geometry, known
+        self._results, self.probed, self.geometry, self.known, self.outline = results, probed, geometry, known, outline
 
     def __getitem__(self, run: Run) -> Result:
         return self._results[run]

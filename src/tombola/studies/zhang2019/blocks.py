@@ -90,7 +90,7 @@ def measure(config: Blocks, cell: Cell, results: Results) -> list[Row]:
     """A row for each unit of one size."""
     assert cell.probe is not None
     found, summary = results.probed(cell.probe), results[cell.run].summary
-    named = groups(results.geometry(config.task).network.layers, cell.probe.options["unit"])
+    named = groups(results.outline(config.task).layers, cell.probe.options["unit"])
     own, chance = float(found["own_error"]), float(found["chance"])
     rows: list[Row] = []
     for index, (name, layers) in enumerate(named.items()):

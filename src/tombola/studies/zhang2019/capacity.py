@@ -120,7 +120,6 @@ def measure(config: Capacity, cell: Cell, results: Results) -> list[Row]:
     """A row for the network, and one for each layer, which is the row's variant."""
     assert cell.probe is not None
     task, result = cell.run.task, results[cell.run]
-    network = results.geometry(task).network
     found = rows_of_probe(result, results.probed(cell.probe), units_of(results, task), [0])
     width, depth = sorted(config.widths)[cell.level], int(cell.arm)
     peers = [results.probed(_cell(config, depth, width, replicate).probe) for replicate in range(config.replicates)]  # type: ignore[arg-type]
@@ -130,7 +129,7 @@ def measure(config: Capacity, cell: Cell, results: Results) -> list[Row]:
     size = {
         "width": width,
         "depth": depth,
-        "parameters": sum(network.shapes[path].size for path in network.shapes if path in network.trainable),
+        "parameters": sum(results.outline(task).sizes.values()),
         "kept": result.summary["kept"],
         "prunable": result.summary["prunable"],
         "own_error": found[0]["own_error"],

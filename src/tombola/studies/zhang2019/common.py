@@ -184,17 +184,17 @@ def way(error: float, own: float, chance: float) -> float:
 
 def units_of(results: Results, task: Task, unit: Unit = "layer") -> list[str]:
     """The names of a task's layers, blocks or stages, in forward order."""
-    return list(groups(results.geometry(task).network.layers, unit))
+    return list(groups(results.outline(task).layers, unit))
 
 
 def iterations(results: Results, run: Run, steps: Iterable[Step]) -> list[int]:
     """The iterations that steps of a run stand for."""
-    return [step.iterations(results.geometry(run.task).steps_per_epoch, results[run].end) for step in steps]
+    return [step.iterations(results.outline(run.task).steps_per_epoch, results[run].end) for step in steps]
 
 
 def layers_of(results: Results, task: Task, unit: Unit, names: Sequence[str]) -> tuple[str, ...]:
     """The names of the layers that make up some units."""
-    named = groups(results.geometry(task).network.layers, unit)
+    named = groups(results.outline(task).layers, unit)
     return tuple(layer.name for name in names for layer in named[name])
 
 

@@ -110,10 +110,9 @@ def measure(config: Frozen, cell: Cell, results: Results) -> Row:
     """The columns of one network."""
     assert cell.probe is not None
     result, found = results[cell.run], results.probed(cell.probe)
-    geometry = results.geometry(cell.run.task)
-    network = geometry.network
-    sizes = {path: network.shapes[path].size for path in network.trainable}
-    trained = sum(size for path, size in sizes.items() if path in geometry.trained)
+    outline = results.outline(cell.run.task)
+    sizes = outline.sizes
+    trained = sum(size for path, size in sizes.items() if path in outline.trained)
     return {
         "kept": result.summary["kept"],
         "prunable": result.summary["prunable"],

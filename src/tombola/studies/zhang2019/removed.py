@@ -117,20 +117,19 @@ def measure(config: Removed, cell: Cell, results: Results) -> Row:
     """The columns of one network."""
     from tombola.training.cost import step_operations
 
-    result, geometry = results[cell.run], results.geometry(cell.run.task)
-    network = geometry.network
-    sizes = {path: network.shapes[path].size for path in network.trainable}
+    result, outline = results[cell.run], results.outline(cell.run.task)
+    sizes = outline.sizes
     whole = results[trunk(config, cell.replicate)]
     acc = float(result.metrics["test_acc"][-1])
     return {
         "kept": result.summary["kept"],
         "prunable": result.summary["prunable"],
         "parameters": sum(sizes.values()),
-        "trained_parameters": sum(size for path, size in sizes.items() if path in geometry.trained),
+        "trained_parameters": sum(size for path, size in sizes.items() if path in outline.trained),
         "acc": acc,
         "train_acc": float(result.summary["train_acc"]),
         "loss": float(whole.metrics["test_acc"][-1]) - acc,
-        "operations": step_operations(geometry),
+        "operations": step_operations(results.geometry(cell.run.task)),
     }
 
 

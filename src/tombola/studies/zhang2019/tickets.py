@@ -123,12 +123,11 @@ def _cell(config: Tickets, kind: Kind, replicate: int, level: int, run: Run) -> 
 def measure(config: Tickets, cell: Cell, results: Results) -> list[Row]:
     """A row for each layer, which is the row's variant."""
     assert cell.probe is not None
-    network = results.geometry(config.task).network
     names = units_of(results, config.task)
     rows = rows_of_probe(results[cell.run], results.probed(cell.probe), names, [results[cell.run].begin])
     mask = results[cell.run].weights("mask")
     found = []
-    for layer in network.layers:
+    for layer in results.outline(config.task).layers:
         own = [row for row in rows if row["arm"] == layer.name]
         drawn = [row for row in own if row["variant"] == RANDOM]
         sizes = [mask[path].size for path in layer.prunable]

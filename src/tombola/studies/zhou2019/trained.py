@@ -248,11 +248,11 @@ def details(config: Trained, results: Results) -> "dict[str, pd.DataFrame]":
         table.append({**at, "row": ARMS[cell.arm], "column": VALUES[cell.variant], **_shown(config, cell, results)})
         if cell.probe is None or cell.arm == "heuristic":
             continue
-        found, geometry = results.probed(cell.probe), results.geometry(cell.run.task)
+        found, outline = results.probed(cell.probe), results.outline(cell.run.task)
         end = results[cell.run].end
         for name, column in (("accuracy", "expected_acc"), ("density", "density")):
             for step, value in zip(steps(config), found[column], strict=True):
-                x = step.iterations(geometry.steps_per_epoch, end)
+                x = step.iterations(outline.steps_per_epoch, end)
                 ways[name].append({**at, "variant": cell.variant, "arm": cell.arm, "x": x, "value": float(value)})
     return {"masks": pd.DataFrame(table), **{name: pd.DataFrame(rows) for name, rows in ways.items()}}
 

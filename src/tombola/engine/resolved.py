@@ -1,0 +1,16 @@
+"""What a task's programs are compiled for, found once."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from tombola.core.task import Task
+from tombola.data.dataset import load
+from tombola.training.cohort import geometry, total_iterations
+from tombola.training.program import Geometry
+
+
+@lru_cache(maxsize=256)
+def resolved(task: Task, data_dir: Path | None) -> tuple[Geometry, int]:
+    """What a task's programs are compiled for, and its last iteration."""
+    found = geometry(task, load(task.data, data_dir))
+    return found, total_iterations(task, found)

@@ -1,0 +1,67 @@
+"""What of a task's network and data a report of finished runs needs: names, shapes, counts. No JAX."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tombola.models.layers import Layer
+    from tombola.training.program import Geometry
+
+
+@dataclass(frozen=True)
+class LayerOutline:
+    """The fields of `tombola.models.layers.Layer`."""
+
+    name: str
+    kind: str
+    paths: tuple[str, ...]
+    prunable: tuple[str, ...]
+    block: str
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Of a network: every leaf, and how leaves belong together; of the data, the length of an epoch."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    """Of every leaf, in the order of the network's."""
+    layers: "tuple[Layer, ...]"
+    """Or `LayerOutline`, which has the same fields."""
+    trainable: frozenset[str]
+    trained: frozenset[str]
+    """The leaves that training updates: those of frozen layers are left out."""
+    steps_per_epoch: int
+
+    @property
+    def prunable(self) -> tuple[str, ...]:
+        """Kernels and embeddings, in the order of `layers`."""
+        return tuple(path for layer in self.layers for path in layer.prunable)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Values of each trainable leaf."""
+        return {path: prod(shape) for path, shape in self.shapes.items() if path in self.trainable}
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values that `from_json` reads."""
+        layers = [{name: getattr(layer, name) for name in LayerOutline.__annotations__} for layer in self.layers]
+        leaves = {"trainable": sorted(self.trainable), "trained": sorted(self.trained)}
+        return {"shapes": dict(self.shapes), "layers": layers, **leaves, "steps_per_epoch": self.steps_per_epoch}
+
+
+def outline_of(geometry: "Geometry") -> Outline:
+    """The outline of what programs are compiled for."""
+    network = geometry.network
+    shapes = {path: tuple(leaf.shape) for path, leaf in network.shapes.items()}
+    return Outline(shapes, network.layers, network.trainable, geometry.trained, geometry.steps_per_epoch)
+
+
+def from_json(found: Mapping[str, Any]) -> Outline:
+    """The inverse of `Outline.as_json`. Raises KeyError or TypeError for what is none."""
+    layers: Any = tuple(
+        LayerOutline(one["name"], one["kind"], tuple(one["paths"]), tuple(one["prunable"]), one["block"]) for one in found["layers"]
+    )
+    shapes = {path: tuple(shape) for path, shape in found["shapes"].items()}
+    return Outline(shapes, layers, frozenset(found["trainable"]), frozenset(found["trained"]), int(found["steps_per_epoch"]))
