@@ -1,0 +1,271 @@
+"""Finished studies: read without JAX, damage found all the same, reports made again only where something changed."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tombola.core.step import Step
+from tombola.core.task import Model
+from tombola.data.dataset import load
+from tombola.engine import outlines, study
+from tombola.engine.configuring import resolve
+from tombola.engine.horizon import iteration, last_iteration
+from tombola.engine.resolved import resolved
+from tombola.engine.study import findings, run_study
+from tombola.models.tasks import task as named_task
+from tombola.procedures.outline import LayerOutline, from_json, outline_of
+from tombola.report import figures, kept, page
+from tombola.store.store import Store
+from tombola.training.cohort import geometry
+
+SETTINGS = ("widths=[6, 5]", "steps=6it", "evaluate_every=3it")
+NAMES = ("frankle2019.movement", "frankle2020.instability", "zhang2019.robustness")
+"""One that looks at weights and masks, one with probes, one that asks for layers."""
+
+
+def small(name):
+    settings = ["task.model.options.widths=[6, 5]", *SETTINGS[1:]]
+    return resolve(name, scale="smoke", task="digits-mlp", settings=settings, replicates=2)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """The user's cache is another one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOMBOLA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        outlines.outline.cache_clear()
+        yield
+    outlines.outline.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def carried_out(cache, tmp_path_factory):
+    """A store, and the findings of the studies in it by name."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    return store, {name: run_study(small(name), store, quiet=True) for name in NAMES}
+
+
+@pytest.fixture
+def copied(carried_out, tmp_path):
+    shutil.copytree(carried_out[0].folder, tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+def same(a, b):
+    pd.testing.assert_frame_equal(a.table, b.table, check_exact=True)
+    pd.testing.assert_frame_equal(a.curves, b.curves, check_exact=True)
+    assert a.verdicts == b.verdicts or repr(a.verdicts) == repr(b.verdicts)  # NaN is not itself
+
+
+# -- read ----------------------------------------------------------------------------------------------------------------
+
+
+AGAIN = """
+import sys
+from tombola.cli import main
+main(sys.argv[1:])
+print(json.dumps([name for name in ("jax", "flax", "optax", "scipy.stats", "matplotlib") if name in sys.modules]))
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_finished_study_needs_no_jax(carried_out, name, tmp_path):
+    store, found = carried_out
+    page.write([found[name]], tmp_path)
+    settings = [f"--set=task.model.options.{SETTINGS[0]}", *(f"--set={one}" for one in SETTINGS[1:])]
+    options = ["--scale=smoke", "--task=digits-mlp", "--replicates=2", f"--store={store.folder}", f"--output={tmp_path}", "--json"]
+    command = [sys.executable, "-c", f"import json{AGAIN}", "run", name, *options, *settings]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert said.stderr == ""
+    *printed, loaded = said.stdout.splitlines()
+    assert json.loads(loaded) == []
+    assert [row["arm"] for row in json.loads("\n".join(printed))["table"]] == found[name].table.arm.tolist()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_computed_again(copied, carried_out, name, monkeypatch):
+    monkeypatch.setattr(study, "_compute", None)
+    same(run_study(small(name), copied, quiet=True), carried_out[1][name])
+    same(findings(small(name), copied), carried_out[1][name])
+
+
+def test_runs_that_are_lacking_are_computed(copied, carried_out, capsys):
+    name = NAMES[0]
+    first, second = sorted(study.study_graph(small(name)).runs)[:2]
+    copied.remove(first)
+    next((copied.folder / second / "weights").iterdir()).unlink()
+    same(run_study(small(name), copied, quiet=True), carried_out[1][name])
+    assert copied.get(first).damaged() == copied.get(second).damaged() == []
+
+
+@pytest.mark.parametrize("file", ["metrics.csv", "summary.json", "made.json", "spec.json", "mask.safetensors", "weights", "manifest.json"])
+def test_a_damaged_file_is_found_whether_the_report_reads_it_or_not(copied, carried_out, capsys, file):
+    name = NAMES[1]
+    runs = study.study_graph(small(name)).runs
+    folder = copied.folder / next(digest for digest in runs if any((copied.folder / digest / "weights").glob("*")))
+    path = next((folder / "weights").iterdir()) if file == "weights" else folder / file
+    path.write_bytes(path.read_bytes()[:-3] + b"???")
+    same(run_study(small(name), copied), carried_out[1][name])
+    assert f"{path} is damaged; computing it again" in capsys.readouterr().err
+    assert copied.get(folder.name).damaged() == []
+
+
+# -- outlines and steps --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", ["7it", "2ep", "1ep3it"])
+def test_steps_are_those_of_training(steps):
+    task = named_task("digits-mlp", steps="3ep5it")
+    found, end = resolved(task, None)
+    assert last_iteration(task, None) == end
+    assert iteration(task, Step(steps), None) == Step(steps).iterations(found.steps_per_epoch, end)
+    assert iteration(task, Step("end"), None) == end
+
+
+def test_steps_in_iterations_read_no_data(monkeypatch):
+    monkeypatch.setattr("tombola.engine.horizon.load", None)
+    task = named_task("digits-mlp", steps="9it")
+    assert (iteration(task, Step("4it"), None), last_iteration(task, None)) == (4, 9)
+
+
+@pytest.mark.parametrize("frozen", [(), ("hidden1",)])
+def test_an_outline_says_what_the_network_says(frozen):
+    task = named_task("digits-mlp", "smoke", frozen=frozen)
+    found = geometry(task, load(task.data))
+    network, outline = found.network, outline_of(found)
+    back = from_json(json.loads(json.dumps(outline.as_json())))
+    for one in (outline, back):
+        assert list(one.shapes.items()) == [(path, leaf.shape) for path, leaf in network.shapes.items()]
+        assert one.sizes == {path: network.shapes[path].size for path in network.shapes if path in network.trainable}
+        assert (one.prunable, one.trainable, one.trained) == (network.prunable, network.trainable, found.trained)
+        assert one.steps_per_epoch == found.steps_per_epoch
+    assert back.layers == tuple(LayerOutline(**vars(layer)) for layer in network.layers)
+
+
+def test_outlines_of_other_code_and_of_networks_without_a_source_are_not_read(cache, monkeypatch):
+    task = named_task("digits-mlp", "smoke")
+    wrong = {**outline_of(resolved(task, None)[0]).as_json(), "steps_per_epoch": 12345}
+
+    def asked(loaded):
+        outlines.outline.cache_clear()
+        with monkeypatch.context() as patch:
+            if not loaded:
+                patch.delitem(sys.modules, "jax")
+            return outlines.outline(task, None).steps_per_epoch
+
+    path = outlines.cache_folder() / "outlines" / f"{outlines._key(task)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(wrong))
+    assert asked(loaded=False) == 12345
+    assert asked(loaded=True) == 1197 // 60  # a network could have been registered in this process
+    path.write_text("{")
+    assert asked(loaded=False) == 1197 // 60
+    path.write_text(json.dumps(wrong))
+    with monkeypatch.context() as patch:
+        patch.setattr(outlines, "source_digest", lambda *packages: "another")
+        assert asked(loaded=False) == 1197 // 60
+
+
+def test_outlines_of_a_network_that_only_this_process_has_are_not_kept(cache):
+    from tombola.models.mlp import MLP
+    from tombola.models.registry import models
+
+    @models.register("only_here")
+    def only_here(shape, classes, *, rngs):
+        return MLP(shape[0], [4], classes, 0.0, rngs)
+
+    try:
+        task = named_task("digits-mlp", "smoke").but(model=Model(name="only_here"))
+        assert outlines.outline(task, None).steps_per_epoch == 1197 // 60
+        assert not (outlines.cache_folder() / "outlines" / f"{outlines._key(task)}.json").exists()
+    finally:
+        del models._parts["only_here"]
+
+
+# -- reports -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def report(carried_out, tmp_path, monkeypatch):
+    """Findings, their folder, and a function that writes them again: which figures were drawn, and which tables written."""
+    made = []
+
+    def draw(figure, findings):
+        made.append(figure.name)
+        return figure.title  # in the place of a canvas: to draw takes a second
+
+    def as_csv(frame):
+        made.append("table")
+        return frame.to_csv().encode()
+
+    monkeypatch.setattr(figures, "draw", draw)
+    monkeypatch.setattr(figures, "rendered", lambda canvas, form: f'<svg width="1pt" height="1pt">{canvas} {form}</svg>'.encode())
+    monkeypatch.setattr(page, "as_csv", as_csv)
+
+    def again(one=carried_out[1][NAMES[0]]):
+        made.clear()
+        page.write([one], tmp_path)
+        return list(made)
+
+    again()
+    return carried_out[1][NAMES[0]], tmp_path / NAMES[0], again
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_report_of_the_same_is_left(report):
+    _, folder, again = report
+    before = contents(folder)
+    assert again() == []
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("how", ["changed", "removed"])
+def test_a_file_that_was_changed_is_made_again(report, how):
+    found, folder, again = report
+    before, name = contents(folder), found.study.figures[0].name
+    for path in (folder / f"{name}.pdf", folder / "curves.csv"):
+        path.unlink() if how == "removed" else path.write_bytes(b"?" + path.read_bytes())
+    assert sorted(again()) == sorted([name, "table"])
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("note", [b"", b"[]", b"{}", b'{"table.csv": 1}'])
+def test_without_its_note_a_report_is_made_again(report, note):
+    found, folder, again = report
+    before = contents(folder)
+    (folder / kept.NOTE).write_bytes(note)
+    assert {figure.name for figure in found.study.figures} < set(again())
+    assert contents(folder) == before
+
+
+def test_other_numbers_labels_figures_or_code_are_drawn(report, monkeypatch):
+    found, _, again = report
+    every = {figure.name for figure in found.study.figures}
+    table = found.table.copy()
+    table.loc[0, found.study.metrics[-1]] += 1
+    assert every < set(again(replace(found, table=table)))
+    assert every < set(again())
+    arms = {arm: f"{label}!" for arm, label in found.study.arms.items()}
+    assert set(again(replace(found, study=replace(found.study, arms=arms)))) == every
+    titled = replace(found.study.figures[0], title="another")
+    assert titled.name in again(replace(found, study=replace(found.study, figures=(titled, *found.study.figures[1:]))))
+    again()
+    monkeypatch.setattr(kept, "source_digest", lambda *packages: "another")
+    assert every < set(again())
+
+
+def test_the_digest_of_source_is_of_every_file():
+    from tombola.core import source
+
+    root = Path(source.__file__).parents[1]
+    assert source.source_digest() != source.source_digest("numpy")
+    assert len(list(root.rglob("*.py"))) > 100
