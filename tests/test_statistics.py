@@ -1,14 +1,16 @@
 """Intervals and tests over replicates, against numbers computed by hand and against their own definitions."""
 
 import math
+import warnings
 from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from tombola.evaluation.statistics import holm, interval, sign_flip
+from tombola.evaluation.statistics import holm, interval, rank_correlation, sign_flip
 
 finite = st.floats(-1e6, 1e6, allow_nan=False, width=32)
 probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=8)
@@ -129,3 +131,22 @@ def test_interval_properties(values, factor):
     found, scaled = interval(values), interval([factor * value for value in values])
     assert found.low <= found.mean <= found.high
     assert (scaled.mean, scaled.low, scaled.high) == pytest.approx((factor * found.mean, factor * found.low, factor * found.high))
+
+
+# -- against SciPy, whose own module is not loaded -----------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+def test_interval_is_scipys_bit_for_bit(values, confidence):
+    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    found = interval(values, confidence)
+    assert (found.low, found.high) == (found.mean - half, found.mean + half)
+
+
+@given(st.lists(st.tuples(st.integers(-4, 4), st.floats(-2, 2)), min_size=2, max_size=40))
+def test_rank_correlation_is_scipys_bit_for_bit(pairs):
+    a, b = np.array(pairs, float).T
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a constant column
+        expected = stats.spearmanr(a, b).statistic
+    np.testing.assert_array_equal(rank_correlation(a, b), expected)
