@@ -84,6 +84,7 @@ def loaded(code):
         "import tombola; dir(tombola); tombola.Task; tombola.TombolaError; tombola.task('mnist1d-mlp')",
         "import contextlib, tombola.cli\nwith contextlib.suppress(SystemExit): tombola.cli.main(['run', '--help'])",
         "from tombola.core import task, keys, masks, trees, spec; import tombola.data.dataset",
+        "import tombola.studies.catalogue, tombola.engine.study, tombola.report.page, tombola.commands",
     ],
 )
 def test_imports_and_help_are_light(code):
