@@ -11,7 +11,8 @@ Chosen here and nowhere else, from measurement (benchmarks/NOTES.md):
 * Where a GPU would be left over, replicas of a convolutional network split their batches over several: gradients,
   statistics of batch norm and draws are those of the whole batch, so results are those of one device up to rounding.
   Each share has `_LEAST_SHARE` images or more, as below that the devices wait for each other's sums.
-  On a CPU a batch is never split, so that a result is bitwise the same whoever shares its cohort, on any number of cores.
+  On a CPU a batch is never split: a result is bitwise the same whoever shares its cohort. (Of a dense network also on any
+  number of cores; XLA's convolutions with few channels sum in an order that depends on its number of threads.)
 * A data set that is on disk (ImageNet) is streamed: the host gathers each batch, so steps are called from Python, and
   each device trains one replica at a time, since images of that kind fill it.
 """

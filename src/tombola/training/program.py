@@ -135,7 +135,7 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
         return State(weights, optimizer.init(trained(weights)), weights, jnp.float32(jnp.inf), jnp.int32(0))
 
     def spread(examples: Any) -> Any:
-        # XLA splits everything that follows from it, and sums over the devices where the network or the loss sums over the batch.
+        # XLA splits what follows from it too, and sums over the devices where the network or the loss sums over the batch.
         whole = plan.shares == 1 or len(examples) % plan.shares
         return examples if whole else jax.lax.with_sharding_constraint(examples, PartitionSpec("batch"))
 
@@ -147,7 +147,7 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
         batch = jax.lax.dynamic_slice(order, (epoch - first, position * recipe.batch), (1, recipe.batch))[0]
         images, labels = prepared(inputs, batch), fixed.labels[batch]
         if geometry.augment in augmentations:
-            images = augmentations[geometry.augment](jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[0]), t), images)
+            images = spread(augmentations[geometry.augment](jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[0]), t), images))
         dropout = jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[1]), t) if network.stochastic else None
         before = trained(weights)
         of_batch, statistics = gradients(before, weights, images, labels, dropout)
