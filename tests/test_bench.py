@@ -237,7 +237,6 @@ def test_a_part_within_a_part_is_counted_once(part, monkeypatch):
 def test_growth_says_how_cost_and_work_grow_and_draws_it(tmp_path):
     printed = script("growth.py", "--smoke", "-o", tmp_path / "growth.png", "--json", tmp_path / "growth.json")
     found = json.loads((tmp_path / "growth.json").read_text())
-    assert found["smoke"]
     assert found["axes"].keys() == {"replicas", "levels", "width", "steps"}
     for one in found["axes"].values():
         assert len(one["values"]) == len(one["seconds"]) == len(one["operations"]) == 2
