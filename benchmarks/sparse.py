@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from setting import confine, show, summary
-from sparse_ways import SIZES, Masks, compacted, jax_ways, layer_of, scipy_way
+from sparse_ways import SIZES, Masks, compacted, jax_ways, layer_of, packed_way, scipy_way
 
 from tombola.core.backend import prepare
 
@@ -58,6 +58,7 @@ def measured(masks: Masks, repeats: int, torch_python: str | None) -> dict[str, 
         "JAX BCOO": [jax_ways(layer)["BCOO"] for layer in layers],
         "JAX BCSR": [jax_ways(layer)["BCSR"] for layer in layers],
         "SciPy CSR": [scipy_way(layer) for layer in layers],
+        "packed": [packed_way(layer) for layer in layers],
     }
     times: dict[str, list[list[float]]] = {way: [] for way in ways}
     for _ in range(repeats):  # in turn: what else the machine does then slows them alike

@@ -1,4 +1,4 @@
-"""The ways to compute with a masked layer that `sparse.py` compares: dense, JAX's sparse formats, SciPy's."""
+"""The ways to compute with a masked layer that `sparse.py` compares: dense, JAX's sparse formats, SciPy's, Tombola's own."""
 
 import time
 from collections.abc import Callable
@@ -104,6 +104,31 @@ def jax_steps(layer: Layer) -> dict[str, Callable[..., tuple[Any, Any, Any]]]:
         return forward.T, sampled(x, d), inputs.T
 
     return {"dense": dense, "BCOO": bcoo, "BCSR": bcsr}
+
+
+def packed_way(layer: Layer) -> Callable[[], float]:
+    """The kernel that Tombola trains packed networks with, in the same loop."""
+    return _looped(packed_step(layer), layer.weights.T[np.nonzero(layer.mask.T)], layer)
+
+
+def packed_step(layer: Layer) -> Callable[..., tuple[Any, Any, Any]]:
+    """As those of `jax_steps`; its weights are in the order of ``np.nonzero(mask.T)``."""
+    import jax
+    import jax.numpy as jnp
+
+    from tombola.models.sparse import available, product
+
+    if not available():
+        raise SystemExit("sparse products need a C compiler: install one, or name it in CC")
+    columns, rows = np.nonzero(layer.mask.T)
+    starts = np.searchsorted(columns, np.arange(layer.mask.shape[1] + 1))
+    places = [jnp.asarray(one, jnp.int32) for one in (rows, starts)]
+
+    def packed(w: Any, x: Any, d: Any) -> tuple[Any, Any, Any]:
+        forward, pull = jax.vjp(lambda w, x: product(x, w, *places), w, x)
+        return forward, *pull(d)
+
+    return packed
 
 
 def _looped(step: Callable[..., Any], weights: np.ndarray, layer: Layer) -> Callable[[], float]:

@@ -294,6 +294,16 @@ def test_sparse_products_are_the_dense_ones(part, way):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_packed_products_are_the_dense_ones(part):
+    ways = part("sparse_ways")
+    mask = np.random.default_rng(0).random((20, 15)) < 0.3
+    layer = ways.layer_of(mask)
+    found = ways.packed_step(layer)(layer.weights.T[np.nonzero(mask.T)], layer.inputs, layer.gradients)
+    forward, gradient, inputs = ways.jax_steps(layer)["dense"](layer.weights, layer.inputs, layer.gradients)
+    for one, other in zip(found, (forward, np.asarray(gradient).T[np.nonzero(mask.T)], inputs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_at_which_densities_a_way_wins(part):
     seconds = {"0.5": (9, 5), "0.1": (4, 5), "0.02": (6, 5), "0.005": (1, 5)}
     found = {density: {"seconds": {"a": {"min": a}, "b": {"min": b}, "c": {"min": 9}}} for density, (a, b) in seconds.items()}

@@ -12,9 +12,13 @@ from flax import nnx
 from tombola.core import keys, trees
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
+from tombola.engine import carry_out
+from tombola.engine.graph import graph
 from tombola.models import sparse
 from tombola.models.network import Network
 from tombola.models.packed import pack, packed, unpack
+from tombola.procedures.imp import imp, imp_runs
+from tombola.store.store import Store
 from tombola.training import cohort, packing, wave
 from tombola.training.cohort import geometry, train_cohort
 from tombola.training.member import Member
@@ -266,3 +270,26 @@ def test_only_what_saves_time_is_packed(monkeypatch):
     assert dict(packing.packed_sizes(found, 10_000_000, start, mask)).keys() == set(mask) - {"hidden1/kernel"}
     monkeypatch.setattr(packing, "available", lambda: False)
     assert packing.packed_sizes(found, 10_000_000, start, mask) == ()
+
+
+def test_a_study_trains_waves_of_equal_rooms_and_gives_what_imp_gives(always, monkeypatch, tmp_path):
+    task = digits(steps="20it")
+    rates = {"dense": 0.6, "output": 0.3}
+    chains = [imp_runs(task, keys.replicate_seed(0, index), levels=3, rates=rates) for index in range(3)]
+    waves, train_cohort = [], carry_out.train_cohort
+
+    def watch(task, dataset, some, *rest):
+        found = geometry(task, dataset)
+        waves.append({packing.packed_sizes(found, 20, one.start, one.mask) for one in some})
+        return train_cohort(task, dataset, some, *rest)
+
+    monkeypatch.setattr(carry_out, "train_cohort", watch)
+    engine = carry_out.Engine(graph([run for chain in chains for run in chain], {}), Store(tmp_path / "runs"))
+    records = engine.carry_out()
+    assert all(len(sizes) == 1 for sizes in waves)
+    assert len({size for sizes in waves for size in sizes}) > 1
+    levels = imp(task.but(rates={**task.rates, **rates}), 3, replicates=3)
+    for level, trajectory in enumerate(levels):
+        for index, chain in enumerate(chains):
+            metrics = records[chain[level].digest].metrics()
+            assert np.array_equal(metrics["val_loss"], trajectory.metrics["val_loss"][index])
