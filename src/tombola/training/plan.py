@@ -29,7 +29,7 @@ _MOST_DENSE, _MOST_CONVOLUTIONAL = 512, 16
 """Replicas that share a GPU through vmap at most, so that a wave's weights and activations fit its memory."""
 
 _LEAST_SHARE = 64
-"""Images of a batch that a device has at least, where several share it."""
+"""Images of a batch that a device has at least, where several share it. An estimate: not measured on GPUs yet."""
 
 
 @dataclass(frozen=True)
