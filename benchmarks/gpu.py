@@ -49,8 +49,8 @@ FULL = Effort(
 )
 SMOKE = Effort(
     agreement_steps=3,
-    steps={"mlp": 40, "lenet": 20, "conv2": 2},
-    replicas={"mlp": (1, 2), "lenet": (2,), "conv2": (2,)},
+    steps={"mlp": 40, "conv2": 2},
+    replicas={"mlp": (1, 2), "conv2": (2,)},
     repeats=1,
     figure_steps=20,
 )
@@ -99,7 +99,9 @@ def parts(spent: Effort, small: bool) -> Iterator[tuple[str, Callable[[], Any]]]
 def network(name: str, small: bool) -> Network:
     """With little data: a GPU's time is that of steps."""
     one = NETWORKS[name]
-    return replace(one, batch=4, train=8) if small and one.convolutional else replace(one, train=min(one.train, 6_000))
+    if small and one.convolutional:
+        return replace(one, shape=(8, 8, 3), options={"widths": (2, 2, 8, 8)}, batch=4, train=8)
+    return replace(one, train=min(one.train, 6_000))
 
 
 def device() -> dict[str, Any]:

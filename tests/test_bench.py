@@ -265,7 +265,7 @@ def test_sparse_formats_are_timed(tmp_path):
     found = json.loads((tmp_path / "sparse.json").read_text())["masks"]["random"]
     assert found.keys() == {"0.5", "0.01"}
     for density, one in found.items():
-        assert one["seconds"].keys() == {"dense, masked", "dense, no dead units", "JAX BCOO", "JAX BCSR", "SciPy CSR"}
+        assert one["seconds"].keys() == {"dense, masked", "dense, no dead units", "JAX BCOO", "JAX BCSR", "SciPy CSR", "packed"}
         assert one["kept"][:2] == pytest.approx([float(density)] * 2, abs=1e-4)
         assert all(number > 0 for _, number in numbers(one["seconds"]))
     assert found["0.5"]["left"] == [[784, 300], [300, 100], [100, 10]]
@@ -292,6 +292,30 @@ def test_sparse_products_are_the_dense_ones(part, way):
     for index, (one, other) in enumerate(zip(found, expected, strict=True)):
         other = np.asarray(other)[np.nonzero(mask)] if index == 1 else other
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_levels_are_compared_with_dense_trainings(tmp_path):
+    printed = script("below_dense.py", "--smoke", "-o", tmp_path / "levels.json")
+    found = json.loads((tmp_path / "levels.json").read_text())
+    assert [row["density"] for row in found["levels"]] == pytest.approx([1, 0.8, 0.64], abs=1e-2)
+    mean = sum(row["seconds"] for row in found["levels"]) / 3
+    assert found["ratio"] == pytest.approx(mean / (sum(found["dense_seconds"]) / 2))
+    assert "All levels / as many dense trainings" in printed
+
+
+def test_a_gpu_is_checked_and_timed(tmp_path):
+    # At its smallest size, on this machine's CPU: a device and a CPU then agree bit for bit.
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHON": sys.executable}
+    command = ["sh", ROOT / "benchmarks" / "gpu.sh", tmp_path, "--smoke"]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    agreement = [one for name, one in found.items() if name.startswith("agreement")]
+    assert agreement
+    assert all(one["agrees"] and one["bitwise_again"] and one["losses_apart"] == 0 for one in agreement)
+    times = [one["seconds"]["median"] for name, one in found.items() if name.startswith("step")]
+    assert len(times) == 5  # an MLP with 1 and 2 replicas, Conv-2 with 2, and both in TF32
+    assert found["algorithms conv2"].keys() == {"direct", "patches", "in_turn"}
+    assert found["figure"]["replicas"] == 20
 
 
 def test_packed_products_are_the_dense_ones(part):

@@ -57,6 +57,16 @@ def test_levels_replicates_and_seeds_share_programs(carry_out):
     assert carry_out("frankle2019.sparsity", "levels=1", "rewind=2it", seed=4) == 0
 
 
+def test_lengths_share_programs(carry_out):
+    assert carry_out("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 4]") > 0
+    assert carry_out("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 4]", "steps=9it", "test_every=6it") == 0
+
+
+def test_the_length_of_a_cosine_is_in_its_program(carry_out):
+    assert carry_out("frankle2019.sparsity", "levels=1", "schedule=cosine") > 0
+    assert carry_out("frankle2019.sparsity", "levels=1", "schedule=cosine", "steps=9it") > 0
+
+
 def test_another_batch_is_another_program(carry_out):
     """What is counted here would be noticed."""
     carry_out("frankle2019.sparsity", "levels=1")

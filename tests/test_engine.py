@@ -182,7 +182,7 @@ def test_a_replicate_that_diverges_is_named_and_does_not_end_the_study(tmp_path,
 
 def test_all_ready_runs_of_one_geometry_train_together(tmp_path, trained, monkeypatch):
     chains = [imp_runs(TASK, seed, 1, rates=RATES) for seed in range(4)]
-    monkeypatch.setattr("tombola.engine.carry_out.plan", lambda count, conv, streamed: original(count, conv, trained))
+    monkeypatch.setattr("tombola.engine.carry_out.plan", lambda count, conv, streamed, batch: original(count, conv, trained))
 
     from tombola.training.plan import plan
 

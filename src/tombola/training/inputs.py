@@ -35,7 +35,7 @@ class Streamed:
         self.inputs, self.layout = inputs, layout
 
     def batch(self, indices: Any, after: Any) -> Any:
-        gathered = jax.device_put(self.inputs[np.asarray(indices)], self.layout.stacked)
+        gathered = jax.device_put(self.inputs[np.asarray(indices)], self.layout.batches(indices.shape[1]))
         jax.block_until_ready(after)  # else a host faster than the devices would fill their memory with batches
         return gathered
 

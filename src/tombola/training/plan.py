@@ -66,6 +66,10 @@ class Plan:
         """Leaves (wave, ...), the leading axis over the devices."""
         return NamedSharding(self.mesh, PartitionSpec("replica"))
 
+    def batches(self, size: int) -> NamedSharding:
+        """Leaves (wave, size, ...): each replica's batch over the devices that share it, if they divide it."""
+        return self.stacked if size % self.shares else NamedSharding(self.mesh, PartitionSpec(*self.mesh.axis_names))
+
     @property
     def shared(self) -> NamedSharding:
         """The same array on every device."""

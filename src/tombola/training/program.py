@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import PartitionSpec
 
+from tombola.core.step import Step
 from tombola.core.task import Model, Recipe
 from tombola.core.trees import Tree
 from tombola.data.augment import augmentations
@@ -121,9 +122,19 @@ class Program(NamedTuple):
     """(weights, best, best loss, best step, validation loss, t) -> (best, best loss, best step)."""
 
 
-@lru_cache(maxsize=64)
 def compile_program(geometry: Geometry, plan: Plan) -> Program:
-    """The program for a geometry under a plan. Levels, arms and studies of equal geometry share it, compiled once."""
+    """The program for a geometry under a plan. Levels, arms and studies of equal geometry share it, compiled once.
+
+    So do recipes that differ only in how long they train at a constant rate, and in how often they test.
+    """
+    recipe = geometry.recipe.but(test_every=None)
+    if (recipe.schedule, recipe.warmup) == ("constant", Step("0it")):
+        recipe = recipe.but(steps="1it", milestones=())
+    return _compile(geometry._replace(recipe=recipe), plan)
+
+
+@lru_cache(maxsize=64)
+def _compile(geometry: Geometry, plan: Plan) -> Program:
     network, recipe = geometry.network, geometry.recipe
     optimizer, paths = transformation(recipe), geometry.trained
     rate, gradients = learning_rate(recipe, geometry.steps_per_epoch), gradient(geometry, plan.algorithm)
