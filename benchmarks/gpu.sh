@@ -1,5 +1,6 @@
 #!/bin/sh
-# Is training on this machine's GPU right, and how fast is it? Under 8 minutes on one GPU; the numbers go to OUTPUT_DIR/gpu.json.
+# Is training on this machine's GPU right, how fast is it, and do claims move in TF32? Under 8 minutes on one GPU; the numbers go
+# to gpu.json and precision.json in OUTPUT_DIR.
 #
 #     sh benchmarks/gpu.sh OUTPUT_DIR [DATA_DIR] [--smoke]
 #
@@ -17,9 +18,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 export PYTHONPATH="$here/../src:$here${PYTHONPATH:+:$PYTHONPATH}"
 mkdir -p "$output"
 "${PYTHON:-python3}" "$here/gpu.py" --output "$output/gpu.json" $smoke
+scale=paper precision="--scale small"
+[ -z "$smoke" ] || scale=smoke precision="--scale smoke --task digits-mlp"
+"${PYTHON:-python3}" "$here/precision.py" --output "$output/precision.json" $precision || echo "the verdicts above have moved"
 [ -n "$data" ] || exit 0
-scale=paper
-[ -z "$smoke" ] || scale=smoke
 began=$(date +%s)
 "${PYTHON:-python3}" -m tombola run frankle2019.sparsity --task lenet-mnist --scale "$scale" --data-dir "$data" --store "$output/runs" --output "$output/figure"
 echo "the figure took $(($(date +%s) - began)) s"

@@ -132,6 +132,20 @@ def test_a_packed_network_gives_the_same_outputs_and_gradients():
     np.testing.assert_allclose(*evaluated, rtol=0, atol=1e-4)
 
 
+def test_other_types_and_products_of_a_user_s_own_are_left_alone():
+    class Own(nnx.Module):
+        def __init__(self, shape, classes, *, rngs):
+            self.half = nnx.Linear(shape[0], 8, dtype=jnp.bfloat16, rngs=rngs)
+            self.stored = nnx.Linear(8, 8, param_dtype=jnp.float16, rngs=rngs)
+            self.own = nnx.Linear(8, 8, dot_general=lambda *given, **options: jax.lax.dot_general(*given, **options), rngs=rngs)
+            self.output = nnx.Linear(8, classes, dtype=jnp.float32, rngs=rngs)
+
+        def __call__(self, inputs):
+            return self.output(self.own(self.stored(self.half(inputs))))
+
+    assert Network(lambda key: Own((6,), 10, rngs=nnx.Rngs(key)), None).linear == {"output/kernel"}
+
+
 # -- training ----------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from tombola.core.task import Precision
@@ -42,9 +43,11 @@ def adapt(module: nnx.Module, how: Computing) -> None:
 
 
 def linear(module: nnx.Module) -> Iterator[tuple[str, nnx.Linear]]:
-    """(path of its kernel, module) for each linear layer whose product its author has not replaced."""
+    """(path of its kernel, module) for each linear layer in float32 whose product its author has not replaced."""
     for place, node in nnx.iter_modules(module):
-        if type(node) is nnx.Linear and node.dot_general is jax.lax.dot_general and node.preferred_element_type is None:
+        if type(node) is not nnx.Linear or node.dot_general is not jax.lax.dot_general:
+            continue
+        if node.param_dtype == jnp.float32 and node.dtype in (None, jnp.float32) and node.preferred_element_type is None:
             yield "/".join(map(str, (*place, "kernel"))), node
 
 

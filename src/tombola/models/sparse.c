@@ -24,20 +24,53 @@ static Lanes *tiles(int64_t features) { return aligned_alloc(64, (size_t)feature
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
+typedef float Eight __attribute__((vector_size(32)));
+#if defined(__clang__) || __GNUC__ >= 12
+#define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int Places __attribute__((vector_size(32)));
+#define PICK(a, b, ...) __builtin_shuffle(a, b, (Places){__VA_ARGS__})
+#endif
+
+/* An 8 x 8 block from one place to another, turned over its diagonal; steps are between its rows. */
+static void turn(const float *from, int64_t from_step, float *to, int64_t to_step) {
+  Eight row[8], pair[8], four[8];
+  for (int i = 0; i < 8; i++) memcpy(&row[i], from + i * from_step, sizeof(Eight));
+  for (int i = 0; i < 8; i += 2) {
+    pair[i] = PICK(row[i], row[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    pair[i + 1] = PICK(row[i], row[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4)
+    for (int j = 0; j < 2; j++) {
+      four[i + 2 * j] = PICK(pair[i + j], pair[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      four[i + 2 * j + 1] = PICK(pair[i + j], pair[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  for (int i = 0; i < 4; i++) {
+    row[i] = PICK(four[i], four[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    row[i + 4] = PICK(four[i], four[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+  for (int i = 0; i < 8; i++) memcpy(to + i * to_step, &row[i], sizeof(Eight));
+}
+
+/* (rows, columns) -> (columns, rows); steps are between rows. */
+static void transpose(const float *from, int64_t from_step, int64_t rows, int64_t columns, float *to, int64_t to_step) {
+  int64_t whole_rows = rows / 8 * 8, whole_columns = columns / 8 * 8;
+  for (int64_t column = 0; column < whole_columns; column += 8)
+    for (int64_t row = 0; row < whole_rows; row += 8) turn(from + row * from_step + column, from_step, to + column * to_step + row, to_step);
+  for (int64_t row = 0; row < rows; row++)
+    for (int64_t column = row < whole_rows ? whole_columns : 0; column < columns; column++)
+      to[column * to_step + row] = from[row * from_step + column];
+}
+
 /* (count, features) -> (features, TILE), zeros where there are fewer than TILE examples. */
 static void transpose_in(const float *dense, int64_t count, int64_t features, float *tile) {
-  if (count < TILE) memset(tile, 0, (size_t)features * TILE * sizeof(float));
-  for (int64_t first = 0; first < features; first += LANES)
-    for (int64_t example = 0; example < count; example++)
-      for (int64_t feature = first; feature < smaller(first + LANES, features); feature++)
-        tile[feature * TILE + example] = dense[example * features + feature];
+  for (int64_t feature = 0; feature < (count < TILE ? features : 0); feature++)
+    memset(tile + feature * TILE + count, 0, (size_t)(TILE - count) * sizeof(float));
+  transpose(dense, features, count, features, tile, TILE);
 }
 
 static void transpose_out(const float *tile, int64_t count, int64_t features, float *dense) {
-  for (int64_t first = 0; first < features; first += LANES)
-    for (int64_t example = 0; example < count; example++)
-      for (int64_t feature = first; feature < smaller(first + LANES, features); feature++)
-        dense[example * features + feature] = tile[feature * TILE + example];
+  transpose(tile, TILE, features, count, dense, features);
 }
 
 static inline float sum(Lanes lanes) {
