@@ -108,11 +108,18 @@ def jax_steps(layer: Layer) -> dict[str, Callable[..., tuple[Any, Any, Any]]]:
 
 def packed_way(layer: Layer) -> Callable[[], float]:
     """The kernel that Tombola trains packed networks with, in the same loop."""
-    return _looped(packed_step(layer), layer.weights.T[np.nonzero(layer.mask.T)], layer)
+    rows, columns, _ = packed_places(layer)
+    return _looped(packed_step(layer), layer.weights[rows, columns], layer)
+
+
+def packed_places(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    from tombola.models.sparse import bands, places
+
+    return places(layer.mask, bands(*layer.mask.shape, int(layer.mask.sum())))
 
 
 def packed_step(layer: Layer) -> Callable[..., tuple[Any, Any, Any]]:
-    """As those of `jax_steps`; its weights are in the order of ``np.nonzero(mask.T)``."""
+    """As those of `jax_steps`; its weights are in the order of `packed_places`."""
     import jax
     import jax.numpy as jnp
 
@@ -120,12 +127,10 @@ def packed_step(layer: Layer) -> Callable[..., tuple[Any, Any, Any]]:
 
     if not available():
         raise SystemExit("sparse products need a C compiler: install one, or name it in CC")
-    columns, rows = np.nonzero(layer.mask.T)
-    starts = np.searchsorted(columns, np.arange(layer.mask.shape[1] + 1))
-    places = [jnp.asarray(one, jnp.int32) for one in (rows, starts)]
+    rows, _, starts = map(jnp.asarray, packed_places(layer))
 
     def packed(w: Any, x: Any, d: Any) -> tuple[Any, Any, Any]:
-        forward, pull = jax.vjp(lambda w, x: product(x, w, *places), w, x)
+        forward, pull = jax.vjp(lambda w, x: product(x, w, rows, starts, layer.mask.shape[1]), w, x)
         return forward, *pull(d)
 
     return packed

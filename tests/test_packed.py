@@ -32,42 +32,61 @@ def drawn(*shape):
     return RANDOM.standard_normal(shape).astype(np.float32)
 
 
-def columns(matrix):
+def packed_matrix(matrix, bands=1):
     """values, rows and starts of a matrix's entries that are not 0."""
-    found, rows = np.nonzero(matrix.T)
-    return matrix[rows, found], rows.astype(np.int32), np.concatenate([[0], np.cumsum((matrix != 0).sum(0))]).astype(np.int32)
+    rows, columns, starts = sparse.places(matrix != 0, bands)
+    return matrix[rows, columns], rows, starts
 
 
 # -- products ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch", [1, 16, 60, 64, 65, 130])
-@pytest.mark.parametrize(("inputs", "outputs", "density"), [(70, 33, 0.1), (5, 1, 0.5), (64, 16, 0.0), (17, 40, 1.0)])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "density"), [(70, 33, 0.1), (5, 1, 0.5), (64, 16, 0.0), (17, 40, 1.0), (300, 20, 0.2), (300, 20, 0.05)]
+)
 def test_a_sparse_product_and_its_gradients_are_the_dense_ones(batch, inputs, outputs, density):
     matrix = np.where(RANDOM.random((inputs, outputs)) < density, drawn(inputs, outputs), np.float32(0))
     matrix[:, -1] = 0  # a column without any weight
-    (values, rows, starts), x, weight = columns(matrix), drawn(batch, inputs), drawn(batch, outputs)
+    bands = sparse.bands(inputs, outputs, np.count_nonzero(matrix))
+    (values, rows, starts), x, weight = packed_matrix(matrix, bands), drawn(batch, inputs), drawn(batch, outputs)
     padded = [np.pad(one, (0, 3), constant_values=1) for one in (values, rows)]
 
     def sparsely(x, values):
-        return jnp.sum(weight * sparse.product(x, values, jnp.asarray(padded[1]), jnp.asarray(starts)))
+        return jnp.sum(weight * sparse.product(x, values, jnp.asarray(padded[1]), jnp.asarray(starts), outputs))
 
     def densely(x, matrix):
         return jnp.sum(weight * (x @ matrix))
 
     of_x, of_values = jax.jit(jax.grad(sparsely, argnums=(0, 1)))(x, padded[0])
     wanted_x, of_matrix = jax.grad(densely, argnums=(0, 1))(x, matrix)
-    np.testing.assert_allclose(sparse.product(x, *padded, starts), x @ matrix, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(sparse.product(x, *padded, starts, outputs), x @ matrix, rtol=0, atol=1e-4)
     np.testing.assert_allclose(of_x, wanted_x, rtol=0, atol=1e-4)
-    at = np.repeat(np.arange(outputs), np.diff(starts))
-    np.testing.assert_allclose(of_values[: values.size], np.asarray(of_matrix)[rows, at], rtol=0, atol=1e-4)
+    at = sparse.places(matrix != 0, bands)[:2]
+    np.testing.assert_allclose(of_values[: values.size], np.asarray(of_matrix)[at], rtol=0, atol=1e-4)
     assert not np.any(of_values[values.size :])
+
+
+def test_weights_are_stored_in_bands_by_column():
+    kept = RANDOM.random((2 * sparse.BAND + 5, 7)) < 0.3
+    assert (sparse.bands(*kept.shape, kept.size // 11), sparse.bands(*kept.shape, kept.size // 13)) == (3, 1)
+    rows, columns, starts = sparse.places(kept, 3)
+    assert starts.size == 3 * 7 + 1
+    assert starts[-1] == np.count_nonzero(kept)
+    assert list(zip(rows // sparse.BAND, columns, rows, strict=True)) == sorted(zip(rows // sparse.BAND, columns, rows, strict=True))
+    for index in range(3 * 7):
+        here = slice(*starts[index : index + 2])
+        assert set(columns[here]) <= {index % 7}
+        assert set(rows[here] // sparse.BAND) <= {index // 7}
+    again = np.zeros_like(kept)
+    again[rows, columns] = True
+    assert np.array_equal(again, kept)
 
 
 def test_a_sparse_product_takes_any_leading_axes():
     matrix = np.where(RANDOM.random((6, 5)) < 0.4, drawn(6, 5), np.float32(0))
     x = drawn(2, 3, 6)
-    np.testing.assert_allclose(sparse.product(x, *columns(matrix)), x @ matrix, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(sparse.product(x, *packed_matrix(matrix), 5), x @ matrix, rtol=0, atol=1e-5)
 
 
 WITHOUT_COMPILER = "from tombola.models.sparse import available; print(available())"

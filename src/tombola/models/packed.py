@@ -16,7 +16,7 @@ from tombola.core.masks import Mask
 from tombola.core.trees import Tree
 from tombola.models.computing import PLAIN, Computing
 from tombola.models.network import Network
-from tombola.models.sparse import product
+from tombola.models.sparse import bands, places, product
 
 ROWS, STARTS = ".rows", ".starts"
 """What stands behind a kernel's path in those of its indices (see `tombola.models.sparse.product`)."""
@@ -33,9 +33,9 @@ class PackedNetwork(Network):
         index = lambda size: jax.ShapeDtypeStruct((size,), np.dtype(np.int32))  # noqa: E731
         shapes = dict(plain.shapes)
         for path, size in sizes:
-            outputs = plain.shapes[path].shape[1]
+            inputs, outputs = plain.shapes[path].shape
             shapes |= {path: jax.ShapeDtypeStruct((size,), plain.shapes[path].dtype)}
-            shapes |= {path + ROWS: index(size), path + STARTS: index(outputs + 1)}
+            shapes |= {path + ROWS: index(size), path + STARTS: index(bands(inputs, outputs, size) * outputs + 1)}
         indices = {path: (path + ROWS, path + STARTS) if path in self.packed else () for path in plain.shapes}
         self.layers = tuple(
             replace(layer, paths=(*layer.paths, *(extra for path in layer.paths for extra in indices[path]))) for layer in plain.layers
@@ -54,7 +54,10 @@ class PackedNetwork(Network):
         how: Computing = PLAIN,
     ) -> tuple[Any, Tree]:
         """As the plain network's, with sparse products for the kernels that are packed."""
-        sparse = {path: partial(product, rows=weights[path + ROWS], starts=weights[path + STARTS]) for path in self.packed}
+        sparse = {
+            path: partial(product, rows=weights[path + ROWS], starts=weights[path + STARTS], outputs=self.plain.shapes[path].shape[1])
+            for path in self.packed
+        }
         return self.plain.apply(weights, inputs, train=train, dropout_key=dropout_key, how=how._replace(products=sparse))
 
     @property
@@ -78,12 +81,10 @@ def pack(start: Tree, mask: Mask, sizes: Sizes) -> tuple[Tree, Mask]:
     """Weights and mask of one replica, as `PackedNetwork` has them."""
     weights, kept = dict(start), dict(mask)
     for path, size in sizes:
-        kernel, places = np.asarray(start[path]), stored(start[path], mask[path])
-        columns, rows = np.nonzero(places.T)
+        rows, columns, starts = places(stored(start[path], mask[path]), bands(*np.shape(start[path]), size))
         padding = (0, size - rows.size)
-        weights[path] = np.pad(kernel[rows, columns], padding)
-        weights[path + ROWS] = np.pad(rows, padding).astype(np.int32)
-        weights[path + STARTS] = np.concatenate([[0], np.cumsum(places.sum(axis=0))]).astype(np.int32)
+        weights[path] = np.pad(np.asarray(start[path])[rows, columns], padding)
+        weights[path + ROWS], weights[path + STARTS] = np.pad(rows, padding), starts
         kept[path] = np.pad(np.asarray(mask[path])[rows, columns], padding)
     return weights, kept
 
@@ -94,9 +95,8 @@ def unpack(weights: Tree, start: Tree) -> Tree:
     for path in start:
         if path + ROWS not in weights:
             continue
-        counts = np.diff(weights[path + STARTS])
-        rows, columns = weights[path + ROWS][: counts.sum()], np.repeat(np.arange(counts.size), counts)
-        kernel = np.array(start[path])
-        kernel[rows, columns] = weights[path][: counts.sum()]
+        kernel, counts = np.array(start[path]), np.diff(weights[path + STARTS])
+        columns = np.repeat(np.arange(counts.size) % kernel.shape[1], counts)
+        kernel[weights[path + ROWS][: columns.size], columns] = weights[path][: columns.size]
         plain[path] = kernel
     return plain

@@ -1,8 +1,9 @@
 /* Products of a dense batch with a sparse matrix, and their gradients: handlers of XLA's foreign function interface.
 
-   The matrix W (inputs, outputs) is stored by columns: column j holds values[p] at row rows[p] for starts[j] <= p <
-   starts[j + 1]; what lies behind starts[outputs] is padding. A tile of examples is transposed, so that one weight
-   meets TILE examples side by side; the work is that of the stored weights, and a tile stays in a core's cache. */
+   The matrix W (inputs, outputs) is stored in bands of rows, one or more, and by columns within a band: column j of band b holds values[p]
+   at row rows[p] for starts[i] <= p < starts[i + 1], i = b * outputs + j; what lies behind the last start is padding. A
+   tile of examples is transposed, so that one weight meets TILE examples side by side; a band of a tile stays in a core's
+   nearest cache. The work is that of the stored weights. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -81,20 +82,22 @@ static inline float sum(Lanes lanes) {
 
 /* y = x W */
 static int product(const float *x, const float *values, const int32_t *rows, const int32_t *starts, float *y, int64_t batch,
-                   int64_t inputs, int64_t outputs) {
+                   int64_t inputs, int64_t outputs, int64_t columns) {
   Lanes *in = tiles(inputs), *out = tiles(outputs);
   if (in && out)
     for (int64_t first = 0; first < batch; first += TILE) {
       int64_t count = smaller(TILE, batch - first);
       transpose_in(x + first * inputs, count, inputs, (float *)in);
-      for (int64_t j = 0; j < outputs; j++) {
-        Lanes total[VECTORS];
-        EACH_VECTOR total[v] = (Lanes){0};
-        for (int32_t p = starts[j]; p < starts[j + 1]; p++) {
+      memset(out, 0, (size_t)outputs * TILE * sizeof(float));
+      for (int64_t i = 0; i < columns; i++) {
+        if (starts[i] == starts[i + 1]) continue;
+        Lanes total[VECTORS], *column = out + i % outputs * VECTORS;
+        EACH_VECTOR total[v] = column[v];
+        for (int32_t p = starts[i]; p < starts[i + 1]; p++) {
           const Lanes *row = in + (int64_t)rows[p] * VECTORS;
           EACH_VECTOR total[v] += values[p] * row[v];
         }
-        EACH_VECTOR out[j * VECTORS + v] = total[v];
+        EACH_VECTOR column[v] = total[v];
       }
       transpose_out((float *)out, count, outputs, y + first * outputs);
     }
@@ -106,7 +109,7 @@ static int product(const float *x, const float *values, const int32_t *rows, con
 
 /* The gradient of the stored values, x' g at their places; 0 in the padding. */
 static int gradient_of_values(const float *x, const float *g, const int32_t *rows, const int32_t *starts, float *gradient, int64_t batch,
-                              int64_t inputs, int64_t outputs, int64_t stored) {
+                              int64_t inputs, int64_t outputs, int64_t columns, int64_t stored) {
   Lanes *in = tiles(inputs), *out = tiles(outputs);
   memset(gradient, 0, (size_t)stored * sizeof(float));
   if (in && out)
@@ -114,10 +117,11 @@ static int gradient_of_values(const float *x, const float *g, const int32_t *row
       int64_t count = smaller(TILE, batch - first);
       transpose_in(x + first * inputs, count, inputs, (float *)in);
       transpose_in(g + first * outputs, count, outputs, (float *)out);
-      for (int64_t j = 0; j < outputs; j++) {
+      for (int64_t i = 0; i < columns; i++) {
+        if (starts[i] == starts[i + 1]) continue;
         Lanes column[VECTORS];
-        EACH_VECTOR column[v] = out[j * VECTORS + v];
-        for (int32_t p = starts[j]; p < starts[j + 1]; p++) {
+        EACH_VECTOR column[v] = out[i % outputs * VECTORS + v];
+        for (int32_t p = starts[i]; p < starts[i + 1]; p++) {
           const Lanes *row = in + (int64_t)rows[p] * VECTORS;
           Lanes total = row[0] * column[0];
           EACH_VECTOR if (v > 0) total += row[v] * column[v];
@@ -133,17 +137,18 @@ static int gradient_of_values(const float *x, const float *g, const int32_t *row
 
 /* The gradient of the inputs, g W'. */
 static int gradient_of_inputs(const float *g, const float *values, const int32_t *rows, const int32_t *starts, float *gradient,
-                              int64_t batch, int64_t inputs, int64_t outputs) {
+                              int64_t batch, int64_t inputs, int64_t outputs, int64_t columns) {
   Lanes *in = tiles(inputs), *out = tiles(outputs);
   if (in && out)
     for (int64_t first = 0; first < batch; first += TILE) {
       int64_t count = smaller(TILE, batch - first);
       transpose_in(g + first * outputs, count, outputs, (float *)out);
       memset(in, 0, (size_t)inputs * TILE * sizeof(float));
-      for (int64_t j = 0; j < outputs; j++) {
+      for (int64_t i = 0; i < columns; i++) {
+        if (starts[i] == starts[i + 1]) continue;
         Lanes column[VECTORS];
-        EACH_VECTOR column[v] = out[j * VECTORS + v];
-        for (int32_t p = starts[j]; p < starts[j + 1]; p++) {
+        EACH_VECTOR column[v] = out[i % outputs * VECTORS + v];
+        for (int32_t p = starts[i]; p < starts[i + 1]; p++) {
           Lanes *row = in + (int64_t)rows[p] * VECTORS;
           EACH_VECTOR row[v] += values[p] * column[v];
         }
@@ -167,6 +172,9 @@ static XLA_FFI_Error *answer(XLA_FFI_CallFrame *frame, int failed) {
   return frame->api->XLA_FFI_Error_Create(&error);
 }
 
+/* Columns of all bands. */
+static int64_t columns(const XLA_FFI_Buffer *starts) { return starts->dims[0] - 1; }
+
 /* When a handler is registered, XLA asks it which interface it was written for. */
 static int asked_for_version(XLA_FFI_CallFrame *frame) {
   XLA_FFI_Extension_Base *extension = frame->extension_start;
@@ -182,7 +190,7 @@ XLA_FFI_Error *sparse_product(XLA_FFI_CallFrame *frame) {
   if (asked_for_version(frame)) return NULL;
   const XLA_FFI_Buffer *x = given(frame, 0), *y = frame->rets.rets[0];
   return answer(frame, product(x->data, given(frame, 1)->data, given(frame, 2)->data, given(frame, 3)->data, y->data, x->dims[0],
-                               x->dims[1], y->dims[1]));
+                               x->dims[1], y->dims[1], columns(given(frame, 3))));
 }
 
 /* (x, g, rows, starts) -> gradient of the values */
@@ -190,7 +198,7 @@ XLA_FFI_Error *sparse_gradient_of_values(XLA_FFI_CallFrame *frame) {
   if (asked_for_version(frame)) return NULL;
   const XLA_FFI_Buffer *x = given(frame, 0), *g = given(frame, 1), *gradient = frame->rets.rets[0];
   return answer(frame, gradient_of_values(x->data, g->data, given(frame, 2)->data, given(frame, 3)->data, gradient->data, x->dims[0],
-                                          x->dims[1], g->dims[1], gradient->dims[0]));
+                                          x->dims[1], g->dims[1], columns(given(frame, 3)), gradient->dims[0]));
 }
 
 /* (g, values, rows, starts) -> gradient of x */
@@ -198,5 +206,5 @@ XLA_FFI_Error *sparse_gradient_of_inputs(XLA_FFI_CallFrame *frame) {
   if (asked_for_version(frame)) return NULL;
   const XLA_FFI_Buffer *g = given(frame, 0), *gradient = frame->rets.rets[0];
   return answer(frame, gradient_of_inputs(g->data, given(frame, 1)->data, given(frame, 2)->data, given(frame, 3)->data, gradient->data,
-                                          g->dims[0], gradient->dims[1], g->dims[1]));
+                                          g->dims[0], gradient->dims[1], g->dims[1], columns(given(frame, 3))));
 }

@@ -11,16 +11,21 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tombola.core.files import cache_folder, write_atomically
 
 _SOURCE = Path(__file__).with_suffix(".c")
+BAND = 96
+"""Rows of a band, where there are several: of a tile of 64 examples, so many fit the nearest cache (24 of 32 KiB)."""
+BANDED = 1 / 12
+"""Least density at which bands are worth it: each column of each band is begun anew."""
 _HANDLERS = ("sparse_product", "sparse_gradient_of_values", "sparse_gradient_of_inputs")
 _FLAGS = ("-O3", "-shared", "-fPIC", "-w")
 _TUNED = ("-march=native",)
@@ -38,29 +43,48 @@ def available() -> bool:
     return True
 
 
-def product(inputs: Any, values: Any, rows: Any, starts: Any) -> Any:
+def bands(inputs: int, outputs: int, room: int) -> int:
+    """Bands in which a matrix (inputs, outputs) is stored that has room for so many weights."""
+    return -(-inputs // BAND) if room >= BANDED * inputs * outputs else 1
+
+
+def places(kept: np.ndarray, bands: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where a matrix (n, m) has weights, (n, m) bool, in the order in which they are stored: rows, columns, starts.
+
+    By band, one or of `BAND` rows each; within a band by column, and by row within that. `starts`: (bands * m + 1,), the
+    first place of each column of each band, then the number of all.
+    """
+    rows, columns = np.nonzero(kept)
+    band, outputs = rows // BAND if bands > 1 else np.zeros_like(rows), kept.shape[1]
+    order = np.lexsort((rows, columns, band))
+    counts = np.bincount(band * outputs + columns, minlength=bands * outputs)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    return rows[order].astype(np.int32), columns[order].astype(np.int32), starts.astype(np.int32)
+
+
+def product(inputs: Any, values: Any, rows: Any, starts: Any, outputs: int) -> Any:
     """``inputs W``, differentiable by inputs and values.
 
     Args:
         inputs: (..., n) float32.
-        values, rows: (stored,) float32 and int32: column j of W, (n, m), holds ``values[p]`` at row ``rows[p]`` for
-            ``starts[j] <= p < starts[j + 1]``. What lies behind ``starts[m]`` is padding, with a gradient of 0.
-        starts: (m + 1,) int32, rising from 0.
+        values, rows, starts: (stored,) float32, (stored,) and (bands * m + 1,) int32: the weights of W, (n, m), as `places`
+            has them. Of `values` and `rows` what lies behind is padding, with a gradient of 0.
+        outputs: m.
     """
-    flat = _product(inputs.reshape(-1, inputs.shape[-1]), values, rows, starts)
+    flat = _product(inputs.reshape(-1, inputs.shape[-1]), values, rows, starts, outputs)
     return flat.reshape(*inputs.shape[:-1], -1)
 
 
-@jax.custom_vjp
-def _product(inputs: Any, values: Any, rows: Any, starts: Any) -> Any:
-    return _call("sparse_product", (inputs.shape[0], starts.size - 1), inputs, values, rows, starts)
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _product(inputs: Any, values: Any, rows: Any, starts: Any, outputs: int) -> Any:
+    return _call("sparse_product", (inputs.shape[0], outputs), inputs, values, rows, starts)
 
 
-def _forward(inputs: Any, values: Any, rows: Any, starts: Any) -> tuple[Any, tuple[Any, ...]]:
-    return _product(inputs, values, rows, starts), (inputs, values, rows, starts)
+def _forward(inputs: Any, values: Any, rows: Any, starts: Any, outputs: int) -> tuple[Any, tuple[Any, ...]]:
+    return _product(inputs, values, rows, starts, outputs), (inputs, values, rows, starts)
 
 
-def _backward(given: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
+def _backward(outputs: int, given: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
     inputs, values, rows, starts = given
     of_values = _call("sparse_gradient_of_values", values.shape, inputs, out, rows, starts)
     of_inputs = _call("sparse_gradient_of_inputs", inputs.shape, out, values, rows, starts)  # dropped by XLA where nobody asks for it
