@@ -81,7 +81,8 @@ def pack(start: Tree, mask: Mask, sizes: Sizes) -> tuple[Tree, Mask]:
     """Weights and mask of one replica, as `PackedNetwork` has them."""
     weights, kept = dict(start), dict(mask)
     for path, size in sizes:
-        rows, columns, starts = places(stored(start[path], mask[path]), bands(*np.shape(start[path]), size))
+        inputs, outputs = np.shape(start[path])
+        rows, columns, starts = places(stored(start[path], mask[path]), bands(inputs, outputs, size))
         padding = (0, size - rows.size)
         weights[path] = np.pad(np.asarray(start[path])[rows, columns], padding)
         weights[path + ROWS], weights[path + STARTS] = np.pad(rows, padding), starts
