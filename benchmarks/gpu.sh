@@ -12,7 +12,11 @@ output=${1:?folder for the results}
 shift
 data= smoke=
 for word in "$@"; do
-    case $word in --smoke) smoke=--smoke ;; *) data=$word ;; esac
+    case $word in
+        --smoke) smoke=--smoke ;;
+        -*) echo "gpu.sh: unknown option $word; --smoke is the only one" >&2; exit 2 ;;
+        *) data=$word ;;
+    esac
 done
 here=$(cd "$(dirname "$0")" && pwd)
 export PYTHONPATH="$here/../src:$here${PYTHONPATH:+:$PYTHONPATH}"
