@@ -19,7 +19,7 @@ from tombola.engine.horizon import iteration, last_iteration
 from tombola.engine.resolved import resolved
 from tombola.engine.study import findings, run_study
 from tombola.models.tasks import task as named_task
-from tombola.procedures.outline import LayerOutline, from_json, outline_of
+from tombola.procedures.outline import from_json, outline_of
 from tombola.report import figures, kept, page
 from tombola.store.store import Store
 from tombola.training.cohort import geometry
@@ -145,7 +145,7 @@ def test_an_outline_says_what_the_network_says(frozen):
         assert one.sizes == {path: network.shapes[path].size for path in network.shapes if path in network.trainable}
         assert (one.prunable, one.trainable, one.trained) == (network.prunable, network.trainable, found.trained)
         assert one.steps_per_epoch == found.steps_per_epoch
-    assert back.layers == tuple(LayerOutline(**vars(layer)) for layer in network.layers)
+    assert back.layers == network.layers
 
 
 def test_outlines_of_other_code_and_of_networks_without_a_source_are_not_read(cache, monkeypatch):

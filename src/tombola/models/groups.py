@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from tombola.core.errors import unknown
 
 if TYPE_CHECKING:
-    from tombola.models.layers import Layer
+    from tombola.models.layer import Layer
 
 Unit = Literal["layer", "block", "stage"]
 UNITS: tuple[Unit, ...] = get_args(Unit)

@@ -9,6 +9,7 @@ from typing import Any
 from flax import nnx
 
 from tombola.core.task import Kind
+from tombola.models.layer import Layer
 
 _KINDS: dict[type[nnx.Module], Kind] = {
     nnx.Linear: "dense",
@@ -30,21 +31,6 @@ class Identity(nnx.Module):
 
     def __call__(self, first: Any, *others: Any, **options: Any) -> Any:
         return first
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Leaves that belong together: a kernel, its bias, and the normalisation that follows it."""
-
-    name: str
-    """Path of its module, e.g. "hidden1" or "stage1/block2/conv1"."""
-    kind: Kind
-    paths: tuple[str, ...]
-    """All its leaves, in the order of declaration. Every leaf of a network is in exactly one layer."""
-    prunable: tuple[str, ...]
-    """Its kernel."""
-    block: str
-    """The residual block that it belongs to; its own name if there is none."""
 
 
 @dataclass

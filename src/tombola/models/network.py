@@ -22,7 +22,8 @@ from tombola.models.computing import PLAIN, Computing, adapt, linear
 from tombola.models.custom import identify, resolve, summary
 from tombola.models.initializers import Initializer, initializers
 from tombola.models.initializers import std as initializer_std
-from tombola.models.layers import Layer, find_layers
+from tombola.models.layer import Layer
+from tombola.models.layers import find_layers
 from tombola.models.options import check_options
 from tombola.models.program import QUICK, Program
 from tombola.models.removal import check_names, find_obstacles, find_parts, take_out

@@ -16,7 +16,8 @@ from flax import nnx
 
 from tombola.core.errors import TombolaError, unknown
 from tombola.models.custom import summary
-from tombola.models.layers import Identity, Layer, attributes, children, join
+from tombola.models.layer import Layer
+from tombola.models.layers import Identity, attributes, children, join
 from tombola.models.units import Feeds
 
 _Place = tuple[str, Any, tuple[tuple[str, Any], ...]]

@@ -19,7 +19,8 @@ import numpy as np
 from flax import nnx
 
 from tombola.core.errors import TombolaError, unknown
-from tombola.models.layers import Layer, attributes
+from tombola.models.layer import Layer
+from tombola.models.layers import attributes
 
 Feeds = tuple[tuple[str, str], ...]
 

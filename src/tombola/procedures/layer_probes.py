@@ -11,7 +11,7 @@ from tombola.core.trees import Tree
 from tombola.evaluation.mixtures import Mixture, Part, Scores
 from tombola.evaluation.similarity import cosine, distance
 from tombola.models.groups import Unit, groups
-from tombola.models.layers import Layer
+from tombola.models.layer import Layer
 from tombola.models.network import Network
 from tombola.procedures.probe import NORMALISATIONS, Normalisation, check_options
 from tombola.procedures.probes import Asked, Context, facts, probes

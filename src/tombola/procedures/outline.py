@@ -5,20 +5,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from tombola.models.layer import Layer
+
 if TYPE_CHECKING:
-    from tombola.models.layers import Layer
     from tombola.training.program import Geometry
-
-
-@dataclass(frozen=True)
-class LayerOutline:
-    """The fields of `tombola.models.layers.Layer`."""
-
-    name: str
-    kind: str
-    paths: tuple[str, ...]
-    prunable: tuple[str, ...]
-    block: str
 
 
 @dataclass(frozen=True)
@@ -27,8 +17,7 @@ class Outline:
 
     shapes: Mapping[str, tuple[int, ...]]
     """Of every leaf, in the order of the network's."""
-    layers: "tuple[Layer, ...]"
-    """Or `LayerOutline`, which has the same fields."""
+    layers: tuple[Layer, ...]
     trainable: frozenset[str]
     trained: frozenset[str]
     """The leaves that training updates: those of frozen layers are left out."""
@@ -46,7 +35,7 @@ class Outline:
 
     def as_json(self) -> dict[str, Any]:
         """JSON values that `from_json` reads."""
-        layers = [{name: getattr(layer, name) for name in LayerOutline.__annotations__} for layer in self.layers]
+        layers = [vars(layer) for layer in self.layers]
         leaves = {"trainable": sorted(self.trainable), "trained": sorted(self.trained)}
         return {"shapes": dict(self.shapes), "layers": layers, **leaves, "steps_per_epoch": self.steps_per_epoch}
 
@@ -60,8 +49,6 @@ def outline_of(geometry: "Geometry") -> Outline:
 
 def from_json(found: Mapping[str, Any]) -> Outline:
     """The inverse of `Outline.as_json`. Raises KeyError or TypeError for what is none."""
-    layers: Any = tuple(
-        LayerOutline(one["name"], one["kind"], tuple(one["paths"]), tuple(one["prunable"]), one["block"]) for one in found["layers"]
-    )
+    layers = tuple(Layer(one["name"], one["kind"], tuple(one["paths"]), tuple(one["prunable"]), one["block"]) for one in found["layers"])
     shapes = {path: tuple(shape) for path, shape in found["shapes"].items()}
     return Outline(shapes, layers, frozenset(found["trainable"]), frozenset(found["trained"]), int(found["steps_per_epoch"]))
