@@ -18,6 +18,7 @@ from tombola.engine import checkpoints, results
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph
 from tombola.engine.progress import Progress
+from tombola.engine.reading import done, wanted
 from tombola.engine.resolved import resolved
 from tombola.engine.starts import materialise, rehearse
 from tombola.models.packed import Sizes
@@ -57,16 +58,6 @@ class Engine:
             except Damaged as damage:
                 discard(damage.record, damage.name, self.progress)
 
-    def done(self, digest: str) -> bool:
-        """Whether the store has the run with all the weights that are wanted of it."""
-        return digest in self.store and self.wanted(digest) <= self.store.get(digest).steps()
-
-    def wanted(self, digest: str) -> set[int]:
-        """Iterations whose weights are wanted of a run."""
-        run = self.graph.runs[digest]
-        found, end = self._resolved(run.task)
-        return {step.iterations(found.steps_per_epoch, end) for step in self.graph.keep[digest]}
-
     def _validate(self) -> None:
         """Steps, networks and actions of all runs are tried before anything trains or is written."""
         for digest, run in self.graph.runs.items():
@@ -76,8 +67,14 @@ class Engine:
                 raise TombolaError(
                     f"a run that begins at {str(run.begin)!r} trains nothing: training ends at iteration {end}; rewind to less"
                 )
-            check_keep(self.wanted(digest), begin)
+            check_keep(self._wanted(digest), begin)
         rehearse(self.graph.runs.values(), self.data_dir)
+
+    def _done(self, digest: str) -> bool:
+        return done(self.graph, digest, self.store, self.data_dir)
+
+    def _wanted(self, digest: str) -> set[int]:
+        return wanted(self.graph, digest, self.data_dir)
 
     def _resolved(self, task: Task) -> tuple[Geometry, int]:
         return resolved(task, self.data_dir)
@@ -85,7 +82,7 @@ class Engine:
     # -- training -----------------------------------------------------------------------------------------------
 
     def _train_missing(self) -> None:
-        missing = [digest for digest in self.graph.runs if not self.done(digest)]
+        missing = [digest for digest in self.graph.runs if not self._done(digest)]
         self.progress.start({digest: self._length(digest) for digest in missing})
         with self.progress:
             while missing:
@@ -94,20 +91,20 @@ class Engine:
                 for wave, layout in self._waves(ready):
                     claimed = [digest for digest in wave if self.store.claim(digest)]
                     # Between our look and our claim another process may have finished it.
-                    mine = [digest for digest in claimed if not self.done(digest)]
+                    mine = [digest for digest in claimed if not self._done(digest)]
                     try:
                         if mine:
                             self._train(mine, layout)
                             trained = True
                     finally:
                         self.store.release(claimed)
-                missing = [digest for digest in missing if not self.done(digest)]
+                missing = [digest for digest in missing if not self._done(digest)]
                 if missing and not trained:
                     time.sleep(0.5)  # another process holds all that is ready
                 self.progress.remaining(missing)
 
     def _ready(self, digest: str) -> bool:
-        return all(self.done(source.run.digest) for source in self.graph.runs[digest].parents())
+        return all(self._done(source.run.digest) for source in self.graph.runs[digest].parents())
 
     def _length(self, digest: str) -> int:
         return self._resolved(self.graph.runs[digest].task)[1] - self._begin(digest)
@@ -212,7 +209,7 @@ class Engine:
             mask=mask,
             begin=run.begin.iterations(found.steps_per_epoch, end),
             noise=run.noise,
-            keep=frozenset(self.wanted(digest) | stored),
+            keep=frozenset(self._wanted(digest) | stored),
             resume=checkpoints.load(self.store.checkpoint_path(digest)),
         )
 

@@ -1,9 +1,10 @@
-"""Weights and masks of stored runs, as trees in the order of their network."""
+"""What the store has of runs: whether all that is wanted, and weights and masks as trees in the order of their network."""
 
 from pathlib import Path
 
 from tombola.core.step import Step
 from tombola.core.trees import Tree, select
+from tombola.engine.graph import Graph
 from tombola.engine.horizon import iteration
 from tombola.engine.outlines import outline
 from tombola.procedures.run import Run
@@ -17,3 +18,13 @@ def source(run: Run, what: str, store: Store, data_dir: Path | None) -> Tree:
         shapes = {path: found.shapes[path] for path in found.prunable}
         return select(record.mask(shapes), shapes)  # files are sorted by name
     return select(record.weights(iteration(run.task, Step(what), data_dir)), found.shapes)
+
+
+def done(found: Graph, digest: str, store: Store, data_dir: Path | None) -> bool:
+    """Whether the store has the run with all the weights that are wanted of it."""
+    return digest in store and wanted(found, digest, data_dir) <= store.get(digest).steps()
+
+
+def wanted(found: Graph, digest: str, data_dir: Path | None) -> set[int]:
+    """Iterations whose weights are wanted of a run."""
+    return {iteration(found.runs[digest].task, step, data_dir) for step in found.keep[digest]}

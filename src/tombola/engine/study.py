@@ -19,7 +19,7 @@ from tombola.engine.graph import Graph, graph
 from tombola.engine.horizon import iteration, last_iteration
 from tombola.engine.outlines import outline
 from tombola.engine.progress import Progress, duration
-from tombola.engine.reading import source
+from tombola.engine.reading import done, source
 from tombola.procedures.probe import Probe
 from tombola.procedures.run import Run
 from tombola.store.store import Damaged, Record, Store
@@ -82,15 +82,9 @@ def _finished(study: Study, store: Store, data_dir: Path | None) -> bool:
     return (
         all(digest in store for digest in found.runs)
         and all(probe.digest in probes for probe in study_probes(study))
-        and all(_done(found, digest, store, data_dir) for digest in found.runs)
+        and all(done(found, digest, store, data_dir) for digest in found.runs)
         and not any(store.get(digest).damaged(but=_READ) for digest in found.runs)
     )
-
-
-def _done(found: Graph, digest: str, store: Store, data_dir: Path | None) -> bool:
-    """Whether the store has the run with all the weights that are wanted of it."""
-    wanted = {iteration(found.runs[digest].task, step, data_dir) for step in found.keep[digest]}
-    return digest in store and wanted <= store.get(digest).steps()
 
 
 def _compute(study: Study, store: Store, data_dir: Path | None, progress: Progress) -> None:
@@ -220,13 +214,13 @@ def study_status(study: Study, store: Store, data_dir: Path | None = None) -> di
     """
     while True:
         runs, probes, kept = study_graph(study), study_probes(study), store.probes
-        done = {digest for digest in runs.runs if _done(runs, digest, store, data_dir)}
+        finished = {digest for digest in runs.runs if done(runs, digest, store, data_dir)}
         unseen = sum(probe.digest not in kept for probe in probes)
-        complete = len(done) == len(runs.runs) and not unseen
+        complete = len(finished) == len(runs.runs) and not unseen
         grown = _grown(study, _results(study, store, data_dir)) if complete else None
         if grown is None:
             break
         study = grown
-    busy = sum(digest not in done and store.in_progress(digest) for digest in runs.runs)
-    found = {"runs": len(runs.runs), "done": len(done), "in progress": busy, "missing": len(runs.runs) - len(done) - busy}
+    busy = sum(digest not in finished and store.in_progress(digest) for digest in runs.runs)
+    found = {"runs": len(runs.runs), "done": len(finished), "in progress": busy, "missing": len(runs.runs) - len(finished) - busy}
     return {**found, "probes": len(probes), "probes missing": unseen}
