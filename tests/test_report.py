@@ -21,12 +21,12 @@ from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task
 from tombola.report import figures, page, text
 from tombola.report.axes import count_label, falling_axis, percent_label, round_numbers, thinned
-from tombola.report.files import writable
+from tombola.report.files import writable, write_file
 from tombola.report.inline import inline_svg
 from tombola.report.kept import NOTE
 from tombola.report.result import arms_of, panels_of
 from tombola.report.summary import summarise
-from tombola.report.table import as_json, claims_as_json, terminal, write_csv
+from tombola.report.table import as_csv, as_json, claims_as_json, terminal
 from tombola.studies.base import Config, Figure, Findings, Panel, Study
 
 LEVELS, REPLICATES = 6, 3
@@ -117,7 +117,7 @@ def read(path):
 def test_csv_reads_back_bitwise(tmp_path):
     values = [0.1, 1 / 3, 1e-300, 5e-324, -0.0, 1e22, math.nan, math.inf, -math.inf, np.nextafter(1.0, 2.0)]
     table = pd.DataFrame({"name": ['a,"b"'] * len(values), "whole": range(len(values)), "value": values})
-    path = write_csv(table, tmp_path / "new" / "table.csv")
+    path = write_file(tmp_path / "new" / "table.csv", as_csv(table))
     back = read(path)
     assert np.array([float(row["value"]) for row in back]).tobytes() == np.array(values).tobytes()
     assert [int(row["whole"]) for row in back] == list(range(len(values)))
@@ -328,17 +328,17 @@ def test_thinned_keeps_all_that_have_room():
     assert thinned([0.0], [9.0]) == [0]
 
 
-def test_figures_are_the_same_bytes_again_and_carry_their_fonts(report, tmp_path):
+def test_figures_are_the_same_bytes_again_and_carry_their_fonts(report):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    paths = figures.save(figures.draw(REACH, report), tmp_path, "reach")
-    assert [path.name for path in paths] == ["reach.svg", "reach.pdf", "reach.png"]
+    files = figures.files(figures.draw(REACH, report), "reach")
+    assert list(files) == ["reach.svg", "reach.pdf", "reach.png"]
     with matplotlib.rc_context({"font.size": 20, "xtick.direction": "in", "svg.fonttype": "path"}):  # a user's own settings
         again = figures.draw(REACH, made_report())
-    for path in paths:
-        assert path.read_bytes() == figures.rendered(again, path.suffix[1:])
-    svg, pdf, png = (path.read_bytes() for path in paths)
+    for name, content in files.items():
+        assert content == figures.rendered(again, name.rpartition(".")[2])
+    svg, pdf, png = files.values()
     assert b">random mask<" in svg  # text is text
     assert b"dc:date" not in svg
     assert b"/FontFile2" in pdf

@@ -2,12 +2,10 @@
 
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tombola.report.curves_figure import draw_curves, learnt
 from tombola.report.density_figure import axis_of, draw_density, lower_bounds
-from tombola.report.files import write_file
 from tombola.report.heatmap_figure import draw_heatmap, maps_of
 from tombola.report.image_figure import draw_image
 from tombola.report.layout import nothing
@@ -25,13 +23,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Canvas
 
-FORMS = ("svg", "pdf", "png")
 _UNDATED = {
     "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "png": {"Software": None},
 }
 """Metadata left out, so that the same figure is the same file."""
+FORMS = tuple(_UNDATED)
 
 
 def draw(figure: Figure, report: Findings) -> "Canvas":
@@ -43,9 +41,9 @@ def draw(figure: Figure, report: Findings) -> "Canvas":
     return canvas
 
 
-def save(canvas: "Canvas", folder: Path, stem: str) -> list[Path]:
-    """Write `stem`.svg, .pdf and .png (150 dpi); returns their paths in this order."""
-    return [write_file(Path(folder) / f"{stem}.{form}", rendered(canvas, form)) for form in FORMS]
+def files(canvas: "Canvas", stem: str) -> dict[str, bytes]:
+    """`stem`.svg, .pdf and .png (150 dpi), in this order: name -> content."""
+    return {f"{stem}.{form}": rendered(canvas, form) for form in FORMS}
 
 
 def rendered(canvas: "Canvas", form: str) -> bytes:

@@ -76,11 +76,8 @@ def _table(name: str, frame: "pd.DataFrame", made_from: str, kept: Kept) -> list
 
 
 def _figure(figure: Figure, report: Findings, made_from: str, kept: Kept, name: str) -> tuple[list[Path], str]:
-    def drawn() -> dict[str, bytes]:
-        canvas = figures.draw(figure, report)
-        return {f"{figure.name}.{form}": figures.rendered(canvas, form) for form in figures.FORMS}
-
-    paths = kept.files([f"{figure.name}.{form}" for form in figures.FORMS], made_from, drawn)
+    names = [f"{figure.name}.{form}" for form in figures.FORMS]
+    paths = kept.files(names, made_from, lambda: figures.files(figures.draw(figure, report), figure.name))
     svg = inline_svg(paths[0].read_bytes(), f"{name}-{figure.name}", figure.title)
     links = " ".join(_link(path, name, path.suffix[1:].upper()) for path in paths)
     caption = f"<b>{escape(figure.title)}.</b> {escape(figures.caption(figure, report))} {links}"

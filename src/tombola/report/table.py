@@ -8,12 +8,10 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tombola.evaluation.verdict import Verdict
 from tombola.report import text
-from tombola.report.files import write_file
 from tombola.report.numbers import Block, Numbers, numbers_of
 from tombola.report.result import arms_of, variants_of
 from tombola.report.summary import summarise
@@ -27,11 +25,6 @@ if TYPE_CHECKING:
 _GAP = 3
 """Blanks between tables side by side."""
 _STYLES = {"replicated": "bold green", "not replicated": "bold red", "undecided": "bold yellow"}
-
-
-def write_csv(table: "pd.DataFrame", path: Path) -> Path:
-    """`as_csv`, write-then-rename."""
-    return write_file(Path(path), as_csv(table))
 
 
 def as_csv(table: "pd.DataFrame") -> bytes:
