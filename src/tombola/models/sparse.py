@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def _call(name: str, shape: tuple[int, ...], *operands: Any) -> Any:
 def _compiled() -> Path | None:
     """The library for this processor and this JAX; None if it cannot be made."""
     compiler = shutil.which(os.environ.get("CC") or "cc")
-    described = "\n".join((_SOURCE.read_text(), jax.lib.__version__, platform.machine(), _processor()))
+    described = "\n".join((_SOURCE.read_text(), version("jaxlib"), platform.machine(), _processor()))
     target = cache_folder() / "kernels" / f"sparse-{hashlib.sha256(described.encode()).hexdigest()[:16]}.so"
     if target.exists():
         return target

@@ -13,7 +13,7 @@ from tombola.training.convolutions import fastest
 from tombola.training.frozen import trained_paths
 from tombola.training.inputs import inputs_of
 from tombola.training.member import Checkpoint, Member, Outcome
-from tombola.training.packing import may_pack, packed_sizes
+from tombola.training.packing import packed_sizes
 from tombola.training.plan import Plan, plan
 from tombola.training.program import Geometry, compile_program
 from tombola.training.wave import Arrays, Wave
@@ -95,8 +95,7 @@ def _by_sizes(task: Task, found: Geometry, layout: Plan, members: Sequence[Membe
     groups: dict[Sizes, list[int]] = {}
     for index, member in enumerate(members):
         steps = total_iterations(task, found) - member.begin
-        sizes = packed_sizes(found, steps, member.start, member.mask) if layout.packs and may_pack(found, steps) else ()
-        groups.setdefault(sizes, []).append(index)
+        groups.setdefault(packed_sizes(found, steps, member.start, member.mask) if layout.packs else (), []).append(index)
     return groups
 
 

@@ -19,7 +19,7 @@ WORTHWHILE = 2e10
 
 
 def may_pack(found: Geometry, steps: int) -> bool:
-    """Whether training for so many steps is long enough for any mask to be worth packing."""
+    """Whether training for so many steps is long enough for any mask to be worth packing: if not, none need be made to see."""
     return _operations(found, sum(math.prod(found.network.shapes[path].shape) for path in _candidates(found))) * steps >= WORTHWHILE
 
 
