@@ -19,8 +19,11 @@ from tombola_loop import task_of
 
 import tombola as tb
 from tombola.core.trees import per_replica
+from tombola.data.dataset import load
+from tombola.procedures.actions import rates_by_path
 from tombola.pruning.selection import prune
 from tombola.surgery.combine import combine
+from tombola.training.cohort import geometry
 
 
 def main() -> None:
@@ -47,12 +50,12 @@ def measured(task: tb.Task, levels: int, data_dir: Path | None) -> dict[str, Any
         run = tb.train(task, seed=1, data_dir=data_dir, **how)
         return time.perf_counter() - began, run
 
+    rates = rates_by_path(geometry(task, load(task.data, data_dir)).network, task.rates)
     before, dense = seconds(replicates=CORES)
     rows, last = [{"density": 1.0, "seconds": before}], dense
     for _ in range(1, levels):
-        rates = {path: 0.1 if path.startswith("output") else 0.2 for path in last.mask}
         scores = {path: np.abs(last.final[path]) for path in last.mask}
-        mask = per_replica(lambda scores, before, rates=rates: prune(scores, before, rates, "layer"), scores, last.mask)
+        mask = per_replica(lambda scores, before: prune(scores, before, rates, "layer"), scores, last.mask)
         spent, last = seconds(start=per_replica(combine, mask, dense.initial), mask=mask)
         kept = sum(int(leaf.sum()) for leaf in mask.values()) / sum(leaf.size for leaf in mask.values())
         rows.append({"density": kept, "seconds": spent})

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 from networks import NETWORKS, Network
-from setting import summary
-from tombola_loop import task_of
+from setting import Timing, summary
+from tombola_loop import seconds, seconds_a_step, task_of
 
 import tombola as tb
 
@@ -145,17 +145,10 @@ def agreement(name: str, spent: Effort, small: bool) -> dict[str, Any]:
 
 
 def step(one: Network, replicas: int, steps: int, repeats: int) -> dict[str, Any]:
-    """Seconds a step and replica: of two lengths of training the difference, which starts and transfers drop out of."""
+    """Seconds a step and replica, and of the first call, which compiles."""
     task = task_of(one)
-
-    def seconds(steps: int, seed: int) -> float:
-        began = time.perf_counter()
-        tb.train(task, replicates=replicas, seed=seed, until=f"{steps}it")
-        return time.perf_counter() - began
-
-    first = seconds(steps, seed=0)
-    found = [(seconds(2 * steps, seed) - seconds(steps, seed)) / (steps * replicas) for seed in range(1, repeats + 1)]
-    return {"seconds": summary(found), "first_call": first}
+    first = seconds(task, steps, replicas)
+    return {"seconds": summary(seconds_a_step(task, Timing(steps, 2 * steps, repeats), replicas)), "first_call": first}
 
 
 def algorithms(one: Network, replicas: int) -> dict[str, float]:

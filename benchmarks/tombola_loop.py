@@ -36,17 +36,22 @@ def parameters(task: tb.Task) -> int:
 
 
 def seconds_a_step(task: tb.Task, timing: Timing, replicas: int) -> list[float]:
-    """Wall time / (steps x replicas), once a repeat: of two lengths the difference, which starts and transfers drop out of."""
+    """Wall time / (steps x replicas), once a repeat: of two lengths the difference, which starts and transfers drop out of.
 
-    def seconds(steps: int, seed: int, replicas: int = replicas) -> float:
-        began = time.perf_counter()
-        # The length is no part of the recipe, so that both are one compiled program.
-        tb.train(task, replicates=replicas, seed=seed, until=f"{steps}it")
-        return time.perf_counter() - began
-
-    seconds(timing.short, seed=0, replicas=min(replicas, CORES))  # compiles; on CPUs one wave is as many as there are cores
+    The program is compiled before: see `seconds`.
+    """
     steps = (timing.long - timing.short) * replicas
-    return [(seconds(timing.long, seed) - seconds(timing.short, seed)) / steps for seed in range(1, timing.repeats + 1)]
+    return [
+        (seconds(task, timing.long, replicas, seed) - seconds(task, timing.short, replicas, seed)) / steps
+        for seed in range(1, timing.repeats + 1)
+    ]
+
+
+def seconds(task: tb.Task, steps: int, replicas: int, seed: int = 0) -> float:
+    """Wall time of the first so many steps. The length is no part of the recipe: all lengths are one compiled program."""
+    began = time.perf_counter()
+    tb.train(task, replicates=replicas, seed=seed, until=f"{steps}it")
+    return time.perf_counter() - began
 
 
 def main() -> None:
@@ -57,6 +62,7 @@ def main() -> None:
     task = task_of(networks(smoke)[name])
     found, memory = {}, {}
     for replicas, timing in timings.items():
+        seconds(task, timing.short, min(replicas, CORES))  # compiles: on CPUs one wave is as many as there are cores
         found[replicas] = summary(seconds_a_step(task, timing, replicas))
         memory[replicas] = peak_memory()
     print(json.dumps({"seconds_per_step_and_replica": found, "peak_mib": memory, "parameters": parameters(task)}))
