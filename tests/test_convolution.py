@@ -194,6 +194,13 @@ def test_the_fastest_algorithm_is_chosen_and_remembered(found, monkeypatch, tmp_
     assert len(asked) == 3
 
 
+def test_a_choice_that_cannot_be_kept_is_no_error(found, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(convolutions, "measured", lambda *what: {"direct": 2.0, "patches": 1.0})
+    assert convolutions.remembered(found, 2) == "patches"
+
+
 def test_what_does_not_fit_the_memory_is_not_chosen(monkeypatch):
     def fails():
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")

@@ -102,6 +102,12 @@ def test_without_a_compiler_there_are_no_sparse_products(tmp_path, monkeypatch, 
     assert subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], capture_output=True, text=True, check=True).stdout.strip() == there
 
 
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "file"))
+    assert subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
 # -- networks ----------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -113,8 +114,9 @@ def _compiled() -> Path | None:
         for flags in ((*_FLAGS, *_TUNED), _FLAGS):
             command = [compiler, *flags, f"-I{jax.ffi.include_dir()}", str(_SOURCE), "-o", str(made)]
             if subprocess.run(command, capture_output=True).returncode == 0:
-                write_atomically(target, made.read_bytes())
-                return target
+                with suppress(OSError):  # no cache can be written
+                    write_atomically(target, made.read_bytes())
+                    return target
     return None
 
 

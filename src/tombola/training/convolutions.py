@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -52,7 +53,8 @@ def remembered(found: Geometry, replicas: int) -> Algorithm:
     except (OSError, ValueError, KeyError):
         seconds = measured(found, replicas)
         fastest = min(seconds, key=lambda algorithm: seconds[algorithm])
-        write_atomically(path, json.dumps(what | {"seconds": seconds, "fastest": fastest}, indent=1).encode())
+        with suppress(OSError):  # no cache can be written: measured again by the next process
+            write_atomically(path, json.dumps(what | {"seconds": seconds, "fastest": fastest}, indent=1).encode())
     return fastest
 
 
