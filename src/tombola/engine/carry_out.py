@@ -129,7 +129,7 @@ class Engine:
         """The kernels that a ready run has packed: those of a wave are alike."""
         run = self.graph.runs[digest]
         found, steps = self._program(digest), self._length(digest)
-        if run.mask is None or not layout.packs or not may_pack(found, steps):
+        if run.mask is None or not layout.native or not may_pack(found, steps):
             return ()
         if digest not in self._sizes:
             mask, start = materialise(run, self.store, self.data_dir)

@@ -5,6 +5,7 @@ Which one is used is part of the plan (`tombola.training.plan`); networks are wr
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -12,10 +13,13 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import sequential_vmap
 
-Algorithm = Literal["direct", "patch_gradients", "patches", "in_turn"]
+from tombola.core import native
+
+Algorithm = Literal["direct", "native", "patch_gradients", "patches", "in_turn"]
 """How convolutions are computed:
 
 * `direct`: as XLA does. Under `vmap`, replicas become groups of one grouped convolution.
+* `native`: in C, ``convolution.c``, on a CPU with a compiler (`available`).
 * `patch_gradients`: forward as XLA does; gradients by matrix products with patches, a few images at a time. XLA's CPU back
   end computes the gradient of a kernel as a convolution with a window as large as the image, several times slower.
 * `patches`: matrix products with patches throughout. Under `vmap` they are batched products.
@@ -25,12 +29,18 @@ Algorithm = Literal["direct", "patch_gradients", "patches", "in_turn"]
 ROWS = 2048
 """Pixels whose patches `patch_gradients` holds at once: they stay in a core's cache."""
 
+_HANDLERS = ("convolution", "convolution_gradient_of_kernel", "convolution_gradient_of_images")
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class _Window(NamedTuple):
     strides: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
+
+
+def available() -> bool:
+    """Whether there is the algorithm `native`: compiled before, or by a C compiler now."""
+    return native.registered(Path(__file__).with_suffix(".c"), *_HANDLERS)
 
 
 def convolution(algorithm: Algorithm) -> Callable[..., Any]:
@@ -58,6 +68,7 @@ def _plain(images: Any, kernel: Any, options: dict[str, Any]) -> bool:
     numbers = lax.conv_dimension_numbers(images.shape, kernel.shape, options.get("dimension_numbers"))
     return (
         images.ndim == 4
+        and images.dtype == kernel.dtype == jnp.float32
         and numbers == lax.conv_dimension_numbers(images.shape, kernel.shape, _LAYOUT)
         and set(dilations) <= {1}
         and options.get("feature_group_count", 1) == 1
@@ -74,7 +85,9 @@ def _convolution(algorithm: Algorithm, window: _Window) -> Callable[[Any, Any], 
         return partial(_by_patches, window)
     forward = partial(_direct, window)
     gradients: Callable[..., tuple[Any, Any]] = partial(_direct_gradients, window)
-    if algorithm == "patch_gradients":
+    if algorithm == "native":
+        forward, gradients = partial(_native, window), partial(_native_gradients, window)
+    elif algorithm == "patch_gradients":
         gradients = partial(_patch_gradients, window)
     else:
         forward, gradients = sequential_vmap(forward), sequential_vmap(gradients)
@@ -90,6 +103,20 @@ def _direct(window: _Window, images: Any, kernel: Any) -> Any:
 def _direct_gradients(window: _Window, images: Any, kernel: Any, out: Any) -> tuple[Any, Any]:
     """Of images and kernel, given that of the outputs."""
     return jax.vjp(partial(_direct, window), images, kernel)[1](out)
+
+
+def _native(window: _Window, images: Any, kernel: Any) -> Any:
+    return _call("convolution", window, jax.eval_shape(partial(_direct, window), images, kernel), images, kernel)
+
+
+def _native_gradients(window: _Window, images: Any, kernel: Any, out: Any) -> tuple[Any, Any]:
+    of_images = _call("convolution_gradient_of_images", window, images, out, kernel)  # dropped by XLA where nobody asks for it
+    return of_images, _call("convolution_gradient_of_kernel", window, kernel, images, out)
+
+
+def _call(handler: str, window: _Window, like: Any, *operands: Any) -> Any:
+    (high, _), (wide, _) = window.padding
+    return native.call(handler, jax.ShapeDtypeStruct(like.shape, jnp.float32), *operands, numbers=(*window.strides, high, wide))
 
 
 def _by_patches(window: _Window, images: Any, kernel: Any) -> Any:

@@ -5,25 +5,13 @@
    tile of examples is transposed, so that one weight meets TILE examples side by side; a band of a tile stays in a core's
    nearest cache. The work is that of the stored weights. */
 
-#include <stdlib.h>
-#include <string.h>
+#include "native.h"
 
-#include "xla/ffi/api/c_api.h"
-
-#ifdef __AVX512F__
-#define LANES 16
-#else
-#define LANES 8
-#endif
 #define TILE 64
 #define VECTORS (TILE / LANES)
 #define EACH_VECTOR _Pragma("GCC unroll 8") for (int v = 0; v < VECTORS; v++) /* unrolled, they stay in registers */
 
-typedef float Lanes __attribute__((vector_size(4 * LANES)));
-
-static Lanes *tiles(int64_t features) { return aligned_alloc(64, (size_t)features * TILE * sizeof(float) + 64); }
-
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static Lanes *tiles(int64_t features) { return (Lanes *)floats(features * TILE); }
 
 typedef float Eight __attribute__((vector_size(32)));
 #if defined(__clang__) || __GNUC__ >= 12
@@ -163,32 +151,13 @@ static int gradient_of_inputs(const float *g, const float *values, const int32_t
 
 /* ---- what XLA calls ------------------------------------------------------------------------------------------------ */
 
-static const XLA_FFI_Buffer *given(XLA_FFI_CallFrame *frame, int place) { return frame->args.args[place]; }
-
-static XLA_FFI_Error *answer(XLA_FFI_CallFrame *frame, int failed) {
-  if (!failed) return NULL;
-  XLA_FFI_Error_Create_Args error = {XLA_FFI_Error_Create_Args_STRUCT_SIZE, NULL, "no memory for a sparse product",
-                                     XLA_FFI_Error_Code_RESOURCE_EXHAUSTED};
-  return frame->api->XLA_FFI_Error_Create(&error);
-}
-
 /* Columns of all bands. */
 static int64_t columns(const XLA_FFI_Buffer *starts) { return starts->dims[0] - 1; }
-
-/* When a handler is registered, XLA asks it which interface it was written for. */
-static int asked_for_version(XLA_FFI_CallFrame *frame) {
-  XLA_FFI_Extension_Base *extension = frame->extension_start;
-  if (!extension || extension->type != XLA_FFI_Extension_Metadata) return 0;
-  XLA_FFI_Metadata *metadata = ((XLA_FFI_Metadata_Extension *)extension)->metadata;
-  metadata->api_version.major_version = XLA_FFI_API_MAJOR;
-  metadata->api_version.minor_version = XLA_FFI_API_MINOR;
-  return 1;
-}
 
 /* (x, values, rows, starts) -> y */
 XLA_FFI_Error *sparse_product(XLA_FFI_CallFrame *frame) {
   if (asked_for_version(frame)) return NULL;
-  const XLA_FFI_Buffer *x = given(frame, 0), *y = frame->rets.rets[0];
+  const XLA_FFI_Buffer *x = given(frame, 0), *y = wanted(frame, 0);
   return answer(frame, product(x->data, given(frame, 1)->data, given(frame, 2)->data, given(frame, 3)->data, y->data, x->dims[0],
                                x->dims[1], y->dims[1], columns(given(frame, 3))));
 }
@@ -196,7 +165,7 @@ XLA_FFI_Error *sparse_product(XLA_FFI_CallFrame *frame) {
 /* (x, g, rows, starts) -> gradient of the values */
 XLA_FFI_Error *sparse_gradient_of_values(XLA_FFI_CallFrame *frame) {
   if (asked_for_version(frame)) return NULL;
-  const XLA_FFI_Buffer *x = given(frame, 0), *g = given(frame, 1), *gradient = frame->rets.rets[0];
+  const XLA_FFI_Buffer *x = given(frame, 0), *g = given(frame, 1), *gradient = wanted(frame, 0);
   return answer(frame, gradient_of_values(x->data, g->data, given(frame, 2)->data, given(frame, 3)->data, gradient->data, x->dims[0],
                                           x->dims[1], g->dims[1], columns(given(frame, 3)), gradient->dims[0]));
 }
@@ -204,7 +173,7 @@ XLA_FFI_Error *sparse_gradient_of_values(XLA_FFI_CallFrame *frame) {
 /* (g, values, rows, starts) -> gradient of x */
 XLA_FFI_Error *sparse_gradient_of_inputs(XLA_FFI_CallFrame *frame) {
   if (asked_for_version(frame)) return NULL;
-  const XLA_FFI_Buffer *g = given(frame, 0), *gradient = frame->rets.rets[0];
+  const XLA_FFI_Buffer *g = given(frame, 0), *gradient = wanted(frame, 0);
   return answer(frame, gradient_of_inputs(g->data, given(frame, 1)->data, given(frame, 2)->data, given(frame, 3)->data, gradient->data,
                                           g->dims[0], gradient->dims[1], g->dims[1], columns(given(frame, 3))));
 }

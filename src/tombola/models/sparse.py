@@ -4,16 +4,7 @@ XLA has no fast sparse products on a CPU, and neither have the sparse formats of
 the stored places are needed (benchmarks/NOTES.md).
 """
 
-import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from contextlib import suppress
-from functools import cache, partial
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tombola.core.files import cache_folder, write_atomically
+from tombola.core import native
 
-_SOURCE = Path(__file__).with_suffix(".c")
 BAND = 96
 """Rows of a band, where there are several: of a tile of 64 examples, so many fit the nearest cache (24 of 32 KiB)."""
 BANDED = 1 / 12
 """Least density at which bands are worth it: each column of each band is begun anew."""
 _HANDLERS = ("sparse_product", "sparse_gradient_of_values", "sparse_gradient_of_inputs")
-_FLAGS = ("-O3", "-shared", "-fPIC", "-w")
-_TUNED = ("-march=native",)
 
 
-@cache
 def available() -> bool:
-    """Whether there is a C compiler (``CC``, or ``cc``) for the kernel, or one that was compiled before; compiles it if need be."""
-    library = _compiled()
-    if library is None:
-        return False
-    handlers = ctypes.CDLL(str(library))
-    for name in _HANDLERS:
-        jax.ffi.register_ffi_target(f"tombola_{name}", jax.ffi.pycapsule(getattr(handlers, name)), platform="cpu")
-    return True
+    """Whether there are sparse products: compiled before, or by a C compiler now."""
+    return native.registered(Path(__file__).with_suffix(".c"), *_HANDLERS)
 
 
 def bands(inputs: int, outputs: int, room: int) -> int:
@@ -97,31 +78,4 @@ _product.defvjp(_forward, _backward)
 
 
 def _call(name: str, shape: tuple[int, ...], *operands: Any) -> Any:
-    return jax.ffi.ffi_call(f"tombola_{name}", jax.ShapeDtypeStruct(shape, jnp.float32))(*operands)
-
-
-def _compiled() -> Path | None:
-    """The library for this processor and this JAX; None if it cannot be made."""
-    compiler = shutil.which(os.environ.get("CC") or "cc")
-    described = "\n".join((_SOURCE.read_text(), version("jaxlib"), platform.machine(), _processor()))
-    target = cache_folder() / "kernels" / f"sparse-{hashlib.sha256(described.encode()).hexdigest()[:16]}.so"
-    if target.exists():
-        return target
-    if compiler is None:
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "sparse.so"
-        for flags in ((*_FLAGS, *_TUNED), _FLAGS):
-            command = [compiler, *flags, f"-I{jax.ffi.include_dir()}", str(_SOURCE), "-o", str(made)]
-            if subprocess.run(command, capture_output=True).returncode == 0:
-                with suppress(OSError):  # no cache can be written
-                    write_atomically(target, made.read_bytes())
-                    return target
-    return None
-
-
-def _processor() -> str:
-    """What tells processors apart, so that machines that share a cache do not share instructions."""
-    listed = Path("/proc/cpuinfo")
-    lines = listed.read_text().splitlines() if listed.exists() else [platform.processor()]
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}) or lines[:1])
+    return native.call(name, jax.ShapeDtypeStruct(shape, jnp.float32), *operands)

@@ -95,7 +95,7 @@ def _by_sizes(task: Task, found: Geometry, layout: Plan, members: Sequence[Membe
     groups: dict[Sizes, list[int]] = {}
     for index, member in enumerate(members):
         steps = total_iterations(task, found) - member.begin
-        groups.setdefault(packed_sizes(found, steps, member.start, member.mask) if layout.packs else (), []).append(index)
+        groups.setdefault(packed_sizes(found, steps, member.start, member.mask) if layout.native else (), []).append(index)
     return groups
 
 

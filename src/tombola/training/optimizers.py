@@ -1,11 +1,15 @@
-"""Optimisers: Optax transformations of gradients; the learning rate is applied by the loop."""
+"""Optimisers: Optax transformations of gradients, and the step that is made of one."""
 
 from collections.abc import Callable
+from typing import Any
 
+import jax.numpy as jnp
 import optax
 
 from tombola.core.registry import Registry
 from tombola.core.task import Recipe
+from tombola.core.trees import Tree
+from tombola.training import adam as adam_in_c
 
 optimizers: Registry[Callable[[Recipe], optax.GradientTransformation]] = Registry("optimizer")
 
@@ -13,6 +17,25 @@ optimizers: Registry[Callable[[Recipe], optax.GradientTransformation]] = Registr
 def transformation(recipe: Recipe) -> optax.GradientTransformation:
     """The recipe's optimiser. Its state starts empty wherever a run begins, also at a step k > 0."""
     return optimizers[recipe.optimizer](recipe)
+
+
+def step(
+    recipe: Recipe, gradients: Tree, moments: Any, weights: Tree, mask: Tree, rate: Any, in_c: bool = False
+) -> tuple[Tree, Any]:
+    """(weights, moments) after w <- w - rate u of the leaves that train, u as the optimiser has it.
+
+    Where the mask is 0, a weight keeps its value, bit for bit: the one rule about masks.
+
+    Args:
+        in_c: Adam's step in C, where there is a compiler; the same up to rounding.
+    """
+    if in_c and recipe.optimizer in _ADAMS and adam_in_c.available(weights):
+        place, decay = _ADAMS[recipe.optimizer]
+        after, state = adam_in_c.step(gradients, moments[place], weights, mask, rate, **{decay: recipe.weight_decay})
+        return after, (*moments[:place], state, *moments[place + 1 :])
+    update, moments = transformation(recipe).update(gradients, moments, weights)
+    moved = {path: leaf - rate * update[path] for path, leaf in weights.items()}
+    return {path: jnp.where(mask[path], leaf, weights[path]) if path in mask else leaf for path, leaf in moved.items()}, moments
 
 
 def _l2(recipe: Recipe) -> optax.GradientTransformation:
@@ -48,3 +71,7 @@ def adam(recipe: Recipe) -> optax.GradientTransformation:
 def adamw(recipe: Recipe) -> optax.GradientTransformation:
     """Adam with decoupled decay: u = adam(g) + decay * w."""
     return optax.chain(optax.scale_by_adam(), _l2(recipe))
+
+
+_ADAMS = {"adam": (1, "l2"), "adamw": (0, "decay")}
+"""Optimiser -> place of Adam's state in that of its chain; what `tombola.training.adam.step` calls its weight decay."""

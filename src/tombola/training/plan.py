@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from tombola.models.convolution import Algorithm
+from tombola.models.convolution import Algorithm, available
 
 _MOST_DENSE, _MOST_CONVOLUTIONAL = 512, 16
 """Replicas that share a GPU through vmap at most, so that a wave's weights and activations fit its memory."""
@@ -48,8 +48,9 @@ class Plan:
     """Inputs come from the host, each replica's batch by itself (True), or lie on the devices whole (False)."""
     algorithm: Algorithm = "direct"
     """How convolutions are computed."""
-    packs: bool = False
-    """Whether replicas with few weights left train packed networks (`tombola.training.packing`)."""
+    native: bool = False
+    """Whether what XLA does slowly on a CPU is done in C, where there is a compiler (`tombola.core.native`): Adam, the rows of
+    a batch, and the sparse products of replicas with few weights left (`tombola.training.packing`)."""
 
     @property
     def wave(self) -> int:
@@ -87,8 +88,8 @@ def plan(replicas: int, convolutional: bool, streamed: bool = False, batch: int 
         mesh = Mesh(np.array(devices[: rows * shares]).reshape(rows, shares), ("replica", "batch"))
     at_evaluation = 5000 if not (convolutional or streamed) else -(-500 // shares) * shares
     if streamed or cpu:
-        algorithm: Algorithm = "patch_gradients" if cpu else "direct"
-        return Plan(mesh, 1, not (convolutional or streamed), at_evaluation, streamed=streamed, algorithm=algorithm, packs=cpu)
+        algorithm: Algorithm = "direct" if not cpu else "native" if convolutional and available() else "patch_gradients"
+        return Plan(mesh, 1, not (convolutional or streamed), at_evaluation, streamed=streamed, algorithm=algorithm, native=cpu)
     at_once = min(-(-replicas // rows), _MOST_CONVOLUTIONAL if convolutional else _MOST_DENSE)
     return Plan(mesh, at_once, loop=True, evaluation_batch=at_evaluation)
 

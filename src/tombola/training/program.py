@@ -17,14 +17,15 @@ from tombola.core.step import Step
 from tombola.core.task import Model, Recipe
 from tombola.core.trees import Tree
 from tombola.data.augment import augmentations
+from tombola.data.rows import rows
 from tombola.models.computing import Computing
 from tombola.models.convolution import Algorithm
 from tombola.models.masked import masked
 from tombola.models.network import Network, build, removable
 from tombola.models.packed import Sizes, packed
+from tombola.training import optimizers
 from tombola.training.frozen import trained_paths
 from tombola.training.member import NOISE
-from tombola.training.optimizers import transformation
 from tombola.training.plan import Plan
 from tombola.training.schedules import learning_rate
 
@@ -136,14 +137,14 @@ def compile_program(geometry: Geometry, plan: Plan) -> Program:
 @lru_cache(maxsize=64)
 def _compile(geometry: Geometry, plan: Plan) -> Program:
     network, recipe = geometry.network, geometry.recipe
-    optimizer, paths = transformation(recipe), geometry.trained
+    paths = geometry.trained
     rate, gradients = learning_rate(recipe, geometry.steps_per_epoch), gradient(geometry, plan.algorithm)
 
     def trained(weights: Tree) -> Tree:
         return {path: weights[path] for path in weights if path in paths}
 
     def start(weights: Tree) -> State:
-        return State(weights, optimizer.init(trained(weights)), weights, jnp.float32(jnp.inf), jnp.int32(0))
+        return State(weights, optimizers.transformation(recipe).init(trained(weights)), weights, jnp.float32(jnp.inf), jnp.int32(0))
 
     def spread(examples: Any) -> Any:
         # XLA splits what follows from it too, and sums over the devices where the network or the loss sums over the batch.
@@ -151,7 +152,7 @@ def _compile(geometry: Geometry, plan: Plan) -> Program:
         return examples if whole else jax.lax.with_sharding_constraint(examples, PartitionSpec("batch"))
 
     def prepared(inputs: Any, indices: Any) -> Any:
-        return spread(network_inputs(geometry, inputs if plan.streamed else inputs[indices]))
+        return spread(network_inputs(geometry, inputs if plan.streamed else rows(inputs, indices, plan.native)))
 
     def step(t: Any, weights: Tree, moments: Any, fixed: Fixed, order: Any, first: Any, inputs: Any) -> tuple[Tree, Any]:
         epoch, position = t // geometry.steps_per_epoch, t % geometry.steps_per_epoch
@@ -162,11 +163,8 @@ def _compile(geometry: Geometry, plan: Plan) -> Program:
         dropout = jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[1]), t) if network.stochastic else None
         before = trained(weights)
         of_batch, statistics = gradients(before, weights, images, labels, dropout)
-        update, moments = optimizer.update(of_batch, moments, before)
-        moved = {path: leaf - rate(t) * update[path] for path, leaf in before.items()}
-        # The one rule about masks: where the mask is 0, a weight keeps its starting value, bit for bit.
-        held = {path: jnp.where(fixed.mask[path], leaf, weights[path]) if path in fixed.mask else leaf for path, leaf in moved.items()}
-        return {**weights, **held, **statistics}, moments
+        after, moments = optimizers.step(recipe, of_batch, moments, before, fixed.mask, rate(t), in_c=plan.native)
+        return {**weights, **after, **statistics}, moments
 
     def advance(weights: Tree, moments: Any, fixed: Fixed, order: Any, first: Any, t0: Any, t1: Any, inputs: Any) -> tuple[Tree, Any]:
         def body(t: Any, carry: tuple[Tree, Any]) -> tuple[Tree, Any]:

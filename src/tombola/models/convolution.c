@@ -1,0 +1,271 @@
+/* Convolutions of images (batch, height, width, inputs) with kernels (height, width, inputs, outputs), and their gradients:
+   handlers of XLA's foreign function interface.
+
+   One image at a time, with a margin of zeros around it; a block of WIDE channels of some neighbouring pixels is held in
+   registers while all taps of the window and all channels are summed into it. Weights are put in the order in which they
+   are met. */
+
+#include "native.h"
+
+#define WIDE 16
+#define VECTORS (WIDE / LANES)
+#if LANES == 16
+#define MOST 12 /* pixels of a block: of 32 registers */
+#else
+#define MOST 6 /* pairs of 16 */
+#endif
+/* Unrolled, sums stay in registers. */
+#define EACH(P) _Pragma("GCC unroll 12") for (int p = 0; p < P; p++)
+#define EACH_VECTOR _Pragma("GCC unroll 2") for (int v = 0; v < VECTORS; v++)
+
+/* `function` with its first argument a constant, so that it is compiled for each. */
+#define CASE(size, function, ...) case size: function(size, __VA_ARGS__); break;
+#if MOST == 12
+#define MORE(...) CASE(7, __VA_ARGS__) CASE(8, __VA_ARGS__) CASE(9, __VA_ARGS__) CASE(10, __VA_ARGS__) CASE(11, __VA_ARGS__) CASE(12, __VA_ARGS__)
+#else
+#define MORE(...)
+#endif
+#define OF_SIZE(size, ...) \
+  switch (size) { \
+    CASE(1, __VA_ARGS__) CASE(2, __VA_ARGS__) CASE(3, __VA_ARGS__) CASE(4, __VA_ARGS__) CASE(5, __VA_ARGS__) CASE(6, __VA_ARGS__) \
+    MORE(__VA_ARGS__) \
+  }
+
+/* Height and width; of a pair of numbers, one for each. */
+typedef struct { int64_t high, wide; } Pair;
+
+/* Steps in floats between images, rows and pixels in memory. */
+typedef struct { int64_t image, row, pixel; } Steps;
+
+static int64_t blocks(int64_t channels) { return (channels + WIDE - 1) / WIDE; }
+
+/* The next of equal parts, of MOST at most, in which `left` are gone through. */
+static int next(int64_t left) {
+  int64_t parts = (left + MOST - 1) / MOST;
+  return (int)((left + parts - 1) / parts);
+}
+
+/* An image (size, channels) with `low` zeros before it and what is left of `padded` behind; to channels of `step`. */
+static void pad(const float *image, Pair size, int64_t channels, float *to, Pair low, Pair padded, int64_t step) {
+  memset(to, 0, (size_t)(padded.high * padded.wide * step) * sizeof(float));
+  for (int64_t row = 0; row < smaller(size.high, padded.high - low.high); row++) {
+    float *into = to + ((row + low.high) * padded.wide + low.wide) * step;
+    int64_t columns = smaller(size.wide, padded.wide - low.wide);
+    if (step == channels)
+      memcpy(into, image + row * size.wide * channels, (size_t)(columns * channels) * sizeof(float));
+    else
+      for (int64_t column = 0; column < columns; column++)
+        memcpy(into + column * step, image + (row * size.wide + column) * channels, (size_t)channels * sizeof(float));
+  }
+}
+
+/* out[p] = sum over taps and channels: P neighbouring pixels, WIDE channels of which the first `valid` are kept. */
+static inline __attribute__((always_inline)) void some_pixels(const int P, const float *in, int64_t step, int64_t channels,
+                                                               const int64_t *taps, int64_t count, const float *weights, float *out,
+                                                               int64_t out_step, int64_t valid) {
+  Lanes sums[MOST][VECTORS];
+  EACH(P) EACH_VECTOR sums[p][v] = (Lanes){0};
+  for (int64_t tap = 0; tap < count; tap++) {
+    const float *at = in + taps[tap];
+    for (int64_t channel = 0; channel < channels; channel++) {
+      Lanes these[VECTORS];
+      EACH_VECTOR these[v] = ((const Lanes *)weights)[v];
+      weights += WIDE;
+      EACH(P) EACH_VECTOR sums[p][v] += at[p * step + channel] * these[v];
+    }
+  }
+  if (valid >= WIDE)
+    EACH(P) EACH_VECTOR ((Loose *)(out + p * out_step))[v] = sums[p][v];
+  else
+    EACH(P) memcpy(out + p * out_step, sums[p], (size_t)valid * sizeof(float));
+}
+
+/* out (size, outputs) = sum over taps and channels of in at (row, column, tap), weights (block, `room` taps, channel, WIDE). */
+static void correlate(const float *in, Steps from, int64_t channels, const int64_t *taps, int64_t count, int64_t room, const float *weights,
+                      float *out, Steps to, Pair size, int64_t outputs) {
+  for (int64_t block = 0; block < blocks(outputs); block++)
+    for (int64_t row = 0; row < size.high; row++)
+      for (int64_t column = 0, pixels; column < size.wide; column += pixels) {
+        pixels = next(size.wide - column);
+        OF_SIZE(pixels, some_pixels, in + row * from.row + column * from.pixel, from.pixel, channels, taps, count,
+                weights + block * room * channels * WIDE, out + row * to.row + column * to.pixel + block * WIDE, to.pixel,
+                outputs - block * WIDE);
+      }
+}
+
+/* sums (channel, WIDE) += products of P channels of `in` with WIDE of `out`, over the pixels of some images of `size`. */
+static inline __attribute__((always_inline)) void some_channels(const int P, const float *in, Steps from, const float *out, Steps of,
+                                                                int64_t images, Pair size, float *gradient) {
+  Lanes sums[MOST][VECTORS];
+  EACH(P) EACH_VECTOR sums[p][v] = (Lanes){0};
+  for (int64_t image = 0; image < images; image++)
+    for (int64_t row = 0; row < size.high; row++) {
+      const float *x = in + image * from.image + row * from.row, *g = out + image * of.image + row * of.row;
+      for (int64_t column = 0; column < size.wide; column++, x += from.pixel, g += of.pixel) {
+        Lanes these[VECTORS];
+        EACH_VECTOR these[v] = ((const Lanes *)g)[v];
+        EACH(P) EACH_VECTOR sums[p][v] += x[p] * these[v];
+      }
+    }
+  EACH(P) EACH_VECTOR ((Lanes *)(gradient + p * WIDE))[v] += sums[p][v];
+}
+
+/* ---- a whole batch ------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  int64_t batch, inputs, outputs;
+  Pair images, kernel, out, stride, low; /* low: zeros before the images */
+} Shape;
+
+static int64_t pixels(Pair size) { return size.high * size.wide; }
+
+/* Images with just the margin that windows reach. */
+static Pair reached(Shape s) {
+  return (Pair){(s.out.high - 1) * s.stride.high + s.kernel.high, (s.out.wide - 1) * s.stride.wide + s.kernel.wide};
+}
+
+/* y = x * w */
+static int forward(Shape s, const float *images, const float *kernel, float *out) {
+  int64_t count = pixels(s.kernel), all = blocks(s.outputs) * count * s.inputs * WIDE;
+  Pair padded = reached(s);
+  Steps from = {0, s.stride.high * padded.wide * s.inputs, s.stride.wide * s.inputs}, to = {0, s.out.wide * s.outputs, s.outputs};
+  float *in = floats(pixels(padded) * s.inputs), *weights = floats(all);
+  int64_t *taps = malloc((size_t)count * sizeof(int64_t));
+  int failed = !in || !weights || !taps;
+  if (!failed) {
+    memset(weights, 0, (size_t)all * sizeof(float));
+    for (int64_t place = 0; place < count * s.inputs; place++)
+      for (int64_t block = 0; block < blocks(s.outputs); block++)
+        memcpy(weights + (block * count * s.inputs + place) * WIDE, kernel + place * s.outputs + block * WIDE,
+               (size_t)smaller(WIDE, s.outputs - block * WIDE) * sizeof(float));
+    for (int64_t tap = 0; tap < count; tap++) taps[tap] = (tap / s.kernel.wide * padded.wide + tap % s.kernel.wide) * s.inputs;
+    for (int64_t image = 0; image < s.batch; image++) {
+      pad(images + image * pixels(s.images) * s.inputs, s.images, s.inputs, in, s.low, padded, s.inputs);
+      correlate(in, from, s.inputs, taps, count, count, weights, out + image * pixels(s.out) * s.outputs, to, s.out, s.outputs);
+    }
+  }
+  free(in);
+  free(weights);
+  free(taps);
+  return failed;
+}
+
+#define ROOM 6144 /* floats of a band of rows: it stays in the nearest cache */
+#define FEWEST 64 /* pixels that are summed before the sums are put away: of several images, if they are small */
+
+/* The gradient of the kernel: x' g */
+static int gradient_of_kernel(Shape s, const float *images, const float *out, float *gradient) {
+  int64_t count = pixels(s.kernel), width = blocks(s.outputs), step = width * WIDE, all = width * count * s.inputs * WIDE;
+  Pair padded = reached(s);
+  int64_t several = larger(1, FEWEST / pixels(s.out)), rows = s.out.high;
+  if (several == 1) rows = larger(1, ROOM / (padded.wide * s.stride.high * s.inputs + s.out.wide * step));
+  Steps from = {pixels(padded) * s.inputs, s.stride.high * padded.wide * s.inputs, s.stride.wide * s.inputs};
+  Steps of = {pixels(s.out) * step, s.out.wide * step, step};
+  float *in = floats(several * from.image), *padded_out = floats(several * of.image), *sums = floats(all);
+  int failed = !in || !padded_out || !sums;
+  if (!failed) {
+    memset(sums, 0, (size_t)all * sizeof(float));
+    for (int64_t image = 0, some; image < s.batch; image += some) {
+      some = smaller(several, s.batch - image);
+      for (int64_t i = 0; i < some; i++) {
+        pad(images + (image + i) * pixels(s.images) * s.inputs, s.images, s.inputs, in + i * from.image, s.low, padded, s.inputs);
+        pad(out + (image + i) * pixels(s.out) * s.outputs, s.out, s.outputs, padded_out + i * of.image, (Pair){0, 0}, s.out, step);
+      }
+      for (int64_t row = 0; row < s.out.high; row += rows) {
+        Pair band = {smaller(rows, s.out.high - row), s.out.wide};
+        for (int64_t tap = 0; tap < count; tap++) {
+          const float *x = in + row * from.row + (tap / s.kernel.wide * padded.wide + tap % s.kernel.wide) * s.inputs;
+          for (int64_t channel = 0, channels; channel < s.inputs; channel += channels) {
+            channels = next(s.inputs - channel);
+            for (int64_t block = 0; block < width; block++)
+              OF_SIZE(channels, some_channels, x + channel, from, padded_out + row * of.row + block * WIDE, of, some, band,
+                      sums + ((block * count + tap) * s.inputs + channel) * WIDE);
+          }
+        }
+      }
+    }
+    for (int64_t place = 0; place < count * s.inputs; place++)
+      for (int64_t block = 0; block < width; block++)
+        memcpy(gradient + place * s.outputs + block * WIDE, sums + (block * count * s.inputs + place) * WIDE,
+               (size_t)smaller(WIDE, s.outputs - block * WIDE) * sizeof(float));
+  }
+  free(in);
+  free(padded_out);
+  free(sums);
+  return failed;
+}
+
+static int64_t floored(int64_t a, int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+
+/* The pixel of the output that an image's pixel reaches through a tap, or none. */
+static int reaches(int64_t pixel, int64_t low, int64_t tap, int64_t stride, int64_t *output) {
+  *output = floored(pixel + low - tap, stride);
+  return *output * stride == pixel + low - tap;
+}
+
+/* The gradient of the images. Those of a phase, rows and columns that are equal modulo the strides, are reached by the same taps. */
+static int gradient_of_images(Shape s, const float *out, const float *kernel, float *gradient) {
+  int64_t count = pixels(s.kernel), all = blocks(s.inputs) * count * s.outputs * WIDE;
+  Pair before = {larger(0, -floored(s.low.high + 1 - s.kernel.high, s.stride.high)),
+                 larger(0, -floored(s.low.wide + 1 - s.kernel.wide, s.stride.wide))};
+  Pair padded = {before.high + larger(s.out.high, (s.images.high - 1 + s.low.high) / s.stride.high + 1),
+                 before.wide + larger(s.out.wide, (s.images.wide - 1 + s.low.wide) / s.stride.wide + 1)};
+  Steps from = {0, padded.wide * s.outputs, s.outputs}, to = {0, s.stride.high * s.images.wide * s.inputs, s.stride.wide * s.inputs};
+  float *in = floats(pixels(padded) * s.outputs), *weights = floats(all);
+  int64_t *taps = malloc((size_t)count * sizeof(int64_t));
+  int failed = !in || !weights || !taps;
+  for (int64_t phase = 0; !failed && phase < pixels(s.stride); phase++) {
+    Pair first = {phase / s.stride.wide, phase % s.stride.wide}, reached;
+    Pair size = {(s.images.high - first.high + s.stride.high - 1) / s.stride.high,
+                 (s.images.wide - first.wide + s.stride.wide - 1) / s.stride.wide};
+    int64_t met = 0;
+    memset(weights, 0, (size_t)all * sizeof(float));
+    for (int64_t tap = 0; tap < count; tap++)
+      if (reaches(first.high, s.low.high, tap / s.kernel.wide, s.stride.high, &reached.high) &&
+          reaches(first.wide, s.low.wide, tap % s.kernel.wide, s.stride.wide, &reached.wide)) {
+        taps[met] = ((reached.high + before.high) * padded.wide + reached.wide + before.wide) * s.outputs;
+        for (int64_t to = 0; to < s.inputs; to++) /* all taps have room, those that are met come first */
+          for (int64_t from = 0; from < s.outputs; from++)
+            weights[((to / WIDE * count + met) * s.outputs + from) * WIDE + to % WIDE] = kernel[(tap * s.inputs + to) * s.outputs + from];
+        met++;
+      }
+    for (int64_t image = 0; image < s.batch; image++) {
+      pad(out + image * pixels(s.out) * s.outputs, s.out, s.outputs, in, before, padded, s.outputs);
+      correlate(in, from, s.outputs, taps, met, count, weights,
+                gradient + ((image * s.images.high + first.high) * s.images.wide + first.wide) * s.inputs, to, size, s.inputs);
+    }
+  }
+  free(in);
+  free(weights);
+  free(taps);
+  return failed;
+}
+
+/* ---- what XLA calls ------------------------------------------------------------------------------------------------ */
+
+/* The numbers: height and width of the strides, and of the zeros before the images. */
+static Shape shape(XLA_FFI_CallFrame *frame, const XLA_FFI_Buffer *images, const XLA_FFI_Buffer *kernel, const XLA_FFI_Buffer *out) {
+  const int64_t *window = numbers(frame), *x = images->dims, *w = kernel->dims, *y = out->dims;
+  return (Shape){x[0], w[2], w[3], {x[1], x[2]}, {w[0], w[1]}, {y[1], y[2]}, {window[0], window[1]}, {window[2], window[3]}};
+}
+
+/* (images, kernel) -> outputs */
+XLA_FFI_Error *convolution(XLA_FFI_CallFrame *frame) {
+  if (asked_for_version(frame)) return NULL;
+  const XLA_FFI_Buffer *images = given(frame, 0), *kernel = given(frame, 1), *out = wanted(frame, 0);
+  return answer(frame, forward(shape(frame, images, kernel, out), images->data, kernel->data, out->data));
+}
+
+/* (images, gradient of the outputs) -> gradient of the kernel */
+XLA_FFI_Error *convolution_gradient_of_kernel(XLA_FFI_CallFrame *frame) {
+  if (asked_for_version(frame)) return NULL;
+  const XLA_FFI_Buffer *images = given(frame, 0), *out = given(frame, 1), *gradient = wanted(frame, 0);
+  return answer(frame, gradient_of_kernel(shape(frame, images, gradient, out), images->data, out->data, gradient->data));
+}
+
+/* (gradient of the outputs, kernel) -> gradient of the images */
+XLA_FFI_Error *convolution_gradient_of_images(XLA_FFI_CallFrame *frame) {
+  if (asked_for_version(frame)) return NULL;
+  const XLA_FFI_Buffer *out = given(frame, 0), *kernel = given(frame, 1), *gradient = wanted(frame, 0);
+  return answer(frame, gradient_of_images(shape(frame, gradient, kernel, out), out->data, kernel->data, gradient->data));
+}

@@ -1,0 +1,43 @@
+"""Adam in C, ``adam.c``: one pass over weights, gradients and moments, where XLA's CPU back end goes over them three times."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tombola.core import native
+from tombola.core.trees import Tree
+
+B1, B2, EPSILON = 0.9, 0.999, 1e-8
+
+
+def available(leaves: Tree) -> bool:
+    """Whether there is the step in C, compiled before or by a C compiler now, for such leaves."""
+    known = all(leaf.dtype == jnp.float32 for leaf in leaves.values())
+    return known and native.registered(Path(__file__).with_suffix(".c"), "adam")
+
+
+def step(
+    gradients: Tree, state: optax.ScaleByAdamState, weights: Tree, mask: Tree, rate: Any, *, l2: float = 0.0, decay: float = 0.0
+) -> tuple[Tree, optax.ScaleByAdamState]:
+    """A step of Optax's ``scale_by_adam``, up to rounding; where a mask is 0 a weight is held.
+
+    Args:
+        gradients, weights: of equal paths, float32. `mask`: of some of them.
+        l2: weight decay as a term of the gradient. `decay`: as a term of the update.
+    """
+    count = optax.safe_increment(state.count)
+    corrections = [1 / (1 - base ** count.astype(jnp.float32)) for base in (B1, B2)]
+    constants = jnp.stack([jnp.asarray(one, jnp.float32) for one in (rate, *corrections, B1, B2, EPSILON, l2, decay)])
+    operands, results, aliases = [constants], [], {}
+    for path, leaf in weights.items():
+        operands += [gradients[path], mask.get(path, jnp.zeros(0, bool))]
+        for one in (leaf, state.mu[path], state.nu[path]):
+            aliases[len(operands)] = len(results)
+            operands.append(one)
+            results.append(jax.ShapeDtypeStruct(one.shape, one.dtype))
+    found = native.call("adam", results, *operands, aliases=aliases)
+    after, mu, nu = (dict(zip(weights, found[first::3], strict=True)) for first in range(3))
+    return after, optax.ScaleByAdamState(count, mu, nu)
