@@ -34,7 +34,8 @@ def prepare() -> None:
     """Make each CPU core a JAX device with one thread, multiply in float32, keep freed memory, and compiled programs on disk.
 
     Takes effect only before JAX has touched a device; afterwards, Tombola works with the devices there are. A
-    device count or cache folder of the user's own (XLA_FLAGS, JAX_COMPILATION_CACHE_DIR) is left alone.
+    device count or cache folder of the user's own (XLA_FLAGS, JAX_COMPILATION_CACHE_DIR) is left alone, as is what
+    JAX_CPU_ENABLE_ASYNC_DISPATCH says: without it calls wait, as programs that run behind the host's back share its cores.
     """
     global _prepared
     if _prepared:
@@ -45,6 +46,8 @@ def prepare() -> None:
 
     if getattr(jax.config, "jax_default_matmul_precision", None) is None:
         jax.config.update("jax_default_matmul_precision", "float32")  # a GPU would multiply in TF32, or worse, unasked
+    if "JAX_CPU_ENABLE_ASYNC_DISPATCH" not in os.environ:
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" not in flags:
         try:

@@ -62,10 +62,23 @@ static void transpose_out(const float *tile, int64_t count, int64_t features, fl
   transpose(tile, TILE, features, count, dense, features);
 }
 
-static inline float sum(Lanes lanes) {
-  float total = 0;
-  for (int lane = 0; lane < LANES / 2; lane++) total += lanes[lane] + lanes[lane + LANES / 2];
-  return total;
+/* The sums of 8 rows of 8, side by side. */
+static Eight sums(const Eight *row) {
+  Eight two[4], four[2];
+  for (int i = 0; i < 4; i++)
+    two[i] = PICK(row[2 * i], row[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13) + PICK(row[2 * i], row[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  for (int i = 0; i < 2; i++)
+    four[i] = PICK(two[2 * i], two[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) + PICK(two[2 * i], two[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+  return PICK(four[0], four[1], 0, 1, 2, 3, 8, 9, 10, 11) + PICK(four[0], four[1], 4, 5, 6, 7, 12, 13, 14, 15);
+}
+
+/* The products of a row with a column, added up to 8. */
+static inline Eight products(const Lanes *row, const Lanes *column) {
+  Lanes total = row[0] * column[0];
+  EACH_VECTOR if (v > 0) total += row[v] * column[v];
+  Eight part[LANES / 8];
+  memcpy(part, &total, sizeof(total));
+  return LANES == 16 ? part[0] + part[LANES / 8 - 1] : part[0];
 }
 
 /* y = x W */
@@ -109,11 +122,11 @@ static int gradient_of_values(const float *x, const float *g, const int32_t *row
         if (starts[i] == starts[i + 1]) continue;
         Lanes column[VECTORS];
         EACH_VECTOR column[v] = out[i % outputs * VECTORS + v];
-        for (int32_t p = starts[i]; p < starts[i + 1]; p++) {
-          const Lanes *row = in + (int64_t)rows[p] * VECTORS;
-          Lanes total = row[0] * column[0];
-          EACH_VECTOR if (v > 0) total += row[v] * column[v];
-          gradient[p] += sum(total);
+        for (int32_t p = starts[i], last = starts[i + 1] - 1; p <= last; p += 8) {
+          Eight some[8], total; /* of the last column's weights there may be fewer: one of them several times */
+          for (int j = 0; j < 8; j++) some[j] = products(in + (int64_t)rows[smaller(p + j, last)] * VECTORS, column);
+          total = sums(some);
+          for (int j = 0; j < smaller(8, last + 1 - p); j++) gradient[p + j] += total[j];
         }
       }
     }

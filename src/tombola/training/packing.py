@@ -10,7 +10,7 @@ from tombola.models.packed import Sizes, stored
 from tombola.models.sparse import available
 from tombola.training.program import Geometry
 
-SPARSE = 0.5
+SPARSE = 0.55
 """Largest share of a kernel's weights at which sparse products and packed moments are worth it (benchmarks/NOTES.md)."""
 SMALLEST = 5_000
 """Fewest weights of a kernel that may be packed: the products of smaller ones cost less than calling another program."""
