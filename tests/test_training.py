@@ -217,7 +217,10 @@ def test_the_plan_of_an_accelerator_is_the_same_training_up_to_rounding():
     layout = Plan(Mesh(np.array(jax.devices()[:1]), ("replica",)), per_device=4, loop=True, evaluation_batch=200)
     assert layout.wave == 4
     for one, other in zip(outcomes(task, some), outcomes(task, some, layout=layout), strict=True):
-        np.testing.assert_allclose(np.array(one.rows), np.array(other.rows), rtol=1e-4, atol=2e-3)
+        (_, *losses), (_, *others) = (np.array(rows.rows)[:, [0, 1, 3]].T for rows in (one, other))
+        np.testing.assert_allclose(losses, others, rtol=1e-4)
+        few = 2.5 / 300  # of 300 examples, whose two largest logits may differ by no more than rounding
+        np.testing.assert_allclose(np.array(one.rows)[:, [2, 4]], np.array(other.rows)[:, [2, 4]], rtol=0, atol=few)
         for path, leaf in one.snapshots[40].items():
             np.testing.assert_allclose(other.snapshots[40][path], leaf, rtol=1e-3, atol=1e-4)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from tombola.core import native
 
-_LEAST = 64
+_LEAST = 32
 """Fewest values of a row for which it is worth calling a program in C."""
 
 

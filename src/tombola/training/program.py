@@ -119,8 +119,10 @@ class Program(NamedTuple):
     score: Callable[..., tuple[Any, Any]]
     """(weights, inputs, labels (wave, n), indices (wave, batch), share (batch,)) -> loss and accuracy, each weighted by `share`;
     inputs: the whole set's, or under a streamed plan (wave, batch, ...), those at `indices`."""
-    keep_best: Callable[..., tuple[Tree, Any, Any]]
-    """(weights, best, best loss, best step, validation loss, t) -> (best, best loss, best step)."""
+    validate: Callable[..., tuple[Any, Any, Tree, Any, Any]]
+    """(weights, best, best loss, best step, begin, before, t, then as `score`) -> (loss, accuracy, best, best loss, best step).
+
+    Of the last batch of the validation set: `before` is what `score` gave for the others, summed."""
 
 
 def compile_program(geometry: Geometry, plan: Plan) -> Program:
@@ -181,17 +183,21 @@ def _compile(geometry: Geometry, plan: Plan) -> Program:
         correct = jnp.argmax(logits, -1) == labels[indices]
         return jnp.sum(jnp.where(share > 0, losses, 0) * share), jnp.sum(correct * share)
 
-    def keep_best(weights: Tree, best: Tree, best_loss: Any, best_step: Any, loss: Any, t: Any) -> tuple[Tree, Any, Any]:
+    def validate(
+        weights: Tree, best: Tree, best_loss: Any, best_step: Any, begin: Any, before: Any, t: Any, *batch: Any
+    ) -> tuple[Any, Any, Tree, Any, Any]:
+        loss, correct = (earlier + here for earlier, here in zip(before, score(weights, *batch), strict=True))
+        loss = jnp.where(t < begin, jnp.inf, loss)
         better = loss < best_loss
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), weights, best)
-        return best, jnp.where(better, loss, best_loss), jnp.where(better, t, best_step)
+        return loss, correct, best, jnp.where(better, loss, best_loss), jnp.where(better, t, best_step)
 
     source = "r" if plan.streamed else "s"
     return Program(
         start=_over_wave(start, "r", plan),
         advance=_over_wave(advance, f"rrrrsss{source}", plan, donate=(0, 1)),
         score=_over_wave(score, f"r{source}rrs", plan),
-        keep_best=_over_wave(keep_best, "rrrrrs", plan, donate=(1, 2, 3)),
+        validate=_over_wave(validate, f"rrrrrrs{source}rrs", plan, donate=(1, 2, 3)),
     )
 
 

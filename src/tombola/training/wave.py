@@ -44,7 +44,6 @@ class Wave:
         begins = {member.begin for member in members}
         assert len(begins) == 1 or layout.per_device > 1
         self.t = min(begins) if members[0].resume is None else members[0].resume.iteration
-        self.all_on = max(begins)
         self.splits = splits
         self.fixed = self._put(_fixed(padded, splits))
         self.orders = [_Orders(member, part.train) for member, part in zip(padded, splits, strict=True)]
@@ -61,6 +60,7 @@ class Wave:
             self.state = self._put(jax.tree.unflatten(jax.tree.structure(jax.eval_shape(program.start, start)), leaves))
         self.drawn, self.order, self.first_epoch = np.empty(0), None, -1
         self.batches: dict[str, list[tuple[Any, Any]]] = {}
+        self.nothing = self._put(np.zeros(layout.wave, np.float32))
 
     def _put(self, tree: Any) -> Any:
         return jax.device_put(tree, self.layout.stacked)
@@ -115,12 +115,7 @@ class Wave:
     def _evaluate_and_keep(self) -> None:
         recipe, last = self.recipe, self.t == self.end
         if last or self.t % self._every(recipe.evaluate_every) == 0:
-            loss, correct = self._score(self.state.weights, "validation")
-            if self.t < self.all_on:
-                loss = jax.numpy.where(self.fixed.begin > self.t, np.inf, loss)
-            state = self.state
-            kept = self.program.keep_best(state.weights, state.best, state.best_loss, state.best_step, loss, np.int32(self.t))
-            self.state = State(state.weights, state.moments, *kept)
+            loss, correct = self._validate()
             tested = last or self.t % self._every(recipe.test_every or recipe.evaluate_every) == 0
             test = self._score(self.state.weights, "test") if tested else (np.full(len(loss), np.nan),) * 2
             self.rows.append((np.full(self.layout.wave, self.t), loss, correct, *test))
@@ -130,13 +125,26 @@ class Wave:
                 if self.t in member.keep:
                     self.snapshots[index][self.t] = _replica(weights, index)
 
+    def _validate(self) -> tuple[Any, Any]:
+        """Mean loss and accuracy on the validation set; the best weights so far are kept. One call, where it is one batch."""
+        state, inputs = self.state, self.arrays.pool
+        *others, (indices, share) = self._batches("validation")
+        before = self._sum(state.weights, "validation", others) if others else (self.nothing, self.nothing)
+        loss, correct, *best = self.program.validate(
+            state.weights, state.best, state.best_loss, state.best_step, self.fixed.begin, before, np.int32(self.t),
+            inputs.batch(indices, after=before), self.fixed.labels, indices, share,
+        )  # fmt: skip
+        self.state = State(state.weights, state.moments, *best)
+        return loss, correct
+
     def _score(self, weights: Tree, part: str) -> tuple[Any, Any]:
         """Mean loss (nats) and accuracy of each replica on the validation, test or training set; arrays on the devices."""
+        return self._sum(weights, part, self._batches(part))
+
+    def _sum(self, weights: Tree, part: str, batches: list[tuple[Any, Any]]) -> tuple[Any, Any]:
         inputs, labels = (self.arrays.test, self.test_labels) if part == "test" else (self.arrays.pool, self.fixed.labels)
-        if part not in self.batches:
-            self.batches[part] = self._batches(part)
         scores: list[tuple[Any, Any]] = []
-        for indices, share in self.batches[part]:
+        for indices, share in batches:
             scores.append(self.program.score(weights, inputs.batch(indices, after=scores[-1:]), labels, indices, share))
         losses, accuracies = zip(*scores, strict=True)
         return sum(losses[1:], losses[0]), sum(accuracies[1:], accuracies[0])
@@ -146,6 +154,8 @@ class Wave:
 
         The last batch reaches back over the one before it, so that all have one shape; what it sees again weighs 0.
         """
+        if part in self.batches:
+            return self.batches[part]
         everything = np.arange(len(self.arrays.dataset.test_labels), dtype=np.int32)
         indices = np.stack([everything if part == "test" else getattr(one, part) for one in self.splits])
         count, shares = indices.shape[1], self.layout.shares
@@ -155,6 +165,7 @@ class Wave:
             shifted = min(begin, count - size)
             share = np.where(np.arange(shifted, shifted + size) >= begin, 1 / count, 0).astype(np.float32)
             found.append((self._put(indices[:, shifted : shifted + size]), jax.device_put(share, self.layout.shared)))
+        self.batches[part] = found
         return found
 
     def _rows(self) -> list[tuple[tuple[float, ...], ...]]:
