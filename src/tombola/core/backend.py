@@ -9,6 +9,8 @@ from tombola.core.files import cache_folder
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 """Numbers that the GNU C library's ``malloc.h`` gives these options."""
+_HUGE_PAGES, _PAGE = 14, 2**21
+"""MADV_HUGEPAGE of Linux, and the size of such a page."""
 _prepared = False
 
 
@@ -26,8 +28,20 @@ def _keep_memory() -> None:
     if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        for option, value in ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1)):
+        for option, value in ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1)):
             library.mallopt(option, value)
+        _use_large_pages(library)
+
+
+def _use_large_pages(library: ctypes.CDLL) -> None:
+    """Let the heap grow in pages of 2 MiB: where it will grow is asked for and given back at once, which takes no memory."""
+    library.malloc.argtypes, library.malloc.restype = (ctypes.c_size_t,), ctypes.c_void_p
+    library.madvise.argtypes, library.free.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), (ctypes.c_void_p,)
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    if heap := library.malloc(size):
+        page = -heap % _PAGE
+        library.madvise(heap + page, size - page, _HUGE_PAGES)
+        library.free(heap)
 
 
 def prepare() -> None:
