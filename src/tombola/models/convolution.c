@@ -37,6 +37,12 @@ typedef struct { int64_t high, wide; } Pair;
 /* Steps in floats between images, rows and pixels in memory. */
 typedef struct { int64_t image, row, pixel; } Steps;
 
+static float *zeros(int64_t count) {
+  float *made = floats(count);
+  if (made) memset(made, 0, (size_t)count * sizeof(float));
+  return made;
+}
+
 static int64_t blocks(int64_t channels) { return (channels + WIDE - 1) / WIDE; }
 
 /* The next of equal parts, of MOST at most, in which `left` are gone through. */
@@ -45,17 +51,17 @@ static int next(int64_t left) {
   return (int)((left + parts - 1) / parts);
 }
 
-/* An image (size, channels) with `low` zeros before it and what is left of `padded` behind; to channels of `step`. */
-static void pad(const float *image, Pair size, int64_t channels, float *to, Pair low, Pair padded, int64_t step) {
-  memset(to, 0, (size_t)(padded.high * padded.wide * step) * sizeof(float));
-  for (int64_t row = 0; row < smaller(size.high, padded.high - low.high); row++) {
+/* An image (size, channels) to its place in a larger one (padded, step) of zeros, `low` pixels from its beginning. */
+static void place(const float *image, Pair size, int64_t channels, float *to, Pair low, Pair padded, int64_t step) {
+  int64_t rows = smaller(size.high, padded.high - low.high), columns = smaller(size.wide, padded.wide - low.wide);
+  for (int64_t row = 0; row < rows; row++) {
+    const float *from = image + row * size.wide * channels;
     float *into = to + ((row + low.high) * padded.wide + low.wide) * step;
-    int64_t columns = smaller(size.wide, padded.wide - low.wide);
     if (step == channels)
-      memcpy(into, image + row * size.wide * channels, (size_t)(columns * channels) * sizeof(float));
+      memcpy(into, from, (size_t)(columns * channels) * sizeof(float));
     else
       for (int64_t column = 0; column < columns; column++)
-        memcpy(into + column * step, image + (row * size.wide + column) * channels, (size_t)channels * sizeof(float));
+        memcpy(into + column * step, from + column * channels, (size_t)channels * sizeof(float));
   }
 }
 
@@ -103,7 +109,7 @@ static inline __attribute__((always_inline)) void some_channels(const int P, con
       const float *x = in + image * from.image + row * from.row, *g = out + image * of.image + row * of.row;
       for (int64_t column = 0; column < size.wide; column++, x += from.pixel, g += of.pixel) {
         Lanes these[VECTORS];
-        EACH_VECTOR these[v] = ((const Lanes *)g)[v];
+        EACH_VECTOR these[v] = ((const Loose *)g)[v];
         EACH(P) EACH_VECTOR sums[p][v] += x[p] * these[v];
       }
     }
@@ -129,18 +135,17 @@ static int forward(Shape s, const float *images, const float *kernel, float *out
   int64_t count = pixels(s.kernel), all = blocks(s.outputs) * count * s.inputs * WIDE;
   Pair padded = reached(s);
   Steps from = {0, s.stride.high * padded.wide * s.inputs, s.stride.wide * s.inputs}, to = {0, s.out.wide * s.outputs, s.outputs};
-  float *in = floats(pixels(padded) * s.inputs), *weights = floats(all);
+  float *in = zeros(pixels(padded) * s.inputs), *weights = zeros(all);
   int64_t *taps = malloc((size_t)count * sizeof(int64_t));
   int failed = !in || !weights || !taps;
   if (!failed) {
-    memset(weights, 0, (size_t)all * sizeof(float));
-    for (int64_t place = 0; place < count * s.inputs; place++)
+    for (int64_t row = 0; row < count * s.inputs; row++)
       for (int64_t block = 0; block < blocks(s.outputs); block++)
-        memcpy(weights + (block * count * s.inputs + place) * WIDE, kernel + place * s.outputs + block * WIDE,
+        memcpy(weights + (block * count * s.inputs + row) * WIDE, kernel + row * s.outputs + block * WIDE,
                (size_t)smaller(WIDE, s.outputs - block * WIDE) * sizeof(float));
     for (int64_t tap = 0; tap < count; tap++) taps[tap] = (tap / s.kernel.wide * padded.wide + tap % s.kernel.wide) * s.inputs;
     for (int64_t image = 0; image < s.batch; image++) {
-      pad(images + image * pixels(s.images) * s.inputs, s.images, s.inputs, in, s.low, padded, s.inputs);
+      place(images + image * pixels(s.images) * s.inputs, s.images, s.inputs, in, s.low, padded, s.inputs);
       correlate(in, from, s.inputs, taps, count, count, weights, out + image * pixels(s.out) * s.outputs, to, s.out, s.outputs);
     }
   }
@@ -161,16 +166,16 @@ static int gradient_of_kernel(Shape s, const float *images, const float *out, fl
   if (several == 1) rows = larger(1, ROOM / (padded.wide * s.stride.high * s.inputs + s.out.wide * step));
   Steps from = {pixels(padded) * s.inputs, s.stride.high * padded.wide * s.inputs, s.stride.wide * s.inputs};
   Steps of = {pixels(s.out) * step, s.out.wide * step, step};
-  float *in = floats(several * from.image), *padded_out = floats(several * of.image), *sums = floats(all);
-  int failed = !in || !padded_out || !sums;
+  float *in = zeros(several * from.image), *widened = step == s.outputs ? NULL : zeros(several * of.image), *sums = zeros(all);
+  int failed = !in || (step != s.outputs && !widened) || !sums;
   if (!failed) {
-    memset(sums, 0, (size_t)all * sizeof(float));
     for (int64_t image = 0, some; image < s.batch; image += some) {
       some = smaller(several, s.batch - image);
       for (int64_t i = 0; i < some; i++) {
-        pad(images + (image + i) * pixels(s.images) * s.inputs, s.images, s.inputs, in + i * from.image, s.low, padded, s.inputs);
-        pad(out + (image + i) * pixels(s.out) * s.outputs, s.out, s.outputs, padded_out + i * of.image, (Pair){0, 0}, s.out, step);
+        place(images + (image + i) * pixels(s.images) * s.inputs, s.images, s.inputs, in + i * from.image, s.low, padded, s.inputs);
+        if (widened) place(out + (image + i) * pixels(s.out) * s.outputs, s.out, s.outputs, widened + i * of.image, (Pair){0}, s.out, step);
       }
+      const float *gradients = widened ? widened : out + image * of.image;
       for (int64_t row = 0; row < s.out.high; row += rows) {
         Pair band = {smaller(rows, s.out.high - row), s.out.wide};
         for (int64_t tap = 0; tap < count; tap++) {
@@ -178,19 +183,19 @@ static int gradient_of_kernel(Shape s, const float *images, const float *out, fl
           for (int64_t channel = 0, channels; channel < s.inputs; channel += channels) {
             channels = next(s.inputs - channel);
             for (int64_t block = 0; block < width; block++)
-              OF_SIZE(channels, some_channels, x + channel, from, padded_out + row * of.row + block * WIDE, of, some, band,
+              OF_SIZE(channels, some_channels, x + channel, from, gradients + row * of.row + block * WIDE, of, some, band,
                       sums + ((block * count + tap) * s.inputs + channel) * WIDE);
           }
         }
       }
     }
-    for (int64_t place = 0; place < count * s.inputs; place++)
+    for (int64_t row = 0; row < count * s.inputs; row++)
       for (int64_t block = 0; block < width; block++)
-        memcpy(gradient + place * s.outputs + block * WIDE, sums + (block * count * s.inputs + place) * WIDE,
+        memcpy(gradient + row * s.outputs + block * WIDE, sums + (block * count * s.inputs + row) * WIDE,
                (size_t)smaller(WIDE, s.outputs - block * WIDE) * sizeof(float));
   }
   free(in);
-  free(padded_out);
+  free(widened);
   free(sums);
   return failed;
 }
@@ -211,7 +216,7 @@ static int gradient_of_images(Shape s, const float *out, const float *kernel, fl
   Pair padded = {before.high + larger(s.out.high, (s.images.high - 1 + s.low.high) / s.stride.high + 1),
                  before.wide + larger(s.out.wide, (s.images.wide - 1 + s.low.wide) / s.stride.wide + 1)};
   Steps from = {0, padded.wide * s.outputs, s.outputs}, to = {0, s.stride.high * s.images.wide * s.inputs, s.stride.wide * s.inputs};
-  float *in = floats(pixels(padded) * s.outputs), *weights = floats(all);
+  float *in = zeros(pixels(padded) * s.outputs), *weights = zeros(all);
   int64_t *taps = malloc((size_t)count * sizeof(int64_t));
   int failed = !in || !weights || !taps;
   for (int64_t phase = 0; !failed && phase < pixels(s.stride); phase++) {
@@ -219,7 +224,6 @@ static int gradient_of_images(Shape s, const float *out, const float *kernel, fl
     Pair size = {(s.images.high - first.high + s.stride.high - 1) / s.stride.high,
                  (s.images.wide - first.wide + s.stride.wide - 1) / s.stride.wide};
     int64_t met = 0;
-    memset(weights, 0, (size_t)all * sizeof(float));
     for (int64_t tap = 0; tap < count; tap++)
       if (reaches(first.high, s.low.high, tap / s.kernel.wide, s.stride.high, &reached.high) &&
           reaches(first.wide, s.low.wide, tap % s.kernel.wide, s.stride.wide, &reached.wide)) {
@@ -230,7 +234,7 @@ static int gradient_of_images(Shape s, const float *out, const float *kernel, fl
         met++;
       }
     for (int64_t image = 0; image < s.batch; image++) {
-      pad(out + image * pixels(s.out) * s.outputs, s.out, s.outputs, in, before, padded, s.outputs);
+      place(out + image * pixels(s.out) * s.outputs, s.out, s.outputs, in, before, padded, s.outputs);
       correlate(in, from, s.outputs, taps, met, count, weights,
                 gradient + ((image * s.images.high + first.high) * s.images.wide + first.wide) * s.inputs, to, size, s.inputs);
     }
