@@ -9,6 +9,7 @@
 
 #define WIDE 16
 #define VECTORS (WIDE / LANES)
+#define LINE 16 /* floats of a cache line */
 #if LANES == 16
 #define MOST 12 /* pixels of a block: of 32 registers */
 #else
@@ -46,7 +47,7 @@ static float *zeros(int64_t count) {
 static int64_t blocks(int64_t channels) { return (channels + WIDE - 1) / WIDE; }
 
 /* The next of equal parts, of MOST at most, in which `left` are gone through. */
-static int next(int64_t left) {
+static int part_of(int64_t left) {
   int64_t parts = (left + MOST - 1) / MOST;
   return (int)((left + parts - 1) / parts);
 }
@@ -63,6 +64,11 @@ static void place(const float *image, Pair size, int64_t channels, float *to, Pa
       for (int64_t column = 0; column < columns; column++)
         memcpy(into + column * step, from + column * channels, (size_t)channels * sizeof(float));
   }
+}
+
+/* A part of what is worked on next, asked for in time to be there. */
+static void expect(const float *next, int64_t size, int64_t part, int64_t parts) {
+  for (int64_t i = size * part / parts; i < size * (part + 1) / parts; i += LINE) __builtin_prefetch(next + i, 0, 2);
 }
 
 /* out[p] = sum over taps and channels: P neighbouring pixels, WIDE channels of which the first `valid` are kept. */
@@ -88,15 +94,17 @@ static inline __attribute__((always_inline)) void some_pixels(const int P, const
 
 /* out (size, outputs) = sum over taps and channels of in at (row, column, tap), weights (block, `room` taps, channel, WIDE). */
 static void correlate(const float *in, Steps from, int64_t channels, const int64_t *taps, int64_t count, int64_t room, const float *weights,
-                      float *out, Steps to, Pair size, int64_t outputs) {
+                      float *out, Steps to, Pair size, int64_t outputs, const float *next, int64_t next_size) {
   for (int64_t block = 0; block < blocks(outputs); block++)
-    for (int64_t row = 0; row < size.high; row++)
+    for (int64_t row = 0; row < size.high; row++) {
+      expect(next, next_size, block * size.high + row, blocks(outputs) * size.high);
       for (int64_t column = 0, pixels; column < size.wide; column += pixels) {
-        pixels = next(size.wide - column);
+        pixels = part_of(size.wide - column);
         OF_SIZE(pixels, some_pixels, in + row * from.row + column * from.pixel, from.pixel, channels, taps, count,
                 weights + block * room * channels * WIDE, out + row * to.row + column * to.pixel + block * WIDE, to.pixel,
                 outputs - block * WIDE);
       }
+    }
 }
 
 /* sums (channel, WIDE) += products of P channels of `in` with WIDE of `out`, over the pixels of some images of `size`. */
@@ -146,7 +154,8 @@ static int forward(Shape s, const float *images, const float *kernel, float *out
     for (int64_t tap = 0; tap < count; tap++) taps[tap] = (tap / s.kernel.wide * padded.wide + tap % s.kernel.wide) * s.inputs;
     for (int64_t image = 0; image < s.batch; image++) {
       place(images + image * pixels(s.images) * s.inputs, s.images, s.inputs, in, s.low, padded, s.inputs);
-      correlate(in, from, s.inputs, taps, count, count, weights, out + image * pixels(s.out) * s.outputs, to, s.out, s.outputs);
+      correlate(in, from, s.inputs, taps, count, count, weights, out + image * pixels(s.out) * s.outputs, to, s.out, s.outputs,
+                images + (image + 1) * pixels(s.images) * s.inputs, image + 1 < s.batch ? pixels(s.images) * s.inputs : 0);
     }
   }
   free(in);
@@ -178,10 +187,14 @@ static int gradient_of_kernel(Shape s, const float *images, const float *out, fl
       const float *gradients = widened ? widened : out + image * of.image;
       for (int64_t row = 0; row < s.out.high; row += rows) {
         Pair band = {smaller(rows, s.out.high - row), s.out.wide};
+        if (image + some < s.batch) { /* not all that is asked for is used where images are fewer at the end */
+          expect(images + (image + some) * pixels(s.images) * s.inputs, pixels(s.images) * s.inputs, row / rows, (s.out.high + rows - 1) / rows);
+          expect(out + (image + some) * pixels(s.out) * s.outputs, pixels(s.out) * s.outputs, row / rows, (s.out.high + rows - 1) / rows);
+        }
         for (int64_t tap = 0; tap < count; tap++) {
           const float *x = in + row * from.row + (tap / s.kernel.wide * padded.wide + tap % s.kernel.wide) * s.inputs;
           for (int64_t channel = 0, channels; channel < s.inputs; channel += channels) {
-            channels = next(s.inputs - channel);
+            channels = part_of(s.inputs - channel);
             for (int64_t block = 0; block < width; block++)
               OF_SIZE(channels, some_channels, x + channel, from, gradients + row * of.row + block * WIDE, of, some, band,
                       sums + ((block * count + tap) * s.inputs + channel) * WIDE);
@@ -236,7 +249,8 @@ static int gradient_of_images(Shape s, const float *out, const float *kernel, fl
     for (int64_t image = 0; image < s.batch; image++) {
       place(out + image * pixels(s.out) * s.outputs, s.out, s.outputs, in, before, padded, s.outputs);
       correlate(in, from, s.outputs, taps, met, count, weights,
-                gradient + ((image * s.images.high + first.high) * s.images.wide + first.wide) * s.inputs, to, size, s.inputs);
+                gradient + ((image * s.images.high + first.high) * s.images.wide + first.wide) * s.inputs, to, size, s.inputs,
+                out + (image + 1) * pixels(s.out) * s.outputs, image + 1 < s.batch ? pixels(s.out) * s.outputs : 0);
     }
   }
   free(in);
