@@ -16,13 +16,15 @@ from jax.sharding import Mesh
 
 from tombola.core.task import Model, Recipe
 from tombola.models.computing import Computing
-from tombola.models.convolution import ROWS, convolution
+from tombola.models.convolution import ROWS, available, convolution
 from tombola.models.network import Network
 from tombola.training import convolutions
+from tombola.training import plan as plans
 from tombola.training.plan import Plan, plan
 from tombola.training.program import Geometry
 
-ALGORITHMS = ("patch_gradients", "patches", "in_turn")
+needs_compiler = pytest.mark.skipif(not available(), reason="needs a C compiler")
+ALGORITHMS = (pytest.param("native", marks=needs_compiler), "patch_gradients", "patches", "in_turn")
 SHAPES = {
     "square": ((6, 8, 8, 5), (3, 3, 5, 5), 1, ((1, 1), (1, 1))),
     "more outputs": ((6, 8, 8, 2), (3, 3, 2, 7), 1, ((1, 1), (1, 1))),
@@ -34,6 +36,11 @@ SHAPES = {
     "no padding": ((4, 7, 10, 4), (3, 3, 4, 3), 1, "VALID"),
     "same": ((4, 7, 10, 4), (3, 3, 4, 3), 2, "SAME"),
     "several parts": ((6, 32, 32, 3), (3, 3, 3, 3), 1, ((1, 1), (1, 1))),
+    "blocks of channels": ((3, 9, 13, 20), (3, 3, 20, 33), 1, ((1, 1), (1, 1))),
+    "blocks of channels, strided": ((3, 9, 13, 17), (5, 3, 17, 16), 2, ((2, 2), (0, 1))),
+    "small images": ((37, 3, 3, 6), (3, 3, 6, 18), 1, ((1, 1), (1, 1))),
+    "a stride beyond the window": ((4, 9, 9, 5), (2, 2, 5, 3), 3, ((0, 0), (0, 0))),
+    "a wide margin": ((4, 5, 5, 5), (3, 3, 5, 3), 1, ((2, 4), (3, 2))),
     "a prime batch": ((7, 32, 32, 3), (3, 3, 3, 4), 1, ((1, 1), (1, 1))),
 }
 
@@ -133,8 +140,10 @@ def test_an_algorithm_leaves_what_is_not_nnx_own():
     assert str(program).count("conv_general_dilated[") == 1
 
 
-def test_a_cpu_computes_gradients_from_patches():
-    assert plan(2, convolutional=True).algorithm == "patch_gradients"
+@pytest.mark.parametrize(("compiler", "algorithm"), [(True, "native"), (False, "patch_gradients")])
+def test_a_cpu_computes_in_c_or_from_patches(monkeypatch, compiler, algorithm):
+    monkeypatch.setattr(plans, "available", lambda: compiler)
+    assert plan(2, convolutional=True).algorithm == algorithm
 
 
 MEMORY = """

@@ -7,10 +7,12 @@ import sys
 from tombola.core.files import cache_folder
 
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 """Numbers that the GNU C library's ``malloc.h`` gives these options."""
 _HUGE_PAGES, _PAGE = 14, 2**21
 """MADV_HUGEPAGE of Linux, and the size of such a page."""
+_PAD = 2**25
+"""Bytes by which an arena grows, and which it keeps: half of what a thread's own may hold."""
 _prepared = False
 
 
@@ -19,8 +21,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _keep_memory() -> None:
-    """Let the allocator of the GNU C library keep what is freed, in one arena, for the next call of a program.
+def _keep_memory(arenas: int) -> None:
+    """Let the allocator of the GNU C library keep what is freed for the next call of a program.
 
     By default it hands large arrays back to the system and gets them anew page by page, which was a third of a step of a
     convolutional network (benchmarks/NOTES.md). An allocator with settings of the user's own is left alone.
@@ -28,7 +30,7 @@ def _keep_memory() -> None:
     if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        for option, value in ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1)):
+        for option, value in ((_ARENA_MAX, arenas), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, _PAD)):
             library.mallopt(option, value)
         _use_large_pages(library)
 
@@ -44,18 +46,22 @@ def _use_large_pages(library: ctypes.CDLL) -> None:
         library.free(heap)
 
 
-def prepare() -> None:
+def prepare(large: bool = True) -> None:
     """Make each CPU core a JAX device with one thread, multiply in float32, keep freed memory, and compiled programs on disk.
 
     Takes effect only before JAX has touched a device; afterwards, Tombola works with the devices there are. A
     device count or cache folder of the user's own (XLA_FLAGS, JAX_COMPILATION_CACHE_DIR) is left alone, as is what
     JAX_CPU_ENABLE_ASYNC_DISPATCH says: without it calls wait, as programs that run behind the host's back share its cores.
+
+    Args:
+        large: whether programs may need arrays of more than 64 MiB, which only the main arena of the allocator can keep; it
+            is the only one then. Else threads have arenas of their own, so that small networks do not wait for each other.
     """
     global _prepared
     if _prepared:
         return
     _prepared = True
-    _keep_memory()
+    _keep_memory(1 if large else 4 * cores())
     import jax
 
     if getattr(jax.config, "jax_default_matmul_precision", None) is None:

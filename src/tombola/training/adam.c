@@ -7,7 +7,7 @@
 
 typedef struct {
   float rate, first, second; /* learning rate; 1 / (1 - b1^t), 1 / (1 - b2^t) */
-  float b1, b2, epsilon;
+  float b1, rest1, b2, rest2, epsilon; /* of the moments, and 1 - b1, 1 - b2 */
   float before, after; /* weight decay, as a term of the gradient or of the update */
 } Constants;
 
@@ -15,11 +15,10 @@ typedef struct {
 static void step(const Constants *constants, int64_t size, const float *restrict gradient, const uint8_t *restrict mask, float *restrict weights,
                  float *restrict first, float *restrict second) {
   const Constants c = *constants;
-  const float rest1 = 1 - c.b1, rest2 = 1 - c.b2;
   for (int64_t i = 0; i < size; i++) {
     float w = weights[i], g = gradient[i] + c.before * w;
-    float m = first[i] = c.b1 * first[i] + rest1 * g;
-    float v = second[i] = c.b2 * second[i] + rest2 * (g * g);
+    float m = first[i] = c.b1 * first[i] + c.rest1 * g;
+    float v = second[i] = c.b2 * second[i] + c.rest2 * (g * g);
     float moved = w - c.rate * (m * c.first / (sqrtf(v * c.second) + c.epsilon) + c.after * w);
     weights[i] = !mask || mask[i] ? moved : w;
   }

@@ -30,8 +30,10 @@ def step(
     """
     count = optax.safe_increment(state.count)
     corrections = [1 / (1 - base ** count.astype(jnp.float32)) for base in (B1, B2)]
-    constants = jnp.stack([jnp.asarray(one, jnp.float32) for one in (rate, *corrections, B1, B2, EPSILON, l2, decay)])
-    operands, results, aliases = [constants], [], {}
+    constants = jnp.stack([jnp.asarray(one, jnp.float32) for one in (rate, *corrections, B1, 1 - B1, B2, 1 - B2, EPSILON, l2, decay)])
+    operands: list[Any] = [constants]
+    results: list[Any] = []
+    aliases: dict[int, int] = {}
     for path, leaf in weights.items():
         operands += [gradients[path], mask.get(path, jnp.zeros(0, bool))]
         for one in (leaf, state.mu[path], state.nu[path]):

@@ -21,7 +21,8 @@ from tombola.training.wave import Arrays, Wave
 
 def geometry(task: Task, dataset: Dataset) -> Geometry:
     """What the task's programs are compiled for. Raises if a batch is larger than the training set, or if layers cannot be frozen."""
-    prepare()  # before JAX touches a device, which building the network does
+    # Before JAX touches a device, which building the network does: what it looks like is not known yet, only its name.
+    prepare(large=len(dataset.shape) == 3 and task.model.name != "mlp")
     train, _ = sizes(dataset, task.data)
     if task.recipe.batch > train:
         raise TombolaError(f"batch = {task.recipe.batch}, but there are only {train} training examples; choose a smaller batch")

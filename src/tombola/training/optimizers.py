@@ -19,9 +19,7 @@ def transformation(recipe: Recipe) -> optax.GradientTransformation:
     return optimizers[recipe.optimizer](recipe)
 
 
-def step(
-    recipe: Recipe, gradients: Tree, moments: Any, weights: Tree, mask: Tree, rate: Any, in_c: bool = False
-) -> tuple[Tree, Any]:
+def step(recipe: Recipe, gradients: Tree, moments: Any, weights: Tree, mask: Tree, rate: Any, in_c: bool = False) -> tuple[Tree, Any]:
     """(weights, moments) after w <- w - rate u of the leaves that train, u as the optimiser has it.
 
     Where the mask is 0, a weight keeps its value, bit for bit: the one rule about masks.

@@ -1,0 +1,144 @@
+"""What is done in C on a CPU is what XLA does there, up to rounding; and all is done without a compiler too."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tombola.core import native
+from tombola.core.task import Recipe
+from tombola.data.rows import rows
+from tombola.training import adam, optimizers
+
+RANDOM = np.random.default_rng(3)
+SHAPES = {"hidden/kernel": (37, 21), "hidden/bias": (21,), "conv/kernel": (3, 3, 5, 7), "one": ()}
+needs_compiler = pytest.mark.skipif(not adam.available({}), reason="needs a C compiler")
+
+
+def drawn(shape):
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+# -- Adam --------------------------------------------------------------------------------------------------------------
+
+
+def steps(recipe, in_c, weights, mask, gradients):
+    """The weights and moments after as many steps as there are gradients, at a rate that changes."""
+    moments = optimizers.transformation(recipe).init(weights)
+    step = jax.jit(lambda g, m, w, rate: optimizers.step(recipe, g, m, w, mask, rate, in_c=in_c))
+    for t, gradient in enumerate(gradients):
+        weights, moments = step(gradient, moments, weights, recipe.learning_rate / (1 + t))
+    return weights, moments
+
+
+@needs_compiler
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adam_in_c_is_that_of_optax(optimizer, decay, monkeypatch):
+    recipe = Recipe(steps="9it", batch=1, learning_rate=0.01, optimizer=optimizer, weight_decay=decay)
+    weights = {path: drawn(shape) for path, shape in SHAPES.items()}
+    mask = {path: RANDOM.random(SHAPES[path]) < 0.5 for path in ("hidden/kernel", "conv/kernel")}
+    gradients = [{path: drawn(shape) for path, shape in SHAPES.items()} for _ in range(9)]
+    calls, step = [], adam.step
+    monkeypatch.setattr(adam, "step", lambda *given, **options: calls.append(options) or step(*given, **options))
+    (found, moments), (wanted, its) = (steps(recipe, in_c, weights, mask, gradients) for in_c in (True, False))
+    assert calls == [{"l2" if optimizer == "adam" else "decay": decay}]  # once, when it is compiled; and not for Optax
+    assert jax.tree.structure(moments) == jax.tree.structure(its)
+    for one, other in zip(jax.tree.leaves((found, moments)), jax.tree.leaves((wanted, its)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    for path, kept in mask.items():
+        assert np.array_equal(found[path][~kept], weights[path][~kept])
+        assert not np.any(found[path][kept] == weights[path][kept])
+    assert not np.any(found["hidden/bias"] == weights["hidden/bias"])
+
+
+def test_adam_in_c_is_for_float32():
+    assert not adam.available({"a": jnp.zeros(3, jnp.bfloat16), "b": jnp.zeros(3)})
+
+
+@needs_compiler
+def test_the_constants_of_adam_are_those_of_optax():
+    weights, gradient = {"a": jnp.array([2.0, -1.0])}, {"a": jnp.array([1e-3, 5.0])}
+    update, _ = optax.scale_by_adam().update(gradient, optax.scale_by_adam().init(weights))
+    found, _ = adam.step(gradient, optax.scale_by_adam().init(weights), weights, {}, 0.5)
+    np.testing.assert_allclose(found["a"], weights["a"] - 0.5 * update["a"], rtol=1e-6)
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.int32, np.float16])
+@pytest.mark.parametrize("shape", [(9, 40), (9, 5, 4, 3), (9, 3), (9,)], ids=str)
+def test_rows_are_those_of_the_table(dtype, shape):
+    table = RANDOM.integers(0, 255, shape).astype(dtype)
+    indices = np.array([3, 0, 8, 3, 8], np.int32)
+    found = jax.jit(lambda table, indices: rows(table, indices, in_c=True))(table, indices)
+    assert found.dtype == dtype
+    assert np.array_equal(found, table[indices])
+
+
+@needs_compiler
+def test_rows_are_copied_in_c_where_that_is_worth_it():
+    def calls(table, in_c=True):
+        return str(jax.make_jaxpr(lambda table: rows(table, jnp.arange(2), in_c))(table)).count("ffi_call")
+
+    assert calls(np.zeros((4, 100), np.float32)) == 1
+    assert calls(np.zeros((4, 100), np.float32), in_c=False) == 0
+    assert calls(np.zeros((4, 3), np.float32)) == 0
+    assert calls(np.zeros((4, 100), np.float16)) == 0
+
+
+# -- the compiler ------------------------------------------------------------------------------------------------------
+
+TRAINED = """
+import numpy as np
+import tombola as tb
+from tombola.core import native
+from tombola.core.task import Data, Model, Recipe, Task
+
+recipe = Recipe(steps="12it", batch=50, learning_rate=0.01, evaluate_every="6it")
+run = tb.train(Task(data=Data(name="digits"), model=Model(name="mlp", options={"widths": [9, 8]}), recipe=recipe), seed=4)
+print([name.partition("-")[0] for name in sorted(path.name for path in (native.cache_folder() / "kernels").glob("*.so"))])
+print(*run.metrics["val_loss"].ravel().tolist())
+"""
+
+
+def trained(environment):
+    done = subprocess.run([sys.executable, "-c", TRAINED], env=environment, capture_output=True, text=True, check=True)
+    made, losses = done.stdout.splitlines()
+    return made, [float(loss) for loss in losses.split()]
+
+
+@needs_compiler
+def test_training_needs_no_compiler(tmp_path, monkeypatch):
+    found = {}
+    for compiler in ("cc", "no-such-compiler"):
+        monkeypatch.setenv("CC", compiler)
+        monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / compiler))
+        found[compiler] = trained(dict(os.environ))
+    assert found["cc"][0] == "['adam', 'rows']"
+    assert found["no-such-compiler"][0] == "[]"
+    np.testing.assert_allclose(found["cc"][1], found["no-such-compiler"][1], rtol=1e-4)
+    assert len(found["cc"][1]) == 3
+
+
+def test_a_source_with_an_error_is_as_no_compiler(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "wrong.c").write_text("int function( {")
+    assert not native.registered(tmp_path / "wrong.c", "function")
+
+
+@needs_compiler
+def test_a_source_that_changes_is_compiled_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "cache"))
+    source = Path(adam.__file__).with_suffix(".c").read_text()
+    for number in range(2):
+        (tmp_path / "mine.c").write_text(f"{source}\n/* {number} */\n".replace("*adam(", f"*mine{number}("))
+        assert native.registered(tmp_path / "mine.c", f"mine{number}")
+    assert len(list((tmp_path / "cache" / "kernels").iterdir())) == 2
