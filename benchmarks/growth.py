@@ -4,7 +4,7 @@
 
 Exponents are slopes of least squares in log-log over the upper half of each axis. Work is replica-steps times the
 floating-point operations of a step; nothing may grow faster than its work. The fastest of three runs counts: the first
-of each also compiles. Takes about three minutes on the two cores that it confines itself to.
+of each also compiles. Takes about five minutes on the two cores that it confines itself to.
 """
 
 import argparse

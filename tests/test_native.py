@@ -118,14 +118,15 @@ def trained(environment):
 @needs_compiler
 def test_training_needs_no_compiler(tmp_path, monkeypatch):
     found = {}
-    for compiler in ("cc", "no-such-compiler"):
+    there = os.environ.get("CC") or "cc"
+    for compiler in (there, "no-such-compiler"):
         monkeypatch.setenv("CC", compiler)
-        monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / compiler))
+        monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / Path(compiler).name))
         found[compiler] = trained(dict(os.environ))
-    assert found["cc"][0] == "['adam', 'rows']"
+    assert found[there][0] == "['adam', 'rows']"
     assert found["no-such-compiler"][0] == "[]"
-    np.testing.assert_allclose(found["cc"][1], found["no-such-compiler"][1], rtol=1e-4)
-    assert len(found["cc"][1]) == 3
+    np.testing.assert_allclose(found[there][1], found["no-such-compiler"][1], rtol=1e-4)
+    assert len(found[there][1]) == 3
 
 
 def test_a_source_with_an_error_is_as_no_compiler(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from typing import Any
 
 from tombola.core.files import cache_folder
 
@@ -13,7 +14,10 @@ _HUGE_PAGES, _PAGE = 14, 2**21
 """MADV_HUGEPAGE of Linux, and the size of such a page."""
 _PAD = 2**25
 """Bytes by which an arena grows, and which it keeps: half of what a thread's own may hold."""
-_prepared = False
+MOST_FREED = 2**30
+"""Bytes of freed arrays that are kept for others; of ResNet-20 one step's."""
+_library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+_prepared = _keeps = False
 
 
 def cores() -> int:
@@ -29,33 +33,53 @@ def _keep_memory(arenas: int) -> None:
     """
     if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+    global _keeps
+    _keeps = hasattr(_library, "mallinfo2")
+    if _keeps:
         for option, value in ((_ARENA_MAX, arenas), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, _PAD)):
-            library.mallopt(option, value)
-        _use_large_pages(library)
+            _library.mallopt(option, value)
+        _use_large_pages()
 
 
-def _use_large_pages(library: ctypes.CDLL) -> None:
+def give_back() -> None:
+    """Hand memory back to the system where freed arrays have left more than `MOST_FREED` between those that are in use."""
+    if _keeps:
+        _library.mallinfo2.restype, _library.malloc_trim.argtypes = _Memory, (ctypes.c_size_t,)
+        memory = _library.mallinfo2()
+        if memory.fordblks - memory.keepcost > MOST_FREED:
+            _library.malloc_trim(sys.maxsize)  # what lies behind the last array stays
+
+
+class _Memory(ctypes.Structure):
+    """Of all arrays and what lies between them, as ``mallinfo2`` of the GNU C library has it."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    ]
+
+
+def _use_large_pages() -> None:
     """Let the heap grow in pages of 2 MiB: where it will grow is asked for and given back at once, which takes no memory."""
-    library.malloc.argtypes, library.malloc.restype = (ctypes.c_size_t,), ctypes.c_void_p
-    library.madvise.argtypes, library.free.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), (ctypes.c_void_p,)
+    _library.malloc.argtypes, _library.malloc.restype = (ctypes.c_size_t,), ctypes.c_void_p
+    _library.madvise.argtypes, _library.free.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), (ctypes.c_void_p,)
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    if heap := library.malloc(size):
+    if heap := _library.malloc(size):
         page = -heap % _PAGE
-        library.madvise(heap + page, size - page, _HUGE_PAGES)
-        library.free(heap)
+        _library.madvise(heap + page, size - page, _HUGE_PAGES)
+        _library.free(heap)
 
 
 def prepare(large: bool = True) -> None:
     """Make each CPU core a JAX device with one thread, multiply in float32, keep freed memory, and compiled programs on disk.
 
     Takes effect only before JAX has touched a device; afterwards, Tombola works with the devices there are. A
-    device count or cache folder of the user's own (XLA_FLAGS, JAX_COMPILATION_CACHE_DIR) is left alone, as is what
-    JAX_CPU_ENABLE_ASYNC_DISPATCH says: without it calls wait, as programs that run behind the host's back share its cores.
+    device count or cache folder of the user's own (XLA_FLAGS, JAX_COMPILATION_CACHE_DIR) is left alone.
 
     Args:
         large: whether programs may need arrays of more than 64 MiB, which only the main arena of the allocator can keep; it
             is the only one then. Else threads have arenas of their own, so that small networks do not wait for each other.
+            The first call decides.
     """
     global _prepared
     if _prepared:
@@ -66,8 +90,6 @@ def prepare(large: bool = True) -> None:
 
     if getattr(jax.config, "jax_default_matmul_precision", None) is None:
         jax.config.update("jax_default_matmul_precision", "float32")  # a GPU would multiply in TF32, or worse, unasked
-    if "JAX_CPU_ENABLE_ASYNC_DISPATCH" not in os.environ:
-        jax.config.update("jax_cpu_enable_async_dispatch", False)
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" not in flags:
         try:

@@ -1,7 +1,7 @@
 /* What every file of handlers of XLA's foreign function interface begins with (tombola.core.native). */
 
-#ifndef TOMBOLA_FFI_H
-#define TOMBOLA_FFI_H
+#ifndef TOMBOLA_NATIVE_H
+#define TOMBOLA_NATIVE_H
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -15,7 +15,8 @@ _LEAST = 32
 
 def rows(table: Any, indices: Any, in_c: bool = False) -> Any:
     """(n, ...) and (batch,) int32 -> (batch, ...), by ``rows.c`` if wanted and there: XLA's CPU back end goes value by value."""
-    few, known = prod(table.shape[1:]) < _LEAST, table.dtype in (jnp.float32, jnp.uint8, jnp.int32)
+    few = prod(table.shape[1:]) < _LEAST
+    known = table.dtype in (jnp.float32, jnp.uint8, jnp.int32) and indices.dtype == jnp.int32
     if not in_c or few or not known or not native.registered(Path(__file__).with_suffix(".c"), "rows"):
         return table[indices]
     return native.call("rows", jax.ShapeDtypeStruct((*indices.shape, *table.shape[1:]), table.dtype), table, indices)

@@ -54,7 +54,7 @@ static int part_of(int64_t left) {
 
 /* An image (size, channels) to its place in a larger one (padded, step) of zeros, `low` pixels from its beginning. */
 static void place(const float *image, Pair size, int64_t channels, float *to, Pair low, Pair padded, int64_t step) {
-  int64_t rows = smaller(size.high, padded.high - low.high), columns = smaller(size.wide, padded.wide - low.wide);
+  int64_t rows = smaller(size.high, padded.high - low.high), columns = larger(0, smaller(size.wide, padded.wide - low.wide));
   for (int64_t row = 0; row < rows; row++) {
     const float *from = image + row * size.wide * channels;
     float *into = to + ((row + low.high) * padded.wide + low.wide) * step;
@@ -187,9 +187,10 @@ static int gradient_of_kernel(Shape s, const float *images, const float *out, fl
       const float *gradients = widened ? widened : out + image * of.image;
       for (int64_t row = 0; row < s.out.high; row += rows) {
         Pair band = {smaller(rows, s.out.high - row), s.out.wide};
-        if (image + some < s.batch) { /* not all that is asked for is used where images are fewer at the end */
-          expect(images + (image + some) * pixels(s.images) * s.inputs, pixels(s.images) * s.inputs, row / rows, (s.out.high + rows - 1) / rows);
-          expect(out + (image + some) * pixels(s.out) * s.outputs, pixels(s.out) * s.outputs, row / rows, (s.out.high + rows - 1) / rows);
+        if (image + some < s.batch) { /* the first of the next ones, if they are several */
+          int64_t part = row / rows, parts = (s.out.high + rows - 1) / rows;
+          expect(images + (image + some) * pixels(s.images) * s.inputs, pixels(s.images) * s.inputs, part, parts);
+          expect(out + (image + some) * pixels(s.out) * s.outputs, pixels(s.out) * s.outputs, part, parts);
         }
         for (int64_t tap = 0; tap < count; tap++) {
           const float *x = in + row * from.row + (tap / s.kernel.wide * padded.wide + tap % s.kernel.wide) * s.inputs;
@@ -233,14 +234,14 @@ static int gradient_of_images(Shape s, const float *out, const float *kernel, fl
   int64_t *taps = malloc((size_t)count * sizeof(int64_t));
   int failed = !in || !weights || !taps;
   for (int64_t phase = 0; !failed && phase < pixels(s.stride); phase++) {
-    Pair first = {phase / s.stride.wide, phase % s.stride.wide}, reached;
+    Pair first = {phase / s.stride.wide, phase % s.stride.wide}, output;
     Pair size = {(s.images.high - first.high + s.stride.high - 1) / s.stride.high,
                  (s.images.wide - first.wide + s.stride.wide - 1) / s.stride.wide};
     int64_t met = 0;
     for (int64_t tap = 0; tap < count; tap++)
-      if (reaches(first.high, s.low.high, tap / s.kernel.wide, s.stride.high, &reached.high) &&
-          reaches(first.wide, s.low.wide, tap % s.kernel.wide, s.stride.wide, &reached.wide)) {
-        taps[met] = ((reached.high + before.high) * padded.wide + reached.wide + before.wide) * s.outputs;
+      if (reaches(first.high, s.low.high, tap / s.kernel.wide, s.stride.high, &output.high) &&
+          reaches(first.wide, s.low.wide, tap % s.kernel.wide, s.stride.wide, &output.wide)) {
+        taps[met] = ((output.high + before.high) * padded.wide + output.wide + before.wide) * s.outputs;
         for (int64_t to = 0; to < s.inputs; to++) /* all taps have room, those that are met come first */
           for (int64_t from = 0; from < s.outputs; from++)
             weights[((to / WIDE * count + met) * s.outputs + from) * WIDE + to % WIDE] = kernel[(tap * s.inputs + to) * s.outputs + from];

@@ -47,7 +47,8 @@ def convolution(algorithm: Algorithm) -> Callable[..., Any]:
     """A function to stand for ``lax.conv_general_dilated``, as `conv_general_dilated` of ``nnx.Conv``.
 
     Images (batch, height, width, channels) with kernels (height, width, inputs, outputs) go by the algorithm; whatever
-    else it is given (dilated, grouped, of one or three dimensions, of a given precision) goes the direct way.
+    else it is given (dilated, grouped, of one or three dimensions, of a given precision) goes the direct way, as does with
+    `native` what is not float32, is cut off by negative padding, or leaves no pixel.
     """
     if algorithm == "direct":
         return lax.conv_general_dilated
@@ -57,8 +58,9 @@ def convolution(algorithm: Algorithm) -> Callable[..., Any]:
             return lax.conv_general_dilated(images, kernel, window_strides, padding, **options)
         if isinstance(padding, str):
             padding = lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], window_strides, padding)
-        sides = tuple((int(low), int(high)) for low, high in padding)
-        return _convolution(algorithm, _Window(tuple(window_strides), sides))(images, kernel)
+        window = _Window(tuple(window_strides), tuple((int(low), int(high)) for low, high in padding))
+        known = algorithm != "native" or _in_c(window, images, kernel)
+        return _convolution(algorithm if known else "direct", window)(images, kernel)
 
     return convolve
 
@@ -68,7 +70,6 @@ def _plain(images: Any, kernel: Any, options: dict[str, Any]) -> bool:
     numbers = lax.conv_dimension_numbers(images.shape, kernel.shape, options.get("dimension_numbers"))
     return (
         images.ndim == 4
-        and images.dtype == kernel.dtype == jnp.float32
         and numbers == lax.conv_dimension_numbers(images.shape, kernel.shape, _LAYOUT)
         and set(dilations) <= {1}
         and options.get("feature_group_count", 1) == 1
@@ -78,11 +79,17 @@ def _plain(images: Any, kernel: Any, options: dict[str, Any]) -> bool:
     )
 
 
+def _in_c(window: _Window, images: Any, kernel: Any) -> bool:
+    padded = [size + low + high for size, (low, high) in zip(images.shape[1:3], window.padding, strict=True)]
+    fits = all(size >= tap for size, tap in zip(padded, kernel.shape[:2], strict=True))
+    return fits and min(map(min, window.padding)) >= 0 and images.dtype == kernel.dtype == jnp.float32
+
+
 @lru_cache(maxsize=256)
 def _convolution(algorithm: Algorithm, window: _Window) -> Callable[[Any, Any], Any]:
     """(images, kernel) -> outputs, with the gradients of the algorithm."""
-    if algorithm == "patches":
-        return partial(_by_patches, window)
+    if algorithm in ("patches", "direct"):
+        return partial(_by_patches if algorithm == "patches" else _direct, window)
     forward = partial(_direct, window)
     gradients: Callable[..., tuple[Any, Any]] = partial(_direct_gradients, window)
     if algorithm == "native":

@@ -123,7 +123,7 @@ static int gradient_of_values(const float *x, const float *g, const int32_t *row
         Lanes column[VECTORS];
         EACH_VECTOR column[v] = out[i % outputs * VECTORS + v];
         for (int32_t p = starts[i], last = starts[i + 1] - 1; p <= last; p += 8) {
-          Eight some[8], total; /* of the last column's weights there may be fewer: one of them several times */
+          Eight some[8], total; /* at the end of a column, its last weight several times */
           for (int j = 0; j < 8; j++) some[j] = products(in + (int64_t)rows[smaller(p + j, last)] * VECTORS, column);
           total = sums(some);
           for (int j = 0; j < smaller(8, last + 1 - p); j++) gradient[p + j] += total[j];

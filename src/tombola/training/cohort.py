@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from tombola.core.backend import prepare
+from tombola.core.backend import give_back, prepare
 from tombola.core.errors import TombolaError
 from tombola.core.task import Task
 from tombola.data.dataset import Dataset, sizes
@@ -87,6 +87,7 @@ def train_cohort(
             checkpoint = None if on_checkpoint is None else lambda i, point, wave=wave: on_checkpoint(wave[i], point)
             there = [_packed(members[index], packed) for index in wave]
             outcomes = Wave(task, end, found, layout, program, arrays, there).train(checkpoint, on_progress)
+            give_back()
             for index, outcome in zip(wave, outcomes, strict=True):
                 start = members[index].start
                 yield index, replace(outcome, snapshots={step: unpack(tree, start) for step, tree in outcome.snapshots.items()})
