@@ -1,6 +1,7 @@
 """What is done in C on a CPU is what XLA does there, up to rounding; and all is done without a compiler too."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from tombola.core import native
 from tombola.core.task import Recipe
 from tombola.data.rows import rows
+from tombola.models import convolution, sparse
 from tombola.training import adam, optimizers
 
 RANDOM = np.random.default_rng(3)
@@ -127,6 +129,14 @@ def test_training_needs_no_compiler(tmp_path, monkeypatch):
     assert found["no-such-compiler"][0] == "[]"
     np.testing.assert_allclose(found[there][1], found["no-such-compiler"][1], rtol=1e-4)
     assert len(found[there][1]) == 3
+
+
+@pytest.mark.skipif(shutil.which(os.environ.get("CC") or "cc") is None, reason="needs a C compiler")
+def test_where_there_is_a_compiler_every_source_compiles():
+    """Without this, tests of what is in C would be skipped where it does not compile."""
+    table = jnp.zeros((4, 100))
+    assert "ffi_call" in str(jax.make_jaxpr(lambda table: rows(table, jnp.arange(2), True))(table))
+    assert all((adam.available({}), convolution.available(), sparse.available()))
 
 
 def test_a_source_with_an_error_is_as_no_compiler(tmp_path, monkeypatch):
