@@ -15,7 +15,7 @@ _HUGE_PAGES, _PAGE = 14, 2**21
 _PAD = 2**25
 """Bytes by which an arena grows, and which it keeps: half of what a thread's own may hold."""
 MOST_FREED = 2**30
-"""Bytes of freed arrays that are kept for others; of ResNet-20 one step's."""
+"""Bytes of freed arrays that are kept for others: a step of two ResNet-20 frees 0.6 of it."""
 _library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
 _prepared = _keeps = False
 
@@ -34,7 +34,7 @@ def _keep_memory(arenas: int) -> None:
     if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return
     global _keeps
-    _keeps = hasattr(_library, "mallinfo2")
+    _keeps = hasattr(_library, "mallopt")
     if _keeps:
         for option, value in ((_ARENA_MAX, arenas), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, _PAD)):
             _library.mallopt(option, value)
@@ -43,7 +43,7 @@ def _keep_memory(arenas: int) -> None:
 
 def give_back() -> None:
     """Hand memory back to the system where freed arrays have left more than `MOST_FREED` between those that are in use."""
-    if _keeps:
+    if _keeps and hasattr(_library, "mallinfo2"):  # GNU C library 2.33
         _library.mallinfo2.restype, _library.malloc_trim.argtypes = _Memory, (ctypes.c_size_t,)
         memory = _library.mallinfo2()
         if memory.fordblks - memory.keepcost > MOST_FREED:
