@@ -99,7 +99,6 @@ def test_rows_are_copied_in_c_where_that_is_worth_it():
 # -- the compiler ------------------------------------------------------------------------------------------------------
 
 TRAINED = """
-import numpy as np
 import tombola as tb
 from tombola.core import native
 from tombola.core.task import Data, Model, Recipe, Task

@@ -17,6 +17,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 from tombola.core.files import cache_folder, write_atomically
 
 _HEADER = Path(__file__).with_suffix(".h")
@@ -27,8 +30,6 @@ _TUNED = ("-march=native",)
 @cache
 def registered(source: Path, *handlers: str) -> bool:
     """Whether JAX can call the handlers of a C file: one that was compiled before, or that a compiler (``CC``, or ``cc``) makes now."""
-    import jax
-
     library = _compiled(source)
     if library is None:
         return False
@@ -46,9 +47,6 @@ def call(handler: str, results: Any, *operands: Any, aliases: Mapping[int, int] 
         aliases: operand -> result that is written in its place.
         numbers: integers that are fixed when the program is compiled.
     """
-    import jax
-    import numpy as np
-
     fixed = {"numbers": np.array(numbers, np.int64)} if numbers else {}
     function = jax.ffi.ffi_call(f"tombola_{handler}", results, input_output_aliases=dict(aliases or {}), vmap_method="sequential")
     return function(*operands, **fixed)
@@ -56,8 +54,6 @@ def call(handler: str, results: Any, *operands: Any, aliases: Mapping[int, int] 
 
 def _compiled(source: Path) -> Path | None:
     """The library for this processor and this JAX; None if it cannot be made."""
-    import jax
-
     compiler = shutil.which(os.environ.get("CC") or "cc")
     described = "\n".join((_HEADER.read_text(), source.read_text(), version("jaxlib"), platform.machine(), _processor()))
     target = cache_folder() / "kernels" / f"{source.stem}-{hashlib.sha256(described.encode()).hexdigest()[:16]}.so"
@@ -76,6 +72,7 @@ def _compiled(source: Path) -> Path | None:
     return None
 
 
+@cache
 def _processor() -> str:
     """What tells processors apart, so that machines that share a cache do not share instructions."""
     listed = Path("/proc/cpuinfo")

@@ -36,6 +36,11 @@ def step(recipe: Recipe, gradients: Tree, moments: Any, weights: Tree, mask: Tre
     return {path: jnp.where(mask[path], leaf, weights[path]) if path in mask else leaf for path, leaf in moved.items()}, moments
 
 
+def _scaled() -> optax.GradientTransformation:
+    """Adam's own step, with the constants of the one in C."""
+    return optax.scale_by_adam(adam_in_c.B1, adam_in_c.B2, adam_in_c.EPSILON)
+
+
 def _l2(recipe: Recipe) -> optax.GradientTransformation:
     """Weight decay as an L2 term in the gradient, g + decay * w, on every leaf that trains, as the papers' code has it."""
     return optax.add_decayed_weights(recipe.weight_decay) if recipe.weight_decay else optax.identity()
@@ -62,13 +67,13 @@ def nesterov(recipe: Recipe) -> optax.GradientTransformation:
 @optimizers.register
 def adam(recipe: Recipe) -> optax.GradientTransformation:
     """Adam with b1 = .9, b2 = .999, eps = 1e-8."""
-    return optax.chain(_l2(recipe), optax.scale_by_adam())
+    return optax.chain(_l2(recipe), _scaled())
 
 
 @optimizers.register
 def adamw(recipe: Recipe) -> optax.GradientTransformation:
     """Adam with decoupled decay: u = adam(g) + decay * w."""
-    return optax.chain(optax.scale_by_adam(), _l2(recipe))
+    return optax.chain(_scaled(), _l2(recipe))
 
 
 _ADAMS = {"adam": (1, "l2"), "adamw": (0, "decay")}
