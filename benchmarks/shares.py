@@ -1,7 +1,8 @@
 """What the time of a study goes to, in a process of its own: ``shares.py CORES smoke|full``; JSON on stdout.
 
 The product has no hooks for this: its functions are wrapped from here. A wrapped function waits for what it started on
-the devices, so that the time of a computation goes to the part that asked for it.
+the devices, so that the time of a computation goes to the part that asked for it. Training and the evaluations on its way
+are one call: evaluation is what that call takes longer than in the same study without them, run right after.
 """
 
 import io
@@ -10,7 +11,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +81,15 @@ def main() -> None:
     from tombola.engine.provenance import device, versions
 
     load(Data(name="mnist1d"), None)  # generated once a machine: no part of a study
-    cold = measured(clock, spent, seed=0, instrument=True)
-    seeds = range(1, 2 * spent.study_repeats + 1, 2)
-    runs = [(measured(clock, spent, seed, instrument=True), measured(clock, spent, seed + 1, instrument=False)) for seed in seeds]
-    steady, plain = [one for one, _ in runs], [one["wall"] for _, one in runs]
+    cold = measured(clock, spent, seed=0)
+    steady, plain = [], []
+    for seed in range(1, 2 * spent.study_repeats + 1, 2):
+        whole, bare = measured(clock, spent, seed), measured(clock, spent, seed, evaluate=False)
+        on_the_way = whole["parts"]["training"] - bare["parts"]["training"]
+        whole["parts"]["training"] -= on_the_way
+        whole["parts"]["evaluation"] += on_the_way
+        steady.append(whole)
+        plain.append(measured(clock, spent, seed + 1, instrument=False)["wall"])
     walls = summary([one["wall"] for one in steady])
     print(
         json.dumps(
@@ -118,7 +125,6 @@ def instrumented() -> Clock:
     clock = Clock()
     clock.wrap(Wave, "__init__", "wave set-up", lambda wave: (wave.state, wave.fixed))
     clock.wrap(Wave, "_advance", "training", lambda wave: wave.state)
-    clock.wrap(Wave, "_evaluate_and_keep", "evaluation", lambda wave: (wave.state, wave.rows[-1:]))
     clock.wrap(Wave, "_outcomes", "evaluation")
     clock.wrap(Engine, "_member", "starts and masks")
     clock.wrap(study, "findings", "tables and claims")
@@ -134,8 +140,22 @@ def instrumented() -> Clock:
     return clock
 
 
-def measured(clock: Clock, spent: Any, seed: int, instrument: bool) -> dict[str, Any]:
-    """One study in a fresh store: its wall time, and the seconds of each part."""
+@contextmanager
+def without_evaluations() -> Iterator[None]:
+    """Dense networks, which train several stops in one call, pass them without evaluation."""
+    from tombola.training.program import NOTHING
+    from tombola.training.wave import Wave
+
+    original = Wave._in_one_call
+    Wave._in_one_call = lambda wave, stops, what: original(wave, stops, [NOTHING for _ in what])  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Wave._in_one_call = original  # type: ignore[method-assign]
+
+
+def measured(clock: Clock, spent: Any, seed: int, instrument: bool = True, evaluate: bool = True) -> dict[str, Any]:
+    """One study in a fresh store: its wall time, and the seconds of each part; of evaluation, those after training alone."""
     from tombola.engine.configuring import resolve
     from tombola.engine.study import run_study, study_graph
     from tombola.store.store import Store
@@ -147,7 +167,7 @@ def measured(clock: Clock, spent: Any, seed: int, instrument: bool) -> dict[str,
     clock.on = instrument
     stderr, sys.stderr = sys.stderr, Terminal()
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, nullcontext() if evaluate else without_evaluations():
             began = time.perf_counter()
             clock.enter("rest")
             run_study(study, Store(Path(folder)))

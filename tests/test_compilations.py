@@ -12,6 +12,7 @@ from tombola.engine.progress import Progress
 from tombola.engine.study import run_study
 from tombola.procedures.imp import imp_runs
 from tombola.store.store import Store
+from tombola.training import geometry as limits
 from tombola.training import wave
 
 LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
@@ -89,6 +90,7 @@ def test_probes_of_equal_shapes_share_programs(carry_out, name):
 
 def test_a_resumed_run_goes_on_in_the_same_programs(tmp_path, compilations, monkeypatch):
     monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "_MOST_ITERATIONS", 2)
     task = Task(
         data=Data(name="digits"),
         model=Model(name="mlp", options={"widths": [7, 5]}),

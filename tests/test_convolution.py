@@ -21,8 +21,8 @@ from tombola.models.convolution import ROWS, available, convolution
 from tombola.models.network import Network
 from tombola.training import convolutions
 from tombola.training import plan as plans
+from tombola.training.geometry import Geometry
 from tombola.training.plan import Plan, plan
-from tombola.training.program import Geometry
 
 needs_compiler = pytest.mark.skipif(not available(), reason="needs a C compiler")
 ALGORITHMS = (pytest.param("native", marks=needs_compiler), "patch_gradients", "patches", "in_turn")

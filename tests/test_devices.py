@@ -84,10 +84,10 @@ def vmapped(replicas):
     return Plan(mesh(rows, 1), -(-replicas // rows), loop=True, evaluation_batch=60)
 
 
-def split(rows, streamed=False):
+def split(rows, streamed=False, loop=False):
     """As on GPUs that are left over: `rows` replicas at once, and their batches over all devices."""
     rows = min(rows, len(jax.devices()))
-    return Plan(mesh(rows, len(jax.devices()) // rows), 1, loop=False, evaluation_batch=56, streamed=streamed)
+    return Plan(mesh(rows, len(jax.devices()) // rows), 1, loop=loop, evaluation_batch=56, streamed=streamed)
 
 
 CASES = {
@@ -96,6 +96,7 @@ CASES = {
     "vmapped dense": (DENSE, 7, lambda: vmapped(7)),
     "vmapped normed": (NORMED, 3, lambda: vmapped(3)),
     "split dense": (DENSE, 3, lambda: split(2)),
+    "split loop": (DENSE, 3, lambda: split(2, loop=True)),
     "split normed": (NORMED, 1, lambda: split(1)),
     "split streamed": (NOISY, 1, lambda: split(1, streamed=True)),
 }
@@ -148,10 +149,11 @@ def images_of_a_device(task, dataset, layout):
     program = compile_program(geometry(task, dataset), layout)
     batches = [inputs_of(array, layout) for array in (dataset.inputs, dataset.test_inputs)]
     wave = Wave(task, END, geometry(task, dataset), layout, program, Arrays(dataset, *batches), members(task, dataset, 1))
-    wave._advance(1)
+    wave._advance([1])
     inputs = wave.arrays.pool.batch(wave._chosen(0), after=())
     weights, moments = wave.state.weights, wave.state.moments
-    text = program.advance.lower(weights, moments, wave.fixed, wave.order, *np.int32([0, 0, 1]), inputs).compile().as_text()
+    zero = np.int32(0)
+    text = program.step.lower(zero, weights, moments, wave.fixed, wave.order, zero, inputs).compile().as_text()
     found = re.search(r"= f32\[(\d+),(8|8,8,4)\]\S* (dot|convolution)\(", text)  # the first layer
     return int(found[1])
 

@@ -22,6 +22,7 @@ from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
 from tombola.procedures.run import Run
 from tombola.store.store import Store
+from tombola.training import geometry as limits
 from tombola.training import optimizers, wave
 from tombola.training.cohort import geometry, train_cohort
 from tombola.training.cost import step_operations
@@ -178,7 +179,7 @@ def products(frozen):
     fixed = Fixed({path: one(network.shapes[path].shape, bool) for path in network.prunable}, one((2, 2), "uint32"), one((1797,)), one(()))
     moments = jax.eval_shape(program.start, weights).moments
     step, inputs = jax.ShapeDtypeStruct((), "int32"), jax.ShapeDtypeStruct((1797, 64), "float32")
-    lowered = program.advance.lower(weights, moments, fixed, one((found.epochs_ahead, found.train)), step, step, step, inputs)
+    lowered = program.step.lower(step, weights, moments, fixed, one((found.epochs_ahead, found.train)), step, inputs)
     return lowered.as_text().count("stablehlo.dot_general")
 
 
@@ -197,6 +198,7 @@ def test_gradients_of_frozen_layers_are_not_computed():
 def test_a_resumed_run_is_bitwise_the_uninterrupted_one(optimizer, monkeypatch, tmp_path):
     task = digits(NORMED, optimizer=optimizer, weight_decay=0.01, frozen=("hidden1",))
     monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(limits, "_MOST_ITERATIONS", 5)
     network = network_of(task)
     mask = {path: np.ones(network.shapes[path].shape, bool) for path in network.prunable}
     start = Member(1, network.init(1), mask, keep=frozenset({5, 15}))

@@ -25,6 +25,7 @@ from tombola.store.store import Store
 from tombola.studies.catalogue import studies
 from tombola.surgery.permute import permute
 from tombola.training import cohort, wave
+from tombola.training import geometry as limits
 from tombola.training.cohort import train_cohort
 from tombola.training.member import NOISE, Member
 from tombola.training.plan import Plan
@@ -396,6 +397,7 @@ def test_before_it_begins_no_step_is_the_best(mixed):
 def test_a_wave_of_several_begins_resumes_before_and_after_the_later_one(mixed, monkeypatch):
     per_device, members, together = mixed
     monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(limits, "_MOST_ITERATIONS", 10)
     saved = []
     outcomes(members, per_device, on_checkpoint=lambda index, point: saved.append((index, point)))
     for iteration in (10, 30):

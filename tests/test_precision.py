@@ -14,7 +14,7 @@ from tombola.core.task import Data, Model, Recipe, Task
 from tombola.models.computing import Computing, tf32
 from tombola.models.network import Network
 from tombola.training import packing
-from tombola.training.program import Geometry
+from tombola.training.geometry import Geometry
 from tombola.training.train import train
 
 RANDOM = np.random.default_rng(5)

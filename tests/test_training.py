@@ -15,8 +15,9 @@ from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
 from tombola.data.order import epoch_order
 from tombola.data.split import split
-from tombola.training import cohort, optimizers, wave
-from tombola.training.cohort import train_cohort
+from tombola.training import geometry as limits
+from tombola.training import optimizers, program, wave
+from tombola.training.cohort import geometry, train_cohort
 from tombola.training.member import Member
 from tombola.training.plan import Plan
 from tombola.training.program import smoothed_cross_entropy
@@ -162,7 +163,7 @@ def test_kept_weights_equal_the_source_bitwise():
 
 
 def members(task, count, **fields):
-    network = cohort.geometry(task, load(task.data)).network
+    network = geometry(task, load(task.data)).network
     mask = {path: np.ones(network.shapes[path].shape, bool) for path in network.prunable}
     end = frozenset({40})
     return [Member(seed, network.init(seed), mask, **({"keep": end} | fields)) for seed in range(count)]
@@ -237,16 +238,37 @@ def test_evaluating_and_keeping_weights_changes_nothing():
 
 def test_a_resumed_run_is_bitwise_the_uninterrupted_one(monkeypatch):
     task = digits(optimizer="adam")
-    monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", -1.0)
-    saved = []
     some = members(task, 2, keep=frozenset({5, 40}))
-    whole = outcomes(task, some, on_checkpoint=lambda index, point: saved.append((index, point)))
-    assert sorted({point.iteration for _, point in saved}) == [5, 10, 20, 30]
-    for iteration in (5, 10, 20, 30):
-        points = {index: point for index, point in saved if point.iteration == iteration}
-        resumed = [Member(m.seed, m.start, m.mask, keep=m.keep, resume=points[index]) for index, m in enumerate(some)]
-        for one, other in zip(outcomes(task, resumed), whole, strict=True):
+    whole = outcomes(task, some)
+    monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", -1.0)
+    for most, stops in ((10, [5, 10, 20, 30]), (20, [5, 20]), (1000, [5])):  # iterations of a call
+        monkeypatch.setattr(limits, "_MOST_ITERATIONS", most)
+        saved = []
+        watched = outcomes(task, some, on_checkpoint=lambda index, point, saved=saved: saved.append((index, point)))
+        for one, other in zip(watched, whole, strict=True):
             same(one, other)
+        assert sorted({point.iteration for _, point in saved}) == stops
+        for iteration in stops:
+            points = {index: point for index, point in saved if point.iteration == iteration}
+            resumed = [Member(m.seed, m.start, m.mask, keep=m.keep, resume=points[index]) for index, m in enumerate(some)]
+            for one, other in zip(outcomes(task, resumed), whole, strict=True):
+                same(one, other)
+
+
+def test_a_call_has_no_more_evaluations_than_there_is_room_for(monkeypatch):
+    task, progress = digits(evaluate_every="1it", test_every="3it"), []
+    (found,) = outcomes(task, members(task, 1), on_progress=progress.append)
+    assert progress == [program.INTERVALS - 1, 40 - program.INTERVALS + 1]  # the first is before training
+    assert [row[0] for row in found.rows] == list(range(41))
+    assert [row[0] for row in found.rows if not np.isnan(row[3])] == [*range(0, 40, 3), 40]
+
+
+def test_a_call_trains_no_longer_than_a_moment():
+    of = lambda **options: geometry(digits(**options), load(Data(name="digits")))  # noqa: E731
+    assert of(evaluate_every="10it").span == 16 * (1197 // 60)  # epochs
+    assert of(evaluate_every="2000it").span == of(evaluate_every="2000it").chunk == 1000
+    large = of(evaluate_every="10it")._replace(model=Model(name="mlp", options={"widths": [3000, 3000]}))
+    assert large.span == 5 * 10**10 // (6 * 60 * (64 * 3000 + 3000 + 3000**2 + 3000 + 3000 * 10 + 10))
 
 
 def test_a_run_that_begins_at_k_goes_on_with_schedule_and_data_order():

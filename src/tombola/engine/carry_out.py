@@ -25,10 +25,10 @@ from tombola.models.packed import Sizes
 from tombola.pruning.selection import emptied
 from tombola.store.store import Damaged, Record, Store
 from tombola.training.cohort import check_keep, train_cohort
+from tombola.training.geometry import Geometry
 from tombola.training.member import Member, Outcome
 from tombola.training.packing import may_pack, packed_sizes
 from tombola.training.plan import Plan, plan
-from tombola.training.program import Geometry
 
 
 @dataclass
@@ -181,7 +181,7 @@ class Engine:
 
     @contextmanager
     def _renewed(self, digests: Sequence[str]) -> Iterator[None]:
-        """Keep this process's claims alive, also while one long chunk computes."""
+        """Keep this process's claims alive, also while one long call computes."""
         stop = threading.Event()
 
         def beat() -> None:

@@ -25,7 +25,7 @@ from tombola.procedures.run import Run, Source
 from tombola.pruning import selection
 from tombola.store.files import dump_json
 from tombola.store.store import Store
-from tombola.training.program import Geometry
+from tombola.training.geometry import Geometry
 
 
 def carry_out_probes(wanted: Iterable[Probe], store: Store, data_dir: Path | None, progress: Progress) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tombola.core.task import Task
 from tombola.data.dataset import load
 from tombola.training.cohort import geometry, total_iterations
-from tombola.training.program import Geometry
+from tombola.training.geometry import Geometry
 
 
 @lru_cache(maxsize=256)

@@ -17,7 +17,7 @@ from tombola.procedures.run import Action, Run
 from tombola.pruning import selection
 from tombola.store.store import Store
 from tombola.surgery.combine import combine
-from tombola.training.program import Geometry
+from tombola.training.geometry import Geometry
 
 
 def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tree]:

@@ -28,7 +28,7 @@ from tombola.studies.base import COLUMNS, Findings, Result, Results, Study
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tombola.training.program import Geometry
+    from tombola.training.geometry import Geometry
 
 _READ = ("metrics.csv", "summary.json", "made.json")
 """Files of every run from which tables are made."""

@@ -20,7 +20,8 @@ from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.split import split
 from tombola.training.cohort import geometry
-from tombola.training.program import Geometry, network_inputs
+from tombola.training.geometry import Geometry
+from tombola.training.program import network_inputs
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "test")

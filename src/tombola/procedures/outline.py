@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tombola.models.layer import Layer
 
 if TYPE_CHECKING:
-    from tombola.training.program import Geometry
+    from tombola.training.geometry import Geometry
 
 
 @dataclass(frozen=True)

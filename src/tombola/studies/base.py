@@ -18,7 +18,7 @@ from tombola.procedures.run import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tombola.training.program import Geometry
+    from tombola.training.geometry import Geometry
 
 Scale = Literal["smoke", "small", "paper"]
 

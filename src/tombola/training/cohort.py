@@ -11,11 +11,12 @@ from tombola.data.dataset import Dataset, sizes
 from tombola.models.packed import Sizes, pack, unpack
 from tombola.training.convolutions import fastest
 from tombola.training.frozen import trained_paths
+from tombola.training.geometry import Geometry
 from tombola.training.inputs import inputs_of
 from tombola.training.member import Checkpoint, Member, Outcome
 from tombola.training.packing import packed_sizes
 from tombola.training.plan import Plan, plan
-from tombola.training.program import Geometry, compile_program
+from tombola.training.program import compile_program
 from tombola.training.wave import Arrays, Wave
 
 
@@ -71,7 +72,7 @@ def train_cohort(
     Args:
         members: they resume at one iteration, or begin at one. Where the plan lets several share a device they may begin
             at different ones: those that begin later wait.
-        on_checkpoint: called with (index, checkpoint) at most every `CHECKPOINT_SECONDS`, between chunks.
+        on_checkpoint: called with (index, checkpoint) at most every `CHECKPOINT_SECONDS`, between calls.
         on_progress: called with the number of replica-steps just trained.
         layout: the plan; made for this cohort if not given.
         until: training stops after this iteration, bitwise where the whole run would be.

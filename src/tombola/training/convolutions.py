@@ -16,8 +16,9 @@ import numpy as np
 
 from tombola.core.files import cache_folder, write_atomically
 from tombola.models.convolution import Algorithm
+from tombola.training.geometry import Geometry
 from tombola.training.plan import Plan
-from tombola.training.program import Geometry, gradient
+from tombola.training.program import gradient
 
 CANDIDATES: tuple[Algorithm, ...] = ("direct", "patches", "in_turn")
 _CALLS = 3

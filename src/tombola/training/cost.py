@@ -4,7 +4,8 @@ from functools import lru_cache
 
 import jax
 
-from tombola.training.program import Geometry, gradient
+from tombola.training.geometry import Geometry
+from tombola.training.program import gradient
 
 
 @lru_cache(maxsize=256)

@@ -12,7 +12,7 @@ class Inputs(Protocol):
     """The inputs of a pool or a test set."""
 
     def batch(self, indices: Any, after: Any) -> Any:
-        """What a program takes as `inputs` for the examples at `indices`, (wave, batch).
+        """What a program takes as `inputs` for the examples at `indices`, (wave, batch) or (wave, 1, batch).
 
         `after`: what the call before this one gave. The host goes no more than one batch ahead of it.
         """
@@ -35,7 +35,8 @@ class Streamed:
         self.inputs, self.layout = inputs, layout
 
     def batch(self, indices: Any, after: Any) -> Any:
-        gathered = jax.device_put(self.inputs[np.asarray(indices)], self.layout.batches(indices.shape[1]))
+        chosen = np.asarray(indices).reshape(len(indices), -1)
+        gathered = jax.device_put(self.inputs[chosen], self.layout.batches(chosen.shape[1]))
         jax.block_until_ready(after)  # else a host faster than the devices would fill their memory with batches
         return gathered
 

@@ -8,7 +8,7 @@ from tombola.core.masks import Mask
 from tombola.core.trees import Tree
 from tombola.models.packed import Sizes, stored
 from tombola.models.sparse import available
-from tombola.training.program import Geometry
+from tombola.training.geometry import Geometry
 
 SPARSE = 0.55
 """Largest share of a kernel's weights at which sparse products and packed moments are worth it (benchmarks/NOTES.md)."""

@@ -4,11 +4,11 @@ Chosen here and nowhere else, from measurement (benchmarks/NOTES.md):
 
 * On a CPU each core is a device with one thread, and each trains one replica at a time: replicas that share a
   core through vmap evict each other's weights from its cache.
-* Dense networks run whole chunks of steps in a compiled loop. XLA's CPU back end lowers a convolution inside a
+* Dense networks run many steps, and the evaluations on their way, in a compiled loop. XLA's CPU back end lowers a convolution inside a
   loop to a naive one, about 100 times slower, so convolutional networks are stepped from Python there.
 * Convolutions are done in C there, or without a compiler their gradients by products with patches: 1.4 and 1.2 times as fast
   as XLA's own way for ResNet-20, 2 times for Conv-2. Adam and the rows of a batch are done in C too.
-* On a GPU launches dominate: all replicas are vmapped, and every chunk is one loop on the device.
+* On a GPU launches dominate: all replicas are vmapped, and many steps are one loop on the device.
 * Where a GPU would be left over, replicas of a convolutional network split their batches over several: gradients,
   statistics of batch norm and draws are those of the whole batch, so results are those of one device up to rounding.
   Each share has `_LEAST_SHARE` images or more, as below that the devices wait for each other's sums.

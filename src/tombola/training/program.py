@@ -1,4 +1,4 @@
-"""The training loop, compiled: one step, a chunk of steps, an evaluation.
+"""The training loop, compiled: one step, an evaluation, a call of many steps and evaluations.
 
 Everything here is written for one replica and lifted to a wave of them at the end: vmapped over the replicas that
 share a device, sharded over the devices.
@@ -14,74 +14,20 @@ import optax
 from jax.sharding import PartitionSpec
 
 from tombola.core.step import Step
-from tombola.core.task import Model, Recipe
 from tombola.core.trees import Tree
 from tombola.data.augment import augmentations
 from tombola.data.rows import rows
 from tombola.models.computing import Computing
 from tombola.models.convolution import Algorithm
-from tombola.models.masked import masked
-from tombola.models.network import Network, build, removable
-from tombola.models.packed import Sizes, packed
 from tombola.training import optimizers
-from tombola.training.frozen import trained_paths
-from tombola.training.member import NOISE
+from tombola.training.geometry import Geometry
 from tombola.training.plan import Plan
 from tombola.training.schedules import learning_rate
 
-
-class Geometry(NamedTuple):
-    """What of a task and its data a program is compiled for; cohorts of equal geometry share one program."""
-
-    model: Model
-    recipe: Recipe
-    shape: tuple[int, ...]
-    classes: int
-    train: int
-    augment: str
-    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    """Mean and standard deviation by channel that make uint8 inputs the network's; None: inputs are used as they are."""
-    packed: Sizes = ()
-    """Kernels that are stored by their weights alone."""
-
-    @property
-    def network(self) -> Network:
-        """The network, built once; under a mask that is learnt, if the recipe says so; or with some kernels packed."""
-        plain = build(self.model, self.shape, self.classes)
-        if self.packed:
-            return packed(plain, self.packed)
-        return plain if self.recipe.supermask is None else masked(plain, self.recipe.supermask)
-
-    @property
-    def trained(self) -> frozenset[str]:
-        """The leaves that training updates. Raises if layers cannot be frozen."""
-        return trained_paths(self.network, self.recipe.frozen)
-
-    @property
-    def removable(self) -> tuple[str, ...]:
-        """The layers and blocks that can be taken out of the network, each by itself."""
-        return removable(self.model, self.shape, self.classes)
-
-    @property
-    def noise(self) -> frozenset[str]:
-        """The streams of SGD noise that training draws from; the others change nothing."""
-        there = {"data_order": True, "augmentation": self.augment != "none", "dropout": self.network.stochastic}
-        return frozenset(stream for stream in NOISE if there[stream])
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in an epoch; what is left over waits for the next epoch's order."""
-        return self.train // self.recipe.batch
-
-    @property
-    def chunk(self) -> int:
-        """Most iterations that one call trains."""
-        return max(1, min(self.recipe.evaluate_every.iterations(self.steps_per_epoch), 1000))
-
-    @property
-    def epochs_ahead(self) -> int:
-        """Epochs whose order is held ready: as many as a chunk can touch."""
-        return (self.chunk - 1) // self.steps_per_epoch + 2
+INTERVALS = 32
+"""Most stops of one call."""
+NOTHING, VALIDATED, TESTED = range(3)
+"""What is done at a stop: nothing; the validation set is evaluated; the test set too."""
 
 
 class State(NamedTuple):
@@ -112,25 +58,31 @@ class Program(NamedTuple):
     """Compiled functions over a wave; leaves of State and Fixed carry a leading axis of `wave` replicas."""
 
     start: Callable[[Tree], State]
-    advance: Callable[..., tuple[Tree, Any]]
-    """(weights, moments, fixed, order, first epoch, t0, t1, inputs) -> (weights, moments) after iterations t0 .. t1 - 1;
-    order: (wave, epochs_ahead, train) int32, pool indices in training order from the first epoch on;
-    inputs: the pool's, or under a streamed plan (wave, batch, ...), those of iteration t0."""
-    score: Callable[..., tuple[Any, Any]]
-    """(weights, inputs, labels (wave, n), indices (wave, batch), share (batch,)) -> loss and accuracy, each weighted by `share`;
-    inputs: the whole set's, or under a streamed plan (wave, batch, ...), those at `indices`."""
-    validate: Callable[..., tuple[Any, Any, Tree, Any, Any]]
-    """(weights, best, best loss, best step, begin, before, t, then as `score`) -> (loss, accuracy, best, best loss, best step).
+    advance: Callable[..., tuple[State, tuple[Any, Any, Any, Any]]]
+    """(state, fixed, order, first epoch, stops (INTERVALS + 1,), what (INTERVALS,), count, pool inputs, indices and share of its
+    validation set, test inputs, labels, indices, share) -> (state, rows), where steps run in a loop.
 
-    Of the last batch of the validation set: `before` is what `score` gave for the others, summed."""
+    From stops[0] on, for each i < count: iterations stops[i] .. stops[i + 1] - 1, then what[i].
+    order: (wave, epochs_ahead, train) int32, pool indices in training order from the first epoch on.
+    rows: validation loss, accuracy, test loss, accuracy, each (wave, INTERVALS), NaN where they were not asked for."""
+    step: Callable[..., tuple[Tree, Any]]
+    """(t, weights, moments, fixed, order, first epoch, inputs) -> (weights, moments) after iteration t;
+    inputs: the pool's, or under a streamed plan (wave, batch, ...), those of iteration t."""
+    score: Callable[..., tuple[Any, Any]]
+    """(weights, inputs, labels (wave, n), indices (wave, batches, batch), share (batches, batch)) -> loss and accuracy,
+    each weighted by `share`; inputs: the whole set's, or under a streamed plan (wave, batch, ...), those of the one batch."""
+    validate: Callable[..., tuple[State, Any, Any]]
+    """(state, begin, t, before, then as `score`, of the validation set) -> (state, loss, accuracy); the best weights are kept.
+
+    `before`: loss and accuracy of batches that were scored already, summed."""
 
 
 def compile_program(geometry: Geometry, plan: Plan) -> Program:
     """The program for a geometry under a plan. Levels, arms and studies of equal geometry share it, compiled once.
 
-    So do recipes that differ only in how long they train at a constant rate, and in how often they test.
+    So do recipes that differ only in how long they train at a constant rate, and in how often they are evaluated.
     """
-    recipe = geometry.recipe.but(test_every=None)
+    recipe = geometry.recipe.but(evaluate_every="1it", test_every=None)
     if (recipe.schedule, recipe.warmup) == ("constant", Step("0it")):
         recipe = recipe.but(steps="1it", milestones=())
     return _compile(geometry._replace(recipe=recipe), plan)
@@ -165,39 +117,75 @@ def _compile(geometry: Geometry, plan: Plan) -> Program:
         dropout = jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[1]), t) if network.stochastic else None
         before = trained(weights)
         of_batch, statistics = gradients(before, weights, images, labels, dropout)
-        after, moments = optimizers.step(recipe, of_batch, moments, before, fixed.mask, rate(t), in_c=plan.native)
-        return {**weights, **after, **statistics}, moments
-
-    def advance(weights: Tree, moments: Any, fixed: Fixed, order: Any, first: Any, t0: Any, t1: Any, inputs: Any) -> tuple[Tree, Any]:
-        def body(t: Any, carry: tuple[Tree, Any]) -> tuple[Tree, Any]:
-            after = step(t, *carry, fixed, order, first, inputs)
-            if plan.per_device == 1:
-                return after
-            return jax.tree.map(lambda new, old: jnp.where(t < fixed.begin, old, new), after, carry)
-
-        return jax.lax.fori_loop(t0, t1, body, (weights, moments)) if plan.loop else body(t0, (weights, moments))
+        after, updated = optimizers.step(recipe, of_batch, moments, before, fixed.mask, rate(t), in_c=plan.native)
+        stepped = {**weights, **after, **statistics}, updated
+        if plan.per_device == 1:
+            return stepped
+        return jax.tree.map(lambda new, old: jnp.where(t < fixed.begin, old, new), stepped, (weights, moments))
 
     def score(weights: Tree, inputs: Any, labels: Any, indices: Any, share: Any) -> tuple[Any, Any]:
-        logits, _ = network.apply(weights, prepared(inputs, indices), train=False, how=Computing(plan.algorithm, recipe.precision))
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[indices])
-        correct = jnp.argmax(logits, -1) == labels[indices]
-        return jnp.sum(jnp.where(share > 0, losses, 0) * share), jnp.sum(correct * share)
+        def of_batch(indices: Any, share: Any) -> tuple[Any, Any]:
+            logits, _ = network.apply(weights, prepared(inputs, indices), train=False, how=Computing(plan.algorithm, recipe.precision))
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[indices])
+            correct = jnp.argmax(logits, -1) == labels[indices]
+            return jnp.sum(jnp.where(share > 0, losses, 0) * share), jnp.sum(correct * share)
 
-    def validate(
-        weights: Tree, best: Tree, best_loss: Any, best_step: Any, begin: Any, before: Any, t: Any, *batch: Any
-    ) -> tuple[Any, Any, Tree, Any, Any]:
-        loss, correct = (earlier + here for earlier, here in zip(before, score(weights, *batch), strict=True))
+        if len(share) == 1:
+            return of_batch(indices[0], share[0])
+        loss, correct = jax.lax.map(lambda batch: of_batch(*batch), (indices, share))
+        return loss.sum(), correct.sum()
+
+    def validate(state: State, begin: Any, t: Any, before: tuple[Any, Any], *examples: Any) -> tuple[State, Any, Any]:
+        loss, correct = (earlier + here for earlier, here in zip(before, score(state.weights, *examples), strict=True))
         loss = jnp.where(t < begin, jnp.inf, loss)
-        better = loss < best_loss
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), weights, best)
-        return loss, correct, best, jnp.where(better, loss, best_loss), jnp.where(better, t, best_step)
+        better = loss < state.best_loss
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.weights, state.best)
+        kept = state._replace(
+            best=best, best_loss=jnp.where(better, loss, state.best_loss), best_step=jnp.where(better, t, state.best_step)
+        )
+        return kept, loss, correct
+
+    def advance(
+        state: State,
+        fixed: Fixed,
+        order: Any,
+        first: Any,
+        stops: Any,
+        what: Any,
+        count: Any,
+        pool: Any,
+        indices: Any,
+        share: Any,
+        *test: Any,
+    ) -> tuple[State, tuple[Any, Any, Any, Any]]:
+        unknown = (jnp.float32(jnp.nan),) * 2
+
+        def steps(t0: Any, t1: Any, state: State) -> State:
+            def body(t: Any, carry: tuple[Tree, Any]) -> tuple[Tree, Any]:
+                return step(t, carry[0], carry[1], fixed, order, first, pool)
+
+            weights, moments = jax.lax.fori_loop(t0, t1, body, (state.weights, state.moments))
+            return state._replace(weights=weights, moments=moments)
+
+        def validated(state: State, t: Any) -> tuple[State, Any, Any]:
+            return validate(state, fixed.begin, t, (0.0, 0.0), pool, fixed.labels, indices, share)
+
+        def interval(index: Any, carry: tuple[State, Any]) -> tuple[State, Any]:
+            (state, rows), t = carry, stops[index + 1]
+            state = steps(stops[index], t, state)
+            state, *found = jax.lax.cond(what[index] >= VALIDATED, validated, lambda state, t: (state, *unknown), state, t)
+            found += jax.lax.cond(what[index] == TESTED, lambda weights: score(weights, *test), lambda weights: unknown, state.weights)
+            return state, tuple(column.at[index].set(value) for column, value in zip(rows, found, strict=True))
+
+        return jax.lax.fori_loop(0, count, interval, (state, (jnp.full(INTERVALS, jnp.nan),) * 4))
 
     source = "r" if plan.streamed else "s"
     return Program(
         start=_over_wave(start, "r", plan),
-        advance=_over_wave(advance, f"rrrrsss{source}", plan, donate=(0, 1)),
+        advance=_over_wave(advance, "rrrsssssrssrrs", plan, donate=(0,)),
+        step=_over_wave(step, f"srrrrs{source}", plan, donate=(1, 2)),
         score=_over_wave(score, f"r{source}rrs", plan),
-        validate=_over_wave(validate, f"rrrrrrs{source}rrs", plan, donate=(1, 2, 3)),
+        validate=_over_wave(validate, f"rrsr{source}rrs", plan, donate=(0,)),
     )
 
 

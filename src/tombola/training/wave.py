@@ -14,13 +14,14 @@ from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.order import epoch_order
 from tombola.data.split import Split, split
+from tombola.training.geometry import Geometry
 from tombola.training.inputs import Inputs
 from tombola.training.member import NOISE, Checkpoint, Member, Outcome
 from tombola.training.plan import Plan
-from tombola.training.program import Fixed, Geometry, Program, State
+from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Fixed, Program
 
 CHECKPOINT_SECONDS = 15.0
-"""Least time between two checkpoints of a wave: what a killed process can lose, beside the current chunk."""
+"""Least time between two checkpoints of a wave: what a killed process can lose, beside the current call."""
 
 
 class Arrays(NamedTuple):
@@ -32,7 +33,7 @@ class Arrays(NamedTuple):
 
 
 class Wave:
-    """Members that train at the same time, one call a chunk. All arithmetic is in `Program`."""
+    """Members that train at the same time: a call for several stops in a row, or one a step. All arithmetic is in `Program`."""
 
     def __init__(
         self, task: Task, end: int, found: Geometry, layout: Plan, program: Program, arrays: Arrays, members: list[Member]
@@ -48,7 +49,8 @@ class Wave:
         self.fixed = self._put(_fixed(padded, splits))
         self.orders = [_Orders(member, part.train) for member, part in zip(padded, splits, strict=True)]
         self.test_labels = self._put(np.tile(arrays.dataset.test_labels, (layout.wave, 1)))
-        self.rows: list[Any] = []
+        self.rows: list[tuple[list[int], tuple[Any, ...]]] = []
+        """Of each call that evaluated: iterations, and (wave, >= iterations) validation loss, accuracy, test loss, accuracy."""
         self.snapshots: list[dict[int, Tree]] = [dict(member.resume.snapshots) if member.resume else {} for member in members]
         self.earlier = [member.resume.rows if member.resume else () for member in members]
         start = self._put(stack([member.start for member in padded]))
@@ -66,15 +68,16 @@ class Wave:
         return jax.device_put(tree, self.layout.stacked)
 
     def train(self, on_checkpoint: Any, on_progress: Callable[[int], None]) -> list[Outcome]:
-        fresh, saved = self.members[0].resume is None, time.monotonic()
-        if fresh:
-            self._evaluate_and_keep()
-        for stop in self._stops():
-            self._advance(stop)
-            on_progress(sum(max(0, stop - max(self.t, member.begin)) for member in self.members))
-            self.t = stop
-            self._evaluate_and_keep()
-            if on_checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS and stop < self.end:
+        saved = time.monotonic()
+        if self.members[0].resume is None:
+            self._keep()
+        for stops in self._calls():
+            self._advance(stops)
+            jax.block_until_ready(self.rows[-2:-1])  # the host goes no more than one call ahead
+            on_progress(sum(max(0, stops[-1] - max(self.t, member.begin)) for member in self.members))
+            self.t = stops[-1]
+            self._keep()
+            if on_checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS and self.t < self.end:
                 for index, checkpoint in enumerate(self._checkpoints()):
                     on_checkpoint(index, checkpoint)
                 saved = time.monotonic()
@@ -85,56 +88,90 @@ class Wave:
         states = [tuple(np.array(leaf[index]) for leaf in leaves) for index in range(len(self.members))]
         return [Checkpoint(self.t, *rest) for rest in zip(states, self._rows(), map(dict, self.snapshots), strict=True)]
 
-    def _stops(self) -> list[int]:
+    def _calls(self) -> list[list[int]]:
+        """The stops that are still ahead, those of one call together; where weights are wanted, a call ends."""
+        fresh, kept = self.members[0].resume is None, {step for member in self.members for step in member.keep}
         every, chunk = self._every(self.recipe.evaluate_every), self.found.chunk
-        wanted = {step for member in self.members for step in member.keep} | set(range(0, self.end, every)) | set(range(0, self.end, chunk))
-        return sorted({step for step in wanted if self.t < step < self.end} | {self.end} - {self.t})
+        wanted = kept | set(range(0, self.end, every)) | set(range(0, self.end, chunk)) | {self.end}
+        calls: list[list[int]] = [[self.t] if fresh else []]
+        began = self.t
+        for stop in sorted(step for step in wanted if self.t < step <= self.end):
+            call = calls[-1]
+            if call and (not self.layout.loop or len(call) == INTERVALS or stop > began + self.found.span or call[-1] in kept - {self.t}):
+                began = call[-1]
+                calls.append([])
+            calls[-1].append(stop)
+        return [call for call in calls if call]
 
     def _every(self, step: Any) -> int:
         return step.iterations(self.found.steps_per_epoch)
 
-    def _advance(self, stop: int) -> None:
+    def _what(self, stop: int) -> int:
+        """What is done at a stop, beside keeping weights."""
+        recipe, last = self.recipe, stop == self.end
+        if not last and stop % self._every(recipe.evaluate_every):
+            return NOTHING
+        return TESTED if last or stop % self._every(recipe.test_every or recipe.evaluate_every) == 0 else VALIDATED
+
+    def _advance(self, stops: list[int]) -> None:
+        """Train to each of the stops, and evaluate there."""
+        self._draw_orders(stops[-1])
+        what = [self._what(stop) for stop in stops]
+        columns = self._in_one_call(stops, what) if self.layout.loop else self._step_by_step(*stops, *what)
+        if any(what):
+            self.rows.append((stops, columns))
+
+    def _draw_orders(self, stop: int) -> None:
+        """Have the order of the epochs from here to `stop` on the devices."""
         per_epoch = self.found.steps_per_epoch
         if self.order is None or (stop - 1) // per_epoch >= self.first_epoch + self.found.epochs_ahead:
             self.first_epoch = self.t // per_epoch
             epochs = range(self.first_epoch, self.first_epoch + self.found.epochs_ahead)
-            self.drawn = np.stack([orders.of(epochs) for orders in self.orders])
+            self.drawn = np.stack([orders.of(epochs, (self.end - 1) // per_epoch) for orders in self.orders])
             self.order = self._put(self.drawn)
+
+    def _in_one_call(self, stops: list[int], what: list[int]) -> tuple[Any, ...]:
+        there = np.zeros(INTERVALS + 1, np.int32), np.zeros(INTERVALS, np.int32)
+        there[0][: len(stops) + 1], there[1][: len(stops)] = [self.t, *stops], what
+        (validation,), (test,) = self._batches("validation"), self._batches("test")
+        pool, tests = self.arrays.pool.batch(validation[0], after=()), self.arrays.test.batch(test[0], after=())
+        self.state, columns = self.program.advance(
+            self.state, self.fixed, self.order, np.int32(self.first_epoch), *there, np.int32(len(stops)),
+            pool, *validation, tests, self.test_labels, *test,
+        )  # fmt: skip
+        return columns
+
+    def _step_by_step(self, stop: int, what: int) -> tuple[Any, ...]:
         weights, moments, first = self.state.weights, self.state.moments, np.int32(self.first_epoch)
-        calls = [(self.t, stop)] if self.layout.loop else [(t, t + 1) for t in range(self.t, stop)]
-        for t0, t1 in calls:
-            inputs = self.arrays.pool.batch(self._chosen(t0), after=weights)
-            weights, moments = self.program.advance(weights, moments, self.fixed, self.order, first, np.int32(t0), np.int32(t1), inputs)
+        for t in range(self.t, stop):
+            inputs = self.arrays.pool.batch(self._chosen(t), after=weights)
+            weights, moments = self.program.step(np.int32(t), weights, moments, self.fixed, self.order, first, inputs)
         self.state = self.state._replace(weights=weights, moments=moments)
+        nan = (np.full((self.layout.wave, 1), np.nan),) * 2
+        if what == NOTHING:
+            return nan + nan
+        return *self._validate(stop), *(self._score(self.state.weights, "test") if what == TESTED else nan)
 
     def _chosen(self, t: int) -> np.ndarray:
         """(wave, batch): the pool indices that iteration t trains on."""
         epoch, position = divmod(t, self.found.steps_per_epoch)
         return self.drawn[:, epoch - self.first_epoch, position * self.recipe.batch :][:, : self.recipe.batch]
 
-    def _evaluate_and_keep(self) -> None:
-        recipe, last = self.recipe, self.t == self.end
-        if last or self.t % self._every(recipe.evaluate_every) == 0:
-            loss, correct = self._validate()
-            tested = last or self.t % self._every(recipe.test_every or recipe.evaluate_every) == 0
-            test = self._score(self.state.weights, "test") if tested else (np.full(len(loss), np.nan),) * 2
-            self.rows.append((np.full(self.layout.wave, self.t), loss, correct, *test))
+    def _keep(self) -> None:
         if any(self.t in member.keep for member in self.members):
             weights = jax.device_get(self.state.weights)
             for index, member in enumerate(self.members):
                 if self.t in member.keep:
                     self.snapshots[index][self.t] = _replica(weights, index)
 
-    def _validate(self) -> tuple[Any, Any]:
+    def _validate(self, stop: int) -> tuple[Any, Any]:
         """Mean loss and accuracy on the validation set; the best weights so far are kept. One call, where it is one batch."""
-        state, inputs = self.state, self.arrays.pool
         *others, (indices, share) = self._batches("validation")
-        before = self._sum(state.weights, "validation", others) if others else (self.nothing, self.nothing)
-        loss, correct, *best = self.program.validate(
-            state.weights, state.best, state.best_loss, state.best_step, self.fixed.begin, before, np.int32(self.t),
-            inputs.batch(indices, after=before), self.fixed.labels, indices, share,
-        )  # fmt: skip
-        self.state = State(state.weights, state.moments, *best)
+        before = self._sum(self.state.weights, "validation", others) if others else (self.nothing, self.nothing)
+        inputs = self.arrays.pool.batch(indices, after=before)
+        self.state, loss, correct = self.program.validate(
+            self.state, self.fixed.begin, np.int32(stop), before, inputs, self.fixed.labels, indices, share
+        )
         return loss, correct
 
     def _score(self, weights: Tree, part: str) -> tuple[Any, Any]:
@@ -150,9 +187,10 @@ class Wave:
         return sum(losses[1:], losses[0]), sum(accuracies[1:], accuracies[0])
 
     def _batches(self, part: str) -> list[tuple[Any, Any]]:
-        """(indices, weight of each example in the mean) of each batch of an evaluation, on the devices.
+        """(indices, weight of each example in the mean) of the batches of an evaluation, on the devices.
 
-        The last batch reaches back over the one before it, so that all have one shape; what it sees again weighs 0.
+        One pair a call: of all batches where steps run in a loop, else of one. The last batch reaches back over the one
+        before it, so that all have one shape; what it sees again weighs 0.
         """
         if part in self.batches:
             return self.batches[part]
@@ -160,19 +198,24 @@ class Wave:
         indices = np.stack([everything if part == "test" else getattr(one, part) for one in self.splits])
         count, shares = indices.shape[1], self.layout.shares
         size = min(self.layout.evaluation_batch, count // shares * shares or count)
-        found = []
-        for begin in range(0, count, size):
-            shifted = min(begin, count - size)
-            share = np.where(np.arange(shifted, shifted + size) >= begin, 1 / count, 0).astype(np.float32)
-            found.append((self._put(indices[:, shifted : shifted + size]), jax.device_put(share, self.layout.shared)))
-        self.batches[part] = found
-        return found
+        begins = range(0, count, size)
+        places = np.stack([np.arange(size) + min(begin, count - size) for begin in begins])
+        share = np.where(places >= np.array(begins)[:, None], 1 / count, 0).astype(np.float32)
+        calls = [slice(None)] if self.layout.loop else [slice(one, one + 1) for one in range(len(begins))]
+        self.batches[part] = [(self._put(indices[:, places[one]]), jax.device_put(share[one], self.layout.shared)) for one in calls]
+        return self.batches[part]
 
     def _rows(self) -> list[tuple[tuple[float, ...], ...]]:
         """The rows of each member so far; only here does the host wait for the devices."""
         self.rows = jax.device_get(self.rows)
-        rows = np.array(self.rows, np.float64).reshape(len(self.rows), -1, self.layout.wave)
-        own = [[tuple(row) for row in rows[:, :, index].tolist() if row[0] >= one.begin] for index, one in enumerate(self.members)]
+        own: list[list[tuple[float, ...]]] = [[] for _ in self.members]
+        for stops, columns in self.rows:
+            values = np.array(columns, np.float64).reshape(len(columns), self.layout.wave, -1)
+            for index, member in enumerate(self.members):
+                rows = values[:, index].T.tolist()  # of a call in a loop, as many as one can have
+                own[index] += [
+                    (float(stop), *rows[place]) for place, stop in enumerate(stops) if self._what(stop) != NOTHING and stop >= member.begin
+                ]
         return [(*earlier, *mine) for earlier, mine in zip(self.earlier, own, strict=True)]
 
     def _outcomes(self) -> list[Outcome]:
@@ -195,12 +238,15 @@ class _Orders:
 
     def __init__(self, member: Member, train: np.ndarray) -> None:
         self._draw = partial(epoch_order, member.seed, _noise_stream(member, "data_order"), examples=train)
+        self._examples = len(train)
         self._drawn: dict[int, np.ndarray] = {}
 
-    def of(self, epochs: range) -> np.ndarray:
-        """(epochs, train) int32."""
-        self._drawn = {epoch: self._drawn[epoch] if epoch in self._drawn else self._draw(epoch) for epoch in epochs}
-        return np.stack(list(self._drawn.values()))
+    def of(self, epochs: range, last: int) -> np.ndarray:
+        """(epochs, train) int32; of an epoch after the last, zeros."""
+        self._drawn = {epoch: self._drawn[epoch] if epoch in self._drawn else self._draw(epoch) for epoch in epochs if epoch <= last}
+        there = np.zeros((len(epochs), self._examples), np.int32)
+        there[: len(self._drawn)] = list(self._drawn.values())
+        return there
 
 
 def _fixed(members: Sequence[Member], splits: Sequence[Split]) -> Fixed:

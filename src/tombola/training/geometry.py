@@ -1,0 +1,74 @@
+"""What of a task and its data a program is compiled for, and how much of a training one call of it does."""
+
+import math
+from typing import NamedTuple
+
+from tombola.core.task import Model, Recipe
+from tombola.models.masked import masked
+from tombola.models.network import Network, build, removable
+from tombola.models.packed import Sizes, packed
+from tombola.training.frozen import trained_paths
+from tombola.training.member import NOISE
+
+_MOST_ITERATIONS, _MOST_EPOCHS, _MOST_OPERATIONS = 1000, 16, 5 * 10**10
+"""Of one call: progress is reported between calls, the last about half a second on a core; orders are drawn before they begin."""
+
+
+class Geometry(NamedTuple):
+    """What of a task and its data a program is compiled for: cohorts of equal geometry share one program."""
+
+    model: Model
+    recipe: Recipe
+    shape: tuple[int, ...]
+    classes: int
+    train: int
+    augment: str
+    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and standard deviation by channel that make uint8 inputs the network's; None: inputs are used as they are."""
+    packed: Sizes = ()
+    """Kernels that are stored by their weights alone."""
+
+    @property
+    def network(self) -> Network:
+        """The network, built once; under a mask that is learnt, if the recipe says so; or with some kernels packed."""
+        plain = build(self.model, self.shape, self.classes)
+        if self.packed:
+            return packed(plain, self.packed)
+        return plain if self.recipe.supermask is None else masked(plain, self.recipe.supermask)
+
+    @property
+    def trained(self) -> frozenset[str]:
+        """The leaves that training updates. Raises if layers cannot be frozen."""
+        return trained_paths(self.network, self.recipe.frozen)
+
+    @property
+    def removable(self) -> tuple[str, ...]:
+        """The layers and blocks that can be taken out of the network, each by itself."""
+        return removable(self.model, self.shape, self.classes)
+
+    @property
+    def noise(self) -> frozenset[str]:
+        """The streams of SGD noise that training draws from; the others change nothing."""
+        there = {"data_order": True, "augmentation": self.augment != "none", "dropout": self.network.stochastic}
+        return frozenset(stream for stream in NOISE if there[stream])
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch; what is left over waits for the next epoch's order."""
+        return self.train // self.recipe.batch
+
+    @property
+    def chunk(self) -> int:
+        """Most iterations between two stops."""
+        return max(1, min(self.recipe.evaluate_every.iterations(self.steps_per_epoch), _MOST_ITERATIONS))
+
+    @property
+    def span(self) -> int:
+        """Most iterations that one call trains, evaluations on the way included: more than a chunk where that is a matter of moments."""
+        operations = 6 * self.recipe.batch * sum(math.prod(leaf.shape) for leaf in self.network.shapes.values())
+        return max(self.chunk, min(_MOST_ITERATIONS, _MOST_EPOCHS * self.steps_per_epoch, _MOST_OPERATIONS // operations))
+
+    @property
+    def epochs_ahead(self) -> int:
+        """Epochs whose order is held ready: as many as a call can touch."""
+        return (self.span - 1) // self.steps_per_epoch + 2
