@@ -158,6 +158,16 @@ def images_of_a_device(task, dataset, layout):
     return int(found[1])
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_network_that_is_stepped_can_be_tested_less_often_than_validated(count):
+    task = NORMED.but(recipe=RECIPE.but(evaluate_every="2it", test_every="6it"))
+    dataset = digits(task)
+    for _, outcome in train_cohort(task, dataset, members(task, dataset, count)):
+        assert [row[0] for row in outcome.rows] == [0, 2, 4, 6, 8, 10, 12]
+        assert np.isfinite(np.array(outcome.rows)[:, :3]).all()
+        assert [row[0] for row in outcome.rows if np.isfinite(row[3])] == [0, 6, 12]
+
+
 # -- the replica axis ------------------------------------------------------------------------------------------------------
 
 

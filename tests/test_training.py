@@ -255,7 +255,7 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(monkeypatch):
                 same(one, other)
 
 
-def test_a_call_has_no_more_evaluations_than_there_is_room_for(monkeypatch):
+def test_a_call_has_no_more_evaluations_than_there_is_room_for():
     task, progress = digits(evaluate_every="1it", test_every="3it"), []
     (found,) = outcomes(task, members(task, 1), on_progress=progress.append)
     assert progress == [program.INTERVALS - 1, 40 - program.INTERVALS + 1]  # the first is before training

@@ -147,7 +147,7 @@ class Wave:
             inputs = self.arrays.pool.batch(self._chosen(t), after=weights)
             weights, moments = self.program.step(np.int32(t), weights, moments, self.fixed, self.order, first, inputs)
         self.state = self.state._replace(weights=weights, moments=moments)
-        nan = (np.full((self.layout.wave, 1), np.nan),) * 2
+        nan = (np.full(self.layout.wave, np.nan),) * 2
         if what == NOTHING:
             return nan + nan
         return *self._validate(stop), *(self._score(self.state.weights, "test") if what == TESTED else nan)
@@ -206,7 +206,7 @@ class Wave:
         return self.batches[part]
 
     def _rows(self) -> list[tuple[tuple[float, ...], ...]]:
-        """The rows of each member so far; only here does the host wait for the devices."""
+        """The rows of each member so far, from the devices."""
         self.rows = jax.device_get(self.rows)
         own: list[list[tuple[float, ...]]] = [[] for _ in self.members]
         for stops, columns in self.rows:
