@@ -16,12 +16,16 @@ def dump_json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def save_tree(path: Path, tree: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+def dump_tree(tree: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> bytes:
     """A path-named tree as a safetensors file, which PyTorch, NumPy and JAX read alike."""
     from safetensors.numpy import save
 
-    arrays = {name: np.asarray(leaf, order="C") for name, leaf in tree.items()}
-    write_atomically(path, save(arrays, metadata=dict(metadata or {})))
+    return save({name: np.asarray(leaf, order="C") for name, leaf in tree.items()}, metadata=dict(metadata or {}))
+
+
+def save_tree(path: Path, tree: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """Write what `dump_tree` makes of a tree."""
+    write_atomically(path, dump_tree(tree, metadata))
 
 
 def load_tree(path: Path) -> Tree:

@@ -32,10 +32,9 @@ import numpy as np
 
 from tombola.core import masks
 from tombola.core.errors import TombolaError
-from tombola.core.files import write_atomically
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree
-from tombola.store.files import dump_json, read_tree, save_tree
+from tombola.store.files import dump_json, dump_tree, read_tree
 
 STALE_SECONDS = 120.0
 """A claim that was not renewed for so long is taken over, wherever its holder ran."""
@@ -182,23 +181,25 @@ class Store:
 
     def put(self, digest: str, files: Mapping[str, bytes], trees: Mapping[str, Tree]) -> None:
         """Store a finished run. If another process has stored it already, theirs stays: it is the same run."""
-        part = self.folder / ".work" / f"{digest}.{uuid.uuid4().hex[:8]}.part"
-        for name, content in files.items():
-            write_atomically(part / name, content)
-        for name, tree in trees.items():
-            save_tree(part / name, tree)
-        names = [*files, *trees]
-        write_atomically(
-            part / "manifest.json", dump_json({name: hashlib.sha256((part / name).read_bytes()).hexdigest() for name in sorted(names)})
-        )
-        for _ in range(2):
-            with suppress(OSError):
-                part.rename(self.folder / digest)
-                return
-            if digest in self:
-                break
-            self.remove(digest)  # something that is no whole run is in its place
-        shutil.rmtree(part)
+        part = f"{self.folder}/.work/{digest}.{uuid.uuid4().hex[:8]}.part"
+        checksums = {}
+        try:
+            for folder in {part, *(os.path.dirname(f"{part}/{name}") for name in trees)}:
+                os.makedirs(folder, exist_ok=True)
+            for name in sorted([*files, *trees]):
+                content = files[name] if name in files else dump_tree(trees[name])
+                checksums[name] = hashlib.sha256(content).hexdigest()
+                _write(f"{part}/{name}", content)
+            _write(f"{part}/manifest.json", dump_json(checksums))
+            for _ in range(2):
+                with suppress(OSError):
+                    os.rename(part, self.folder / digest)
+                    return
+                if digest in self:
+                    break
+                self.remove(digest)  # something that is no whole run is in its place
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
     # -- runs in progress -------------------------------------------------------------------------------------
 
@@ -258,6 +259,12 @@ class Store:
     def checkpoint_path(self, digest: str) -> Path:
         """Where a run in progress keeps its checkpoint."""
         return self.folder / ".work" / f"{digest}.checkpoint.safetensors"
+
+
+def _write(path: str, content: bytes) -> None:
+    """A file of a folder that is not in its place yet: it needs no draft of its own."""
+    with open(path, "xb") as file:
+        file.write(content)
 
 
 def _running(pid: int) -> bool:
