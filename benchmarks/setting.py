@@ -63,9 +63,9 @@ FULL = Effort(
     },
     torch_seconds=0.8,
     torch_repeats=3,
-    study=("levels=3", "steps=1000it", "evaluate_every=100it", "test_every=500it"),
-    study_replicates=4,
-    study_repeats=3,
+    study=("levels=3",),
+    study_replicates=2,
+    study_repeats=5,
     paths=('k=["0it","300it"]',),
     # As many runs, and as many evaluations of each, as the study has at its default scale; only they are short.
     rerun=("--set", "steps=60it", "--set", "evaluate_every=2it", "--set", "test_every=10it"),
