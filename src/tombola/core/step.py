@@ -33,6 +33,8 @@ class Step(str):
     """
 
     def __new__(cls, value: "str | int") -> "Step":
+        if isinstance(value, cls):
+            return value
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return super().__new__(cls, f"{value}it")
         if value == "end":

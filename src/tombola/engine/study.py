@@ -1,11 +1,11 @@
 """From a study to its tables: carry its runs out, measure each, judge the claims."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from tombola.engine.graph import Graph, graph
 from tombola.engine.horizon import iteration, last_iteration
 from tombola.engine.outlines import outline
 from tombola.engine.progress import Progress, duration
-from tombola.engine.reading import done, source
+from tombola.engine.reading import done, source, wanted
 from tombola.procedures.probe import Probe
 from tombola.procedures.run import Run
 from tombola.store.store import Damaged, Record, Store
@@ -34,10 +34,29 @@ _READ = ("metrics.csv", "summary.json", "made.json")
 """Files of every run from which tables are made."""
 
 
+class _Parts(NamedTuple):
+    """What a study is made of, and where it is if its store has it. Worked out once: there may be thousands."""
+
+    graph: Graph
+    probes: dict[Probe, Record]
+    runs: dict[str, Record]
+    """Digest -> record."""
+
+
+def _parts(study: Study, store: Store) -> _Parts:
+    probes, kept = study_probes(study), store.probes
+    found = _graph(study, probes)
+    return _Parts(found, {probe: kept.get(probe.digest) for probe in probes}, {digest: store.get(digest) for digest in found.runs})
+
+
 def study_graph(study: Study) -> Graph:
     """All runs of a study, with what it and its probes want of each."""
+    return _graph(study, study_probes(study))
+
+
+def _graph(study: Study, probes: list[Probe]) -> Graph:
     keep: dict[str, set[Step]] = {run.digest: {Step(step) for step in steps} for run, steps in study.keep.items()}
-    parents = [parent for probe in study_probes(study) for parent in probe.parents()]
+    parents = [parent for probe in probes for parent in probe.parents()]
     for parent in parents:
         if parent.what != "mask":
             keep.setdefault(parent.run.digest, set()).add(Step(parent.what))
@@ -62,57 +81,66 @@ def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: b
     while True:
         progress = Progress(labels(study), quiet=quiet)
         try:
-            if not _finished(study, store, data_dir):
-                _compute(study, store, data_dir, progress)
-            results = _results(study, store, data_dir)
+            found = _parts(study, store)
+            if not _finished(found, store, data_dir):
+                _compute(found, store, data_dir, progress)
+                found = _parts(study, store)  # records keep what they have read
+            results = _results(study, found, store, data_dir)
             grown = _grown(study, results)
             if grown is None:
-                return _findings(study, results, store)
+                return _findings(study, results, found)
             study = grown
         except Damaged as damage:
             discard(damage.record, damage.name, progress)
 
 
-def _finished(study: Study, store: Store, data_dir: Path | None) -> bool:
+def _finished(found: _Parts, store: Store, data_dir: Path | None) -> bool:
     """Whether nothing is left to compute: then JAX, which takes a second to load, is not asked for, and no network is built.
 
     Files that `_results` reads are checked there.
     """
-    found, probes = study_graph(study), store.probes
     return (
-        all(digest in store for digest in found.runs)
-        and all(probe.digest in probes for probe in study_probes(study))
-        and all(done(found, digest, store, data_dir) for digest in found.runs)
-        and not any(store.get(digest).damaged(but=_READ) for digest in found.runs)
+        not _lacking(found)
+        and all(wanted(found.graph, digest, data_dir) <= record.steps() for digest, record in found.runs.items())
+        and not any(record.damaged(but=_READ) for record in found.runs.values())
     )
 
 
-def _compute(study: Study, store: Store, data_dir: Path | None, progress: Progress) -> None:
+def _lacking(found: _Parts) -> str:
+    """What of a study its store lacks, in words; empty if nothing."""
+    missing = sum(not record.exists() for record in found.runs.values())
+    if missing:
+        return f"{missing} of {len(found.runs)} runs are"
+    return "" if all(record.exists() for record in found.probes.values()) else f"some of {len(found.probes)} probes are"
+
+
+def _compute(found: _Parts, store: Store, data_dir: Path | None, progress: Progress) -> None:
     from tombola.engine.carry_out import Engine
     from tombola.engine.probing import carry_out_probes, rehearse_probes
 
-    engine = Engine(study_graph(study), store, data_dir, progress)
-    rehearse_probes(study_probes(study), data_dir)
+    engine = Engine(found.graph, store, data_dir, progress)
+    rehearse_probes(found.probes, data_dir)
     engine.carry_out()
-    carry_out_probes(study_probes(study), store, data_dir, progress)
+    carry_out_probes(found.probes, store, data_dir, progress)
 
 
 def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findings:
     """The tables of a study whose runs and probes are all in the store. Raises if some are not."""
-    results = _results(study, store, data_dir)
-    while (grown := _grown(study, results)) is not None:
+    while True:
+        found = _parts(study, store)
+        results = _results(study, found, store, data_dir)
+        grown = _grown(study, results)
+        if grown is None:
+            return _findings(study, results, found)
         study = grown
-        results = _results(study, store, data_dir)
-    return _findings(study, results, store)
 
 
-def _findings(study: Study, results: Results, store: Store) -> Findings:
+def _findings(study: Study, results: Results, found: _Parts) -> Findings:
     table = measure(study, results)
     details = study.details(results) if study.details else {}
     if taken := {"table", "curves"} & details.keys():
         raise TombolaError(f"{study.name}: no details table may be called {taken.pop()!r}, as a file of every report is; rename it")
-    probes = [store.probes.get(probe.digest) for probe in study_probes(study)]
-    made = _provenance(study, [store.get(run.digest).json("made") for run in results], [probe.json("made") for probe in probes])
+    made = _provenance(study, [result.made for result in results.values()], [record.json("made") for record in found.probes.values()])
     return Findings(study, table, _curves(study, results), study.claims(table), made, details)
 
 
@@ -125,15 +153,11 @@ def _grown(study: Study, results: Results) -> Study | None:
     return replace(study, cells=(*study.cells, *further)) if further else None
 
 
-def _results(study: Study, store: Store, data_dir: Path | None) -> Results:
-    runs, probes, kept = study_graph(study).runs, study_probes(study), store.probes
-    missing = [digest for digest in runs if digest not in store]
-    if missing or any(probe.digest not in kept for probe in probes):
-        lacking = f"{len(missing)} of {len(runs)} runs are" if missing else f"some of {len(probes)} probes are"
+def _results(study: Study, parts: _Parts, store: Store, data_dir: Path | None) -> Results:
+    if lacking := _lacking(parts):
         raise TombolaError(
             f"{study.name}: {lacking} not in store {str(store.folder)!r}; `tombola run {study.name}` with the same options computes them"
         )
-    records = {run: store.get(digest) for digest, run in runs.items()}
 
     @lru_cache(maxsize=8)  # of all runs together: a study may look at thousands
     def weights(run: Run, what: str) -> Tree:
@@ -141,15 +165,15 @@ def _results(study: Study, store: Store, data_dir: Path | None) -> Results:
 
     @cache
     def probed(probe: Probe) -> Tree:
-        return kept.get(probe.digest).found()
+        return parts.probes[probe].found()
 
     def geometry(task: Task) -> "Geometry":
         from tombola.engine.resolved import resolved
 
         return resolved(task, data_dir)[0]
 
-    found = {run: _result(run, record, partial(weights, run), data_dir) for run, record in records.items()}
-    return Results(found, probed, geometry, frozenset(probes), partial(outline, data_dir=data_dir))
+    found = {run: _result(run, parts.runs[digest], partial(weights, run), data_dir) for digest, run in parts.graph.runs.items()}
+    return Results(found, probed, geometry, parts.probes.keys(), partial(outline, data_dir=data_dir))
 
 
 def measure(study: Study, results: Results) -> "pd.DataFrame":
@@ -183,10 +207,10 @@ def _curves(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
 def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: Path | None) -> Result:
     summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
     made, begin, end = record.json("made"), iteration(run.task, run.begin, data_dir), last_iteration(run.task, data_dir)
-    return Result(record.metrics(), summary, weights, begin, end, made["seconds"] / made["trained_together"])
+    return Result(record.metrics(), summary, weights, begin, end, made["seconds"] / made["trained_together"], made)
 
 
-def _provenance(study: Study, made: list[dict[str, Any]], probes: list[dict[str, Any]]) -> dict[str, str]:
+def _provenance(study: Study, made: Sequence[Mapping[str, Any]], probes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     several = lambda values: "; ".join(dict.fromkeys(values))  # noqa: E731
     seconds = sum(one["seconds"] / one["trained_together"] for one in made)
     dates = sorted(one["date"] for one in made)
@@ -213,14 +237,14 @@ def study_status(study: Study, store: Store, data_dir: Path | None = None) -> di
     and its probes, in all and missing.
     """
     while True:
-        runs, probes, kept = study_graph(study), study_probes(study), store.probes
-        finished = {digest for digest in runs.runs if done(runs, digest, store, data_dir)}
-        unseen = sum(probe.digest not in kept for probe in probes)
-        complete = len(finished) == len(runs.runs) and not unseen
-        grown = _grown(study, _results(study, store, data_dir)) if complete else None
+        found = _parts(study, store)
+        finished = {digest for digest in found.runs if done(found.graph, digest, store, data_dir)}
+        unseen = sum(not record.exists() for record in found.probes.values())
+        complete = len(finished) == len(found.runs) and not unseen
+        grown = _grown(study, _results(study, found, store, data_dir)) if complete else None
         if grown is None:
             break
         study = grown
-    busy = sum(digest not in finished and store.in_progress(digest) for digest in runs.runs)
-    found = {"runs": len(runs.runs), "done": len(finished), "in progress": busy, "missing": len(runs.runs) - len(finished) - busy}
-    return {**found, "probes": len(probes), "probes missing": unseen}
+    busy = sum(digest not in finished and store.in_progress(digest) for digest in found.runs)
+    runs = {"runs": len(found.runs), "done": len(finished), "in progress": busy, "missing": len(found.runs) - len(finished) - busy}
+    return {**runs, "probes": len(found.probes), "probes missing": unseen}

@@ -30,9 +30,12 @@ def movement(initial: np.ndarray, final: np.ndarray, group: np.ndarray) -> Movem
 
 def largest(values: np.ndarray, count: int) -> np.ndarray:
     """Mask of the `count` largest |values|, ties by position, the later first: what magnitude pruning keeps."""
-    order = np.argsort(np.abs(values).reshape(-1), kind="stable")
-    kept = np.zeros(values.size, bool)
-    kept[order[values.size - count :]] = True
+    if count == 0:
+        return np.zeros(values.shape, bool)
+    sizes = np.nan_to_num(np.abs(values).reshape(-1), nan=np.inf, posinf=np.inf)
+    least = np.partition(sizes, len(sizes) - count)[len(sizes) - count]  # a whole sort takes ten times as long
+    kept = sizes > least
+    kept[np.flatnonzero(sizes == least)[np.count_nonzero(kept) - count :]] = True
     return kept.reshape(values.shape)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 
 import numpy as np
@@ -53,14 +53,19 @@ def sign_flip(differences: Sequence[float]) -> float:
     d = d[~np.isnan(d)]
     if len(d) == 0 or np.isinf(d).any():
         return 1.0
-    if len(d) <= _EXACT:
-        signs = np.array(list(product((1.0, -1.0), repeat=len(d))))
-    else:
-        signs = np.random.Generator(np.random.Philox(key=0)).choice((1.0, -1.0), size=(2**_EXACT, len(d)))
-        signs[0] = 1.0
-    sums = np.abs(signs @ d)
+    sums = np.abs(_signs(len(d)) @ d)
     # Sums that are equal on paper differ by rounding, of the size of their terms: as ties they count.
     return float(np.mean(sums >= sums[0] - 1e-12 * np.abs(d).sum()))
+
+
+@lru_cache(maxsize=16)
+def _signs(pairs: int) -> np.ndarray:
+    """(patterns, pairs) of +1 and -1, the first all +1."""
+    if pairs <= _EXACT:
+        return np.array(list(product((1.0, -1.0), repeat=pairs)))
+    signs = np.random.Generator(np.random.Philox(key=0)).choice((1.0, -1.0), size=(2**_EXACT, pairs))
+    signs[0] = 1.0
+    return signs
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

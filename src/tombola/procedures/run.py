@@ -24,6 +24,9 @@ class Source(Spec):
         """A parent is told by its digest, so that a chain's description does not grow with its length."""
         return {"spec": "Source", "run": self.run.digest, "what": self.what}
 
+    def __hash__(self) -> int:
+        return hash((self.run.digest, self.what))
+
 
 class Action(Spec):
     """A registered action, what it is given, and its options."""

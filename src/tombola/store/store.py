@@ -51,6 +51,10 @@ class Record:
         """The run's name."""
         return self.folder.name
 
+    def exists(self) -> bool:
+        """Whether it is in its store."""
+        return os.path.exists(f"{self.folder}/manifest.json")
+
     def json(self, name: str) -> dict[str, Any]:
         """`spec`, `summary` or `made`."""
         return json.loads(self._verified(f"{name}.json"))
@@ -148,7 +152,7 @@ class Store:
             ) from None
 
     def __contains__(self, digest: str) -> bool:
-        return os.path.exists(f"{self.folder}/{digest}/manifest.json")
+        return self.get(digest).exists()
 
     def __iter__(self) -> Iterator[Record]:
         if self.folder.is_dir():

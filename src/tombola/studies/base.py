@@ -66,6 +66,8 @@ class Result:
     """Iteration at which training ends."""
     seconds: float = float("nan")
     """Wall time of its training, its share of a cohort's. It differs from machine to machine, and from run to run."""
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """What made it: command, versions, device, date."""
 
 
 def _no_network(task: Task) -> Any:
