@@ -63,6 +63,12 @@ def test_lengths_share_programs(carry_out):
     assert carry_out("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 4]", "steps=9it", "test_every=6it") == 0
 
 
+def test_learning_rates_share_programs(carry_out):
+    assert carry_out("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 5]") > 0
+    assert carry_out("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 5]", "learning_rate=0.02") == 0
+    assert carry_out("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 5]", "optimizer=sgd") > 0
+
+
 def test_the_length_of_a_cosine_is_in_its_program(carry_out):
     assert carry_out("frankle2019.sparsity", "levels=1", "schedule=cosine") > 0
     assert carry_out("frankle2019.sparsity", "levels=1", "schedule=cosine", "steps=9it") > 0

@@ -176,7 +176,8 @@ def products(frozen):
         return jax.ShapeDtypeStruct((1, *shape), dtype)
 
     weights = {path: one(leaf.shape, leaf.dtype) for path, leaf in network.shapes.items()}
-    fixed = Fixed({path: one(network.shapes[path].shape, bool) for path in network.prunable}, one((2, 2), "uint32"), one((1797,)), one(()))
+    mask = {path: one(network.shapes[path].shape, bool) for path in network.prunable}
+    fixed = Fixed(mask, one((2, 2), "uint32"), one((1797,)), one((), "float32"), one(()))
     moments = jax.eval_shape(program.start, weights).moments
     step, inputs = jax.ShapeDtypeStruct((), "int32"), jax.ShapeDtypeStruct((1797, 64), "float32")
     lowered = program.step.lower(step, weights, moments, fixed, one((found.epochs_ahead, found.train)), step, inputs)

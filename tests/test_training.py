@@ -352,9 +352,17 @@ def test_divergence_is_reported_not_hidden():
     ],
 )
 def test_schedules(fields, expected):
-    rate = learning_rate(Recipe(steps="100it", batch=1, learning_rate=0.1, **fields), steps_per_epoch=20)
+    rate = learning_rate(Recipe(steps="100it", batch=1, learning_rate=1.0, **fields), steps_per_epoch=20)
     for t, value in expected.items():
-        np.testing.assert_allclose(rate(t), value, rtol=1e-5)
+        np.testing.assert_allclose(rate(0.1, t), value, rtol=1e-5)
+
+
+def test_recipes_that_differ_in_their_learning_rate_take_steps_of_its_length():
+    """They share a program."""
+    one, two, three = (train(digits(steps="1it", optimizer="sgd", learning_rate=rate), 1).final for rate in (0.1, 0.2, 0.3))
+    assert not trees.equal(one, two)
+    for path in one:
+        np.testing.assert_allclose(one[path] - two[path], two[path] - three[path], rtol=1e-3, atol=1e-6)
 
 
 def test_label_smoothing():

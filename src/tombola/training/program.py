@@ -50,6 +50,8 @@ class Fixed(NamedTuple):
     """(2, 2) uint32: augmentation, dropout."""
     labels: Any
     """(pool,) int32, with this replica's label noise."""
+    rate: Any
+    """float32: the learning rate, which the schedule is a factor of."""
     begin: Any
     """int32: before this iteration the replica waits, where replicas that share a device begin at several."""
 
@@ -80,9 +82,9 @@ class Program(NamedTuple):
 def compile_program(geometry: Geometry, plan: Plan) -> Program:
     """The program for a geometry under a plan. Levels, arms and studies of equal geometry share it, compiled once.
 
-    So do recipes that differ only in how long they train at a constant rate, and in how often they are evaluated.
+    So do recipes that differ only in the learning rate, in how long they train at a constant one, and in how often they are evaluated.
     """
-    recipe = geometry.recipe.but(evaluate_every="1it", test_every=None)
+    recipe = geometry.recipe.but(learning_rate=1.0, evaluate_every="1it", test_every=None)
     if (recipe.schedule, recipe.warmup) == ("constant", Step("0it")):
         recipe = recipe.but(steps="1it", milestones=())
     return _compile(geometry._replace(recipe=recipe), plan)
@@ -117,7 +119,7 @@ def _compile(geometry: Geometry, plan: Plan) -> Program:
         dropout = jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[1]), t) if network.stochastic else None
         before = trained(weights)
         of_batch, statistics = gradients(before, weights, images, labels, dropout)
-        after, updated = optimizers.step(recipe, of_batch, moments, before, fixed.mask, rate(t), in_c=plan.native)
+        after, updated = optimizers.step(recipe, of_batch, moments, before, fixed.mask, rate(fixed.rate, t), in_c=plan.native)
         stepped = {**weights, **after, **statistics}, updated
         if plan.per_device == 1:
             return stepped

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from tombola.core import keys
-from tombola.core.task import Task
+from tombola.core.task import Recipe, Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.order import epoch_order
@@ -46,7 +46,7 @@ class Wave:
         assert len(begins) == 1 or layout.per_device > 1
         self.t = min(begins) if members[0].resume is None else members[0].resume.iteration
         self.splits = splits
-        self.fixed = self._put(_fixed(padded, splits))
+        self.fixed = self._put(_fixed(task.recipe, padded, splits))
         self.orders = [_Orders(member, part.train) for member, part in zip(padded, splits, strict=True)]
         self.test_labels = self._put(np.tile(arrays.dataset.test_labels, (layout.wave, 1)))
         self.rows: list[tuple[list[int], tuple[Any, ...]]] = []
@@ -249,11 +249,12 @@ class _Orders:
         return there
 
 
-def _fixed(members: Sequence[Member], splits: Sequence[Split]) -> Fixed:
+def _fixed(recipe: Recipe, members: Sequence[Member], splits: Sequence[Split]) -> Fixed:
     return Fixed(
         mask=stack([member.mask for member in members]),
         keys=np.stack([[keys.stream(member.seed, _noise_stream(member, name)) for name in NOISE[1:]] for member in members]),
         labels=np.stack([part.labels for part in splits]),
+        rate=np.full(len(members), recipe.learning_rate, np.float32),
         begin=np.array([member.begin for member in members], np.int32),
     )
 
