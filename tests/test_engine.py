@@ -194,6 +194,17 @@ def test_all_ready_runs_of_one_geometry_train_together(tmp_path, trained, monkey
     assert sorted(seed for wave in trained for seed in wave) == sorted([0, 1, 2, 3] * 2)
 
 
+def test_runs_of_several_learning_rates_train_together_each_as_by_itself(tmp_path, trained):
+    runs = [Run(task=TASK.but(recipe=TASK.recipe.but(learning_rate=rate)), seed=1) for rate in (1e-2, 3e-3)]
+    keep = {run.digest: ["end"] for run in runs}
+    together = engine(runs, tmp_path / "together", keep).carry_out()
+    assert trained == [[1, 1]]
+    found = [together[run.digest].weights(20) for run in runs]
+    assert not trees.equal(*found)
+    for run, weights in zip(runs, found, strict=True):
+        assert trees.equal(engine([run], tmp_path / "alone", keep={run.digest: ["end"]}).carry_out()[run.digest].weights(20), weights)
+
+
 def test_tasks_that_share_a_program_but_not_their_data_train_on_their_own(tmp_path):
     noisy = TASK.but(data=TASK.data.but(label_noise=0.5))
     runs = [Run(task=TASK, seed=1), Run(task=noisy, seed=1)]
@@ -248,7 +259,7 @@ def test_an_empty_layer_is_warned_of(tmp_path, capsys):
 
 
 def test_levels_arms_and_replicates_share_one_compiled_program(tmp_path):
-    task = TASK.but(recipe=TASK.recipe.but(learning_rate=0.0123))  # a program that no other test has compiled
+    task = TASK.but(recipe=TASK.recipe.but(batch=61))  # a program that no other test has compiled
     compiled = []
 
     def listen(event, duration, **_):

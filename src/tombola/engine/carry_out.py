@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,8 @@ class Engine:
         return self._sizes[digest]
 
     def _program(self, digest: str) -> Geometry:
-        return self._resolved(self.graph.runs[digest].task)[0]
+        """What a run's program is compiled for: runs of which it is equal train together, whatever their learning rates."""
+        return _at_any_rate(self._resolved(self.graph.runs[digest].task)[0])
 
     def _position(self, digest: str, waits: bool) -> tuple[int, bool]:
         """Where it goes on, and whether it was begun. Replicas that share a device wait for each other's begin: one for all."""
@@ -211,6 +213,7 @@ class Engine:
             noise=run.noise,
             keep=frozenset(self._wanted(digest) | stored),
             resume=checkpoints.load(self.store.checkpoint_path(digest)),
+            rate=run.task.recipe.learning_rate,
         )
 
     def _put(self, digest: str, member: Member, outcome: Outcome, seconds: float, together: int) -> None:
@@ -219,3 +222,8 @@ class Engine:
             self.store.remove(digest)  # it lacked weights that are wanted now
         self.store.put(digest, files, results.trees(member, outcome))
         self.store.checkpoint_path(digest).unlink(missing_ok=True)
+
+
+@cache
+def _at_any_rate(found: Geometry) -> Geometry:
+    return found._replace(recipe=found.recipe.but(learning_rate=1.0))

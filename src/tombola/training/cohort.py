@@ -1,4 +1,4 @@
-"""Train a cohort: replicas of one task that differ in seed, start, mask and noise."""
+"""Train a cohort: replicas of one task that differ in seed, start, mask, noise and learning rate."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace

@@ -37,6 +37,8 @@ class Member:
     keep: frozenset[int] = frozenset()
     """Iterations at which its weights are wanted."""
     resume: Checkpoint | None = None
+    rate: float | None = None
+    """Its learning rate, where that is not the task's."""
 
 
 @dataclass(frozen=True)

@@ -254,7 +254,7 @@ def _fixed(recipe: Recipe, members: Sequence[Member], splits: Sequence[Split]) -
         mask=stack([member.mask for member in members]),
         keys=np.stack([[keys.stream(member.seed, _noise_stream(member, name)) for name in NOISE[1:]] for member in members]),
         labels=np.stack([part.labels for part in splits]),
-        rate=np.full(len(members), recipe.learning_rate, np.float32),
+        rate=np.array([member.rate or recipe.learning_rate for member in members], np.float32),
         begin=np.array([member.begin for member in members], np.int32),
     )
 
