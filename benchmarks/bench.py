@@ -3,7 +3,7 @@
     python benchmarks/bench.py [-o benchmarks/results.json] [--torch-python PATH] [--smoke]
 
 Every part runs in a process of its own, one after the other, so that PyTorch and JAX share neither memory nor threads.
-On CPU cores only, two of them at most; the machine should have nothing else to do. Takes about twelve minutes.
+On CPU cores only, two of them at most; the machine should have nothing else to do. Takes about fifteen minutes.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def measure(length: str, spent: Effort, torch_python: str, cache: Path) -> dict[
         "torch": lambda: torch_times(torch_python, length, spent) if torch_version else None,
         "arithmetic": lambda: part("gemm.py", length),
         "paths": lambda: part("paths.py", cores, length),
-        "memory": lambda: part("memory.py", cores, length),
+        "memory": lambda: [part("memory.py", cores, length) for _ in range(spent.repeats)],
     }
     # One at a time, unless the numbers mean nothing anyway.
     with ThreadPoolExecutor(CORES if smoke else 1) as pool:

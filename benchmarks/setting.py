@@ -56,8 +56,8 @@ FULL = Effort(
         "resnet20": {1: Timing(2, 10, 3), 2: Timing(2, 10, 3), 8: Timing(1, 5, 2), 32: Timing(1, 5, 1)},
     },
     one_core={
-        "mlp": Timing(1000, 4000, 3),
-        "lenet": Timing(500, 2000, 3),
+        "mlp": Timing(1000, 4000, 5),
+        "lenet": Timing(500, 2000, 5),
         "conv2": Timing(2, 10, 3),
         "resnet20": Timing(2, 10, 3),
     },

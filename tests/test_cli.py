@@ -1,5 +1,6 @@
 """What a user types, right and wrong: one clear line, exit code 2, nothing changed."""
 
+import errno
 import json
 import re
 import shlex
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from tombola import cli
+from tombola.store import store
 from tombola.store.export import load_ticket
 
 SMOKE = "--scale smoke --task digits-mlp --set steps=40it --set evaluate_every=20it"
@@ -242,3 +244,28 @@ def test_mistakes_show_no_traceback_from_a_shell(folder):
 def test_a_closed_pipe_is_no_error(folder):
     done = subprocess.run(f"{sys.executable} -m tombola list | head -1", shell=True, capture_output=True, text=True, cwd=folder)
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(capsys, tmp_path, monkeypatch):
+    command = f"run frankle2019.sparsity {SMOKE} --replicates 2 --set levels=1 --store {tmp_path}/runs"
+    written, write = [], store._write
+
+    def full(path, content):
+        written.append(path)
+        if len(written) > 8:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(store, "_write", full)
+    assert call(command) == 2
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1].startswith("tombola: No space left on device; make room")
+    assert "Traceback" not in said.err
+    assert not list(tmp_path.glob("runs/.work/*.part"))
+    (finished,) = store.Store(tmp_path / "runs")
+    assert finished.damaged() == []
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    when = (finished.folder / "made.json").stat().st_mtime_ns
+    assert call(command) == 0
+    assert (finished.folder / "made.json").stat().st_mtime_ns == when

@@ -1,6 +1,7 @@
 """The command line: argument parsing only. Each verb calls one function of `tombola.commands`."""
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -102,6 +103,9 @@ def _loading() -> argparse.ArgumentParser:
     return loading
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0, or 2 after a mistake that the user can mend."""
     parser = _parser()
@@ -131,6 +135,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stderr.close()
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        print(f"tombola: {error.strerror}; make room: what is finished stays, and the same command goes on from there", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -195,13 +195,16 @@ class Store:
                 checksums[name] = hashlib.sha256(content).hexdigest()
                 _write(f"{part}/{name}", content)
             _write(f"{part}/manifest.json", dump_json(checksums))
-            for _ in range(2):
-                with suppress(OSError):
+            for last in (False, True):
+                try:
                     os.rename(part, self.folder / digest)
-                    return
-                if digest in self:
                     break
-                self.remove(digest)  # something that is no whole run is in its place
+                except OSError:
+                    if digest in self:
+                        break
+                    if last:
+                        raise
+                    self.remove(digest)  # something that is no whole run is in its place
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
