@@ -64,7 +64,7 @@ def measure(length: str, spent: Effort, torch_python: str, cache: Path) -> dict[
         "torch": lambda: torch_times(torch_python, length, spent) if torch_version else None,
         "arithmetic": lambda: part("gemm.py", length),
         "paths": lambda: part("paths.py", cores, length),
-        "memory": lambda: [part("memory.py", cores, length) for _ in range(spent.repeats)],
+        "memory": lambda: part("memory.py", cores, length),
     }
     # One at a time, unless the numbers mean nothing anyway.
     with ThreadPoolExecutor(CORES if smoke else 1) as pool:

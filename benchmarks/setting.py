@@ -125,3 +125,11 @@ def resident_memory() -> float:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
     except OSError:
         return peak_memory()
+
+
+def memory_in_use() -> float:
+    """What this process has asked of the C library's allocator and not given back, MiB; where it does not tell, resident memory."""
+    from tombola.core.backend import allocated
+
+    found = allocated()
+    return resident_memory() if found is None else (found.uordblks + found.hblkhd) / 2**20

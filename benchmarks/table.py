@@ -1,6 +1,6 @@
 """The benchmark's results as text, at most 100 columns wide."""
 
-from statistics import mean, median
+from statistics import mean
 from typing import Any
 
 from networks import NETWORKS
@@ -31,17 +31,16 @@ def _heading(results: dict[str, Any]) -> list[str]:
 
 
 def _levels(results: dict[str, Any]) -> list[str]:
-    # The allocator keeps what is freed, and where arrays happen to lie differs from process to process.
-    found = [one["resident_mib"] for one in results["memory"]]
-    third = len(found[0]) // 3
-    growths = [mean(resident[-third:]) - mean(resident[-2 * third : -third]) for resident in found]
-    growth, leak = median(growths), third * results["memory"][0]["weights_mib"]
-    dense, first, last = (median(resident[level] for resident in found) for level in (0, 1, -1))
+    resident, in_use, copy = (results["memory"][name] for name in ("resident_mib", "in_use_mib", "weights_mib"))
+    third = len(in_use) // 3
+    growth = mean(in_use[-third:]) - mean(in_use[-2 * third : -third])
+    leak = third * copy
     return [
-        *title(f"Resident memory after each of {len(found[0]) - 1} levels of pruning, two replicas, MiB"),
-        f"dense {dense:.0f}, first level {first:.0f}, last {last:.0f}; {len(found)} process{'es' if len(found) > 1 else ''}",
-        f"Target: flat. From the middle third to the last {growth:+.1f} ({min(growths):+.1f} to {max(growths):+.1f});",
-        f"a copy of the weights kept at each level would make it {leak:.1f}; under {LEAK:.0%} of that: {met(growth < LEAK * leak)}",
+        *title(f"Memory after each of {len(in_use) - 1} levels of pruning, two replicas, MiB"),
+        f"in use: dense {in_use[0]:.1f}, first level {in_use[1]:.1f}, last {in_use[-1]:.1f}; resident, with what the allocator keeps:",
+        f"dense {resident[0]:.0f}, first level {resident[1]:.0f}, last {resident[-1]:.0f}",
+        f"Target: flat. In use, from the middle third to the last {growth:+.1f}; a copy of the weights kept at each",
+        f"level would make it {leak:.1f}; under {LEAK:.0%} of that: {met(growth < LEAK * leak)}",
     ]
 
 

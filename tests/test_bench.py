@@ -176,9 +176,10 @@ def test_the_targets_of_the_limit_and_of_two_cores(timed, part, limit, one, reac
 def test_a_leak_is_seen(smoke, part):
     results = copy.deepcopy(smoke[1])
     for step, verdict in ((0.0, "met"), (1.0, "NOT MET")):
-        results["memory"] = [{"weights_mib": 4.0, "resident_mib": [300 + step * 4.0 * level for level in range(22)]}]
+        in_use = [60 + step * 4.0 * level for level in range(22)]
+        results["memory"] = {"weights_mib": 4.0, "resident_mib": [300.0] * 22, "in_use_mib": in_use}
         printed = part("table").table(results)
-        assert f"From the middle third to the last {step * 28:+.1f}" in printed
+        assert f"In use, from the middle third to the last {step * 28:+.1f}" in printed
         assert f"under 25% of that: {verdict}" in printed
 
 

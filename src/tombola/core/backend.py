@@ -43,11 +43,17 @@ def _keep_memory(arenas: int) -> None:
 
 def give_back() -> None:
     """Hand memory back to the system where freed arrays have left more than `MOST_FREED` between those that are in use."""
-    if _keeps and hasattr(_library, "mallinfo2"):  # GNU C library 2.33
-        _library.mallinfo2.restype, _library.malloc_trim.argtypes = _Memory, (ctypes.c_size_t,)
-        memory = _library.mallinfo2()
-        if memory.fordblks - memory.keepcost > MOST_FREED:
-            _library.malloc_trim(sys.maxsize)  # what lies behind the last array stays
+    if _keeps and (memory := allocated()) and memory.fordblks - memory.keepcost > MOST_FREED:
+        _library.malloc_trim.argtypes = (ctypes.c_size_t,)
+        _library.malloc_trim(sys.maxsize)  # what lies behind the last array stays
+
+
+def allocated() -> "_Memory | None":
+    """What the GNU C library says of its allocator; None where there is another, or one before 2.33."""
+    if not hasattr(_library, "mallinfo2"):
+        return None
+    _library.mallinfo2.restype = _Memory
+    return _library.mallinfo2()
 
 
 class _Memory(ctypes.Structure):
