@@ -22,6 +22,7 @@ from tombola.procedures.imp import imp, imp_runs
 from tombola.procedures.run import Action, Run
 from tombola.store.store import Store
 from tombola.training import cohort
+from tombola.training.plan import plan
 
 TASK = Task(
     data=Data(name="digits"),
@@ -184,8 +185,6 @@ def test_all_ready_runs_of_one_geometry_train_together(tmp_path, trained, monkey
     chains = [imp_runs(TASK, seed, 1, rates=RATES) for seed in range(4)]
     monkeypatch.setattr("tombola.engine.carry_out.plan", lambda count, conv, streamed, batch: original(count, conv, trained))
 
-    from tombola.training.plan import plan
-
     def original(count, conv, seen):
         assert count == 4
         return plan(count, conv)
@@ -194,15 +193,18 @@ def test_all_ready_runs_of_one_geometry_train_together(tmp_path, trained, monkey
     assert sorted(seed for wave in trained for seed in wave) == sorted([0, 1, 2, 3] * 2)
 
 
-def test_runs_of_several_learning_rates_train_together_each_as_by_itself(tmp_path, trained):
+def test_runs_of_several_learning_rates_train_together_each_as_by_itself(tmp_path, monkeypatch):
     runs = [Run(task=TASK.but(recipe=TASK.recipe.but(learning_rate=rate)), seed=1) for rate in (1e-2, 3e-3)]
     keep = {run.digest: ["end"] for run in runs}
+    counts = []
+    monkeypatch.setattr("tombola.engine.carry_out.plan", lambda count, *rest: counts.append(count) or plan(count, *rest))
     together = engine(runs, tmp_path / "together", keep).carry_out()
-    assert trained == [[1, 1]]
+    assert counts == [2]  # one cohort of two, in as many waves as there are devices for
     found = [together[run.digest].weights(20) for run in runs]
     assert not trees.equal(*found)
     for run, weights in zip(runs, found, strict=True):
-        assert trees.equal(engine([run], tmp_path / "alone", keep={run.digest: ["end"]}).carry_out()[run.digest].weights(20), weights)
+        alone = engine([run], tmp_path / "alone", {run.digest: ["end"]}).carry_out()[run.digest]
+        assert trees.equal(alone.weights(20), weights)
 
 
 def test_tasks_that_share_a_program_but_not_their_data_train_on_their_own(tmp_path):
