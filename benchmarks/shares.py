@@ -127,7 +127,7 @@ def instrumented() -> Clock:
     clock.wrap(Wave, "_advance", "training", lambda wave: wave.state)
     clock.wrap(Wave, "_outcomes", "evaluation")
     clock.wrap(Engine, "_member", "starts and masks")
-    clock.wrap(study, "findings", "tables and claims")
+    clock.wrap(study, "_findings", "tables and claims")
     for owner, names in (
         (Engine, ("_put",)),
         (Store, ("prepare", "claim", "release", "__contains__", "remove", "put")),
@@ -144,6 +144,8 @@ def apart(clock: Clock, wave: type) -> None:
     """Let a call of many stops count as training by what the same call takes without evaluations, else as evaluation."""
     import jax
 
+    from tombola.training.program import NOTHING
+
     original, turn = wave._in_one_call, count()  # type: ignore[attr-defined]
 
     def seconds(one: Any, stops: list[int], what: list[int]) -> tuple[float, Any]:
@@ -152,11 +154,11 @@ def apart(clock: Clock, wave: type) -> None:
         jax.block_until_ready(one.state)
         return time.perf_counter() - began, columns
 
-    def without(one: Any, stops: list[int], state: Any) -> tuple[float, Any]:
+    def without(one: Any, stops: list[int], state: Any) -> float:
         one.state, after = state, one.state
-        took, _ = seconds(one, stops, [0] * len(stops))
+        took, _ = seconds(one, stops, [NOTHING] * len(stops))
         one.state = after
-        return took, None
+        return took
 
     def timed(one: Any, stops: list[int], what: list[int]) -> Any:
         if not clock.on:
@@ -164,11 +166,11 @@ def apart(clock: Clock, wave: type) -> None:
         clock.enter("aside")
         copy = jax.block_until_ready(jax.tree.map(lambda leaf: leaf.copy(), one.state))
         if next(turn) % 2:
-            bare, _ = without(one, stops, copy)
+            bare = without(one, stops, copy)
             whole, columns = seconds(one, stops, what)
         else:
             whole, columns = seconds(one, stops, what)
-            bare, _ = without(one, stops, copy)
+            bare = without(one, stops, copy)
         clock.leave()
         clock.seconds["aside"] -= whole
         clock.seconds["training"] += bare

@@ -18,6 +18,10 @@ _EXAMPLES = """examples:
 """
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk, or of a user's share of one, that has no room left."""
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse, but a mistake is one line that names the remedy."""
 
@@ -101,9 +105,6 @@ def _loading() -> argparse.ArgumentParser:
     loading = _Parser(add_help=False)
     loading.add_argument("--load", metavar="FILE.py", type=Path, action="append", default=[], help="your own criteria, tasks, studies")
     return loading
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from tombola.engine.graph import Graph, graph
 from tombola.engine.horizon import iteration, last_iteration
 from tombola.engine.outlines import outline
 from tombola.engine.progress import Progress, duration
-from tombola.engine.reading import done, source, wanted
+from tombola.engine.reading import done, source
 from tombola.procedures.probe import Probe
 from tombola.procedures.run import Run
 from tombola.store.store import Damaged, Record, Store
@@ -101,7 +101,7 @@ def _finished(found: _Parts, store: Store, data_dir: Path | None) -> bool:
     """
     return (
         not _lacking(found)
-        and all(wanted(found.graph, digest, data_dir) <= record.steps() for digest, record in found.runs.items())
+        and all(done(found.graph, digest, store, data_dir) for digest in found.runs)
         and not any(record.damaged(but=_READ) for record in found.runs.values())
     )
 

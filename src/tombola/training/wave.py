@@ -49,8 +49,9 @@ class Wave:
         self.fixed = self._put(_fixed(task.recipe, padded, splits))
         self.orders = [_Orders(member, part.train) for member, part in zip(padded, splits, strict=True)]
         self.test_labels = self._put(np.tile(arrays.dataset.test_labels, (layout.wave, 1)))
-        self.rows: list[tuple[list[int], tuple[Any, ...]]] = []
-        """Of each call that evaluated: iterations, and (wave, >= iterations) validation loss, accuracy, test loss, accuracy."""
+        self.rows: list[tuple[list[int], list[int], tuple[Any, ...]]] = []
+        """Of each call that evaluated: iterations, what was done at each, and (wave, >= iterations) validation loss, accuracy,
+        test loss, accuracy."""
         self.snapshots: list[dict[int, Tree]] = [dict(member.resume.snapshots) if member.resume else {} for member in members]
         self.earlier = [member.resume.rows if member.resume else () for member in members]
         start = self._put(stack([member.start for member in padded]))
@@ -119,7 +120,7 @@ class Wave:
         what = [self._what(stop) for stop in stops]
         columns = self._in_one_call(stops, what) if self.layout.loop else self._step_by_step(*stops, *what)
         if any(what):
-            self.rows.append((stops, columns))
+            self.rows.append((stops, what, columns))
 
     def _draw_orders(self, stop: int) -> None:
         """Have the order of the epochs from here to `stop` on the devices."""
@@ -209,13 +210,12 @@ class Wave:
         """The rows of each member so far, from the devices."""
         self.rows = jax.device_get(self.rows)
         own: list[list[tuple[float, ...]]] = [[] for _ in self.members]
-        for stops, columns in self.rows:
+        for stops, what, columns in self.rows:
             values = np.array(columns, np.float64).reshape(len(columns), self.layout.wave, -1)
             for index, member in enumerate(self.members):
                 rows = values[:, index].T.tolist()  # of a call in a loop, as many as one can have
-                own[index] += [
-                    (float(stop), *rows[place]) for place, stop in enumerate(stops) if self._what(stop) != NOTHING and stop >= member.begin
-                ]
+                there = zip(stops, what, rows[: len(stops)], strict=True)
+                own[index] += [(float(stop), *row) for stop, done, row in there if done != NOTHING and stop >= member.begin]
         return [(*earlier, *mine) for earlier, mine in zip(self.earlier, own, strict=True)]
 
     def _outcomes(self) -> list[Outcome]:
