@@ -23,7 +23,7 @@ from tombola.data.dataset import load
 from tombola.procedures.actions import rates_by_path
 from tombola.pruning.selection import prune
 from tombola.surgery.combine import combine
-from tombola.training.cohort import geometry
+from tombola.training.cohort import setup
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def measured(task: tb.Task, levels: int, data_dir: Path | None) -> dict[str, Any
         run = tb.train(task, seed=1, data_dir=data_dir, **how)
         return time.perf_counter() - began, run
 
-    rates = rates_by_path(geometry(task, load(task.data, data_dir)).network, task.rates)
+    rates = rates_by_path(setup(task, load(task.data, data_dir)).network, task.rates)
     before, dense = seconds(replicates=CORES)
     rows, last = [{"density": 1.0, "seconds": before}], dense
     for _ in range(1, levels):

@@ -6,18 +6,18 @@ from typing import Any
 import jax
 
 import tombola as tb
-from tombola.training.wave import Wave
+from tombola.training.replica_batch import ReplicaBatch
 
 
 def main() -> None:
-    advance = Wave._advance
+    advance = ReplicaBatch._advance
 
     def advance_and_leave(wave: Any, stop: int) -> None:
         advance(wave, stop)
         jax.block_until_ready(wave.state)
         os._exit(0)  # what follows is no part of the start
 
-    Wave._advance = advance_and_leave
+    ReplicaBatch._advance = advance_and_leave
     tb.train(tb.task("mnist1d-mlp", evaluate_every="1it"))
 
 

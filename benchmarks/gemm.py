@@ -15,7 +15,7 @@ import numpy as np
 from networks import networks
 from setting import confine, effort, summary
 
-from tombola.core.backend import prepare
+from tombola.kernels.device import prepare
 
 _SECONDS, _GUESS = 0.02, 60e9
 """Length of one measurement, and the FLOP/s from which its number of products follows."""

@@ -107,8 +107,8 @@ def network(name: str, small: bool) -> Network:
 def device() -> dict[str, Any]:
     import jax
 
-    from tombola.core.backend import prepare
     from tombola.engine.provenance import versions
+    from tombola.kernels.device import prepare
 
     prepare()
     return {"platform": jax.default_backend(), "kind": jax.devices()[0].device_kind, "versions": versions()}
@@ -154,11 +154,11 @@ def step(one: Network, replicas: int, steps: int, repeats: int) -> dict[str, Any
 def algorithms(one: Network, replicas: int) -> dict[str, float]:
     """Seconds for the gradients of one batch of all replicas, by the algorithm of convolutions."""
     from tombola.data.dataset import load
-    from tombola.training.cohort import geometry
+    from tombola.training.cohort import setup
     from tombola.training.convolutions import measured
 
     task = task_of(one)
-    return dict(measured(geometry(task, load(task.data, None)), replicas))
+    return dict(measured(setup(task, load(task.data, None)), replicas))
 
 
 def figure(one: Network, spent: Effort) -> dict[str, Any]:

@@ -20,8 +20,8 @@ def main() -> None:
     cores, length = int(sys.argv[1]), sys.argv[2]
     confine(cores)
     from tombola.core.task import Model
-    from tombola.engine.carry_out import Engine
     from tombola.engine.configuring import resolve
+    from tombola.engine.execute import Engine
     from tombola.engine.study import run_study
     from tombola.store.store import Store
 

@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def measured(spent: Any, seed: int) -> dict[str, float]:
-    """Seconds of wall time in training and in probes, per network on a path, and the share of the probes."""
+    """Seconds of wall time in training and in measurements, per network on a path, and the share of the measurements."""
     from tombola.engine.configuring import resolve
     from tombola.engine.study import run_study
     from tombola.store.store import Store
@@ -32,10 +32,10 @@ def measured(spent: Any, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         run_study(study, store, quiet=True)
-        runs, probes = ([record.json("made") for record in records] for records in (store, store.probes))
+        runs, measurements = ([record.json("made") for record in records] for records in (store, store.measurements))
     training = sum(one["seconds"] / one["trained_together"] for one in runs)
-    walking = sum(one["seconds"] for one in probes)
-    networks = sum(one["networks"] for one in probes)
+    walking = sum(one["seconds"] for one in measurements)
+    networks = sum(one["networks"] for one in measurements)
     return {"training": training, "paths": walking, "per_network": walking / networks, "share": walking / (training + walking)}
 
 

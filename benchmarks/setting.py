@@ -129,7 +129,7 @@ def resident_memory() -> float:
 
 def memory_in_use() -> float:
     """What this process has asked of the C library's allocator and not given back, MiB; where it does not tell, resident memory."""
-    from tombola.core.backend import allocated
+    from tombola.kernels.device import allocated
 
     found = allocated()
     return resident_memory() if found is None else (found.uordblks + found.hblkhd) / 2**20

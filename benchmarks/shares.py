@@ -20,7 +20,7 @@ from typing import Any
 
 from setting import confine, effort, peak_memory, summary
 
-PARTS = ("training", "evaluation", "store", "progress", "starts and masks", "wave set-up", "tables and claims", "rest")
+PARTS = ("training", "evaluation", "store", "progress", "starts and masks", "replica set-up", "tables and claims", "rest")
 
 
 class Clock:
@@ -116,16 +116,16 @@ def overhead(one: dict[str, Any]) -> float:
 
 def instrumented() -> Clock:
     from tombola.engine import study
-    from tombola.engine.carry_out import Engine
+    from tombola.engine.execute import Engine
     from tombola.engine.progress import Progress
     from tombola.store.store import Record, Store
-    from tombola.training.wave import Wave
+    from tombola.training.replica_batch import ReplicaBatch
 
     clock = Clock()
-    clock.wrap(Wave, "__init__", "wave set-up", lambda wave: (wave.state, wave.fixed))
-    apart(clock, Wave)
-    clock.wrap(Wave, "_advance", "training", lambda wave: wave.state)
-    clock.wrap(Wave, "_outcomes", "evaluation")
+    clock.wrap(ReplicaBatch, "__init__", "replica set-up", lambda wave: (wave.state, wave.fixed))
+    apart(clock, ReplicaBatch)
+    clock.wrap(ReplicaBatch, "_advance", "training", lambda wave: wave.state)
+    clock.wrap(ReplicaBatch, "_outcomes", "evaluation")
     clock.wrap(Engine, "_member", "starts and masks")
     clock.wrap(study, "_findings", "tables and claims")
     for owner, names in (

@@ -20,7 +20,7 @@ import numpy as np
 from setting import confine, show, summary
 from sparse_ways import SIZES, Masks, compacted, jax_ways, layer_of, packed_way, scipy_way
 
-from tombola.core.backend import prepare
+from tombola.kernels.device import prepare
 
 DENSITIES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 

@@ -113,7 +113,7 @@ def packed_way(layer: Layer) -> Callable[[], float]:
 
 
 def packed_places(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from tombola.models.sparse import bands, places
+    from tombola.kernels.sparse import bands, places
 
     return places(layer.mask, bands(*layer.mask.shape, int(layer.mask.sum())))
 
@@ -123,7 +123,7 @@ def packed_step(layer: Layer) -> Callable[..., tuple[Any, Any, Any]]:
     import jax
     import jax.numpy as jnp
 
-    from tombola.models.sparse import available, product
+    from tombola.kernels.sparse import available, product
 
     if not available():
         raise SystemExit("sparse products need a C compiler: install one, or name it in CC")

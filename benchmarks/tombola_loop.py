@@ -29,9 +29,9 @@ def task_of(network: Network, steps: int = 1_000_000, seed: int = 0) -> tb.Task:
 def parameters(task: tb.Task) -> int:
     """Weights that train: kernels, biases and affine parameters of normalisation."""
     from tombola.data.dataset import load
-    from tombola.training.cohort import geometry
+    from tombola.training.cohort import setup
 
-    network = geometry(task, load(task.data, None)).network
+    network = setup(task, load(task.data, None)).network
     return sum(int(np.prod(network.shapes[path].shape)) for path in network.trainable)
 
 

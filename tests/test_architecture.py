@@ -13,6 +13,7 @@ import tombola
 SOURCE = Path(tombola.__file__).parent
 ROOMS = [
     "core",
+    "kernels",
     "data",
     "models",
     "training",

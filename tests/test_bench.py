@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PARTS = {"training", "evaluation", "store", "progress", "starts and masks", "wave set-up", "tables and claims", "rest"}
+PARTS = {"training", "evaluation", "store", "progress", "starts and masks", "replica set-up", "tables and claims", "rest"}
 
 
 @pytest.fixture(scope="module")

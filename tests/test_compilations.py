@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from tombola.core.task import Data, Model, Recipe, Task
-from tombola.engine.carry_out import Engine
 from tombola.engine.configuring import resolve
+from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
 from tombola.engine.study import run_study
 from tombola.procedures.imp import imp_runs
 from tombola.store.store import Store
-from tombola.training import geometry as limits
-from tombola.training import wave
+from tombola.training import replica_batch
+from tombola.training import setup as limits
 
 LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
 """What JAX reports of every program that it has not got in this process, also where the executable then comes from disk."""
@@ -41,7 +41,7 @@ def compilations(counted):
 
 
 @pytest.fixture
-def carry_out(tmp_path, compilations):
+def execute(tmp_path, compilations):
     """Carries a small study out, and counts."""
 
     def run(name, *settings, replicates=2, seed=0):
@@ -51,51 +51,51 @@ def carry_out(tmp_path, compilations):
     return run
 
 
-def test_levels_replicates_and_seeds_share_programs(carry_out):
-    assert carry_out("frankle2019.sparsity", "levels=1", seed=1) > 0
-    assert carry_out("frankle2019.sparsity", "levels=4", seed=2) == 0
-    assert carry_out("frankle2019.sparsity", "levels=1", seed=3, replicates=5) == 0
-    assert carry_out("frankle2019.sparsity", "levels=1", "rewind=2it", seed=4) == 0
+def test_levels_replicates_and_seeds_share_programs(execute):
+    assert execute("frankle2019.sparsity", "levels=1", seed=1) > 0
+    assert execute("frankle2019.sparsity", "levels=4", seed=2) == 0
+    assert execute("frankle2019.sparsity", "levels=1", seed=3, replicates=5) == 0
+    assert execute("frankle2019.sparsity", "levels=1", "rewind=2it", seed=4) == 0
 
 
-def test_lengths_share_programs(carry_out):
-    assert carry_out("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 4]") > 0
-    assert carry_out("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 4]", "steps=9it", "test_every=6it") == 0
+def test_lengths_share_programs(execute):
+    assert execute("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 4]") > 0
+    assert execute("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 4]", "steps=9it", "test_every=6it") == 0
 
 
-def test_learning_rates_share_programs(carry_out):
-    assert carry_out("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 5]") > 0
-    assert carry_out("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 5]", "learning_rate=0.02") == 0
-    assert carry_out("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 5]", "optimizer=sgd") > 0
+def test_learning_rates_share_programs(execute):
+    assert execute("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 5]") > 0
+    assert execute("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 5]", "learning_rate=0.02") == 0
+    assert execute("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 5]", "optimizer=sgd") > 0
 
 
-def test_the_length_of_a_cosine_is_in_its_program(carry_out):
-    assert carry_out("frankle2019.sparsity", "levels=1", "schedule=cosine") > 0
-    assert carry_out("frankle2019.sparsity", "levels=1", "schedule=cosine", "steps=9it") > 0
+def test_the_length_of_a_cosine_is_in_its_program(execute):
+    assert execute("frankle2019.sparsity", "levels=1", "schedule=cosine") > 0
+    assert execute("frankle2019.sparsity", "levels=1", "schedule=cosine", "steps=9it") > 0
 
 
-def test_another_batch_is_another_program(carry_out):
+def test_another_batch_is_another_program(execute):
     """What is counted here would be noticed."""
-    carry_out("frankle2019.sparsity", "levels=1")
-    assert carry_out("frankle2019.sparsity", "levels=1", "batch=49") > 0
+    execute("frankle2019.sparsity", "levels=1")
+    assert execute("frankle2019.sparsity", "levels=1", "batch=49") > 0
 
 
 @pytest.mark.parametrize(
     "other", ["frankle2019.one_shot", "frankle2019.movement", "zhou2019.mask0", "zhou2019.mask1", "zhou2019.criteria"], ids=str
 )
-def test_studies_of_equal_shapes_share_programs(carry_out, other):
-    carry_out("frankle2019.sparsity", "levels=1")
-    assert carry_out(other, seed=7) == 0
+def test_studies_of_equal_shapes_share_programs(execute, other):
+    execute("frankle2019.sparsity", "levels=1")
+    assert execute(other, seed=7) == 0
 
 
 @pytest.mark.parametrize("name", ["frankle2020.instability", "frankle2020.sparse", "zhang2019.robustness", "zhou2019.supermask"])
-def test_probes_of_equal_shapes_share_programs(carry_out, name):
-    carry_out(name, seed=1)
-    assert carry_out(name, seed=2) == 0
+def test_probes_of_equal_shapes_share_programs(execute, name):
+    execute(name, seed=1)
+    assert execute(name, seed=2) == 0
 
 
 def test_a_resumed_run_goes_on_in_the_same_programs(tmp_path, compilations, monkeypatch):
-    monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(replica_batch, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(limits, "_MOST_ITERATIONS", 2)
     task = Task(
         data=Data(name="digits"),
@@ -116,8 +116,8 @@ def test_a_resumed_run_goes_on_in_the_same_programs(tmp_path, compilations, monk
         progress.left = left
         return Engine(graph(imp_runs(task, seed, 1, rates={"dense": 0.2, "output": 0.1})), Store(tmp_path), progress=progress)
 
-    engine(1).carry_out()
+    engine(1).execute()
     with pytest.raises(KeyboardInterrupt):
-        engine(2, left=2).carry_out()
+        engine(2, left=2).execute()
     assert list((tmp_path / ".work").glob("*.checkpoint.safetensors"))
-    assert compilations(engine(2).carry_out) == 0
+    assert compilations(engine(2).execute) == 0

@@ -16,13 +16,13 @@ from jax import lax
 from jax.sharding import Mesh
 
 from tombola.core.task import Model, Recipe
+from tombola.kernels.convolution import ROWS, available, convolution
 from tombola.models.computing import Computing
-from tombola.models.convolution import ROWS, available, convolution
 from tombola.models.network import Network
 from tombola.training import convolutions
 from tombola.training import plan as plans
-from tombola.training.geometry import Geometry
 from tombola.training.plan import Plan, plan
+from tombola.training.setup import Setup
 
 needs_compiler = pytest.mark.skipif(not available(), reason="needs a C compiler")
 ALGORITHMS = (pytest.param("native", marks=needs_compiler), "patch_gradients", "patches", "in_turn")
@@ -205,7 +205,7 @@ def found(tmp_path, monkeypatch):
     monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path))
     convolutions.remembered.cache_clear()
     model = Model(name="conv2", options={"widths": [2, 2, 8, 8]})
-    return Geometry(model, Recipe(steps="1it", batch=4, learning_rate=0.1), (8, 8, 3), classes=10, train=8, augment="none")
+    return Setup(model, Recipe(steps="1it", batch=4, learning_rate=0.1), (8, 8, 3), classes=10, train=8, augment="none")
 
 
 def test_every_candidate_is_measured(found):
@@ -215,21 +215,21 @@ def test_every_candidate_is_measured(found):
 
 
 def test_the_fastest_algorithm_is_chosen_and_remembered(found, monkeypatch, tmp_path):
-    asked = []
+    query = []
     monkeypatch.setattr(
-        convolutions, "measured", lambda *what: asked.append(what) or {"direct": 2.0, "patches": 1.0, "in_turn": float("inf")}
+        convolutions, "measured", lambda *what: query.append(what) or {"direct": 2.0, "patches": 1.0, "in_turn": float("inf")}
     )
     assert convolutions.remembered(found, 2) == "patches"
     convolutions.remembered.cache_clear()  # another process
     assert convolutions.remembered(found, 2) == "patches"
-    assert asked == [(found, 2)]
+    assert query == [(found, 2)]
     assert convolutions.remembered(found, 3) == "patches"  # other replicas, another question
-    assert len(asked) == 2
+    assert len(query) == 2
     for file in (tmp_path / "convolutions").iterdir():
         file.write_text("{")  # damaged: asked again
     convolutions.remembered.cache_clear()
     convolutions.remembered(found, 2)
-    assert len(asked) == 3
+    assert len(query) == 3
 
 
 def test_a_choice_that_cannot_be_kept_is_no_error(found, monkeypatch, tmp_path):

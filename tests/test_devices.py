@@ -20,12 +20,12 @@ from jax.sharding import Mesh
 import tombola as tb
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
-from tombola.training.cohort import geometry, train_cohort
+from tombola.training.cohort import setup, train_cohort
 from tombola.training.inputs import inputs_of
-from tombola.training.member import Member
 from tombola.training.plan import Plan, plan
 from tombola.training.program import compile_program
-from tombola.training.wave import Arrays, Wave
+from tombola.training.replica import Replica
+from tombola.training.replica_batch import Arrays, ReplicaBatch
 
 COUNTS = (1, 2, 4, 8)
 END = 12
@@ -67,10 +67,10 @@ def digits(task, folder=None):
 
 
 def members(task, dataset, count):
-    network = geometry(task, dataset).network
+    network = setup(task, dataset).network
     random = np.random.default_rng(0)
     mask = {path: random.random(network.shapes[path].shape) < 0.7 for path in network.prunable}
-    return [Member(seed, network.init(seed), mask, keep=frozenset({END // 2, END})) for seed in range(count)]
+    return [Replica(seed, network.init(seed), mask, keep=frozenset({END // 2, END})) for seed in range(count)]
 
 
 def mesh(rows, shares):
@@ -146,9 +146,9 @@ def images_of_a_device(task, dataset, layout):
     """Examples of a batch that a device puts through the network, read off the compiled step; 0 if the batch is not to be split."""
     if layout is None or layout.shares == 1:
         return 0
-    program = compile_program(geometry(task, dataset), layout)
+    program = compile_program(setup(task, dataset), layout)
     batches = [inputs_of(array, layout) for array in (dataset.inputs, dataset.test_inputs)]
-    wave = Wave(task, END, geometry(task, dataset), layout, program, Arrays(dataset, *batches), members(task, dataset, 1))
+    wave = ReplicaBatch(task, END, setup(task, dataset), layout, program, Arrays(dataset, *batches), members(task, dataset, 1))
     wave._advance([1])
     inputs = wave.arrays.pool.batch(wave._chosen(0), after=())
     weights, moments = wave.state.weights, wave.state.moments
@@ -251,5 +251,5 @@ def test_batches_of_small_networks_and_on_cpus_stay_whole(monkeypatch):
 def test_evaluation_batches_are_split_evenly(monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: [Device(index, "gpu") for index in range(8)])
     layout = plan(1, convolutional=True, batch=1024)
-    assert (layout.wave, layout.shares, layout.evaluation_batch) == (1, 8, 504)
+    assert (layout.capacity, layout.shares, layout.evaluation_batch) == (1, 8, 504)
     assert plan(2, convolutional=True, batch=128).evaluation_batch == 500

@@ -89,8 +89,8 @@ def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     )
-    asked = [vars(cli._parser().parse_args(line.split())) for line in done.stdout.splitlines()]
-    assert [(one["study"], one["task"]) for one in asked] == [
+    query = [vars(cli._parser().parse_args(line.split())) for line in done.stdout.splitlines()]
+    assert [(one["study"], one["task"]) for one in query] == [
         ("frankle2019.sparsity", "lenet-mnist"),
         *(("frankle2019.conv", f"conv{depth}-cifar10") for depth in (2, 4, 6)),
         *((study, task) for task in LARGE for study in ("frankle2020.instability", "frankle2020.sparse", "frankle2020.ranges")),
@@ -100,6 +100,6 @@ def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
         *((f"zhou2019.{study}", task) for task in ZHOU for study in OF_ZHOU),
         ("zhou2019.signs", "lenet-mnist"),
     ]
-    assert {(one["scale"], one["replicates"]) for one in asked} == {("smoke", 2)}
-    for one in asked:
+    assert {(one["scale"], one["replicates"]) for one in query} == {("smoke", 2)}
+    for one in query:
         assert resolve(one["study"], scale="paper", task=one["task"]).cells

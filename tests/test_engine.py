@@ -15,7 +15,7 @@ from tombola.core.keys import replicate_seed
 from tombola.core.step import Step
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
-from tombola.engine.carry_out import Engine
+from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress, duration
 from tombola.procedures.imp import imp, imp_runs
@@ -46,7 +46,7 @@ def trained(monkeypatch):
         found.append([member.seed for member in members])
         return original(task, dataset, members, *rest)
 
-    monkeypatch.setattr("tombola.engine.carry_out.train_cohort", spy)
+    monkeypatch.setattr("tombola.engine.execute.train_cohort", spy)
     return found
 
 
@@ -72,7 +72,7 @@ def test_imp_by_arrays_is_imp_by_description_bitwise(tmp_path):
     by_arrays = imp(TASK, 2, fraction=RATES, rewind="5it", replicates=2, seed=4)
     chains = [imp_runs(TASK, replicate_seed(4, r), 2, rates=RATES, rewind="5it") for r in range(2)]
     keep = {run.digest: ["end"] for chain in chains for run in chain}
-    records = engine([run for chain in chains for run in chain], tmp_path, keep).carry_out()
+    records = engine([run for chain in chains for run in chain], tmp_path, keep).execute()
     for r, chain in enumerate(chains):
         for level, run in enumerate(chain):
             record = records[run.digest]
@@ -116,19 +116,19 @@ def test_mistakes_in_imp():
 
 def test_a_shared_trunk_trains_once_and_a_finished_study_not_at_all(tmp_path, trained):
     chain = imp_runs(TASK, 1, 2, rates=RATES)
-    engine(chain, tmp_path).carry_out()
+    engine(chain, tmp_path).execute()
     assert len(trained) == 3
-    engine(chain, tmp_path).carry_out()
+    engine(chain, tmp_path).execute()
     assert len(trained) == 3
-    engine(imp_runs(TASK, 1, 3, rates=RATES), tmp_path).carry_out()
+    engine(imp_runs(TASK, 1, 3, rates=RATES), tmp_path).execute()
     assert len(trained) == 5  # level 2 again, since its last weights are wanted now, and level 3
 
 
 def test_further_weights_of_a_stored_run_are_the_same_run(tmp_path, trained):
     run = Run(task=TASK, seed=1)
-    before = engine([run], tmp_path, {run.digest: ["end"]}).carry_out()[run.digest]
+    before = engine([run], tmp_path, {run.digest: ["end"]}).execute()[run.digest]
     old = before.weights(20), before.metrics()
-    after = engine([run], tmp_path, {run.digest: ["7it", "end"]}).carry_out()[run.digest]
+    after = engine([run], tmp_path, {run.digest: ["7it", "end"]}).execute()[run.digest]
     assert after.steps() == {7, 20}
     assert trees.equal(after.weights(20), old[0])
     assert len(trained) == 2
@@ -137,7 +137,7 @@ def test_further_weights_of_a_stored_run_are_the_same_run(tmp_path, trained):
 def test_weights_that_another_study_keeps_stay(tmp_path, trained):
     run = Run(task=TASK, seed=1)
     for step in ("7it", "9it", "7it"):
-        last = engine([run], tmp_path, {run.digest: [step]}).carry_out()[run.digest]
+        last = engine([run], tmp_path, {run.digest: [step]}).execute()[run.digest]
     assert last.steps() == {7, 9}
     assert len(trained) == 2
 
@@ -145,12 +145,12 @@ def test_weights_that_another_study_keeps_stay(tmp_path, trained):
 def test_a_damaged_file_is_named_and_computed_again(tmp_path, capsys):
     chain = imp_runs(TASK, 1, 2, rates=RATES)
     keep = {chain[-1].digest: ["end"]}
-    first = engine(chain, tmp_path, keep).carry_out()
+    first = engine(chain, tmp_path, keep).execute()
     whole = {run.digest: first[run.digest].metrics()["val_loss"] for run in chain}
     (tmp_path / chain[1].digest / "weights" / "20it.safetensors").write_bytes(b"damaged")
     Store(tmp_path).remove(chain[2].digest)
     again = Engine(graph(chain, keep), Store(tmp_path), progress=Progress())
-    records = again.carry_out()
+    records = again.execute()
     assert f"{chain[1].digest}/weights/20it.safetensors is damaged" in capsys.readouterr().err
     for run in chain:
         np.testing.assert_array_equal(records[run.digest].metrics()["val_loss"], whole[run.digest])
@@ -160,7 +160,7 @@ def test_a_damaged_file_is_named_and_computed_again(tmp_path, capsys):
 def test_whatever_is_in_the_place_of_a_run_is_replaced(tmp_path, what, capsys):
     run = Run(task=TASK, seed=1)
     place = tmp_path / run.digest
-    whole = engine([run], tmp_path).carry_out()[run.digest].metrics()["val_loss"]
+    whole = engine([run], tmp_path).execute()[run.digest].metrics()["val_loss"]
     if what == "no manifest":
         (place / "manifest.json").unlink()
     elif what == "an edited file":
@@ -168,7 +168,7 @@ def test_whatever_is_in_the_place_of_a_run_is_replaced(tmp_path, what, capsys):
     else:
         Store(tmp_path).remove(run.digest)
         place.touch()
-    records = Engine(graph([run]), Store(tmp_path), progress=Progress()).carry_out()
+    records = Engine(graph([run]), Store(tmp_path), progress=Progress()).execute()
     np.testing.assert_array_equal(records[run.digest].metrics()["val_loss"], whole)
     assert records[run.digest].damaged() == []
     assert ("damaged; computing it again" in capsys.readouterr().err) == (what == "an edited file")
@@ -177,19 +177,19 @@ def test_whatever_is_in_the_place_of_a_run_is_replaced(tmp_path, what, capsys):
 def test_a_replicate_that_diverges_is_named_and_does_not_end_the_study(tmp_path, capsys):
     task = TASK.but(recipe=TASK.recipe.but(optimizer="sgd", learning_rate=1e30))
     chain = imp_runs(task, 1, 1, rates=RATES)
-    Engine(graph(chain), Store(tmp_path), progress=Progress({chain[0].digest: "level 0"})).carry_out()
+    Engine(graph(chain), Store(tmp_path), progress=Progress({chain[0].digest: "level 0"})).execute()
     assert "level 0 diverged" in capsys.readouterr().err
 
 
 def test_all_ready_runs_of_one_geometry_train_together(tmp_path, trained, monkeypatch):
     chains = [imp_runs(TASK, seed, 1, rates=RATES) for seed in range(4)]
-    monkeypatch.setattr("tombola.engine.carry_out.plan", lambda count, conv, streamed, batch: original(count, conv, trained))
+    monkeypatch.setattr("tombola.engine.execute.plan", lambda count, conv, streamed, batch: original(count, conv, trained))
 
     def original(count, conv, seen):
         assert count == 4
         return plan(count, conv)
 
-    engine([run for chain in chains for run in chain], tmp_path).carry_out()
+    engine([run for chain in chains for run in chain], tmp_path).execute()
     assert sorted(seed for wave in trained for seed in wave) == sorted([0, 1, 2, 3] * 2)
 
 
@@ -197,22 +197,22 @@ def test_runs_of_several_learning_rates_train_together_each_as_by_itself(tmp_pat
     runs = [Run(task=TASK.but(recipe=TASK.recipe.but(learning_rate=rate)), seed=1) for rate in (1e-2, 3e-3)]
     keep = {run.digest: ["end"] for run in runs}
     counts = []
-    monkeypatch.setattr("tombola.engine.carry_out.plan", lambda count, *rest: counts.append(count) or plan(count, *rest))
-    together = engine(runs, tmp_path / "together", keep).carry_out()
+    monkeypatch.setattr("tombola.engine.execute.plan", lambda count, *rest: counts.append(count) or plan(count, *rest))
+    together = engine(runs, tmp_path / "together", keep).execute()
     assert counts == [2]  # one cohort of two, in as many waves as there are devices for
     found = [together[run.digest].weights(20) for run in runs]
     assert not trees.equal(*found)
     for run, weights in zip(runs, found, strict=True):
-        alone = engine([run], tmp_path / "alone", {run.digest: ["end"]}).carry_out()[run.digest]
+        alone = engine([run], tmp_path / "alone", {run.digest: ["end"]}).execute()[run.digest]
         assert trees.equal(alone.weights(20), weights)
 
 
 def test_tasks_that_share_a_program_but_not_their_data_train_on_their_own(tmp_path):
     noisy = TASK.but(data=TASK.data.but(label_noise=0.5))
     runs = [Run(task=TASK, seed=1), Run(task=noisy, seed=1)]
-    together = engine(runs, tmp_path / "together").carry_out()
+    together = engine(runs, tmp_path / "together").execute()
     for run in runs:
-        alone = engine([run], tmp_path / "alone").carry_out()[run.digest]
+        alone = engine([run], tmp_path / "alone").execute()[run.digest]
         np.testing.assert_array_equal(together[run.digest].metrics()["val_loss"], alone.metrics()["val_loss"])
 
 
@@ -224,8 +224,8 @@ def test_arms_start_from_what_they_say(tmp_path):
     frozen = ticket.but(mask=same, pruned=Action(name="initial"))
     shuffled = ticket.but(mask=Action(name="shuffle", of=(ticket.its_mask(),), options={"stream": "mask/1/0"}))
     runs = [*chain, fresh, frozen, shuffled]
-    records = engine(runs, tmp_path, {run.digest: ["0it"] for run in runs}).carry_out()
-    network = cohort.geometry(TASK, load(TASK.data)).network
+    records = engine(runs, tmp_path, {run.digest: ["0it"] for run in runs}).execute()
+    network = cohort.setup(TASK, load(TASK.data)).network
     shapes = {path: network.shapes[path].shape for path in network.prunable}
     mask, initial = records[ticket.digest].mask(shapes), network.init(1)
     starts = {run.digest: records[run.digest].weights(0) for run in runs}
@@ -249,14 +249,14 @@ def test_unknown_actions_options_and_late_steps_are_one_line_and_train_nothing(t
         (dense.but(begin=Step("20it")), "trains nothing"),
     ):
         with pytest.raises(TombolaError, match=words):
-            engine([run], tmp_path).carry_out()
+            engine([run], tmp_path).execute()
     assert trained == []
     assert not any(tmp_path.iterdir())
 
 
 def test_an_empty_layer_is_warned_of(tmp_path, capsys):
     chain = imp_runs(TASK, 1, 1, rates={"dense": 0.2, "output": 1.0})
-    Engine(graph(chain), Store(tmp_path)).carry_out()
+    Engine(graph(chain), Store(tmp_path)).execute()
     assert "'output/kernel' of run" in capsys.readouterr().err
 
 
@@ -270,10 +270,10 @@ def test_levels_arms_and_replicates_share_one_compiled_program(tmp_path):
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     chains = [imp_runs(task, seed, 3, rates=RATES) for seed in (1, 2)]
-    engine([chain[0] for chain in chains], tmp_path).carry_out()
+    engine([chain[0] for chain in chains], tmp_path).execute()
     first = len(compiled)
     controls = [chain[-1].but(kept=Action(name="reinit", options={"stream": "reinit/3/0"})) for chain in chains]
-    engine([run for chain in chains for run in chain] + controls, tmp_path).carry_out()
+    engine([run for chain in chains for run in chain] + controls, tmp_path).execute()
     assert first > 0
     assert len(compiled) == first
 
@@ -282,8 +282,8 @@ def test_levels_arms_and_replicates_share_one_compiled_program(tmp_path):
 
 _STUDY = """
 import sys
-from tombola.training import wave
-wave.CHECKPOINT_SECONDS = 0.0
+from tombola.training import replica_batch
+replica_batch.CHECKPOINT_SECONDS = 0.0
 from tombola.cli import main
 sys.exit(main(["run", "frankle2019.sparsity", "--scale", "smoke", "--task", "digits-mlp", "--set", "steps=400it",
                "--set", "evaluate_every=20it", "--store", sys.argv[1], "-o", sys.argv[2]]))

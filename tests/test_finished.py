@@ -13,20 +13,20 @@ import pytest
 from tombola.core.step import Step
 from tombola.core.task import Model
 from tombola.data.dataset import load
-from tombola.engine import outlines, study
+from tombola.engine import network_infos, study
 from tombola.engine.configuring import resolve
-from tombola.engine.horizon import iteration, last_iteration
 from tombola.engine.resolved import resolved
+from tombola.engine.steps import iteration, last_iteration
 from tombola.engine.study import findings, run_study
 from tombola.models.tasks import task as named_task
-from tombola.procedures.outline import from_json, outline_of
+from tombola.procedures.network_info import from_json, network_info_of
 from tombola.report import figures, kept, page
 from tombola.store.store import Store
-from tombola.training.cohort import geometry
+from tombola.training.cohort import setup
 
 SETTINGS = ("widths=[6, 5]", "steps=6it", "evaluate_every=3it")
 NAMES = ("frankle2019.movement", "frankle2020.instability", "zhang2019.robustness")
-"""One that looks at weights and masks, one with probes, one that asks for layers."""
+"""One that looks at weights and masks, one with measurements, one that asks for layers."""
 
 
 def small(name):
@@ -39,9 +39,9 @@ def cache(tmp_path_factory):
     """The user's cache is another one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOMBOLA_CACHE", str(tmp_path_factory.mktemp("cache")))
-        outlines.outline.cache_clear()
+        network_infos.network_info.cache_clear()
         yield
-    outlines.outline.cache_clear()
+    network_infos.network_info.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_found_whether_the_report_reads_it_or_not(copied, carr
     assert copied.get(folder.name).damaged() == []
 
 
-# -- outlines and steps --------------------------------------------------------------------------------------------------
+# -- network_infos and steps --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("steps", ["7it", "2ep", "1ep3it"])
@@ -131,7 +131,7 @@ def test_steps_are_those_of_training(steps):
 
 
 def test_steps_in_iterations_read_no_data(monkeypatch):
-    monkeypatch.setattr("tombola.engine.horizon.load", None)
+    monkeypatch.setattr("tombola.engine.steps.load", None)
     task = named_task("digits-mlp", steps="9it")
     assert (iteration(task, Step("4it"), None), last_iteration(task, None)) == (4, 9)
 
@@ -139,10 +139,10 @@ def test_steps_in_iterations_read_no_data(monkeypatch):
 @pytest.mark.parametrize("frozen", [(), ("hidden1",)])
 def test_an_outline_says_what_the_network_says(frozen):
     task = named_task("digits-mlp", "smoke", frozen=frozen)
-    found = geometry(task, load(task.data))
-    network, outline = found.network, outline_of(found)
-    back = from_json(json.loads(json.dumps(outline.as_json())))
-    for one in (outline, back):
+    found = setup(task, load(task.data))
+    network, network_info = found.network, network_info_of(found)
+    back = from_json(json.loads(json.dumps(network_info.as_json())))
+    for one in (network_info, back):
         assert list(one.shapes.items()) == [(path, leaf.shape) for path, leaf in network.shapes.items()]
         assert one.sizes == {path: network.shapes[path].size for path in network.shapes if path in network.trainable}
         assert (one.prunable, one.trainable, one.trained) == (network.prunable, network.trainable, found.trained)
@@ -152,16 +152,16 @@ def test_an_outline_says_what_the_network_says(frozen):
 
 def test_outlines_of_other_code_and_of_networks_without_a_source_are_not_read(cache, monkeypatch):
     task = named_task("digits-mlp", "smoke")
-    wrong = {**outline_of(resolved(task, None)[0]).as_json(), "steps_per_epoch": 12345}
+    wrong = {**network_info_of(resolved(task, None)[0]).as_json(), "steps_per_epoch": 12345}
 
     def asked(loaded):
-        outlines.outline.cache_clear()
+        network_infos.network_info.cache_clear()
         with monkeypatch.context() as patch:
             if not loaded:
                 patch.delitem(sys.modules, "jax")
-            return outlines.outline(task, None).steps_per_epoch
+            return network_infos.network_info(task, None).steps_per_epoch
 
-    path = outlines.cache_folder() / "outlines" / f"{outlines._key(task)}.json"
+    path = network_infos.cache_folder() / "network_infos" / f"{network_infos._key(task)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(wrong))
     assert asked(loaded=False) == 12345
@@ -170,7 +170,7 @@ def test_outlines_of_other_code_and_of_networks_without_a_source_are_not_read(ca
     assert asked(loaded=False) == 1197 // 60
     path.write_text(json.dumps(wrong))
     with monkeypatch.context() as patch:
-        patch.setattr(outlines, "source_digest", lambda *packages: "another")
+        patch.setattr(network_infos, "source_digest", lambda *packages: "another")
         assert asked(loaded=False) == 1197 // 60
 
 
@@ -184,8 +184,8 @@ def test_outlines_of_a_network_that_only_this_process_has_are_not_kept(cache):
 
     try:
         task = named_task("digits-mlp", "smoke").but(model=Model(name="only_here"))
-        assert outlines.outline(task, None).steps_per_epoch == 1197 // 60
-        assert not (outlines.cache_folder() / "outlines" / f"{outlines._key(task)}.json").exists()
+        assert network_infos.network_info(task, None).steps_per_epoch == 1197 // 60
+        assert not (network_infos.cache_folder() / "network_infos" / f"{network_infos._key(task)}.json").exists()
     finally:
         del models._parts["only_here"]
 

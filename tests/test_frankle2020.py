@@ -10,10 +10,10 @@ import pytest
 import tombola as tb
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
-from tombola.engine import carry_out, probing
+from tombola.engine import execute, measuring
 from tombola.engine.configuring import resolve
 from tombola.engine.run import run
-from tombola.engine.study import findings, study_graph, study_probes
+from tombola.engine.study import findings, study_graph, study_measurements
 from tombola.procedures.run import Action
 from tombola.report.page import write
 from tombola.store.store import Store
@@ -36,7 +36,9 @@ def configured(name, task=None, scale="smoke"):
 
 def children(study, arm=None):
     """(cell, first and second run) of every pair."""
-    return [(cell, *(parent.run for parent in cell.probe.of[:2])) for cell in study.cells if cell.probe and arm in (None, cell.arm)]
+    return [
+        (cell, *(parent.run for parent in cell.measurement.of[:2])) for cell in study.cells if cell.measurement and arm in (None, cell.arm)
+    ]
 
 
 # -- what is trained -----------------------------------------------------------------------------------------------------
@@ -62,7 +64,7 @@ def test_there_are_eleven_and_all_claims_have_one():
 def test_all_steps_share_one_trunk_a_replicate(name):
     study = small(name, "replicates=2")
     roots = {one for one in study_graph(study).runs.values() if not list(one.parents())}
-    assert roots == {common.trunk(study.config, replicate) for replicate in range(study.config.replicates)}
+    assert roots == {common.dense_run(study.config, replicate) for replicate in range(study.config.replicates)}
     assert {one.kept.of[0].run for one in study_graph(study).runs.values() if one.kept and one.kept.name == "rewind"} <= roots
 
 
@@ -81,7 +83,7 @@ def test_children_are_equal_but_for_the_noise_that_varies(name):
 
 def test_children_begin_at_w_k():
     study = small("instability", 'k=["4it", "0it", "2it"]')
-    dense = common.trunk(study.config, 0)
+    dense = common.dense_run(study.config, 0)
     found = {cell.level: first for cell, first, _ in children(study, "dense") if cell.replicate == 0}
     for level, k in enumerate(("0it", "2it", "4it")):  # sorted
         assert (found[level].begin, found[level].kept) == (k, Action(name="rewind", of=(dense.at(k),)))
@@ -95,7 +97,7 @@ def test_the_number_of_runs_and_pairs(copies, pairs):
 
     def count(name, *more, without=()):
         study = small(name, *(one for one in settings if not one.startswith(without)), *more)
-        return len(study_graph(study).runs), sum(cell.probe is not None for cell in study.cells)
+        return len(study_graph(study).runs), sum(cell.measurement is not None for cell in study.cells)
 
     # The ticket itself is not trained, only what its mask is made from and its children.
     assert count("instability", "ticket=2") == (3 * (1 + 3 * (copies + 1 + copies)), 3 * 3 * 2 * pairs)
@@ -112,7 +114,7 @@ def test_the_number_of_runs_and_pairs(copies, pairs):
 
 def test_tickets_are_rewound_to_each_k():
     config = small("sparse", "compared=[1, 3]", 'k=["0it", "5it"]').config
-    dense = common.trunk(config, 0)
+    dense = common.dense_run(config, 0)
     for k in ("0it", "5it"):
         last = grid.parents(config, 0, k)["ticket", 3]
         chain = [last]
@@ -139,13 +141,13 @@ def test_controls_are_the_tickets_in_all_but_one_thing():
 def test_the_studies_of_the_grid_share_their_runs():
     settings = ("compared=[1, 2]", 'k=["0it", "5it"]', "children=3")
     runs = {name: set(study_graph(small(name, *settings)).runs) for name in GRIDS}
-    probes = {name: {probe.digest for probe in study_probes(small(name, *settings))} for name in GRIDS}
+    measurements = {name: {measurement.digest for measurement in study_measurements(small(name, *settings))} for name in GRIDS}
     assert runs["ranges"] == runs["sparse"]
-    assert probes["ranges"] == probes["sparse"]
+    assert measurements["ranges"] == measurements["sparse"]
     dense = {first.digest for _, first, _ in children(small("sparse", *settings), "dense")}
     dense |= {second.digest for _, _, second in children(small("sparse", *settings), "dense")}
     assert runs["sparse"] - runs["link"] == dense
-    assert probes["link"] < probes["sparse"]
+    assert measurements["link"] < measurements["sparse"]
     assert runs["sparse"] & set(study_graph(small("instability", "ticket=2", *settings[1:])).runs) > dense
 
 
@@ -157,7 +159,7 @@ def test_networks_of_other_initialisations_share_the_split_and_nothing_else():
     assert first.kept != second.kept
     assert all(one.kept is None for _, one, _ in children(study, "same"))
     for arm in ("same", "other"):
-        plain, matched = ([cell.probe for cell, _, _ in children(study, which)] for which in (arm, f"{arm}_matched"))
+        plain, matched = ([cell.measurement for cell, _, _ in children(study, which)] for which in (arm, f"{arm}_matched"))
         assert [one.of for one in plain] == [one.of for one in matched]
         assert not any(one.options.get("matched") for one in plain)
         assert all(one.options["matched"] for one in matched)
@@ -172,7 +174,7 @@ def test_a_whole_training_begins_anew_from_w_k():
 
 def test_a_level_is_compared_with_the_one_before():
     study = small("levels", "levels=3", 'k=["5it"]')
-    dense = common.trunk(study.config, 0)
+    dense = common.dense_run(study.config, 0)
     found = {cell.level: (first, second) for cell, first, second in children(study) if cell.replicate == 0}
     assert found[1][1] == dense
     assert [found[level][1] == found[level - 1][0] for level in (2, 3)] == [True, True]
@@ -181,11 +183,11 @@ def test_a_level_is_compared_with_the_one_before():
 
 def test_the_plane_is_that_of_the_first_three():
     study = small("surface", "children=4", "grid=9", "margin=1")
-    assert [one.name for one in study.probes] == ["plane"] * 2
-    for level, probe in enumerate(study.probes):
+    assert [one.name for one in study.measurements] == ["plane"] * 2
+    for level, measurement in enumerate(study.measurements):
         pairs = {draw.draw: (first, second) for draw, first, second in children(study) if draw.level == level and draw.replicate == 0}
-        assert [parent.run for parent in probe.of] == [*pairs[0], pairs[1][1]]
-        assert probe.options == {"grid": 9, "margin": 1, "train": None}
+        assert [parent.run for parent in measurement.of] == [*pairs[0], pairs[1][1]]
+        assert measurement.options == {"grid": 9, "margin": 1, "train": None}
 
 
 def test_densities_are_the_papers_where_it_has_the_task():
@@ -246,9 +248,9 @@ FIELDS = [(name, field) for name in NAMES for field in type(configured(name)).mo
 def seen(name, *settings):
     """All that a study does, but for the numbers."""
     study = small(name, *settings)
-    cells = [(cell.variant, cell.arm, cell.replicate, cell.level, cell.draw, cell.run.digest, cell.probe) for cell in study.cells]
+    cells = [(cell.variant, cell.arm, cell.replicate, cell.level, cell.draw, cell.run.digest, cell.measurement) for cell in study.cells]
     graph = study_graph(study)
-    return cells, graph.keep, study.probes, study.figures, study.arms, study.variants
+    return cells, graph.keep, study.measurements, study.figures, study.arms, study.variants
 
 
 @pytest.mark.parametrize(("name", "field"), FIELDS)
@@ -365,7 +367,7 @@ def pair(*settings, **changes):
         run: Result({"test_acc": [0.1, 1 - test]}, {"kept": 7, "prunable": 9, "train_acc": 1 - train}, dict, 25, 100)
         for run, test, train in ((first, 0.1, 0.25), (second, 0.2, 0.1))
     }
-    return study.config, cell, Results(results, lambda probe: {cell.probe: found}[probe])
+    return study.config, cell, Results(results, lambda measurement: {cell.measurement: found}[measurement])
 
 
 def test_the_columns_of_a_pair():
@@ -413,9 +415,9 @@ def layer_rows(*settings, **changes):
         **{"test_error/001/a": np.array([0.2, 0.15, 0.1]), "train_error/001/a": np.array([0.3, 0.4, 0.25])},
         **{"distance/000/b": np.array(2.0), "distance/001/a": np.array(1.0)},
     } | {name: np.array(value) for name, value in changes.items()}
-    runs = [parent.run for parent in cell.probe.of]
+    runs = [parent.run for parent in cell.measurement.of]
     known = dict(zip(runs, results.values(), strict=True))
-    return layers.measured(study.config, cell, Results(known, lambda probe: found))
+    return layers.measured(study.config, cell, Results(known, lambda measurement: found))
 
 
 def test_a_layers_barrier_is_above_the_whole_networks():
@@ -443,9 +445,9 @@ def searched(monkeypatch, truth, *settings):
         return Result({}, {"kept": 1, "prunable": 2, "density": 0.5}, dict, one.begin.iterations(19), 1500)
 
     known = {cell.run: result(cell.run) for cell in study.cells}
-    known |= {parent.run: result(parent.run) for cell in study.cells if cell.probe for parent in cell.probe.of}
+    known |= {parent.run: result(parent.run) for cell in study.cells if cell.measurement for parent in cell.measurement.of}
     while further := study.more(Results(known, None)):
-        known |= {parent.run: result(parent.run) for cell in further for parent in cell.probe.of}
+        known |= {parent.run: result(parent.run) for cell in further for parent in cell.measurement.of}
         assert len(known) < 1000
     results = Results(known, None)
     rows = [row for cell in study.cells if (row := study.measure(cell, results))]
@@ -489,7 +491,7 @@ def test_what_is_not_a_number_is_not_stable(monkeypatch):
 def test_all_steps_that_may_be_tried_are_kept():
     study = small("onset", 'k=["0it", "3it", "7it"]')
     for replicate in range(2):
-        assert study_graph(study).keep[common.trunk(study.config, replicate).digest] >= {"0it", "3it", "7it"}
+        assert study_graph(study).keep[common.dense_run(study.config, replicate).digest] >= {"0it", "3it", "7it"}
 
 
 # -- carried out ---------------------------------------------------------------------------------------------------------
@@ -533,8 +535,8 @@ def test_every_study_runs_and_is_reported(name, carried, store, tmp_path, monkey
     def never(*args, **options):
         raise AssertionError("the store has it")
 
-    monkeypatch.setattr(carry_out, "train_cohort", never)
-    monkeypatch.setattr(probing, "evaluate", never)
+    monkeypatch.setattr(execute, "train_cohort", never)
+    monkeypatch.setattr(measuring, "evaluate", never)
     settings = (*TINY, *MORE.get(name, ()))
     again = run(f"frankle2020.{name}", "smoke", task="digits-noise-mlp", settings=settings, store=store, quiet=True)
     read = findings(small(name, *settings, task="digits-noise-mlp"), Store(store))
@@ -591,7 +593,7 @@ def test_the_grid_is_measured_against_the_dense_run(carried, store):
     for settings, column in (((), "train_acc_final"), (("part=test",), "acc_final")):
         found = carried("sparse", *settings)
         for _, row in found.table.iterrows():
-            record = Store(store).get(common.trunk(found.study.config, row.replicate).digest)
+            record = Store(store).get(common.dense_run(found.study.config, row.replicate).digest)
             dense = record.json("summary")["train_acc"] if not settings else float(record.metrics()["test_acc"][-1])
             assert row.gap == pytest.approx(row[column] - dense)
             assert row.matching == (row.gap >= -0.01)
@@ -638,8 +640,10 @@ def test_paths_are_averaged_over_pairs(carried, store):
     details = found.details["paths"]
     assert details.groupby(["variant", "arm", "level", "replicate"]).size().tolist() == [3] * 16
     for part in ("test", "train"):
-        probes = [cell.probe for cell in found.study.cells if (cell.arm, cell.level, cell.replicate) == ("ticket", 1, 1)]
-        errors = np.mean([Store(store).probes.get(probe.digest).found()[f"{part}_error"] for probe in probes], axis=0)
+        measurements = [cell.measurement for cell in found.study.cells if (cell.arm, cell.level, cell.replicate) == ("ticket", 1, 1)]
+        errors = np.mean(
+            [Store(store).measurements.get(measurement.digest).found()[f"{part}_error"] for measurement in measurements], axis=0
+        )
         rows = details[(details.variant == part) & (details.arm == "ticket") & (details.level == 1) & (details.replicate == 1)]
         assert rows.value.tolist() == pytest.approx(errors.tolist())
         assert rows.x.tolist() == [0, 0.5, 1]

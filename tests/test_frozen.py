@@ -17,19 +17,19 @@ from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
 from tombola.engine import checkpoints
-from tombola.engine.carry_out import Engine
+from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
 from tombola.procedures.run import Run
 from tombola.store.store import Store
-from tombola.training import geometry as limits
-from tombola.training import optimizers, wave
-from tombola.training.cohort import geometry, train_cohort
+from tombola.training import optimizers, replica_batch
+from tombola.training import setup as limits
+from tombola.training.cohort import setup, train_cohort
 from tombola.training.cost import step_operations
 from tombola.training.frozen import trained_paths
-from tombola.training.member import Member
 from tombola.training.plan import Plan, plan
 from tombola.training.program import Fixed, compile_program
+from tombola.training.replica import Replica
 from tombola.training.train import train
 
 
@@ -60,7 +60,7 @@ def digits(model=MLP, **recipe):
 
 
 def network_of(task):
-    return geometry(task, load(task.data)).network
+    return setup(task, load(task.data)).network
 
 
 def odd_start(task, count=1):
@@ -126,7 +126,7 @@ def test_replicas_that_share_a_device_and_wait_keep_their_frozen_layers():
     task = digits(NORMED, optimizer="adamw", weight_decay=0.1, frozen=("hidden1",))
     network, starts, kept = network_of(task), odd_start(task, 3), half(task, 3)
     members = [
-        Member(seed, trees.replica(starts, seed), trees.replica(kept, seed), begin=begin, keep=frozenset({15}))
+        Replica(seed, trees.replica(starts, seed), trees.replica(kept, seed), begin=begin, keep=frozenset({15}))
         for seed, begin in enumerate((0, 4, 9))
     ]
     layout = Plan(Mesh(np.array(jax.devices()[:1]), ("replica",)), per_device=4, loop=True, evaluation_batch=500)
@@ -169,7 +169,7 @@ def test_a_mask_in_a_frozen_layer_counts_and_changes_nothing():
 def products(frozen):
     """Matrix products in one step of a 64-8-6-10 network."""
     task = digits(frozen=frozen)
-    found = geometry(task, load(task.data))
+    found = setup(task, load(task.data))
     program, network = compile_program(found, plan(1, convolutional=False)), found.network
 
     def one(shape, dtype="int32"):
@@ -198,18 +198,18 @@ def test_gradients_of_frozen_layers_are_not_computed():
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_a_resumed_run_is_bitwise_the_uninterrupted_one(optimizer, monkeypatch, tmp_path):
     task = digits(NORMED, optimizer=optimizer, weight_decay=0.01, frozen=("hidden1",))
-    monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(replica_batch, "CHECKPOINT_SECONDS", -1.0)
     monkeypatch.setattr(limits, "_MOST_ITERATIONS", 5)
     network = network_of(task)
     mask = {path: np.ones(network.shapes[path].shape, bool) for path in network.prunable}
-    start = Member(1, network.init(1), mask, keep=frozenset({5, 15}))
+    start = Replica(1, network.init(1), mask, keep=frozenset({5, 15}))
     saved = []
     data = load(task.data)
     (whole,) = (one for _, one in train_cohort(task, data, [start], on_checkpoint=lambda _, point: saved.append(point)))
     assert [point.iteration for point in saved] == [5, 10]
     for point in saved:
         checkpoints.save(tmp_path / "checkpoint", point)
-        member = Member(1, start.start, mask, keep=start.keep, resume=checkpoints.load(tmp_path / "checkpoint"))
+        member = Replica(1, start.start, mask, keep=start.keep, resume=checkpoints.load(tmp_path / "checkpoint"))
         ((_, resumed),) = train_cohort(task, data, [member])
         assert resumed.summary == whole.summary
         np.testing.assert_array_equal(resumed.rows, whole.rows)
@@ -219,7 +219,7 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(optimizer, monkeypatch, 
 def test_the_store_tells_frozen_runs_apart_and_knows_them_again(tmp_path):
     runs = [Run(task=digits(frozen=frozen), seed=1) for frozen in ((), ("hidden1",), ("hidden1", "output"), ("output", "hidden1"))]
     assert len({run.digest for run in runs}) == 3  # in any order they are the same run
-    records = Engine(graph(runs, {run.digest: ["0it", "end"] for run in runs}), Store(tmp_path), progress=Progress(quiet=True)).carry_out()
+    records = Engine(graph(runs, {run.digest: ["0it", "end"] for run in runs}), Store(tmp_path), progress=Progress(quiet=True)).execute()
     held = [
         {path for path, leaf in records[run.digest].weights(15).items() if (leaf == records[run.digest].weights(0)[path]).all()}
         for run in runs
@@ -245,11 +245,11 @@ def test_a_name_that_cannot_be_frozen_is_one_line_and_trains_nothing(frozen, wor
         train(task)
     assert "\n" not in str(error.value)
     with pytest.raises(TombolaError, match=words):
-        Engine(graph([Run(task=task, seed=1)]), Store(tmp_path / "runs"), progress=Progress(quiet=True)).carry_out()
+        Engine(graph([Run(task=task, seed=1)]), Store(tmp_path / "runs"), progress=Progress(quiet=True)).execute()
     monkeypatch.chdir(tmp_path)
     for verb in ("run", "show"):
-        asked = [verb, "frankle2019.sparsity", "--scale", "smoke", "--task", "digits-mlp", "--set", f"frozen={json.dumps(frozen)}"]
-        assert cli.main(asked) == 2
+        query = [verb, "frankle2019.sparsity", "--scale", "smoke", "--task", "digits-mlp", "--set", f"frozen={json.dumps(frozen)}"]
+        assert cli.main(query) == 2
         assert re.search(words, capsys.readouterr().err)
     assert not any(tmp_path.iterdir())
 
@@ -309,7 +309,7 @@ def test_operations_of_a_step_are_of_the_layers_that_train_and_of_the_way_back_t
 
     def counted(*frozen):
         recipe = task.recipe.but(batch=batch, frozen=frozen)
-        return step_operations(geometry(task.but(recipe=recipe), load(task.data)))
+        return step_operations(setup(task.but(recipe=recipe), load(task.data)))
 
     assert counted() == pytest.approx(forward + first + 2 * second + 2 * output, rel=0.1)
     assert counted("hidden1") == pytest.approx(forward + second + 2 * output, rel=0.1)

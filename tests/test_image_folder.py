@@ -18,8 +18,8 @@ from tombola.data.dataset import Dataset, check, datasets, load
 from tombola.data.fetch import catalogue, fetch, verify
 from tombola.training import cohort, inputs
 from tombola.training.cohort import train_cohort
-from tombola.training.member import Member
 from tombola.training.plan import plan
+from tombola.training.replica import Replica
 
 COLOURS = {"bee": (200, 30, 60), "ant": (20, 180, 90)}
 
@@ -258,9 +258,9 @@ def task(steps="3it", augment="none", model=None):
 
 
 def members(task, dataset, count):
-    network = cohort.geometry(task, dataset).network
+    network = cohort.setup(task, dataset).network
     mask = {path: np.ones(network.shapes[path].shape, bool) for path in network.prunable}
-    return [Member(seed, network.init(seed), mask, keep=frozenset({2, 5})) for seed in range(count)]
+    return [Replica(seed, network.init(seed), mask, keep=frozenset({2, 5})) for seed in range(count)]
 
 
 def in_memory(dataset):

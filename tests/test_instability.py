@@ -16,7 +16,7 @@ from tombola.core.keys import replicate_seed
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
 from tombola.data.split import split
-from tombola.engine import carry_out
+from tombola.engine import execute
 from tombola.engine.progress import Progress
 from tombola.engine.study import study_graph
 from tombola.procedures import instability as module
@@ -24,11 +24,11 @@ from tombola.procedures import paths
 from tombola.store.store import Store
 from tombola.studies.catalogue import studies
 from tombola.surgery.permute import permute
-from tombola.training import cohort, wave
-from tombola.training import geometry as limits
+from tombola.training import cohort, replica_batch
+from tombola.training import setup as limits
 from tombola.training.cohort import train_cohort
-from tombola.training.member import NOISE, Member
 from tombola.training.plan import Plan
+from tombola.training.replica import NOISE, Replica
 from tombola.training.train import train, train_copies
 
 
@@ -247,7 +247,7 @@ def test_between_two_networks_weights_are_mixed(found):
 
 
 def test_units_are_matched_where_that_is_asked(dense):
-    network = cohort.geometry(TASK, load(TASK.data)).network
+    network = cohort.setup(TASK, load(TASK.data)).network
     orders = {unit.layer: np.random.default_rng(0).permutation(unit.count) for unit in network.units}
     shuffled = trees.per_replica(lambda one: permute(one, network.units, orders), dense.final)
     plain, matched = (tb.path(TASK, dense.final, shuffled, seed=SEED, points=POINTS, matched=on) for on in (False, True))
@@ -335,9 +335,9 @@ def shared_layout(per_device, devices=1):
 
 
 def member(seed, begin, noise=None):
-    network = cohort.geometry(TASK, load(TASK.data)).network
+    network = cohort.setup(TASK, load(TASK.data)).network
     mask = {path: np.random.default_rng(seed).random(network.shapes[path].shape) < 0.7 for path in network.prunable}
-    return Member(seed, network.init(seed), mask, begin, noise or {}, frozenset({begin, 25, 40}))
+    return Replica(seed, network.init(seed), mask, begin, noise or {}, frozenset({begin, 25, 40}))
 
 
 def outcomes(members, per_device, **options):
@@ -396,7 +396,7 @@ def test_before_it_begins_no_step_is_the_best(mixed):
 
 def test_a_wave_of_several_begins_resumes_before_and_after_the_later_one(mixed, monkeypatch):
     per_device, members, together = mixed
-    monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(replica_batch, "CHECKPOINT_SECONDS", -1.0)
     monkeypatch.setattr(limits, "_MOST_ITERATIONS", 10)
     saved = []
     outcomes(members, per_device, on_checkpoint=lambda index, point: saved.append((index, point)))
@@ -425,9 +425,9 @@ def test_the_engine_trains_them_in_one_wave_where_they_share_a_device(per_device
         begins.append([one.begin for one in members])
         return train_cohort(task, dataset, members, *args, **options)
 
-    monkeypatch.setattr(carry_out, "plan", lambda *args, **options: layout)
-    monkeypatch.setattr(carry_out, "train_cohort", spy)
-    records = carry_out.Engine(graph, Store(tmp_path), progress=Progress(quiet=True)).carry_out()
+    monkeypatch.setattr(execute, "plan", lambda *args, **options: layout)
+    monkeypatch.setattr(execute, "train_cohort", spy)
+    records = execute.Engine(graph, Store(tmp_path), progress=Progress(quiet=True)).execute()
     if per_device > 1:
         assert begins == [[0], [0, 0, 0], [0, 0, 20], [20, 20, 20], [20]]
     else:

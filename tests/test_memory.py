@@ -17,7 +17,7 @@ def printed(code, **environment):
 
 FAULTS = """
 import resource
-from tombola.core.backend import prepare
+from tombola.kernels.device import prepare
 
 prepare()
 size = 2**26
@@ -36,17 +36,17 @@ def test_freed_memory_is_kept_unless_the_user_has_settings_of_their_own(own, few
 
 HOLE = """
 from pathlib import Path
-from tombola.core import backend
+from tombola.kernels import device
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
-backend.prepare()
-backend.MOST_FREED = {most}
+device.prepare()
+device.MOST_FREED = {most}
 hole, behind = b"1" * 2**27, b"1" * 2**21
 del hole
 before = resident()
-backend.give_back()
+device.give_back()
 print(before - resident())
 """
 
@@ -59,7 +59,7 @@ def test_much_freed_memory_between_arrays_is_given_back(most, given_back):
 ARENAS = """
 import ctypes, tempfile, threading
 from pathlib import Path
-from tombola.core.backend import prepare
+from tombola.kernels.device import prepare
 
 prepare(large={large})
 threads = [threading.Thread(target=lambda: b"1" * 5000) for _ in range(3)]

@@ -12,11 +12,10 @@ import numpy as np
 import optax
 import pytest
 
-from tombola.core import native
 from tombola.core.task import Recipe
-from tombola.data.rows import rows
-from tombola.models import convolution, sparse
-from tombola.training import adam, optimizers
+from tombola.kernels import adam, convolution, native, sparse
+from tombola.kernels.rows import rows
+from tombola.training import optimizers
 
 RANDOM = np.random.default_rng(3)
 SHAPES = {"hidden/kernel": (37, 21), "hidden/bias": (21,), "conv/kernel": (3, 3, 5, 7), "one": ()}
@@ -100,7 +99,7 @@ def test_rows_are_copied_in_c_where_that_is_worth_it():
 
 TRAINED = """
 import tombola as tb
-from tombola.core import native
+from tombola.kernels import native
 from tombola.core.task import Data, Model, Recipe, Task
 
 recipe = Recipe(steps="12it", batch=50, learning_rate=0.01, evaluate_every="6it")

@@ -12,16 +12,16 @@ from flax import nnx
 from tombola.core import keys, trees
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
-from tombola.engine import carry_out
+from tombola.engine import execute
 from tombola.engine.graph import graph
-from tombola.models import sparse
+from tombola.kernels import sparse
 from tombola.models.network import Network
 from tombola.models.packed import pack, packed, unpack
 from tombola.procedures.imp import imp, imp_runs
 from tombola.store.store import Store
-from tombola.training import cohort, packing, wave
-from tombola.training.cohort import geometry, train_cohort
-from tombola.training.member import Member
+from tombola.training import cohort, packing, replica_batch
+from tombola.training.cohort import setup, train_cohort
+from tombola.training.replica import Replica
 from tombola.training.train import train
 
 pytestmark = pytest.mark.skipif(not sparse.available(), reason="needs a C compiler")
@@ -89,7 +89,7 @@ def test_a_sparse_product_takes_any_leading_axes():
     np.testing.assert_allclose(sparse.product(x, *packed_matrix(matrix), 5), x @ matrix, rtol=0, atol=1e-5)
 
 
-WITHOUT_COMPILER = "from tombola.models.sparse import available; print(available())"
+WITHOUT_COMPILER = "from tombola.kernels.sparse import available; print(available())"
 
 
 @pytest.mark.parametrize(("compiler", "there"), [("no-such-compiler", "False"), ("false", "False"), ("cc", "True")])
@@ -181,7 +181,7 @@ def digits(**recipe):
 
 
 def sparse_masks(task, count, densities):
-    found = geometry(task, load(task.data)).network
+    found = setup(task, load(task.data)).network
     starts = trees.stack([found.init(keys.replicate_seed(1, index)) for index in range(count)])
     keep = np.resize(densities, count)[:, None, None]
     return starts, {path: RANDOM.random(starts[path].shape) < keep for path in found.prunable}
@@ -255,7 +255,7 @@ def members(task, densities, **fields):
     start, mask = sparse_masks(task, len(densities), np.array(densities))
     seeds = [keys.replicate_seed(1, index) for index in range(len(densities))]
     starts = {path: leaf * mask[path] if path in mask else leaf for path, leaf in start.items()}
-    return [Member(seed, trees.replica(starts, i), trees.replica(mask, i), **fields) for i, seed in enumerate(seeds)]
+    return [Replica(seed, trees.replica(starts, i), trees.replica(mask, i), **fields) for i, seed in enumerate(seeds)]
 
 
 def outcomes(task, some, **options):
@@ -280,12 +280,12 @@ def test_a_packed_result_does_not_depend_on_who_shares_the_cohort(always):
 
 def test_a_resumed_packed_run_is_bitwise_the_uninterrupted_one(always, monkeypatch):
     task = digits()
-    monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(replica_batch, "CHECKPOINT_SECONDS", -1.0)
     some, saved = members(task, [0.2, 0.05], keep=frozenset({5, 40})), []
     whole = outcomes(task, some, on_checkpoint=lambda index, point: saved.append((index, point)))
     for index, point in saved:
         one = some[index]
-        resumed = Member(one.seed, one.start, one.mask, keep=one.keep, resume=point)
+        resumed = Replica(one.seed, one.start, one.mask, keep=one.keep, resume=point)
         same(outcomes(task, [resumed])[0], whole[index])
 
 
@@ -293,7 +293,7 @@ def test_only_what_saves_time_is_packed(monkeypatch):
     task = digits()
     start, mask = (trees.replica(tree, 0) for tree in sparse_masks(task, 1, [0.2]))
     start = {path: leaf * mask[path] if path in mask else leaf for path, leaf in start.items()}
-    found = geometry(task, load(task.data))
+    found = setup(task, load(task.data))
     assert packing.packed_sizes(found, 40, start, mask) == ()  # too short
     assert packing.packed_sizes(found, 10_000_000, start, mask) == ()  # too small
     monkeypatch.setattr(packing, "SMALLEST", 1)
@@ -315,16 +315,16 @@ def test_a_study_trains_waves_of_equal_rooms_and_gives_what_imp_gives(always, mo
     task = digits(steps="20it")
     rates = {"dense": 0.6, "output": 0.3}
     chains = [imp_runs(task, keys.replicate_seed(0, index), levels=3, rates=rates) for index in range(3)]
-    waves, train_cohort = [], carry_out.train_cohort
+    waves, train_cohort = [], execute.train_cohort
 
     def watch(task, dataset, some, *rest):
-        found = geometry(task, dataset)
+        found = setup(task, dataset)
         waves.append({packing.packed_sizes(found, 20, one.start, one.mask) for one in some})
         return train_cohort(task, dataset, some, *rest)
 
-    monkeypatch.setattr(carry_out, "train_cohort", watch)
-    engine = carry_out.Engine(graph([run for chain in chains for run in chain], {}), Store(tmp_path / "runs"))
-    records = engine.carry_out()
+    monkeypatch.setattr(execute, "train_cohort", watch)
+    engine = execute.Engine(graph([run for chain in chains for run in chain], {}), Store(tmp_path / "runs"))
+    records = engine.execute()
     assert all(len(sizes) == 1 for sizes in waves)
     assert len({size for sizes in waves for size in sizes}) > 1
     levels = imp(task.but(rates={**task.rates, **rates}), 3, replicates=3)

@@ -14,7 +14,7 @@ from tombola.core.task import Data, Model, Recipe, Task
 from tombola.models.computing import Computing, tf32
 from tombola.models.network import Network
 from tombola.training import packing
-from tombola.training.geometry import Geometry
+from tombola.training.setup import Setup
 from tombola.training.train import train
 
 RANDOM = np.random.default_rng(5)
@@ -82,13 +82,13 @@ def test_the_option_changes_training_and_the_run():
 def test_sparse_products_are_for_float32_alone(monkeypatch):
     monkeypatch.setattr(packing, "SMALLEST", 1)
     for recipe, packs in ((digits(steps="100000000it"), True), (digits(steps="100000000it", precision="tf32"), False)):
-        found = Geometry(recipe.model, recipe.recipe, (64,), 10, 1197, "none")
+        found = Setup(recipe.model, recipe.recipe, (64,), 10, 1197, "none")
         assert packing.may_pack(found, 10**8) == packs
 
 
 FLOAT32 = """
 import jax
-from tombola.core.backend import prepare
+from tombola.kernels.device import prepare
 prepare()
 print(jax.config.jax_default_matmul_precision)
 """

@@ -16,7 +16,7 @@ from tombola.store import store as store_module
 from tombola.store.export import load_ticket
 from tombola.store.files import load_tree, save_tree
 from tombola.store.store import Damaged, Store
-from tombola.training.member import Checkpoint
+from tombola.training.replica import Checkpoint
 
 FILES = {"spec.json": b"{}", "metrics.csv": b"step,val_loss\n0,2.5\n10,nan\n"}
 TREES = {"weights/10it.safetensors": {"a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}

@@ -13,14 +13,14 @@ from tombola.core import keys, trees
 from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Model, Recipe, Supermask, Task
 from tombola.data.dataset import load
-from tombola.evaluation.mixtures import Mixture, evaluate
+from tombola.evaluation.weight_combinations import WeightCombinations, evaluate
 from tombola.models import supermask as learnt
 from tombola.models.masked import masked
 from tombola.models.network import build
 from tombola.models.supermask import SCORE
-from tombola.procedures.probes import Context
-from tombola.procedures.supermask_probes import heuristic_supermasks, learnt_supermask, picture
-from tombola.training.cohort import geometry
+from tombola.procedures.measurements import Context
+from tombola.procedures.supermask_measurements import heuristic_supermasks, learnt_supermask, picture
+from tombola.training.cohort import setup
 from tombola.training.cost import step_operations
 
 MLP = Model(name="mlp", options={"widths": [30, 20]})
@@ -194,7 +194,7 @@ def test_frozen_layers_keep_their_scores_and_weight_decay_shrinks_the_others():
 
 
 def test_bernoulli_draws_are_noise_and_the_others_draw_nothing():
-    noises = {spec.method: "dropout" in geometry(digits(spec), load(Data(name="digits"))).noise for spec in (BERNOULLI, POPUP, SIGNED)}
+    noises = {spec.method: "dropout" in setup(digits(spec), load(Data(name="digits"))).noise for spec in (BERNOULLI, POPUP, SIGNED)}
     assert noises == {"bernoulli": True, "edge_popup": False, "signed": False}
     first, second = (tb.train(digits(BERNOULLI), 1, noise={"dropout": name}).final["output/kernel.score"] for name in ("a", "b"))
     assert (first != second).any()
@@ -204,7 +204,7 @@ def test_runs_without_a_mask_are_described_as_ever():
     assert "supermask" not in digits(None).recipe.canonical()
     assert digits(BERNOULLI).recipe.canonical()["supermask"] == {"spec": "Supermask"}
     assert digits(BERNOULLI).digest != digits(POPUP).digest
-    assert step_operations(geometry(digits(BERNOULLI), load(Data(name="digits")))) > 0
+    assert step_operations(setup(digits(BERNOULLI), load(Data(name="digits")))) > 0
 
 
 @pytest.mark.parametrize("wrong", [{"density": 0}, {"density": 1}, {"method": "magic"}, {"rescale": "much"}])
@@ -217,15 +217,15 @@ def test_a_wrong_description_is_one_line(wrong):
 # -- what is read off -----------------------------------------------------------------------------------------------
 
 
-def ask(task, asked):
-    return asked.read(evaluate(task, load(task.data), asked.mixture, asked.parts))
+def ask(task, query):
+    return query.read(evaluate(task, load(task.data), query.networks, query.parts))
 
 
 def test_the_probe_looks_at_the_chosen_the_expected_and_drawn_masks():
     task, plain = digits(BERNOULLI), digits(None)
     run = tb.train(task, 1, keep=["20it"])
     steps = [trees.replica(run.at(step), 0) for step in ("0it", "20it", "end")]
-    network = geometry(plain, load(plain.data)).network
+    network = setup(plain, load(plain.data)).network
     found = ask(plain, learnt_supermask(Context(network, run.seeds[0]), *steps, supermask={}, samples=4))
     np.testing.assert_allclose(found["threshold_acc"], run.metrics["test_acc"][0], atol=1e-6)
     assert found["sampled_acc"].shape == (4,)
@@ -234,16 +234,18 @@ def test_the_probe_looks_at_the_chosen_the_expected_and_drawn_masks():
     assert found["density"][2] == pytest.approx(sum(leaf.sum() for leaf in p.values()) / sum(leaf.size for leaf in p.values()))
     by_hand = [learnt.sampled(BERNOULLI, steps[2], run.seeds[0], f"supermask/sample/{index}") for index in range(4)]
     networks = tuple(learnt.effective(BERNOULLI, steps[2], mask) for mask in by_hand)
-    np.testing.assert_allclose(1 - evaluate(plain, load(plain.data), Mixture(run.seeds[0], networks))["test"].error, found["sampled_acc"])
+    np.testing.assert_allclose(
+        1 - evaluate(plain, load(plain.data), WeightCombinations(run.seeds[0], networks))["test"].error, found["sampled_acc"]
+    )
     assert len({leaf["hidden1/kernel"].tobytes() for leaf in by_hand}) == 4
 
 
 def test_networks_that_are_given_whole_are_evaluated_as_shares_of_them_are():
     plain = digits(None)
-    network = geometry(plain, load(plain.data)).network
+    network = setup(plain, load(plain.data)).network
     networks = tuple(network.init(seed) for seed in range(5))
-    whole = evaluate(plain, load(plain.data), Mixture(0, networks))
-    shared = evaluate(plain, load(plain.data), Mixture(0, networks, np.eye(5)))
+    whole = evaluate(plain, load(plain.data), WeightCombinations(0, networks))
+    shared = evaluate(plain, load(plain.data), WeightCombinations(0, networks, np.eye(5)))
     for part in ("train", "test"):
         np.testing.assert_array_equal(whole[part].prediction, shared[part].prediction)
 
@@ -252,7 +254,7 @@ def test_heuristic_masks_are_those_of_rounds_at_once():
     plain = digits(None, learning_rate=0.1, steps="200it")
     run = tb.train(plain, 1)
     first, last, seed = trees.replica(run.initial, 0), trees.replica(run.final, 0), run.seeds[0]
-    network = geometry(plain, load(plain.data)).network
+    network = setup(plain, load(plain.data)).network
     options = {"rates": {"dense": 0.5, "output": 0.2}, "rounds": 2, "criterion": "large_final", "pictured": [1]}
     found = ask(plain, heuristic_supermasks(Context(network, seed), first, last, **options))
     counts = {"hidden1/kernel": 64 * 30 // 4, "hidden2/kernel": 30 * 20 // 4, "output/kernel": 128}
@@ -262,7 +264,7 @@ def test_heuristic_masks_are_those_of_rounds_at_once():
     signed = {path: np.where(first[path] < 0, -1, 1) * network.std(path) for path in mask}
     for column, values in (("init_acc", first), ("constant_acc", signed)):
         one = {**first, **{path: np.where(mask[path], values[path], 0).astype(np.float32) for path in mask}}
-        expected = 1 - evaluate(plain, load(plain.data), Mixture(seed, (one,)))["test"].error[0]
+        expected = 1 - evaluate(plain, load(plain.data), WeightCombinations(seed, (one,)))["test"].error[0]
         assert found[column][2] == pytest.approx(expected)
     assert found["picture/1"].shape == (25, 25)
 
@@ -292,7 +294,7 @@ def test_a_supermask_in_python():
         assert not sizes[~kept].any()
     networks = [trees.replica(found.weights, index) for index in range(2)]
     for index, seed in enumerate(found.trajectory.seeds):
-        expected = 1 - evaluate(task, load(task.data), Mixture(seed, (networks[index],)))["test"].error[0]
+        expected = 1 - evaluate(task, load(task.data), WeightCombinations(seed, (networks[index],)))["test"].error[0]
         assert found.threshold_accuracy[index] == pytest.approx(expected)
     assert found.trajectory.seeds == tuple(keys.replicate_seed(0, index) for index in range(2))
 

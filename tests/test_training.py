@@ -15,12 +15,12 @@ from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
 from tombola.data.order import epoch_order
 from tombola.data.split import split
-from tombola.training import geometry as limits
-from tombola.training import optimizers, program, wave
-from tombola.training.cohort import geometry, train_cohort
-from tombola.training.member import Member
+from tombola.training import optimizers, program, replica_batch
+from tombola.training import setup as limits
+from tombola.training.cohort import setup, train_cohort
 from tombola.training.plan import Plan
 from tombola.training.program import smoothed_cross_entropy
+from tombola.training.replica import Replica
 from tombola.training.schedules import learning_rate
 from tombola.training.train import train
 
@@ -163,10 +163,10 @@ def test_kept_weights_equal_the_source_bitwise():
 
 
 def members(task, count, **fields):
-    network = geometry(task, load(task.data)).network
+    network = setup(task, load(task.data)).network
     mask = {path: np.ones(network.shapes[path].shape, bool) for path in network.prunable}
     end = frozenset({40})
-    return [Member(seed, network.init(seed), mask, **({"keep": end} | fields)) for seed in range(count)]
+    return [Replica(seed, network.init(seed), mask, **({"keep": end} | fields)) for seed in range(count)]
 
 
 def outcomes(task, some, **options):
@@ -216,7 +216,7 @@ def test_the_plan_of_an_accelerator_is_the_same_training_up_to_rounding():
     task = digits()
     some = members(task, 3)
     layout = Plan(Mesh(np.array(jax.devices()[:1]), ("replica",)), per_device=4, loop=True, evaluation_batch=200)
-    assert layout.wave == 4
+    assert layout.capacity == 4
     for one, other in zip(outcomes(task, some), outcomes(task, some, layout=layout), strict=True):
         (_, *losses), (_, *others) = (np.array(rows.rows)[:, [0, 1, 3]].T for rows in (one, other))
         np.testing.assert_allclose(losses, others, rtol=1e-4)
@@ -240,7 +240,7 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(monkeypatch):
     task = digits(optimizer="adam")
     some = members(task, 2, keep=frozenset({5, 40}))
     whole = outcomes(task, some)
-    monkeypatch.setattr(wave, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(replica_batch, "CHECKPOINT_SECONDS", -1.0)
     for most, stops in ((10, [5, 10, 20, 30]), (20, [5, 20]), (1000, [5])):  # iterations of a call
         monkeypatch.setattr(limits, "_MOST_ITERATIONS", most)
         saved = []
@@ -250,7 +250,7 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(monkeypatch):
         assert sorted({point.iteration for _, point in saved}) == stops
         for iteration in stops:
             points = {index: point for index, point in saved if point.iteration == iteration}
-            resumed = [Member(m.seed, m.start, m.mask, keep=m.keep, resume=points[index]) for index, m in enumerate(some)]
+            resumed = [Replica(m.seed, m.start, m.mask, keep=m.keep, resume=points[index]) for index, m in enumerate(some)]
             for one, other in zip(outcomes(task, resumed), whole, strict=True):
                 same(one, other)
 
@@ -264,7 +264,7 @@ def test_a_call_has_no_more_evaluations_than_there_is_room_for():
 
 
 def test_a_call_trains_no_longer_than_a_moment():
-    of = lambda **options: geometry(digits(**options), load(Data(name="digits")))  # noqa: E731
+    of = lambda **options: setup(digits(**options), load(Data(name="digits")))  # noqa: E731
     assert of(evaluate_every="10it").span == 16 * (1197 // 60)  # epochs
     assert of(evaluate_every="2000it").span == of(evaluate_every="2000it").chunk == 1000
     large = of(evaluate_every="10it")._replace(model=Model(name="mlp", options={"widths": [3000, 3000]}))
@@ -274,23 +274,23 @@ def test_a_call_trains_no_longer_than_a_moment():
 def test_a_run_that_begins_at_k_goes_on_with_schedule_and_data_order():
     # Plain SGD has no state, so from W_k on everything must repeat.
     task = digits(optimizer="sgd", schedule="cosine", warmup="10it", learning_rate=0.1)
-    trunk = train(task, 2, keep=["25it"])
-    child = train(task, start=trunk.at("25it"), begin="25it")
-    assert trees.equal(child.final, trunk.final)
-    other = train(task, start=trunk.at("25it"), begin="24it")
-    assert not trees.equal(other.final, trunk.final)
+    dense_run = train(task, 2, keep=["25it"])
+    child = train(task, start=dense_run.at("25it"), begin="25it")
+    assert trees.equal(child.final, dense_run.final)
+    other = train(task, start=dense_run.at("25it"), begin="24it")
+    assert not trees.equal(other.final, dense_run.final)
 
 
 def test_training_until_a_step_is_the_beginning_of_the_whole():
     task = digits(schedule="cosine", warmup="10it")
     whole = train(task, 2, keep=["25it", "30it"])
     for until, evaluated in (("25it", [0, 10, 20, 25]), ("30it", [0, 10, 20, 30]), ("1ep11it", [0, 10, 20, 30])):
-        trunk = train(task, 2, until=until, keep=["5it"])
-        assert list(trunk.metrics["step"]) == evaluated
-        assert trunk.end == evaluated[-1]
-        assert set(trunk.snapshots) == {0, 5, trunk.end}
-        assert trees.equal(trunk.final, whole.at(f"{trunk.end}it"))
-        assert not np.isnan(trunk.metrics["test_acc"][:, -1]).any()
+        dense_run = train(task, 2, until=until, keep=["5it"])
+        assert list(dense_run.metrics["step"]) == evaluated
+        assert dense_run.end == evaluated[-1]
+        assert set(dense_run.snapshots) == {0, 5, dense_run.end}
+        assert trees.equal(dense_run.final, whole.at(f"{dense_run.end}it"))
+        assert not np.isnan(dense_run.metrics["test_acc"][:, -1]).any()
     assert whole.end == 40
     assert trees.equal(train(task, 2, until="40it").final, whole.final)
 

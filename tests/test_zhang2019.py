@@ -10,9 +10,9 @@ from flax import nnx
 import tombola as tb
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
-from tombola.engine import carry_out, probing
+from tombola.engine import execute, measuring
 from tombola.engine.configuring import resolve
-from tombola.engine.starts import source
+from tombola.engine.reading import load_tree
 from tombola.engine.study import findings, run_study, study_graph
 from tombola.models.tasks import task as named_task
 from tombola.store.store import Store
@@ -42,7 +42,7 @@ def test_every_study_resolves(name, scale):
     assert {cell.run.seed for cell in study.cells} == {replicate_seed(0, r) for r in range(study.config.replicates)}
     rows = {(cell.variant, cell.arm, cell.replicate, cell.level, cell.draw) for cell in study.cells}
     assert len(rows) == len(study.cells)
-    assert all(cell.probe.name in ("reset", "valley") for cell in study.cells)
+    assert all(cell.measurement.name in ("reset", "valley") for cell in study.cells)
 
 
 def test_there_are_eight_and_all_claims_have_one():
@@ -88,7 +88,7 @@ def test_tickets_are_rewound_and_their_controls_differ_in_one_thing():
     assert ticket.begin == "3it"
     assert random.but(mask=ticket.mask) == ticket
     assert fresh.but(mask=ticket.mask, kept=ticket.kept) == ticket
-    assert all(cell.probe.of[2].what == cell.run.begin for cell in study.cells)
+    assert all(cell.measurement.of[2].what == cell.run.begin for cell in study.cells)
     assert {cell.arm for cell in small("tickets", 'kinds=["ticket"]').cells} == {"ticket"}
 
 
@@ -131,8 +131,8 @@ FIELDS = [(name, field) for name in NAMES for field in type(configured(name)).mo
 def seen(name, *settings):
     """All that a study does before its first result."""
     study = small(name, *settings)
-    cells = [(cell.variant, cell.arm, cell.replicate, cell.level, cell.draw, cell.run.digest, cell.probe) for cell in study.cells]
-    return cells, study_graph(study).keep, study.probes, study.figures, study.arms, study.variants
+    cells = [(cell.variant, cell.arm, cell.replicate, cell.level, cell.draw, cell.run.digest, cell.measurement) for cell in study.cells]
+    return cells, study_graph(study).keep, study.measurements, study.figures, study.arms, study.variants
 
 
 @pytest.mark.parametrize(("name", "field"), FIELDS)
@@ -343,8 +343,8 @@ def test_every_study_runs_and_is_read_again(name, carried, store, monkeypatch):
     def never(*args, **options):
         raise AssertionError("the store has it")
 
-    monkeypatch.setattr(carry_out, "train_cohort", never)
-    monkeypatch.setattr(probing, "evaluate", never)
+    monkeypatch.setattr(execute, "train_cohort", never)
+    monkeypatch.setattr(measuring, "evaluate", never)
     for other in (run_study(tiny(name), store, quiet=True), findings(tiny(name), store)):
         pd.testing.assert_frame_equal(found.table, other.table)
         assert set(found.details) == set(other.details)
@@ -371,7 +371,7 @@ def test_layers_by_what_they_are_put_back_to(carried, store):
     for cell in found.study.cells:
         accuracy = store.get(cell.run.digest).metrics()["test_acc"][-1]
         assert table[table.replicate == cell.replicate].own_error.tolist() == pytest.approx([1 - accuracy] * 20)
-        end, start = (source(cell.run, step, store, None) for step in ("end", "0it"))
+        end, start = (load_tree(cell.run, step, store, None) for step in ("end", "0it"))
         moved = np.concatenate([(end[path] - start[path]).ravel() for path in end if path.startswith("hidden2/")])
         row = first[(first.arm == "hidden2") & (first.replicate == cell.replicate)].iloc[0]
         assert row.rms == pytest.approx(np.sqrt(np.mean(moved**2)), rel=1e-4)
@@ -484,12 +484,12 @@ def test_greedy_sets_are_nested_and_chosen_on_the_validation_set(carried, store)
         assert rows.level.tolist() == [1, 2, 3, 4]
         for row in rows.itertuples():
             candidates = [[*chosen, name] for name in LAYERS if name not in chosen]
-            asked = store.probes.get(joint._of_sets(found.study.config, replicate, candidates).digest).found()
-            best = min(range(len(candidates)), key=lambda index: asked["validation_error"][index, 0])
+            query = store.measurements.get(joint._of_sets(found.study.config, replicate, candidates).digest).found()
+            best = min(range(len(candidates)), key=lambda index: query["validation_error"][index, 0])
             chosen = candidates[best]
             assert row.layers.split() == chosen
-            assert row.error == asked["error"][best, 0]
-            assert row.validation_rise == pytest.approx(asked["validation_error"].min() - asked["own_validation_error"])
+            assert row.error == query["error"][best, 0]
+            assert row.validation_rise == pytest.approx(query["validation_error"].min() - query["own_validation_error"])
 
 
 def test_greedy_sets_may_be_those_of_another_arm(tmp_path):
@@ -529,14 +529,14 @@ def test_frozen_layers_do_not_move(carried, store, split):
         row = rows.loc[(cell.arm, cell.variant, cell.replicate)]
         held = row.frozen.split()
         assert tuple(held) == cell.run.task.recipe.frozen
-        end, start = (source(cell.run, step, store, None) for step in ("end", "0it"))
+        end, start = (load_tree(cell.run, step, store, None) for step in ("end", "0it"))
         for path in end:
             assert np.array_equal(end[path], start[path]) == (path.split("/")[0] in held)
         assert row.acc == store.get(cell.run.digest).metrics()["test_acc"][-1]
         assert row.train_acc == store.get(cell.run.digest).json("summary")["train_acc"]
         trained = sum(size for name, size in zip(LAYERS, SIZES, strict=True) if name not in held)
         assert (row.trained_parameters, row.share_trained) == (trained, pytest.approx(trained / sum(SIZES)))
-        found_of_it = store.probes.get(cell.probe.digest).found()
+        found_of_it = store.measurements.get(cell.measurement.digest).found()
         assert [name for name, moved in zip(LAYERS, found_of_it["rms"][:, 0], strict=True) if not moved] == held
         assert row.second_rise == pytest.approx(found_of_it["error"][1, 0] - found_of_it["own_error"])
 
@@ -597,8 +597,8 @@ def test_layers_of_tickets(carried, store):
     rows = found.table.set_index(["arm", "level", "replicate", "variant"]).sort_index()
     assert len(rows) == 3 * 2 * 2 * 4
     for cell in found.study.cells:
-        mask, end, start = (source(cell.run, what, store, None) for what in ("mask", "end", str(cell.run.begin)))
-        probe = store.probes.get(cell.probe.digest).found()
+        mask, end, start = (load_tree(cell.run, what, store, None) for what in ("mask", "end", str(cell.run.begin)))
+        measurement = store.measurements.get(cell.measurement.digest).found()
         for place, layer in enumerate(LAYERS):
             row, kernel = rows.loc[(cell.arm, cell.level, cell.replicate, layer)], f"{layer}/kernel"
             assert row.layer_density == mask[kernel].mean()
@@ -607,7 +607,7 @@ def test_layers_of_tickets(carried, store):
             left = np.concatenate([(end[path] - start[path])[mask.get(path, ...)].ravel() for path in (kernel, f"{layer}/bias")])
             size = end[kernel].size + end[f"{layer}/bias"].size  # the pruned weights do not move
             assert row.rms == pytest.approx(np.sqrt((left**2).sum() / size), rel=1e-4)
-            assert (row.error, row.random_error) == (probe["error"][place, 0], pytest.approx(probe["error"][place, 1:].mean()))
+            assert (row.error, row.random_error) == (measurement["error"][place, 0], pytest.approx(measurement["error"][place, 1:].mean()))
             assert row.random_rise == pytest.approx(row.random_error - row.own_error)
         assert row.kept == sum(leaf.sum() for leaf in mask.values())
     densities = rows.layer_density.unstack("arm")
@@ -661,7 +661,7 @@ def test_a_networks_criticality_is_the_sum_over_its_layers(carried, store):
         for cell in found.study.cells:
             rows = found.table[found.table.replicate == cell.replicate].set_index("arm")
             assert list(rows.index) == [*LAYERS, criticality.NETWORK]
-            valley = store.probes.get(cell.probe.digest).found()
+            valley = store.measurements.get(cell.measurement.digest).found()
             for place, layer in enumerate(LAYERS):
                 within = valley["error"][place] <= valley["own_error"] + found.study.config.epsilon
                 values = (valley["a"][:, None] * valley["distance"][place] / valley["sigma"]) ** 2

@@ -8,9 +8,10 @@ import pytest
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
-from tombola.engine import carry_out
+from tombola.engine import execute
 from tombola.engine.configuring import resolve
-from tombola.engine.starts import materialise, source
+from tombola.engine.reading import load_tree
+from tombola.engine.starts import materialise
 from tombola.engine.study import findings, run_study, study_graph
 from tombola.procedures.run import Action
 from tombola.store.store import Store
@@ -253,7 +254,7 @@ def test_every_study_runs_and_is_read_again(name, carried, store, monkeypatch):
     def never(*args, **options):
         raise AssertionError("the store has it")
 
-    monkeypatch.setattr(carry_out, "train_cohort", never)
+    monkeypatch.setattr(execute, "train_cohort", never)
     pd.testing.assert_frame_equal(found.table, findings(tiny(name), store).table)
 
 
@@ -262,7 +263,7 @@ def test_own_masks_become_other_masks(carried, store):
     ticket = chain(carried("mask1").study, "rewind")
 
     def unchanged(of, level):
-        masks = (source(run[level], "mask", store, None) for run in (of, ticket))
+        masks = (load_tree(run[level], "mask", store, None) for run in (of, ticket))
         return all((own == its).all() for own, its in zip(*(mask.values() for mask in masks), strict=True))
 
     same, other = ([unchanged(of, level) for level in (1, 2)] for of in masks.values())
@@ -273,9 +274,9 @@ def test_own_masks_become_other_masks(carried, store):
 def test_what_pruned_weights_are_held_at(carried, store):
     study = carried("mask0").study
     runs = {arm: chain(study, arm) for arm in mask0.TREATMENTS}
-    first = source(runs["zero"][0], "0it", store, None)
+    first = load_tree(runs["zero"][0], "0it", store, None)
     starts = {(arm, level): materialise(run, store, None) for arm, of in runs.items() for level, run in of.items()}
-    last = source(runs["v1"][1], "end", store, None)
+    last = load_tree(runs["v1"][1], "end", store, None)
     for path, mask in starts["v1", 2][0].items():
         gone, w = ~mask, first[path]
         held = {arm: starts[arm, 2][1][path][gone] for arm in ("v1", "random", "away")}
@@ -300,8 +301,8 @@ def test_shares_that_moved_are_those_of_the_run_before(carried, store):
     assert table.xs(0, level="level")[["moved_kept", "moved_pruned"]].isna().all().all()
     for arm in ("zero", "v2"):
         runs = chain(found.study, arm)
-        first, last = source(runs[0], "0it", store, None), source(runs[1], "end", store, None)
-        before, now = source(runs[1], "mask", store, None), source(runs[2], "mask", store, None)
+        first, last = load_tree(runs[0], "0it", store, None), load_tree(runs[1], "end", store, None)
+        before, now = load_tree(runs[1], "mask", store, None), load_tree(runs[2], "mask", store, None)
         start, end, trained, kept = (np.concatenate([tree[path].ravel() for path in before]) for tree in (first, last, before, now))
         towards = abs(end) < abs(start)
         row = table.loc[arm, 0, 2]

@@ -12,7 +12,7 @@ from tombola.core.keys import replicate_seed
 from tombola.core.task import Data, Model, Recipe, Supermask, Task
 from tombola.core.trees import equal, replica, replicas, stack
 from tombola.data.dataset import load
-from tombola.engine.carry_out import Engine
+from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
 from tombola.engine.starts import materialise
@@ -26,7 +26,7 @@ from tombola.procedures.imp import imp_runs
 from tombola.procedures.run import Action
 from tombola.store.store import Store
 from tombola.surgery.combine import combine
-from tombola.training.cohort import geometry
+from tombola.training.cohort import setup
 
 NETWORK = build(Model(name="mlp", options={"widths": [40, 40, 40]}), (64,), 10)
 PATHS = NETWORK.prunable
@@ -275,7 +275,7 @@ def test_every_action_makes_a_run_whose_pruned_weights_stay_where_it_put_them(tm
     runs += [ticket.but(mask=same, pruned=start) for start in starts]
     store = Store(tmp_path)
     keep = {run.digest: ["5it", "end"] for run in [dense, *runs]}
-    Engine(graph([dense, *runs], keep), store, progress=Progress(quiet=True)).carry_out()
+    Engine(graph([dense, *runs], keep), store, progress=Progress(quiet=True)).execute()
     first, last = (stored(dense, step, store, None) for step in ("5it", "end"))
     whole = stored(ticket, "mask", store, None)
     network = build(TASK.model, (64,), 10)
@@ -302,7 +302,7 @@ def test_every_action_makes_a_run_whose_pruned_weights_stay_where_it_put_them(tm
 
 def test_values_are_those_of_the_studies_a_replicate_each():
     task = named_task("digits-mlp", "smoke")
-    network = geometry(task, load(task.data)).network
+    network = setup(task, load(task.data)).network
     first = stack([network.init(replicate_seed(3, index)) for index in range(2)])
     mask = {path: first[path] > 0 for path in network.prunable}
     found = tb.values("reshuffle", task, mask=mask, seed=3, stream="a")

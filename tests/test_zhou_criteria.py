@@ -7,7 +7,7 @@ import pytest
 import tombola as tb
 from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Model, Recipe, Task
-from tombola.engine.carry_out import Engine
+from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
 from tombola.engine.starts import source as stored
@@ -16,7 +16,7 @@ from tombola.models.tasks import task as named_task
 from tombola.procedures.actions import Context, mask_actions
 from tombola.procedures.imp import imp_runs
 from tombola.pruning import selection
-from tombola.pruning.criteria import criteria, scores, source
+from tombola.pruning.criteria import code_digest, criteria, scores
 from tombola.pruning.structured import prune_units
 from tombola.store.store import Store
 
@@ -59,7 +59,7 @@ def top(values, count):
 
 def test_the_table_is_whole():
     assert set(criteria) == {*FORMULAS, *BY_SIGN, "random"}
-    assert all(source(name) == "" for name in criteria)
+    assert all(code_digest(name) == "" for name in criteria)
     assert (
         len({criteria[name].__doc__ for name in criteria}) == len({criteria[name].__qualname__ for name in criteria}) == len(set(criteria))
     )
@@ -247,7 +247,7 @@ def test_chains_prune_by_the_criterion_and_random_ones_as_if_at_once(tmp_path):
     chains = {name: imp_runs(TASK, 1, 3, rates={"dense": 0.4, "output": 0.2}, criterion=name) for name in names}
     runs = [run for chain in chains.values() for run in chain]
     store = Store(tmp_path)
-    Engine(graph(runs, {run.digest: ["0it", "end"] for run in runs}), store, progress=Progress(quiet=True)).carry_out()
+    Engine(graph(runs, {run.digest: ["0it", "end"] for run in runs}), store, progress=Progress(quiet=True)).execute()
     initial = stored(runs[0], "0it", store, None)
     for name, chain in chains.items():
         found = [stored(run, "mask", store, None) for run in chain]

@@ -53,7 +53,7 @@ def show(study: str, data_dir: Path | None, json: bool, **options: Any) -> None:
     from tombola.engine.configuring import fields_of
     from tombola.engine.cost import estimate
     from tombola.engine.progress import duration
-    from tombola.engine.study import study_graph, study_probes
+    from tombola.engine.study import study_graph, study_measurements
 
     found = _resolve(study, options)
     cost = estimate(study_graph(found), data_dir)
@@ -70,15 +70,16 @@ def show(study: str, data_dir: Path | None, json: bool, **options: Any) -> None:
                 "claims": kind.claim_ids,
                 "configuration": configuration,
                 "arms": arms,
-                "probes": len(study_probes(found)),
+                "measurements": len(study_measurements(found)),
                 "cost": asdict(cost),
             }
         )
     print(f"{study}: {kind.answers}\nclaims: {', '.join(kind.claim_ids)}\n")
     _columns([[f"  {name}", _as_setting(value)] for name, value in configuration.items()])
     print(f"\nruns: {cost.runs} ({', '.join(f'{count} {arm}' for arm, count in arms.items())})")
-    if probes := len(study_probes(found)):
-        print(f"probes: {probes}, evaluated when the runs have been trained{'; more runs follow from what is found' if found.more else ''}")
+    if measurements := len(study_measurements(found)):
+        more = "; more runs follow from what is found" if found.more else ""
+        print(f"measurements: {measurements}, made when the runs have been trained{more}")
     print(f"steps: {cost.replica_steps:,}, all runs together; about {cost.floating_point_operations:.2g} floating-point operations")
     print(f"estimated time on this machine's cores: about {duration(cost.seconds)} if nothing is stored yet")
 
@@ -120,9 +121,10 @@ def status(study: str, store: Path, data_dir: Path | None, json: bool, **options
     if json:
         return _json(found)
     print(f"{study}: {found['done']} of {found['runs']} runs are done, {found['in progress']} in progress, {found['missing']} to train")
-    if found["probes"]:
-        print(f"{found['probes'] - found['probes missing']} of {found['probes']} probes are done, {found['probes missing']} to evaluate")
-    if found["missing"] or found["in progress"] or found["probes missing"]:
+    if measurements := found["measurements"]:
+        missing = found["measurements missing"]
+        print(f"{measurements - missing} of {measurements} measurements are done, {missing} to make")
+    if found["missing"] or found["in progress"] or found["measurements missing"]:
         print(f"`tombola run {study}` with the same options goes on")
 
 

@@ -24,6 +24,8 @@ class Spec(BaseModel):
 
     labels: ClassVar[frozenset[str]] = frozenset()
     """Fields that only name or advise: left out of the canonical form."""
+    stored_name: ClassVar[str] = ""
+    """What the canonical form calls the class, where that is not its name: a class that was renamed keeps its digests."""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -41,7 +43,7 @@ class Spec(BaseModel):
         defaults = _defaults(type(self))
         values = {name: getattr(self, name) for name in type(self).model_fields if name not in self.labels}
         changed = {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
-        return {"spec": type(self).__name__, **{name: _plain(value) for name, value in changed.items()}}
+        return {"spec": self.stored_name or type(self).__name__, **{name: _plain(value) for name, value in changed.items()}}
 
     @cached_property
     def digest(self) -> str:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tombola.core.backend import cores
 from tombola.core.errors import TombolaError
+from tombola.kernels.device import cores
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 """Of image files, in any case."""

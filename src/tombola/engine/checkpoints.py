@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tombola.store.files import save_tree
-from tombola.training.member import Checkpoint
+from tombola.training.replica import Checkpoint
 
 _FORM = 2
 """Of a state: 2 since replicas may train packed networks."""

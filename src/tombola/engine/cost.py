@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tombola.core.backend import cores
 from tombola.engine.graph import Graph
 from tombola.engine.resolved import resolved
+from tombola.kernels.device import cores
 from tombola.training.cost import step_operations
 
 _RATE = 40e9

@@ -31,10 +31,10 @@ class Progress:
         self._runs, self._total, self._done = len(lengths), sum(lengths.values()), 0
         self._began = time.monotonic()
 
-    def start_probes(self, probes: Iterable[str]) -> None:
-        """The probes that are to be evaluated."""
-        self.start(dict.fromkeys(probes, 1))
-        self._doing, self._did, self._nouns = "evaluating", "evaluated", "probes"
+    def start_measurements(self, measurements: Iterable[str]) -> None:
+        """The measurements that are to be evaluated."""
+        self.start(dict.fromkeys(measurements, 1))
+        self._doing, self._did, self._nouns = "evaluating", "evaluated", "measurements"
 
     def training(self, digests: Sequence[str]) -> None:
         """These runs train now."""

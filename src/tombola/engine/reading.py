@@ -5,15 +5,15 @@ from pathlib import Path
 from tombola.core.step import Step
 from tombola.core.trees import Tree, select
 from tombola.engine.graph import Graph
-from tombola.engine.horizon import iteration
-from tombola.engine.outlines import outline
+from tombola.engine.network_infos import network_info
+from tombola.engine.steps import iteration
 from tombola.procedures.run import Run
 from tombola.store.store import Store
 
 
-def source(run: Run, what: str, store: Store, data_dir: Path | None) -> Tree:
+def load_tree(run: Run, what: str, store: Store, data_dir: Path | None) -> Tree:
     """The mask of a stored run (`what` = "mask"), or its weights at a step. Raises `Damaged` where the file is."""
-    record, found = store.get(run.digest), outline(run.task, data_dir)
+    record, found = store.get(run.digest), network_info(run.task, data_dir)
     if what == "mask":
         shapes = {path: found.shapes[path] for path in found.prunable}
         return select(record.mask(shapes), shapes)  # files are sorted by name

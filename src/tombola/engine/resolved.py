@@ -5,12 +5,12 @@ from pathlib import Path
 
 from tombola.core.task import Task
 from tombola.data.dataset import load
-from tombola.training.cohort import geometry, total_iterations
-from tombola.training.geometry import Geometry
+from tombola.training.cohort import setup, total_iterations
+from tombola.training.setup import Setup
 
 
 @lru_cache(maxsize=256)
-def resolved(task: Task, data_dir: Path | None) -> tuple[Geometry, int]:
+def resolved(task: Task, data_dir: Path | None) -> tuple[Setup, int]:
     """What a task's programs are compiled for, and its last iteration."""
-    found = geometry(task, load(task.data, data_dir))
+    found = setup(task, load(task.data, data_dir))
     return found, total_iterations(task, found)

@@ -7,23 +7,23 @@ from tombola.core.trees import Tree
 from tombola.engine import provenance
 from tombola.procedures.run import Run
 from tombola.store.files import dump_json
-from tombola.training.member import COLUMNS, Member, Outcome
+from tombola.training.replica import COLUMNS, Outcome, Replica
 
 
-def files(run: Run, member: Member, outcome: Outcome, seconds: float, together: int) -> dict[str, bytes]:
+def files(run: Run, replica: Replica, outcome: Outcome, seconds: float, together: int) -> dict[str, bytes]:
     """Name -> content: description, metrics by step, summary, and what made it.
 
     Args:
-        seconds: wall time of the wave that trained it.
-        together: replicas in that wave.
+        seconds: wall time of the batch that trained it.
+        together: replicas in that batch.
     """
     lines = [",".join(COLUMNS), *(",".join(_number(value) for value in row) for row in outcome.rows)]
     summary = {
         **{name: None if np.isnan(value) else value for name, value in outcome.summary.items()},
-        "kept": masks.kept(member.mask),
-        "prunable": masks.size(member.mask),
-        "density": masks.density(member.mask),
-        "kept_by_layer": {path: int(np.count_nonzero(leaf)) for path, leaf in member.mask.items()},
+        "kept": masks.kept(replica.mask),
+        "prunable": masks.size(replica.mask),
+        "density": masks.density(replica.mask),
+        "kept_by_layer": {path: int(np.count_nonzero(leaf)) for path, leaf in replica.mask.items()},
     }
     return {
         "spec.json": dump_json(run.canonical()),
@@ -33,10 +33,10 @@ def files(run: Run, member: Member, outcome: Outcome, seconds: float, together: 
     }
 
 
-def trees(member: Member, outcome: Outcome) -> dict[str, Tree]:
+def trees(replica: Replica, outcome: Outcome) -> dict[str, Tree]:
     """Name -> tree: the packed mask, and the weights of the steps that were wanted."""
     weights = {f"weights/{step}it.safetensors": snapshot for step, snapshot in outcome.snapshots.items()}
-    return {"mask.safetensors": masks.pack(member.mask), **weights}
+    return {"mask.safetensors": masks.pack(replica.mask), **weights}
 
 
 def _number(value: float) -> str:

@@ -10,14 +10,14 @@ import numpy as np
 from tombola.core import masks
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree
-from tombola.engine.reading import source
+from tombola.engine.reading import load_tree
 from tombola.engine.resolved import resolved
 from tombola.procedures.actions import Context, mask_actions, value_actions
 from tombola.procedures.run import Action, Run
 from tombola.pruning import selection
 from tombola.store.store import Store
 from tombola.surgery.combine import combine
-from tombola.training.geometry import Geometry
+from tombola.training.setup import Setup
 
 
 def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tree]:
@@ -27,7 +27,7 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
     context = Context(network, run.seed)
 
     def act(actions: Any, action: Action, context: Context) -> Any:
-        parents = [source(parent.run, parent.what, store, data_dir) for parent in action.of]
+        parents = [load_tree(parent.run, parent.what, store, data_dir) for parent in action.of]
         return actions.call(action.name, context, *parents, **action.options)
 
     mask = selection.dense(shapes) if run.mask is None else act(mask_actions, run.mask, context)
@@ -53,7 +53,7 @@ def rehearse(runs: Iterable[Run], data_dir: Path | None) -> None:
                 _rehearse(actions, action, found)
 
 
-def _rehearse(actions: Any, action: Action, found: Geometry) -> None:
+def _rehearse(actions: Any, action: Action, found: Setup) -> None:
     mask = selection.dense(_prunable_shapes(found.network))
 
     def parent(what: str) -> Tree:

@@ -16,11 +16,11 @@ from tombola.core.trees import Tree
 from tombola.engine import provenance
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, graph
-from tombola.engine.horizon import iteration, last_iteration
-from tombola.engine.outlines import outline
+from tombola.engine.network_infos import network_info
 from tombola.engine.progress import Progress, duration
-from tombola.engine.reading import done, source
-from tombola.procedures.probe import Probe
+from tombola.engine.reading import done, load_tree
+from tombola.engine.steps import iteration, last_iteration
+from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Run
 from tombola.store.store import Damaged, Record, Store
 from tombola.studies.base import COLUMNS, Findings, Result, Results, Study
@@ -28,7 +28,7 @@ from tombola.studies.base import COLUMNS, Findings, Result, Results, Study
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tombola.training.geometry import Geometry
+    from tombola.training.setup import Setup
 
 _READ = ("metrics.csv", "summary.json", "made.json")
 """Files of every run from which tables are made."""
@@ -38,34 +38,38 @@ class _Parts(NamedTuple):
     """What a study is made of, and where it is if its store has it. Worked out once: there may be thousands."""
 
     graph: Graph
-    probes: dict[Probe, Record]
+    measurements: dict[Measurement, Record]
     runs: dict[str, Record]
     """Digest -> record."""
 
 
 def _parts(study: Study, store: Store) -> _Parts:
-    probes, kept = study_probes(study), store.probes
-    found = _graph(study, probes)
-    return _Parts(found, {probe: kept.get(probe.digest) for probe in probes}, {digest: store.get(digest) for digest in found.runs})
+    measurements, kept = study_measurements(study), store.measurements
+    found = _graph(study, measurements)
+    return _Parts(
+        found,
+        {measurement: kept.get(measurement.digest) for measurement in measurements},
+        {digest: store.get(digest) for digest in found.runs},
+    )
 
 
 def study_graph(study: Study) -> Graph:
-    """All runs of a study, with what it and its probes want of each."""
-    return _graph(study, study_probes(study))
+    """All runs of a study, with what it and its measurements want of each."""
+    return _graph(study, study_measurements(study))
 
 
-def _graph(study: Study, probes: list[Probe]) -> Graph:
+def _graph(study: Study, measurements: list[Measurement]) -> Graph:
     keep: dict[str, set[Step]] = {run.digest: {Step(step) for step in steps} for run, steps in study.keep.items()}
-    parents = [parent for probe in probes for parent in probe.parents()]
+    parents = [parent for measurement in measurements for parent in measurement.parents()]
     for parent in parents:
         if parent.what != "mask":
             keep.setdefault(parent.run.digest, set()).add(Step(parent.what))
     return graph([*(cell.run for cell in study.cells), *(parent.run for parent in parents)], keep)
 
 
-def study_probes(study: Study) -> list[Probe]:
-    """All probes of a study, each once."""
-    return list(dict.fromkeys([*(cell.probe for cell in study.cells if cell.probe is not None), *study.probes]))
+def study_measurements(study: Study) -> list[Measurement]:
+    """All measurements of a study, each once."""
+    return list(dict.fromkeys([*(cell.measurement for cell in study.cells if cell.measurement is not None), *study.measurements]))
 
 
 def labels(study: Study) -> dict[str, str]:
@@ -111,21 +115,21 @@ def _lacking(found: _Parts) -> str:
     missing = sum(not record.exists() for record in found.runs.values())
     if missing:
         return f"{missing} of {len(found.runs)} runs are"
-    return "" if all(record.exists() for record in found.probes.values()) else f"some of {len(found.probes)} probes are"
+    return "" if all(record.exists() for record in found.measurements.values()) else f"some of {len(found.measurements)} measurements are"
 
 
 def _compute(found: _Parts, store: Store, data_dir: Path | None, progress: Progress) -> None:
-    from tombola.engine.carry_out import Engine
-    from tombola.engine.probing import carry_out_probes, rehearse_probes
+    from tombola.engine.execute import Engine
+    from tombola.engine.measuring import execute_measurements, rehearse_measurements
 
     engine = Engine(found.graph, store, data_dir, progress)
-    rehearse_probes(found.probes, data_dir)
-    engine.carry_out()
-    carry_out_probes(found.probes, store, data_dir, progress)
+    rehearse_measurements(found.measurements, data_dir)
+    engine.execute()
+    execute_measurements(found.measurements, store, data_dir, progress)
 
 
 def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findings:
-    """The tables of a study whose runs and probes are all in the store. Raises if some are not."""
+    """The tables of a study whose runs and measurements are all in the store. Raises if some are not."""
     while True:
         found = _parts(study, store)
         results = _results(study, found, store, data_dir)
@@ -140,7 +144,7 @@ def _findings(study: Study, results: Results, found: _Parts) -> Findings:
     details = study.details(results) if study.details else {}
     if taken := {"table", "curves"} & details.keys():
         raise TombolaError(f"{study.name}: no details table may be called {taken.pop()!r}, as a file of every report is; rename it")
-    made = _provenance(study, [result.made for result in results.values()], [record.json("made") for record in found.probes.values()])
+    made = _provenance(study, [result.made for result in results.values()], [record.json("made") for record in found.measurements.values()])
     return Findings(study, table, _curves(study, results), study.claims(table), made, details)
 
 
@@ -161,19 +165,19 @@ def _results(study: Study, parts: _Parts, store: Store, data_dir: Path | None) -
 
     @lru_cache(maxsize=8)  # of all runs together: a study may look at thousands
     def weights(run: Run, what: str) -> Tree:
-        return source(run, what, store, data_dir)
+        return load_tree(run, what, store, data_dir)
 
     @cache
-    def probed(probe: Probe) -> Tree:
-        return parts.probes[probe].found()
+    def measured(measurement: Measurement) -> Tree:
+        return parts.measurements[measurement].found()
 
-    def geometry(task: Task) -> "Geometry":
+    def setup(task: Task) -> "Setup":
         from tombola.engine.resolved import resolved
 
         return resolved(task, data_dir)[0]
 
     found = {run: _result(run, parts.runs[digest], partial(weights, run), data_dir) for digest, run in parts.graph.runs.items()}
-    return Results(found, probed, geometry, parts.probes.keys(), partial(outline, data_dir=data_dir))
+    return Results(found, measured, setup, parts.measurements.keys(), partial(network_info, data_dir=data_dir))
 
 
 def measure(study: Study, results: Results) -> "pd.DataFrame":
@@ -210,7 +214,7 @@ def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: 
     return Result(record.metrics(), summary, weights, begin, end, made["seconds"] / made["trained_together"], made)
 
 
-def _provenance(study: Study, made: Sequence[Mapping[str, Any]], probes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _provenance(study: Study, made: Sequence[Mapping[str, Any]], measurements: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     several = lambda values: "; ".join(dict.fromkeys(values))  # noqa: E731
     seconds = sum(one["seconds"] / one["trained_together"] for one in made)
     dates = sorted(one["date"] for one in made)
@@ -223,7 +227,7 @@ def _provenance(study: Study, made: Sequence[Mapping[str, Any]], probes: Sequenc
         "seed": str(study.config.seed),
         "runs": str(len(made)),
         "training time": f"{duration(seconds)} of wall time",
-        **({"evaluating probes": f"{duration(sum(one['seconds'] for one in probes))} of wall time"} if probes else {}),
+        **({"evaluating measurements": f"{duration(sum(one['seconds'] for one in measurements))} of wall time"} if measurements else {}),
         "trained": dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
         "device": several(one["device"] for one in made),
         **{name: several(one["versions"][name] for one in made) for name in made[0]["versions"]},
@@ -234,12 +238,12 @@ def _provenance(study: Study, made: Sequence[Mapping[str, Any]], probes: Sequenc
 
 def study_status(study: Study, store: Store, data_dir: Path | None = None) -> dict[str, int]:
     """Runs of a study, as far as its results call for them: in all, done, in progress (a checkpoint or a live claim), missing;
-    and its probes, in all and missing.
+    and its measurements, in all and missing.
     """
     while True:
         found = _parts(study, store)
         finished = {digest for digest in found.runs if done(found.graph, digest, store, data_dir)}
-        unseen = sum(not record.exists() for record in found.probes.values())
+        unseen = sum(not record.exists() for record in found.measurements.values())
         complete = len(finished) == len(found.runs) and not unseen
         grown = _grown(study, _results(study, found, store, data_dir)) if complete else None
         if grown is None:
@@ -247,4 +251,4 @@ def study_status(study: Study, store: Store, data_dir: Path | None = None) -> di
         study = grown
     busy = sum(digest not in finished and store.in_progress(digest) for digest in found.runs)
     runs = {"runs": len(found.runs), "done": len(finished), "in progress": busy, "missing": len(found.runs) - len(finished) - busy}
-    return {**runs, "probes": len(found.probes), "probes missing": unseen}
+    return {**runs, "measurements": len(found.measurements), "measurements missing": unseen}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from tombola.core.task import Precision
-from tombola.models.convolution import Algorithm, convolution
+from tombola.kernels.convolution import Algorithm, convolution
 
 _MANTISSA = 10
 """Bits of a TF32 number's mantissa."""

@@ -14,12 +14,12 @@ import numpy as np
 
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree
+from tombola.kernels.sparse import bands, places, product
 from tombola.models.computing import PLAIN, Computing
 from tombola.models.network import Network
-from tombola.models.sparse import bands, places, product
 
 ROWS, STARTS = ".rows", ".starts"
-"""What stands behind a kernel's path in those of its indices (see `tombola.models.sparse.product`)."""
+"""What stands behind a kernel's path in those of its indices (see `tombola.kernels.sparse.product`)."""
 
 Sizes = tuple[tuple[str, int], ...]
 """(path of a kernel, weights that its storage has room for)."""

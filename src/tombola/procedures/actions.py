@@ -48,9 +48,9 @@ def prune(
     Args:
         initial, final: weights that the criterion scores.
         rates: share of the remaining weights to remove, by kind of layer.
-        source: digest of a user's own criterion (`criteria.source`): it must be the one that is registered now.
+        source: digest of a user's own criterion (`criteria.code_digest`): it must be the one that is registered now.
     """
-    if source != criteria.source(criterion):
+    if source != criteria.code_digest(criterion):
         raise TombolaError(f"criterion {criterion!r} is not the one that this run was described with; describe the run anew")
     scores = {path: criteria.scores(criterion, initial[path], final[path], kept) for path, kept in before.items()}
     return prune_round(context.network, scores, before, rates_by_path(context.network, rates), scope, structure, norm)

@@ -10,7 +10,7 @@ from tombola.core.task import KINDS, Task
 from tombola.core.trees import per_replica
 from tombola.procedures.run import Action, Run
 from tombola.pruning import selection
-from tombola.pruning.criteria import scores, source
+from tombola.pruning.criteria import code_digest, scores
 from tombola.pruning.structured import Norm, Structure, check_structure
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ def imp(
     from tombola.data.dataset import load  # what describes a chain of runs (below) needs no JAX, and no data
     from tombola.procedures.actions import prune_round, rates_by_path
     from tombola.surgery.combine import combine
-    from tombola.training.cohort import geometry
+    from tombola.training.cohort import setup
     from tombola.training.train import train
 
     if levels < 0:
         raise TombolaError(f"levels = {levels}: rounds of pruning, 0 or more, are needed")
     check_structure(structure, norm)
     shares = _rates(task, fraction)
-    network = geometry(task, load(task.data, data_dir)).network
+    network = setup(task, load(task.data, data_dir)).network
     rates = rates_by_path(network, shares)
     dense = train(task, replicates, seed, keep=[rewind, prune_at], data_dir=data_dir)
     trajectories = [dense]
@@ -112,7 +112,7 @@ def pruned_mask(dense: Run, last: Run, options: Mapping[str, Any], prune_at: Ste
 def prune_options(rates: Mapping[str, float], criterion: str, scope: str, structure: str, norm: str) -> dict[str, Any]:
     """The options of the mask action `prune`; what is at its default is left out where it came later than stored runs."""
     options: dict[str, Any] = {"rates": dict(rates), "criterion": criterion, "scope": scope}
-    if own := source(criterion):
+    if own := code_digest(criterion):
         options["source"] = own
     if structure != "weights":
         options |= {"structure": structure, "norm": norm}

@@ -15,12 +15,12 @@ from tombola.core.task import Task
 from tombola.core.trees import Tree, per_replica, replica, replicas, stack
 from tombola.data.dataset import load
 from tombola.evaluation.barrier import FORMS, STABLE, Form, check_ends
-from tombola.evaluation.mixtures import PARTS, Part
+from tombola.evaluation.weight_combinations import PARTS, Part
+from tombola.procedures.measurement import BatchNorm
 from tombola.procedures.paths import Paths, checked_options, gathered, line
-from tombola.procedures.probe import BatchNorm
 from tombola.surgery.combine import combine
-from tombola.training.cohort import geometry, total_iterations
-from tombola.training.member import NOISE
+from tombola.training.cohort import setup, total_iterations
+from tombola.training.replica import NOISE
 from tombola.training.train import train, train_copies
 from tombola.training.trajectory import Trajectory
 
@@ -92,14 +92,14 @@ def instability(
         raise unknown("stream of SGD noise", wrong[0], NOISE)
     options = checked_options(points, batch_norm, train_examples)
     dataset = load(task.data, data_dir)
-    found_in = geometry(task, dataset)
+    found_in = setup(task, dataset)
     end = total_iterations(task, found_in)
     if Step(k).iterations(found_in.steps_per_epoch, end) == end:
         raise TombolaError(f"k = {str(k)!r} is the end of training at iteration {end}, where children have nothing to train; choose less")
     if not found_in.noise & set(vary):
         raise TombolaError(f"vary = {list(vary)}, but this task has none of that noise, so children would be equal; add data_order")
     if start is None:
-        start = _trunk(task, k, replicates, seed, mask, data_dir)
+        start = _dense_run(task, k, replicates, seed, mask, data_dir)
     noises = [dict.fromkeys(vary, f"child/{index}") for index in range(children)]
     found = train_copies(task, noises, replicates, seed, start=start, mask=mask, begin=k, data_dir=data_dir)
     lines = []
@@ -113,11 +113,11 @@ def instability(
     return Instability(Step(k), tuple(found), gathered(lines, (len(found[0].seeds), pairs)), part, form)
 
 
-def _trunk(task: Task, k: Step | str, replicates: int | None, seed: int, mask: Mask | None, data_dir: Path | str | None) -> Tree:
+def _dense_run(task: Task, k: Step | str, replicates: int | None, seed: int, mask: Mask | None, data_dir: Path | str | None) -> Tree:
     """W_k of the dense network; 0 where it is pruned."""
     count = replicas(mask) if mask else replicates
     if Step(k) == "0it":
-        network = geometry(task, load(task.data, data_dir)).network
+        network = setup(task, load(task.data, data_dir)).network
         found = stack([network.init(replicate_seed(seed, index)) for index in range(count or 1)])
     else:
         found = train(task, count, seed, until=k, data_dir=data_dir).final

@@ -13,10 +13,10 @@ from tombola.core.task import Task
 from tombola.core.trees import replica, replicas
 from tombola.data.dataset import Dataset, load
 from tombola.evaluation.barrier import Form, barrier, places
-from tombola.evaluation.mixtures import PARTS, Part, evaluate
-from tombola.procedures import probes
-from tombola.procedures.probe import BatchNorm, check_options
-from tombola.training.cohort import geometry
+from tombola.evaluation.weight_combinations import PARTS, Part, evaluate
+from tombola.procedures import measurements
+from tombola.procedures.measurement import BatchNorm, check_options
+from tombola.training.cohort import setup
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def path(
 
 
 def checked_options(points: int, batch_norm: str, train_examples: int | None) -> dict[str, Any]:
-    """The options of a path as its probe takes them. Raises for what is not allowed."""
+    """The options of a path as its measurement takes them. Raises for what is not allowed."""
     places(points)
     check_options(batch_norm, train_examples)
     return {"points": points, "batch_norm": batch_norm, "train": train_examples}
@@ -90,13 +90,13 @@ def checked_options(points: int, batch_norm: str, train_examples: int | None) ->
 def line(
     task: Task, dataset: Dataset, seed: int, first: Mapping[str, Any], second: Mapping[str, Any], **options: Any
 ) -> dict[str, np.ndarray]:
-    """What the probe `path` finds between two networks of a replicate."""
-    network = geometry(task, dataset).network
+    """What the measurement `path` finds between two networks of a replicate."""
+    network = setup(task, dataset).network
     for name, tree in (("first", first), ("second", second)):
         if wrong := [leaf for leaf, shape in network.shapes.items() if leaf not in tree or tree[leaf].shape != shape.shape]:
             raise TombolaError(f"{name}: {wrong[0]!r} is missing, or not of shape {network.shapes[wrong[0]].shape} (replicas first)")
-    asked = probes.path(probes.Context(network, seed), dict(first), dict(second), **options)
-    return asked.read(evaluate(task, dataset, asked.mixture))
+    query = measurements.path(measurements.Context(network, seed), dict(first), dict(second), **options)
+    return query.read(evaluate(task, dataset, query.networks))
 
 
 def gathered(found: Sequence[Mapping[str, np.ndarray]], shape: tuple[int, ...] | None = None) -> Paths:

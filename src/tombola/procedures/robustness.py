@@ -12,12 +12,12 @@ from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import replica
 from tombola.data.dataset import load
-from tombola.evaluation.mixtures import evaluate
+from tombola.evaluation.weight_combinations import evaluate
 from tombola.models.groups import Unit, groups
-from tombola.procedures.layer_probes import reset
-from tombola.procedures.probe import Normalisation
-from tombola.procedures.probes import Context
-from tombola.training.cohort import geometry
+from tombola.procedures.layer_measurements import reset
+from tombola.procedures.measurement import Normalisation
+from tombola.procedures.measurements import Context
+from tombola.training.cohort import setup
 from tombola.training.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -86,13 +86,13 @@ def robustness(
     if RANDOM in wanted and draws < 1:
         raise TombolaError(f'draws = {draws}, but "random" needs at least 1')
     steps = [step for step in wanted if step != RANDOM]
-    dataset, network = load(task.data, data_dir), geometry(task, load(task.data, data_dir)).network
+    dataset, network = load(task.data, data_dir), setup(task, load(task.data, data_dir)).network
     found = []
     for index, seed in enumerate(trained.seeds):
         parents = [replica(trained.at(step), index) for step in ("end", *steps)]
         options = {"unit": unit, "draws": draws if RANDOM in wanted else 0, "batch_norm": batch_norm}
-        asked = reset(Context(network, seed), parents[0], replica(trained.mask, index), *parents[1:], **options)
-        found.append(asked.read(evaluate(task, dataset, asked.mixture, asked.parts)))
+        query = reset(Context(network, seed), parents[0], replica(trained.mask, index), *parents[1:], **options)
+        found.append(query.read(evaluate(task, dataset, query.networks, query.parts)))
     places = {step: slice(place, place + 1) for place, step in enumerate(steps)} | {RANDOM: slice(len(steps), None)}
 
     def gathered(name: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from tombola.core.step import Step
 from tombola.core.task import Task
 
 
-class Source(Spec):
+class RunRef(Spec):
     """Weights of a run at a step, or its mask (`what` = ``"mask"``)."""
 
     run: "Run"
@@ -32,7 +32,7 @@ class Action(Spec):
     """A registered action, what it is given, and its options."""
 
     name: str
-    of: tuple[Source, ...] = ()
+    of: tuple[RunRef, ...] = ()
     options: dict[str, Any] = {}
 
 
@@ -54,15 +54,15 @@ class Run(Spec):
     begin: Step = Step("0it")
     noise: dict[str, str] = {}
 
-    def parents(self) -> Iterator[Source]:
+    def parents(self) -> Iterator[RunRef]:
         """What this run is made from, each once, in order."""
         actions = (action for action in (self.mask, self.kept, self.pruned) if action is not None)
         yield from dict.fromkeys(source for action in actions for source in action.of)
 
-    def at(self, step: "Step | str") -> Source:
+    def at(self, step: "Step | str") -> RunRef:
         """The weights of this run at a step, as a parent of another."""
-        return Source(run=self, what=Step(step))
+        return RunRef(run=self, what=Step(step))
 
-    def its_mask(self) -> Source:
+    def its_mask(self) -> RunRef:
         """The mask of this run, as a parent of another."""
-        return Source(run=self, what="mask")
+        return RunRef(run=self, what="mask")

@@ -13,14 +13,14 @@ from tombola.core.step import Step
 from tombola.core.task import Supermask, Task
 from tombola.core.trees import Tree, replica, replicas, stack
 from tombola.data.dataset import load
-from tombola.evaluation.mixtures import evaluate
+from tombola.evaluation.weight_combinations import evaluate
 from tombola.procedures.mask_training import mask_recipe
+from tombola.procedures.measurements import Context
 from tombola.procedures.packed import plain as masked_off
-from tombola.procedures.probes import Context
-from tombola.procedures.supermask_probes import learnt_supermask
+from tombola.procedures.supermask_measurements import learnt_supermask
 from tombola.surgery.combine import combine
 from tombola.surgery.values import constant
-from tombola.training.cohort import geometry
+from tombola.training.cohort import setup
 from tombola.training.train import train
 from tombola.training.trajectory import Trajectory
 
@@ -84,7 +84,7 @@ def supermask(
     spec = spec or Supermask(rescale="dynamic")
     recipe = mask_recipe(task.recipe, spec, learning_rate, steps, batch)
     learning, dataset = task.but(recipe=recipe), load(task.data, data_dir)
-    network = geometry(learning, dataset).network
+    network = setup(learning, dataset).network
     count = replicas(start) if start is not None else replicas(mask) if mask is not None else replicates or 1
     if replicates is not None and replicates != count:
         raise TombolaError(f"replicates = {replicates}, but start or mask have {count}; leave it out")
@@ -98,8 +98,8 @@ def supermask(
     seen, kept, weights = [], [], []
     for index, one in enumerate(found.seeds):
         tree = replica(found.final, index)
-        asked = learnt_supermask(Context(geometry(plain, dataset).network, one), tree, supermask=spec.model_dump(), samples=samples)
-        seen.append(asked.read(evaluate(plain, dataset, asked.mixture, asked.parts)))
+        query = learnt_supermask(Context(setup(plain, dataset).network, one), tree, supermask=spec.model_dump(), samples=samples)
+        seen.append(query.read(evaluate(plain, dataset, query.networks, query.parts)))
         plain_weights, plain_mask, _ = masked_off(spec, tree, replica(found.mask, index))
         kept.append(plain_mask)
         weights.append(plain_weights)

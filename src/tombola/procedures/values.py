@@ -11,7 +11,7 @@ from tombola.core.task import Task
 from tombola.core.trees import Tree, replica, replicas, stack
 from tombola.data.dataset import load
 from tombola.procedures.actions import Context, value_actions
-from tombola.training.cohort import geometry
+from tombola.training.cohort import setup
 
 
 def values(
@@ -43,7 +43,7 @@ def values(
 
     Source: Zhou et al. 2019, sections 3 and 4 (mask-1 and mask-0 actions).
     """
-    network = geometry(task, load(task.data, data_dir)).network
+    network = setup(task, load(task.data, data_dir)).network
     trees = [*parents, *([] if mask is None else [mask])]
     counts = {replicas(tree) for tree in trees} | ({replicates} if replicates is not None else set()) or {1}
     if len(counts) > 1:

@@ -23,7 +23,7 @@ _ranked: set[str] = set()
 """Names of the criteria whose score of a weight depends on the other weights of its layer."""
 
 
-def source(name: str) -> str:
+def code_digest(name: str) -> str:
     """Digest of the source of a user's own criterion, so that an edited one makes another run; "" for Tombola's."""
     function = criteria[name]
     if function.__module__.startswith("tombola."):

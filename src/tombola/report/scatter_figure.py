@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 _CLEAR = 0.3
-"""Opacity of a point within its outline: where many lie on each other, all are seen."""
+"""Opacity of a point within its network_info: where many lie on each other, all are seen."""
 
 
 def draw_scatter(figure: Figure, report: Findings) -> "Canvas":

@@ -8,7 +8,7 @@
                   made.json       command, versions, device, time
                   manifest.json   SHA-256 of every other file; written last
 
-Folders are written beside their place and renamed into it, so a run is there whole or not at all. What probes found
+Folders are written beside their place and renamed into it, so a run is there whole or not at all. What measurements found
 lies in folders of the same form under ``probes/``: spec.json, found.safetensors, made.json, manifest.json. A run in
 progress has a folder of its own under ``.work/``: the claim that keeps a second process off it, and the checkpoint
 it goes on from.
@@ -83,7 +83,7 @@ class Record:
         return masks.unpack(read_tree(self._verified("mask.safetensors")), shapes)
 
     def found(self) -> Tree:
-        """The arrays that a probe found, by name."""
+        """The arrays that a measurement found, by name."""
         return read_tree(self._verified("found.safetensors"))
 
     def damaged(self, but: Collection[str] = ()) -> list[str]:
@@ -135,17 +135,17 @@ class Store:
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
     @property
-    def probes(self) -> "Store":
-        """Where the results of probes are kept."""
+    def measurements(self) -> "Store":
+        """Where the results of measurements are kept."""
         return Store(self.folder / "probes")
 
     def prepare(self) -> None:
         """Make the folder, and see that it can be written."""
-        probe = self.folder / f".probe-{uuid.uuid4().hex}"
+        draft = self.folder / f".draft-{uuid.uuid4().hex}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            draft.touch()
+            draft.unlink()
         except OSError as error:
             raise TombolaError(
                 f"store {str(self.folder)!r} cannot be written ({error.strerror}); choose another with --store DIR"

@@ -11,14 +11,14 @@ from tombola.core.registry import Registry
 from tombola.core.spec import Spec
 from tombola.core.task import Count, Task
 from tombola.evaluation.verdict import Verdict
-from tombola.procedures.outline import Outline
-from tombola.procedures.probe import Probe
+from tombola.procedures.measurement import Measurement
+from tombola.procedures.network_info import NetworkInfo
 from tombola.procedures.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tombola.training.geometry import Geometry
+    from tombola.training.setup import Setup
 
 Scale = Literal["smoke", "small", "paper"]
 
@@ -44,7 +44,7 @@ class Cell:
     variant: str = ""
     """The setting of the task, or the layer, that the row is about, where a study has several; arms are compared
     within it, and figures have panels for each."""
-    probe: Probe | None = None
+    measurement: Measurement | None = None
     """Networks to be evaluated for this row, when its runs have been trained."""
 
 
@@ -75,20 +75,20 @@ def _no_network(task: Task) -> Any:
 
 
 class Results(Mapping[Run, Result]):
-    """What a study's runs left, and what its probes found."""
+    """What a study's runs left, and what its measurements found."""
 
     def __init__(
         self,
         results: Mapping[Run, Result],
-        probed: Callable[[Probe], Mapping[str, Any]],
-        geometry: "Callable[[Task], Geometry]" = _no_network,
-        known: Container[Probe] = (),
-        outline: Callable[[Task], Outline] = _no_network,
+        measured: Callable[[Measurement], Mapping[str, Any]],
+        setup: "Callable[[Task], Setup]" = _no_network,
+        known: Container[Measurement] = (),
+        network_info: Callable[[Task], NetworkInfo] = _no_network,
     ) -> None:
-        """`probed` finds the arrays of a probe by name, `geometry` what a task's data make of it (its network, the length of
-        an epoch), `outline` as much of that as needs no JAX; `known` are the probes there are.
+        """`measured` finds the arrays of a measurement by name, `setup` what a task's data make of it (its network, the length of
+        an epoch), `network_info` as much of that as needs no JAX; `known` are the measurements there are.
         """
-        self._results, self.probed, self.geometry, self.known, self.outline = results, probed, geometry, known, outline
+        self._results, self.measured, self.setup, self.known, self.network_info = results, measured, setup, known, network_info
 
     def __getitem__(self, run: Run) -> Result:
         return self._results[run]
@@ -175,7 +175,7 @@ class Study:
     variant, arm, level, density, x, y, value, and network: "" on the grid, else the name of the network that is there; a
     heat map's variant, arm, level, density, replicate, row, column (both strings, shown in the order in which they first
     come), one for each panel, and, if rows are classed, mark: "critical", say, the same in all of a row's cells."""
-    probes: tuple[Probe, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
     """Those that only `details` reads; cells bring their own."""
     more: Callable[[Results], tuple[Cell, ...]] | None = None
     """Results so far -> further cells that they call for; none when the study is complete. For studies that search."""

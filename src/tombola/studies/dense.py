@@ -8,7 +8,7 @@ from tombola.procedures.run import Run
 from tombola.studies.base import Config
 
 
-def trunk(config: Config, replicate: int, task: Task | None = None) -> Run:
+def dense_run(config: Config, replicate: int, task: Task | None = None) -> Run:
     """The dense run of a replicate, which all steps, arms and studies share; of the study's task if no other is given."""
     return Run(task=task or config.task, seed=replicate_seed(config.seed, replicate))
 

@@ -142,9 +142,9 @@ def compact_task(
         The model, and weights and mask with leaves (1, ...); the mask is None if none was given.
     """
     from tombola.data.dataset import load
-    from tombola.training.cohort import geometry
+    from tombola.training.cohort import setup
 
-    found = geometry(task, load(task.data, data_dir))
+    found = setup(task, load(task.data, data_dir))
     lead = np.shape(next(iter(weights.values()), ()))[:1]
     _check(found.network, weights, mask, lead)
     if not 0 <= replicate < lead[0]:

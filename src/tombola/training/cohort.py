@@ -4,23 +4,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from tombola.core.backend import give_back, prepare
 from tombola.core.errors import TombolaError
 from tombola.core.task import Task
 from tombola.data.dataset import Dataset, sizes
+from tombola.kernels.device import give_back, prepare
 from tombola.models.packed import Sizes, pack, unpack
 from tombola.training.convolutions import fastest
 from tombola.training.frozen import trained_paths
-from tombola.training.geometry import Geometry
 from tombola.training.inputs import inputs_of
-from tombola.training.member import Checkpoint, Member, Outcome
 from tombola.training.packing import packed_sizes
 from tombola.training.plan import Plan, plan
 from tombola.training.program import compile_program
-from tombola.training.wave import Arrays, Wave
+from tombola.training.replica import Checkpoint, Outcome, Replica
+from tombola.training.replica_batch import Arrays, ReplicaBatch
+from tombola.training.setup import Setup
 
 
-def geometry(task: Task, dataset: Dataset) -> Geometry:
+def setup(task: Task, dataset: Dataset) -> Setup:
     """What the task's programs are compiled for. Raises if a batch is larger than the training set, or if layers cannot be frozen."""
     # Before JAX touches a device, which building the network does: what it looks like is not known yet, only its name.
     prepare(large=len(dataset.shape) == 3 and task.model.name != "mlp")
@@ -28,14 +28,14 @@ def geometry(task: Task, dataset: Dataset) -> Geometry:
     if task.recipe.batch > train:
         raise TombolaError(f"batch = {task.recipe.batch}, but there are only {train} training examples; choose a smaller batch")
     pixels = None if dataset.mean is None or dataset.std is None else (tuple(dataset.mean.tolist()), tuple(dataset.std.tolist()))
-    found = Geometry(task.model, task.recipe, dataset.shape, dataset.classes, train, task.data.augment, pixels)
+    found = Setup(task.model, task.recipe, dataset.shape, dataset.classes, train, task.data.augment, pixels)
     trained_paths(found.network, task.recipe.frozen)  # raises
     return found
 
 
-def total_iterations(task: Task, geometry: Geometry) -> int:
+def total_iterations(task: Task, setup: Setup) -> int:
     """T, the length of the task's training. Raises for schedules that do not fit in it."""
-    recipe, per_epoch = task.recipe, geometry.steps_per_epoch
+    recipe, per_epoch = task.recipe, setup.steps_per_epoch
     if (total := recipe.steps.iterations(per_epoch)) == 0:
         raise TombolaError(f"steps = {str(recipe.steps)!r}: write how long to train, for example '5000it' or '20ep'")
     for name, steps in (("warmup", (recipe.warmup,)), ("milestones", recipe.milestones)):
@@ -58,53 +58,53 @@ def check_keep(wanted: Iterable[int], begin: int) -> None:
 def train_cohort(
     task: Task,
     dataset: Dataset,
-    members: Sequence[Member],
+    replicas: Sequence[Replica],
     on_checkpoint: Callable[[int, Checkpoint], None] | None = None,
     on_progress: Callable[[int], None] = lambda steps: None,
     layout: Plan | None = None,
     until: int | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
-    """Train each member to the end, or to iteration `until`, wave by wave; yields (index of the member, outcome) as waves finish.
+    """Train each replica to the end, or to iteration `until`, batch by batch; yields (index of the replica, outcome) as batches finish.
 
-    On a CPU a member's result is bitwise the same whoever shares its cohort. Those with few weights left train packed
-    networks there (`tombola.training.packing`), which is no part of what a member is or leaves.
+    On a CPU a replica's result is bitwise the same whoever shares its cohort. Those with few weights left train packed
+    networks there (`tombola.training.packing`), which is no part of what a replica is or leaves.
 
     Args:
-        members: they resume at one iteration, or begin at one. Where the plan lets several share a device they may begin
+        replicas: they resume at one iteration, or begin at one. Where the plan lets several share a device they may begin
             at different ones: those that begin later wait.
         on_checkpoint: called with (index, checkpoint) at most every `CHECKPOINT_SECONDS`, between calls.
         on_progress: called with the number of replica-steps just trained.
         layout: the plan; made for this cohort if not given.
         until: training stops after this iteration, bitwise where the whole run would be.
     """
-    found = geometry(task, dataset)
+    found = setup(task, dataset)
     end = total_iterations(task, found) if until is None else until
-    layout = fastest(found, layout or plan(len(members), found.network.convolutional, dataset.on_disk, task.recipe.batch))
+    layout = fastest(found, layout or plan(len(replicas), found.network.convolutional, dataset.on_disk, task.recipe.batch))
     arrays = _on_devices(dataset, layout)
-    for packed, indices in _by_sizes(task, found, layout, members).items():
+    for packed, indices in _by_sizes(task, found, layout, replicas).items():
         program = compile_program(found._replace(packed=packed), layout)
-        for first in range(0, len(indices), layout.wave):
-            wave = indices[first : first + layout.wave]
-            checkpoint = None if on_checkpoint is None else lambda i, point, wave=wave: on_checkpoint(wave[i], point)
-            there = [_packed(members[index], packed) for index in wave]
-            outcomes = Wave(task, end, found, layout, program, arrays, there).train(checkpoint, on_progress)
+        for first in range(0, len(indices), layout.capacity):
+            together = indices[first : first + layout.capacity]
+            checkpoint = None if on_checkpoint is None else lambda i, point, together=together: on_checkpoint(together[i], point)
+            there = [_packed(replicas[index], packed) for index in together]
+            outcomes = ReplicaBatch(task, end, found, layout, program, arrays, there).train(checkpoint, on_progress)
             give_back()
-            for index, outcome in zip(wave, outcomes, strict=True):
-                start = members[index].start
+            for index, outcome in zip(together, outcomes, strict=True):
+                start = replicas[index].start
                 yield index, replace(outcome, snapshots={step: unpack(tree, start) for step, tree in outcome.snapshots.items()})
 
 
-def _by_sizes(task: Task, found: Geometry, layout: Plan, members: Sequence[Member]) -> dict[Sizes, list[int]]:
+def _by_sizes(task: Task, found: Setup, layout: Plan, replicas: Sequence[Replica]) -> dict[Sizes, list[int]]:
     groups: dict[Sizes, list[int]] = {}
-    for index, member in enumerate(members):
-        steps = total_iterations(task, found) - member.begin
-        groups.setdefault(packed_sizes(found, steps, member.start, member.mask) if layout.native else (), []).append(index)
+    for index, replica in enumerate(replicas):
+        steps = total_iterations(task, found) - replica.begin
+        groups.setdefault(packed_sizes(found, steps, replica.start, replica.mask) if layout.native else (), []).append(index)
     return groups
 
 
-def _packed(member: Member, sizes: Sizes) -> Member:
-    start, mask = pack(member.start, member.mask, sizes)
-    return replace(member, start=start, mask=mask)
+def _packed(replica: Replica, sizes: Sizes) -> Replica:
+    start, mask = pack(replica.start, replica.mask, sizes)
+    return replace(replica, start=start, mask=mask)
 
 
 @lru_cache(maxsize=2)

@@ -15,16 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from tombola.core.files import cache_folder, write_atomically
-from tombola.models.convolution import Algorithm
-from tombola.training.geometry import Geometry
+from tombola.kernels.convolution import Algorithm
 from tombola.training.plan import Plan
 from tombola.training.program import gradient
+from tombola.training.setup import Setup
 
 CANDIDATES: tuple[Algorithm, ...] = ("direct", "patches", "in_turn")
 _CALLS = 3
 
 
-def fastest(found: Geometry, layout: Plan) -> Plan:
+def fastest(found: Setup, layout: Plan) -> Plan:
     """The plan with the algorithm that was measured to be the fastest, where replicas of a convolutional network share a GPU.
 
     On a CPU, and where a replica has a device to itself, the plan's own is known to be.
@@ -35,7 +35,7 @@ def fastest(found: Geometry, layout: Plan) -> Plan:
 
 
 @cache
-def remembered(found: Geometry, replicas: int) -> Algorithm:
+def remembered(found: Setup, replicas: int) -> Algorithm:
     """The fastest of `measured`; kept in a file of the cache, by network, batch, replicas, device and version of JAX.
 
     The file makes a study that goes on later go on with the same sums.
@@ -59,7 +59,7 @@ def remembered(found: Geometry, replicas: int) -> Algorithm:
     return fastest
 
 
-def measured(found: Geometry, replicas: int) -> dict[Algorithm, float]:
+def measured(found: Setup, replicas: int) -> dict[Algorithm, float]:
     """Algorithm -> seconds for the gradients of one batch of every replica, the least of a few; infinite where memory ran out."""
     network, batch = found.network, found.recipe.batch
     weights = {path: jnp.broadcast_to(leaf, (replicas, *leaf.shape)) for path, leaf in network.init(0).items()}

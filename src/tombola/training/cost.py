@@ -4,17 +4,17 @@ from functools import lru_cache
 
 import jax
 
-from tombola.training.geometry import Geometry
 from tombola.training.program import gradient
+from tombola.training.setup import Setup
 
 
 @lru_cache(maxsize=256)
-def step_operations(geometry: Geometry) -> float:
+def step_operations(setup: Setup) -> float:
     """Floating-point operations of the gradients of one batch, as XLA counts them: of the leaves that train, by the way back to them."""
-    network, batch = geometry.network, geometry.recipe.batch
-    before = {path: leaf for path, leaf in network.shapes.items() if path in geometry.trained}
-    images = jax.ShapeDtypeStruct((batch, *geometry.shape), "float32")
+    network, batch = setup.network, setup.recipe.batch
+    before = {path: leaf for path, leaf in network.shapes.items() if path in setup.trained}
+    images = jax.ShapeDtypeStruct((batch, *setup.shape), "float32")
     labels = jax.ShapeDtypeStruct((batch,), "int32")
     key = jax.eval_shape(lambda: jax.random.key(0)) if network.stochastic else None
-    lowered = jax.jit(gradient(geometry)).lower(before, dict(network.shapes), images, labels, key)
+    lowered = jax.jit(gradient(setup)).lower(before, dict(network.shapes), images, labels, key)
     return float((lowered.cost_analysis() or {})["flops"])

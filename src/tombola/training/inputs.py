@@ -12,7 +12,7 @@ class Inputs(Protocol):
     """The inputs of a pool or a test set."""
 
     def batch(self, indices: Any, after: Any) -> Any:
-        """What a program takes as `inputs` for the examples at `indices`, (wave, batch) or (wave, 1, batch).
+        """What a program takes as `inputs` for the examples at `indices`, (replicas, batch) or (replicas, 1, batch).
 
         `after`: what the call before this one gave. The host goes no more than one batch ahead of it.
         """

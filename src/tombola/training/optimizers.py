@@ -9,7 +9,7 @@ import optax
 from tombola.core.registry import Registry
 from tombola.core.task import Recipe
 from tombola.core.trees import Tree
-from tombola.training import adam as adam_in_c
+from tombola.kernels import adam as adam_in_c
 
 optimizers: Registry[Callable[[Recipe], optax.GradientTransformation]] = Registry("optimizer")
 
@@ -77,4 +77,4 @@ def adamw(recipe: Recipe) -> optax.GradientTransformation:
 
 
 _ADAMS = {"adam": (1, "l2"), "adamw": (0, "decay")}
-"""Optimiser -> place of Adam's state in that of its chain; what `tombola.training.adam.step` calls its weight decay."""
+"""Optimiser -> place of Adam's state in that of its chain; what `tombola.kernels.adam.step` calls its weight decay."""

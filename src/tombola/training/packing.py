@@ -6,9 +6,9 @@ import numpy as np
 
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree
+from tombola.kernels.sparse import available
 from tombola.models.packed import Sizes, stored
-from tombola.models.sparse import available
-from tombola.training.geometry import Geometry
+from tombola.training.setup import Setup
 
 SPARSE = 0.55
 """Largest share of a kernel's weights at which sparse products and packed moments are worth it (benchmarks/NOTES.md)."""
@@ -18,12 +18,12 @@ WORTHWHILE = 2e10
 """Floating-point operations that packing has to save a run: some tenths of a second, as a program takes to compile."""
 
 
-def may_pack(found: Geometry, steps: int) -> bool:
+def may_pack(found: Setup, steps: int) -> bool:
     """Whether training for so many steps is long enough for any mask to be worth packing: if not, none need be made to see."""
     return _operations(found, sum(math.prod(found.network.shapes[path].shape) for path in _candidates(found))) * steps >= WORTHWHILE
 
 
-def packed_sizes(found: Geometry, steps: int, start: Tree, mask: Mask) -> Sizes:
+def packed_sizes(found: Setup, steps: int, start: Tree, mask: Mask) -> Sizes:
     """The kernels of a replica that are packed when it trains for so many steps, and the room that each is given.
 
     Room is a power of two, so that neighbouring levels share a program. It follows from the replica alone, never from who
@@ -39,13 +39,13 @@ def packed_sizes(found: Geometry, steps: int, start: Tree, mask: Mask) -> Sizes:
     return tuple(sizes) if saved >= WORTHWHILE and available() else ()
 
 
-def _candidates(found: Geometry) -> list[str]:
+def _candidates(found: Setup) -> list[str]:
     if found.recipe.precision != "float32":
         return []  # sparse products know no other
     network = found.network
     return sorted(path for path in network.linear.intersection(network.prunable) if math.prod(network.shapes[path].shape) >= SMALLEST)
 
 
-def _operations(found: Geometry, weights: float) -> float:
+def _operations(found: Setup, weights: float) -> float:
     """Of a step, for so many weights: two for each example, forward and for either gradient."""
     return 6.0 * found.recipe.batch * weights

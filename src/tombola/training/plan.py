@@ -24,10 +24,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from tombola.models.convolution import Algorithm, available
+from tombola.kernels.convolution import Algorithm, available
 
 _MOST_DENSE, _MOST_CONVOLUTIONAL = 512, 16
-"""Replicas that share a GPU through vmap at most, so that a wave's weights and activations fit its memory."""
+"""Replicas that share a GPU through vmap at most, so that the weights of all and activations fit its memory."""
 
 _LEAST_SHARE = 64
 """Images of a batch that a device has at least, where several share it. An estimate: not measured on GPUs yet."""
@@ -50,11 +50,11 @@ class Plan:
     algorithm: Algorithm = "direct"
     """How convolutions are computed."""
     native: bool = False
-    """Whether what XLA does slowly on a CPU is done in C, where there is a compiler (`tombola.core.native`): Adam, the rows of
+    """Whether what XLA does slowly on a CPU is done in C, where there is a compiler (`tombola.kernels.native`): Adam, the rows of
     a batch, and the sparse products of replicas with few weights left (`tombola.training.packing`)."""
 
     @property
-    def wave(self) -> int:
+    def capacity(self) -> int:
         """Replicas that train at a time: rows of the mesh * per_device."""
         return self.mesh.shape["replica"] * self.per_device
 
@@ -65,11 +65,11 @@ class Plan:
 
     @property
     def stacked(self) -> NamedSharding:
-        """Leaves (wave, ...), the leading axis over the devices."""
+        """Leaves (replicas, ...), the leading axis over the devices."""
         return NamedSharding(self.mesh, PartitionSpec("replica"))
 
     def batches(self, size: int) -> NamedSharding:
-        """Leaves (wave, size, ...): each replica's batch over the devices that share it, if they divide it."""
+        """Leaves (replicas, size, ...): each replica's batch over the devices that share it, if they divide it."""
         return self.stacked if size % self.shares else NamedSharding(self.mesh, PartitionSpec(*self.mesh.axis_names))
 
     @property

@@ -1,6 +1,6 @@
 """The training loop, compiled: one step, an evaluation, a call of many steps and evaluations.
 
-Everything here is written for one replica and lifted to a wave of them at the end: vmapped over the replicas that
+Everything here is written for one replica and lifted to a batch of them at the end: vmapped over the replicas that
 share a device, sharded over the devices.
 """
 
@@ -16,13 +16,13 @@ from jax.sharding import PartitionSpec
 from tombola.core.step import Step
 from tombola.core.trees import Tree
 from tombola.data.augment import augmentations
-from tombola.data.rows import rows
+from tombola.kernels.convolution import Algorithm
+from tombola.kernels.rows import rows
 from tombola.models.computing import Computing
-from tombola.models.convolution import Algorithm
 from tombola.training import optimizers
-from tombola.training.geometry import Geometry
 from tombola.training.plan import Plan
 from tombola.training.schedules import learning_rate
+from tombola.training.setup import Setup
 
 INTERVALS = 32
 """Most stops of one call."""
@@ -57,7 +57,7 @@ class Fixed(NamedTuple):
 
 
 class Program(NamedTuple):
-    """Compiled functions over a wave; leaves of State and Fixed carry a leading axis of `wave` replicas."""
+    """Compiled functions over a batch of replicas, the leading axis of all leaves of State and Fixed."""
 
     start: Callable[[Tree], State]
     advance: Callable[..., tuple[State, tuple[Any, Any, Any, Any]]]
@@ -65,36 +65,36 @@ class Program(NamedTuple):
     validation set, test inputs, labels, indices, share) -> (state, rows), where steps run in a loop.
 
     From stops[0] on, for each i < count: iterations stops[i] .. stops[i + 1] - 1, then what[i].
-    order: (wave, epochs_ahead, train) int32, pool indices in training order from the first epoch on.
-    rows: validation loss, accuracy, test loss, accuracy, each (wave, INTERVALS), NaN where they were not asked for."""
+    order: (replicas, epochs_ahead, train) int32, pool indices in training order from the first epoch on.
+    rows: validation loss, accuracy, test loss, accuracy, each (replicas, INTERVALS), NaN where they were not asked for."""
     step: Callable[..., tuple[Tree, Any]]
     """(t, weights, moments, fixed, order, first epoch, inputs) -> (weights, moments) after iteration t;
-    inputs: the pool's, or under a streamed plan (wave, batch, ...), those of iteration t."""
+    inputs: the pool's, or under a streamed plan (replicas, batch, ...), those of iteration t."""
     score: Callable[..., tuple[Any, Any]]
-    """(weights, inputs, labels (wave, n), indices (wave, batches, batch), share (batches, batch)) -> loss and accuracy,
-    each weighted by `share`; inputs: the whole set's, or under a streamed plan (wave, batch, ...), those of the one batch."""
+    """(weights, inputs, labels (replicas, n), indices (replicas, batches, batch), share (batches, batch)) -> loss and accuracy,
+    each weighted by `share`; inputs: the whole set's, or under a streamed plan (replicas, batch, ...), those of the one batch."""
     validate: Callable[..., tuple[State, Any, Any]]
     """(state, begin, t, before, then as `score`, of the validation set) -> (state, loss, accuracy); the best weights are kept.
 
     `before`: loss and accuracy of batches that were scored already, summed."""
 
 
-def compile_program(geometry: Geometry, plan: Plan) -> Program:
-    """The program for a geometry under a plan. Levels, arms and studies of equal geometry share it, compiled once.
+def compile_program(setup: Setup, plan: Plan) -> Program:
+    """The program for a setup under a plan. Levels, arms and studies of equal setup share it, compiled once.
 
     So do recipes that differ only in the learning rate, in how long they train at a constant one, and in how often they are evaluated.
     """
-    recipe = geometry.recipe.but(learning_rate=1.0, evaluate_every="1it", test_every=None)
+    recipe = setup.recipe.but(learning_rate=1.0, evaluate_every="1it", test_every=None)
     if (recipe.schedule, recipe.warmup) == ("constant", Step("0it")):
         recipe = recipe.but(steps="1it", milestones=())
-    return _compile(geometry._replace(recipe=recipe), plan)
+    return _compile(setup._replace(recipe=recipe), plan)
 
 
 @lru_cache(maxsize=64)
-def _compile(geometry: Geometry, plan: Plan) -> Program:
-    network, recipe = geometry.network, geometry.recipe
-    paths = geometry.trained
-    rate, gradients = learning_rate(recipe, geometry.steps_per_epoch), gradient(geometry, plan.algorithm)
+def _compile(setup: Setup, plan: Plan) -> Program:
+    network, recipe = setup.network, setup.recipe
+    paths = setup.trained
+    rate, gradients = learning_rate(recipe, setup.steps_per_epoch), gradient(setup, plan.algorithm)
 
     def trained(weights: Tree) -> Tree:
         return {path: weights[path] for path in weights if path in paths}
@@ -108,14 +108,14 @@ def _compile(geometry: Geometry, plan: Plan) -> Program:
         return examples if whole else jax.lax.with_sharding_constraint(examples, PartitionSpec("batch"))
 
     def prepared(inputs: Any, indices: Any) -> Any:
-        return spread(network_inputs(geometry, inputs if plan.streamed else rows(inputs, indices, plan.native)))
+        return spread(network_inputs(setup, inputs if plan.streamed else rows(inputs, indices, plan.native)))
 
     def step(t: Any, weights: Tree, moments: Any, fixed: Fixed, order: Any, first: Any, inputs: Any) -> tuple[Tree, Any]:
-        epoch, position = t // geometry.steps_per_epoch, t % geometry.steps_per_epoch
+        epoch, position = t // setup.steps_per_epoch, t % setup.steps_per_epoch
         batch = jax.lax.dynamic_slice(order, (epoch - first, position * recipe.batch), (1, recipe.batch))[0]
         images, labels = prepared(inputs, batch), fixed.labels[batch]
-        if geometry.augment in augmentations:
-            images = spread(augmentations[geometry.augment](jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[0]), t), images))
+        if setup.augment in augmentations:
+            images = spread(augmentations[setup.augment](jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[0]), t), images))
         dropout = jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[1]), t) if network.stochastic else None
         before = trained(weights)
         of_batch, statistics = gradients(before, weights, images, labels, dropout)
@@ -183,20 +183,20 @@ def _compile(geometry: Geometry, plan: Plan) -> Program:
 
     source = "r" if plan.streamed else "s"
     return Program(
-        start=_over_wave(start, "r", plan),
-        advance=_over_wave(advance, "rrrsssssrssrrs", plan, donate=(0,)),
-        step=_over_wave(step, f"srrrrs{source}", plan, donate=(1, 2)),
-        score=_over_wave(score, f"r{source}rrs", plan),
-        validate=_over_wave(validate, f"rrsr{source}rrs", plan, donate=(0,)),
+        start=_over_replicas(start, "r", plan),
+        advance=_over_replicas(advance, "rrrsssssrssrrs", plan, donate=(0,)),
+        step=_over_replicas(step, f"srrrrs{source}", plan, donate=(1, 2)),
+        score=_over_replicas(score, f"r{source}rrs", plan),
+        validate=_over_replicas(validate, f"rrsr{source}rrs", plan, donate=(0,)),
     )
 
 
-def gradient(geometry: Geometry, algorithm: Algorithm = "direct") -> Callable[..., tuple[Tree, Tree]]:
+def gradient(setup: Setup, algorithm: Algorithm = "direct") -> Callable[..., tuple[Tree, Tree]]:
     """(leaves that train, weights, images, labels, dropout key or None) -> gradients of a batch's mean loss, running statistics.
 
     By the leaves that train alone: no gradient is computed of a frozen layer, and none goes further back than the first that trains.
     """
-    network, smoothing, how = geometry.network, geometry.recipe.label_smoothing, Computing(algorithm, geometry.recipe.precision)
+    network, smoothing, how = setup.network, setup.recipe.label_smoothing, Computing(algorithm, setup.recipe.precision)
 
     def loss(before: Tree, weights: Tree, images: Any, labels: Any, dropout: Any) -> tuple[Any, Tree]:
         logits, changed = network.apply({**weights, **before}, images, train=True, dropout_key=dropout, how=how)
@@ -205,11 +205,11 @@ def gradient(geometry: Geometry, algorithm: Algorithm = "direct") -> Callable[..
     return jax.grad(loss, has_aux=True)
 
 
-def network_inputs(geometry: Geometry, inputs: Any) -> Any:
+def network_inputs(setup: Setup, inputs: Any) -> Any:
     """What the network gets of a batch of a data set's inputs: float32 as it is, (uint8 / 255 - mean) / std."""
-    if geometry.pixels is None:
+    if setup.pixels is None:
         return inputs
-    mean, std = (jnp.array(one, jnp.float32) for one in geometry.pixels)
+    mean, std = (jnp.array(one, jnp.float32) for one in setup.pixels)
     return (inputs.astype(jnp.float32) / 255 - mean) / std
 
 
@@ -222,8 +222,8 @@ def smoothed_cross_entropy(logits: Any, labels: Any, smoothing: float) -> Any:
     return optax.softmax_cross_entropy(logits, targets)
 
 
-def _over_wave(function: Callable[..., Any], arguments: str, plan: Plan, donate: tuple[int, ...] = ()) -> Callable[..., Any]:
-    """Lift a function of one replica to a wave. `arguments`: r = one a replica, s = shared by all.
+def _over_replicas(function: Callable[..., Any], arguments: str, plan: Plan, donate: tuple[int, ...] = ()) -> Callable[..., Any]:
+    """Lift a function of one replica to a batch of replicas. `arguments`: r = one a replica, s = shared by all.
 
     The mesh's axis `batch`, if there is one, is left to XLA: to the function its batch is whole.
     """

@@ -12,8 +12,8 @@ from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import Tree, replica, replicas, stack
 from tombola.data.dataset import load
-from tombola.training.cohort import check_keep, geometry, total_iterations, train_cohort
-from tombola.training.member import COLUMNS, NOISE, Member, Outcome
+from tombola.training.cohort import check_keep, setup, total_iterations, train_cohort
+from tombola.training.replica import COLUMNS, NOISE, Outcome, Replica
 from tombola.training.trajectory import Trajectory
 
 
@@ -71,7 +71,7 @@ def train_copies(
 ) -> list[Trajectory]:
     """`train`, several times over in one cohort: copies of every replica that differ in their SGD noise alone, a trajectory each."""
     dataset = load(task.data, data_dir)
-    found = geometry(task, dataset)
+    found = setup(task, dataset)
     network, end, per_epoch = found.network, total_iterations(task, found), found.steps_per_epoch
     count = _replicates(replicates, start, mask)
     seeds = tuple(keys.replicate_seed(seed, index) for index in range(count))
@@ -89,7 +89,7 @@ def train_copies(
     wanted = frozenset({first, last} | {Step(step).iterations(per_epoch, last) for step in keep})
     check_keep(wanted, first)
     members = [
-        Member(one, replica(starts, index), replica(kept, index), first, noise, wanted)
+        Replica(one, replica(starts, index), replica(kept, index), first, noise, wanted)
         for noise in noises
         for index, one in enumerate(seeds)
     ]
@@ -112,8 +112,8 @@ def _trajectory(task: Task, seeds: tuple[int, ...], mask: Mask, outcomes: list[O
     )
 
 
-def _replicates(asked: int | None, *trees: Tree | None) -> int:
-    found = {replicas(tree) for tree in trees if tree} | ({asked} if asked is not None else set())
+def _replicates(given: int | None, *trees: Tree | None) -> int:
+    found = {replicas(tree) for tree in trees if tree} | ({given} if given is not None else set())
     if len(found) > 1:
         raise TombolaError(f"replicates: start, mask and `replicates` must agree, but they say {', '.join(map(str, sorted(found)))}")
     count = found.pop() if found else 1

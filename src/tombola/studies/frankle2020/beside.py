@@ -6,7 +6,7 @@ from typing import Any
 from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.studies.base import Cell, Scale
-from tombola.studies.frankle2020.common import EXTREME, ONE_SHOT, Rounds, Sparse, at_smoke, for_noise, from_step, pair_cells, trunk
+from tombola.studies.frankle2020.common import EXTREME, ONE_SHOT, Rounds, Sparse, at_smoke, dense_run, for_noise, from_step, pair_cells
 from tombola.studies.tickets import tickets
 
 
@@ -28,7 +28,7 @@ def beside_cells(config: Beside, steps: Sequence[Step]) -> list[Cell]:
     """A row for each pair of children of the dense network and of the ticket, at each step k, whose place is the level."""
     cells: list[Cell] = []
     for replicate in range(config.replicates):
-        dense = trunk(config, replicate)
+        dense = dense_run(config, replicate)
         for level, k in enumerate(steps):
             cells += pair_cells(config, "dense", replicate, level, from_step(dense, k), dense)
             if config.ticket:

@@ -12,11 +12,11 @@ from tombola.core.step import Step
 from tombola.core.task import Count, Task
 from tombola.evaluation.barrier import FORMS, STABLE, Form, barrier, check_ends
 from tombola.evaluation.paired import by_replicate
-from tombola.procedures.probe import BatchNorm, Probe
+from tombola.procedures.measurement import BatchNorm, Measurement
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Cell, Config, Panel, Result, Results, Scale
+from tombola.studies.dense import dense_run as dense_run
 from tombola.studies.dense import for_noise as for_noise
-from tombola.studies.dense import trunk as trunk
 from tombola.studies.tickets import Pruning, Share
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Paths(Config):
     """A barrier below this is none: the paper's 2 percentage points."""
 
     def options(self) -> dict[str, Any]:
-        """Those of a probe of a path."""
+        """Those of a measurement of a path."""
         return {"points": self.points, "batch_norm": self.batch_norm, "train": self.train_examples}
 
     def said(self) -> str:
@@ -126,12 +126,12 @@ def from_step(dense: Run, k: Step) -> Run:
     return dense.but(kept=Action(name="rewind", of=(dense.at(k),)), begin=k)
 
 
-def path_between(config: Paths, first: Run, second: Run, dense: Run, **options: Any) -> Probe:
+def path_between(config: Paths, first: Run, second: Run, dense: Run, **options: Any) -> Measurement:
     """The path between the ends of two runs; where both went on from W_k, with the distances travelled since, and since W_0."""
     ends, kept = (first.at("end"), second.at("end")), first.kept
     rewound = kept is not None and kept.name == "rewind" and kept == second.kept
     before = (kept.of[0], dense.at("0it"), first.its_mask()) if rewound and kept is not None else ()
-    return Probe(task=dense.task, seed=dense.seed, name="path", of=(*ends, *before), options={**config.options(), **options})
+    return Measurement(task=dense.task, seed=dense.seed, name="path", of=(*ends, *before), options={**config.options(), **options})
 
 
 def pair_cells(config: Children, arm: str, replicate: int, level: int, parent: Run, dense: Run, variant: str = "") -> list[Cell]:
@@ -182,9 +182,9 @@ ACCURACY = Panel("acc_final", "test accuracy (%)", 100)
 
 def measure(config: Paths, cell: Cell, results: Results) -> dict[str, float]:
     """The columns of a pair of networks. Raises if what was evaluated is not what was trained."""
-    assert cell.probe is not None
-    first, second = (results[parent.run] for parent in cell.probe.of[:2])
-    found = results.probed(cell.probe)
+    assert cell.measurement is not None
+    first, second = (results[parent.run] for parent in cell.measurement.of[:2])
+    found = results.measured(cell.measurement)
     guard_ends(config, found, (first, second))
     barriers = {f"{part}_{form}": float(barrier(found[f"{part}_error"], found["a"], form)) for part in PARTS for form in FORMS}
     start, initial = (float(np.mean(found.get(name, np.nan))) for name in ("since_start", "since_initial"))

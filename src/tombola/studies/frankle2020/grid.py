@@ -15,13 +15,13 @@ from tombola.studies.frankle2020.common import (
     ONE_SHOT,
     Sparse,
     at_smoke,
+    dense_run,
     for_noise,
     from_step,
     measure,
     onset,
     pair_cells,
     steps_of,
-    trunk,
 )
 from tombola.studies.tickets import Level, margin, randomly_masked, reinitialised, tickets
 
@@ -77,7 +77,7 @@ def places(config: Grid) -> dict[Place, list[Cell]]:
     """The rows of every place: a row a pair of children, with the place of k as their level, and the round as variant."""
     found: dict[Place, list[Cell]] = {}
     for replicate in range(config.replicates):
-        dense = trunk(config, replicate)
+        dense = dense_run(config, replicate)
         for index, k in enumerate(steps_of(config.k, config.task)):
             for (arm, level), parent in parents(config, replicate, k).items():
                 cells = pair_cells(config, arm, replicate, index, parent, dense, str(level))
@@ -87,7 +87,7 @@ def places(config: Grid) -> dict[Place, list[Cell]]:
 
 def measure_grid(config: Grid, cell: Cell, results: Results) -> dict[str, float]:
     """The columns of a pair, its accuracy against the dense run's, and whether it is stable and matching."""
-    row, dense = measure(config, cell, results), results[trunk(config, cell.replicate)]
+    row, dense = measure(config, cell, results), results[dense_run(config, cell.replicate)]
     if config.part == "train":
         gap = row["train_acc_final"] - dense.summary["train_acc"]
     else:

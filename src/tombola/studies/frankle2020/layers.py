@@ -7,19 +7,19 @@ import numpy as np
 
 from tombola.evaluation.barrier import barrier
 from tombola.models.tasks import task as named_task
-from tombola.procedures.probe import Probe
+from tombola.procedures.measurement import Measurement
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.frankle2020.common import (
     Instability,
     at_smoke,
     children_of,
+    dense_run,
     for_noise,
     from_step,
     guard_ends,
     instability_panel,
     learnt,
     steps_of,
-    trunk,
 )
 
 
@@ -43,13 +43,13 @@ def layers(config: Layers) -> Study:
     """Barrier and distance by layer, against k."""
     cells: list[Cell] = []
     for replicate in range(config.replicates):
-        dense = trunk(config, replicate)
+        dense = dense_run(config, replicate)
         for level, k in enumerate(steps_of(config.k, config.task)):
             children = children_of(from_step(dense, k), config)
             for draw, (first, second) in enumerate(combinations(children, 2)):
                 both = (first.at("end"), second.at("end"))
-                probe = Probe(task=dense.task, seed=dense.seed, name="layers", of=both, options=config.options())
-                cells.append(Cell("dense", replicate, level, first, draw, probe=probe))
+                measurement = Measurement(task=dense.task, seed=dense.seed, name="layers", of=both, options=config.options())
+                cells.append(Cell("dense", replicate, level, first, draw, measurement=measurement))
     return Study(
         name="frankle2020.layers",
         config=config,
@@ -72,9 +72,9 @@ def layers(config: Layers) -> Study:
 
 def measured(config: Layers, cell: Cell, results: Results) -> list[Row]:
     """A row for each layer: barrier_l = max over a of E(one layer mixed) - (E(W) + E(W')) / 2, or another form of it."""
-    assert cell.probe is not None
-    found, begin, end = results.probed(cell.probe), results[cell.run].begin, results[cell.run].end
-    guard_ends(config, found, [results[parent.run] for parent in cell.probe.of])
+    assert cell.measurement is not None
+    found, begin, end = results.measured(cell.measurement), results[cell.run].begin, results[cell.run].end
+    guard_ends(config, found, [results[parent.run] for parent in cell.measurement.of])
     first, second = found[f"{config.part}_ends"]
     rows: list[Row] = []
     for name in sorted(key.removeprefix("distance/") for key in found if key.startswith("distance/")):

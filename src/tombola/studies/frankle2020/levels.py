@@ -10,9 +10,19 @@ from tombola.evaluation.barrier import Form
 from tombola.evaluation.paired import by_replicate, effect_over_levels
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
-from tombola.procedures.probe import Probe
+from tombola.procedures.measurement import Measurement
 from tombola.studies.base import Cell, Figure, Panel, Scale, Study, study
-from tombola.studies.frankle2020.common import DISTANCE, METRICS, Paths, at_smoke, for_noise, instability_panel, measure, steps_of, trunk
+from tombola.studies.frankle2020.common import (
+    DISTANCE,
+    METRICS,
+    Paths,
+    at_smoke,
+    dense_run,
+    for_noise,
+    instability_panel,
+    measure,
+    steps_of,
+)
 from tombola.studies.tickets import Levels, Pruning, tickets
 
 if TYPE_CHECKING:
@@ -49,13 +59,13 @@ def levels(config: SuccessiveLevels) -> Study:
     steps = steps_of(config.k, config.task, (0.0, 0.125))
     cells: list[Cell] = []
     for replicate in range(config.replicates):
-        dense = trunk(config, replicate)
+        dense = dense_run(config, replicate)
         for k in steps:
             chain = tickets(config, replicate, levels=config.levels, rewind=k)
             for level in range(1, config.levels + 1):
                 ends = (chain[level].at("end"), chain[level - 1].at("end"))
-                probe = Probe(task=config.task, seed=dense.seed, name="path", of=ends, options=config.options())
-                cells.append(Cell(f"k{k}", replicate, level, chain[level], probe=probe))
+                measurement = Measurement(task=config.task, seed=dense.seed, name="path", of=ends, options=config.options())
+                cells.append(Cell(f"k{k}", replicate, level, chain[level], measurement=measurement))
     return Study(
         name="frankle2020.levels",
         config=config,

@@ -15,13 +15,13 @@ from tombola.studies.frankle2020.common import (
     Rounds,
     Sparse,
     at_smoke,
+    dense_run,
     for_noise,
     from_step,
     instability_panel,
     measure,
     pair_cells,
     steps_of,
-    trunk,
 )
 from tombola.studies.tickets import tickets
 
@@ -67,7 +67,7 @@ def onset(config: Onset) -> Study:
         metrics=("kept", "prunable", "onset", "share", "after", "tries"),
         measure=partial(measured, config, steps),
         claims=lambda table: [],
-        keep={trunk(config, replicate): steps for replicate in range(config.replicates)},  # whichever is tried later
+        keep={dense_run(config, replicate): steps for replicate in range(config.replicates)},  # whichever is tried later
         arms={"onset": "onset of stability"},
         details=partial(details, config, steps),
         more=partial(more, config, steps),
@@ -96,17 +96,17 @@ def onset(config: Onset) -> Study:
 
 
 def _parent(config: Onset, replicate: int, k: Step) -> Run:
-    dense = trunk(config, replicate)
+    dense = dense_run(config, replicate)
     return tickets(config, replicate, levels=config.levels, rewind=k)[-1] if config.levels else from_step(dense, k)
 
 
 def _shown(config: Onset, replicate: int, k: Step) -> Run:
     """The run whose density the row has."""
-    return _parent(config, replicate, k) if config.levels else trunk(config, replicate)
+    return _parent(config, replicate, k) if config.levels else dense_run(config, replicate)
 
 
 def _tried(config: Onset, replicate: int, k: Step) -> list[Cell]:
-    return pair_cells(config, "tried", replicate, config.levels, _parent(config, replicate, k), trunk(config, replicate))
+    return pair_cells(config, "tried", replicate, config.levels, _parent(config, replicate, k), dense_run(config, replicate))
 
 
 class Search(NamedTuple):

@@ -74,8 +74,8 @@ def details(cells: list[Cell], results: Results) -> "dict[str, pd.DataFrame]":
 
     frames = []
     for cell in cells:
-        assert cell.probe is not None
-        found, density = results.probed(cell.probe), results[cell.run].summary["density"]
+        assert cell.measurement is not None
+        found, density = results.measured(cell.measurement), results[cell.run].summary["density"]
         where = {"arm": cell.arm, "level": cell.level, "density": density, "replicate": cell.replicate}
         frames += [pd.DataFrame({**where, "variant": part, "x": found["a"], "value": found[f"{part}_error"]}) for part in PARTS]
     keys = ["variant", "arm", "level", "replicate", "x"]

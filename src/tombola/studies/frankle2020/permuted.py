@@ -18,11 +18,11 @@ from tombola.studies.frankle2020.common import (
     Children,
     at_smoke,
     children_of,
+    dense_run,
     for_noise,
     instability_panel,
     measure,
     path_between,
-    trunk,
 )
 from tombola.studies.tickets import distinct
 
@@ -66,12 +66,12 @@ def permuted(config: Permuted) -> Study:
     for replicate in range(config.replicates):
         for level, options in enumerate(config.sizes):
             task = config.task.but(model=config.task.model.but(options={**config.task.model.options, **options}))
-            dense = trunk(config.but(task=task), replicate)
+            dense = dense_run(config.but(task=task), replicate)
             for arm, networks in _networks(config, dense).items():
                 for draw, (first, second) in enumerate(combinations(networks, 2)):
                     plain, matched = (path_between(config, first, second, dense, **more) for more in ({}, {"matched": True}))
-                    cells.append(Cell(arm, replicate, level, first, draw, probe=plain))
-                    cells.append(Cell(f"{arm}_matched", replicate, level, first, draw, probe=matched))
+                    cells.append(Cell(arm, replicate, level, first, draw, measurement=plain))
+                    cells.append(Cell(f"{arm}_matched", replicate, level, first, draw, measurement=matched))
     return Study(
         name="frankle2020.permuted",
         config=config,

@@ -73,7 +73,7 @@ def ranges(config: Ranges) -> Study:
         measure=partial(measured, config, grid),
         claims=partial(claims, config),
         arms={arm: ARMS[arm] for arm in ("ticket", "random", "reinit")},
-        probes=tuple(cell.probe for rows in grid.values() for cell in rows if cell.probe is not None),
+        measurements=tuple(cell.measurement for rows in grid.values() for cell in rows if cell.measurement is not None),
         figures=(
             Figure(
                 "ranges",

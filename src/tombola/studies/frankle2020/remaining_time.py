@@ -14,6 +14,7 @@ from tombola.studies.frankle2020.common import (
     SOURCE,
     Instability,
     at_smoke,
+    dense_run,
     for_noise,
     from_step,
     instability_panel,
@@ -21,7 +22,6 @@ from tombola.studies.frankle2020.common import (
     pair_cells,
     stable_levels,
     steps_of,
-    trunk,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def remaining_time(config: RemainingTime) -> Study:
     """Instability of children of W_k that train for T - k iterations, and of others that train for T, their schedule begun anew."""
     cells: list[Cell] = []
     for replicate in range(config.replicates):
-        dense = trunk(config, replicate)
+        dense = dense_run(config, replicate)
         for level, k in enumerate(steps_of(config.k, config.task)):
             on = from_step(dense, k)
             cells += pair_cells(config, "remaining", replicate, level, on, dense)

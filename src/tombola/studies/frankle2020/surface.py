@@ -8,20 +8,20 @@ from pydantic import Field
 
 from tombola.core.step import Step
 from tombola.models.tasks import task as named_task
-from tombola.procedures.probe import Probe
+from tombola.procedures.measurement import Measurement
 from tombola.studies.base import Cell, Figure, Panel, Results, Scale, Study, study
 from tombola.studies.frankle2020.common import (
     METRICS,
     Instability,
     at_smoke,
     children_of,
+    dense_run,
     for_noise,
     from_step,
     instability_panel,
     measure,
     pair_cells,
     steps_of,
-    trunk,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def surface(config: Surface) -> Study:
     planes = {level: _plane(config, k) for level, k in enumerate(steps)}
     cells: list[Cell] = []
     for replicate in range(config.replicates):
-        dense = trunk(config, replicate)
+        dense = dense_run(config, replicate)
         for level, k in enumerate(steps):
             cells += pair_cells(config, "dense", replicate, level, from_step(dense, k), dense)
     return Study(
@@ -73,7 +73,7 @@ def surface(config: Surface) -> Study:
         claims=lambda table: [],
         arms={"dense": "dense network"},
         levels="steps",
-        probes=tuple(planes.values()),
+        measurements=tuple(planes.values()),
         details=partial(details, config, planes),
         figures=(
             Figure("instability", "Barriers between the three", (instability_panel(config),), x="step", caption=config.said()),
@@ -89,20 +89,20 @@ def surface(config: Surface) -> Study:
     )
 
 
-def _plane(config: Surface, k: Step) -> Probe:
-    dense = trunk(config, 0)
+def _plane(config: Surface, k: Step) -> Measurement:
+    dense = dense_run(config, 0)
     children = children_of(from_step(dense, k), config)[:3]
     options = {"grid": config.grid, "margin": config.margin, "train": config.train_examples}
-    return Probe(task=dense.task, seed=dense.seed, name="plane", of=tuple(run.at("end") for run in children), options=options)
+    return Measurement(task=dense.task, seed=dense.seed, name="plane", of=tuple(run.at("end") for run in children), options=options)
 
 
-def details(config: Surface, planes: dict[int, Probe], results: Results) -> "dict[str, pd.DataFrame]":
+def details(config: Surface, planes: dict[int, Measurement], results: Results) -> "dict[str, pd.DataFrame]":
     """Errors on the grid of each plane, and at its networks."""
     import pandas as pd
 
     frames = []
-    for level, probe in planes.items():
-        found = results.probed(probe)
+    for level, measurement in planes.items():
+        found = results.measured(measurement)
         x, y = np.meshgrid(found["x"], found["y"])
         where = {"variant": "", "arm": "dense", "level": level, "density": 1.0}
         error, own = found[f"{config.part}_error"], found[f"{config.part}_networks"]

@@ -17,12 +17,12 @@ from tombola.studies.zhang2019.common import (
     Classes,
     at_smoke,
     classes_in,
+    dense_run,
     error_panel,
     for_noise,
     limit_in,
     reset,
     robust_in,
-    trunk,
     way,
 )
 
@@ -81,16 +81,16 @@ def blocks(config: Blocks) -> Study:
 
 
 def _cell(config: Blocks, replicate: int, unit: Unit) -> Cell:
-    dense = trunk(config, replicate)
-    probe = reset(config, dense, (Step("0it"),), unit=unit, draws=config.draws)
-    return Cell("dense", replicate, 0, dense, variant=unit, probe=probe)
+    dense = dense_run(config, replicate)
+    measurement = reset(config, dense, (Step("0it"),), unit=unit, draws=config.draws)
+    return Cell("dense", replicate, 0, dense, variant=unit, measurement=measurement)
 
 
 def measure(config: Blocks, cell: Cell, results: Results) -> list[Row]:
     """A row for each unit of one size."""
-    assert cell.probe is not None
-    found, summary = results.probed(cell.probe), results[cell.run].summary
-    named = groups(results.outline(config.task).layers, cell.probe.options["unit"])
+    assert cell.measurement is not None
+    found, summary = results.measured(cell.measurement), results[cell.run].summary
+    named = groups(results.network_info(config.task).layers, cell.measurement.options["unit"])
     own, chance = float(found["own_error"]), float(found["chance"])
     rows: list[Row] = []
     for index, (name, layers) in enumerate(named.items()):

@@ -19,11 +19,11 @@ from tombola.studies.zhang2019.common import (
     SOURCE,
     Classes,
     at_smoke,
+    dense_run,
     for_noise,
     limit,
     reset,
-    rows_of_probe,
-    trunk,
+    rows_of_measurement,
     units_of,
 )
 
@@ -112,24 +112,24 @@ def task_of(config: Capacity, depth: int, width: int) -> Task:
 
 
 def _cell(config: Capacity, depth: int, width: int, replicate: int) -> Cell:
-    run = trunk(config, replicate, task_of(config, depth, width))
-    return Cell(str(depth), replicate, sorted(config.widths).index(width), run, probe=reset(config, run, (Step("0it"),)))
+    run = dense_run(config, replicate, task_of(config, depth, width))
+    return Cell(str(depth), replicate, sorted(config.widths).index(width), run, measurement=reset(config, run, (Step("0it"),)))
 
 
 def measure(config: Capacity, cell: Cell, results: Results) -> list[Row]:
     """A row for the network, and one for each layer, which is the row's variant."""
-    assert cell.probe is not None
+    assert cell.measurement is not None
     task, result = cell.run.task, results[cell.run]
-    found = rows_of_probe(result, results.probed(cell.probe), units_of(results, task), [0])
+    found = rows_of_measurement(result, results.measured(cell.measurement), units_of(results, task), [0])
     width, depth = sorted(config.widths)[cell.level], int(cell.arm)
-    peers = [results.probed(_cell(config, depth, width, replicate).probe) for replicate in range(config.replicates)]  # type: ignore[arg-type]
+    peers = [results.measured(_cell(config, depth, width, replicate).measurement) for replicate in range(config.replicates)]  # type: ignore[arg-type]
     allowed = limit(config, [float(one["own_error"]) for one in peers])
     robust = sum(row["rise"] <= allowed for row in found)
     critical = sum(row["rise"] > allowed and row["way"] >= config.critical for row in found)
     size = {
         "width": width,
         "depth": depth,
-        "parameters": sum(results.outline(task).sizes.values()),
+        "parameters": sum(results.network_info(task).sizes.values()),
         "kept": result.summary["kept"],
         "prunable": result.summary["prunable"],
         "own_error": found[0]["own_error"],

@@ -10,11 +10,11 @@ from tombola.core.errors import TombolaError
 from tombola.core.step import Step
 from tombola.core.task import Count, Task
 from tombola.models.groups import Unit, groups
-from tombola.procedures.probe import Normalisation, Probe
+from tombola.procedures.measurement import Measurement, Normalisation
 from tombola.procedures.run import Run
 from tombola.studies.base import Cell, Config, Panel, Result, Results, Row, Scale
+from tombola.studies.dense import dense_run as dense_run
 from tombola.studies.dense import for_noise as for_noise
-from tombola.studies.dense import trunk as trunk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ class Layers(Config):
         return self.part == "train" or self.batch_norm == "recompute"
 
     def options(self, **more: Any) -> dict[str, Any]:
-        """Those of a probe `reset`."""
+        """Those of a measurement `reset`."""
         return {"batch_norm": self.batch_norm, "part": self.part, "train": self.train_examples, **more}
 
     def said(self) -> str:
@@ -120,10 +120,10 @@ def _share(steps: Step, share: float) -> Step:
     return Step(f"{max(1, round(share * epochs))}ep") if epochs and not iterations else steps.times(share)
 
 
-def reset(config: Layers, run: Run, steps: Iterable[Step], **options: Any) -> Probe:
+def reset(config: Layers, run: Run, steps: Iterable[Step], **options: Any) -> Measurement:
     """Layers of a finished run put back to its own weights at `steps`, and to fresh draws."""
     of = (run.at("end"), run.its_mask(), *(run.at(step) for step in steps))
-    return Probe(task=run.task, seed=run.seed, name="reset", of=of, options=config.options(**options))
+    return Measurement(task=run.task, seed=run.seed, name="reset", of=of, options=config.options(**options))
 
 
 METRICS = (
@@ -146,7 +146,7 @@ METRICS = (
 """`rise` = error - own_error, of the same network whole; `way` = rise / (chance - own_error), the share of the way to chance."""
 
 
-def rows_of_probe(result: Result, found: Any, names: Sequence[str], steps: Sequence[int]) -> list[Row]:
+def rows_of_measurement(result: Result, found: Any, names: Sequence[str], steps: Sequence[int]) -> list[Row]:
     """A row for each unit and what it is reset to: checkpoints first, at `steps`, then draws."""
     rows: list[Row] = []
     own, chance = float(found["own_error"]), float(found["chance"])
@@ -184,17 +184,17 @@ def way(error: float, own: float, chance: float) -> float:
 
 def units_of(results: Results, task: Task, unit: Unit = "layer") -> list[str]:
     """The names of a task's layers, blocks or stages, in forward order."""
-    return list(groups(results.outline(task).layers, unit))
+    return list(groups(results.network_info(task).layers, unit))
 
 
 def iterations(results: Results, run: Run, steps: Iterable[Step]) -> list[int]:
     """The iterations that steps of a run stand for."""
-    return [step.iterations(results.outline(run.task).steps_per_epoch, results[run].end) for step in steps]
+    return [step.iterations(results.network_info(run.task).steps_per_epoch, results[run].end) for step in steps]
 
 
 def layers_of(results: Results, task: Task, unit: Unit, names: Sequence[str]) -> tuple[str, ...]:
     """The names of the layers that make up some units."""
-    named = groups(results.outline(task).layers, unit)
+    named = groups(results.network_info(task).layers, unit)
     return tuple(layer.name for name in names for layer in named[name])
 
 
@@ -227,15 +227,15 @@ def robust_in(config: Robust, rows: "pd.DataFrame") -> list[str]:
 
 
 def robust_units(config: Robust, results: Results, cells: Sequence[Cell], unit: Unit) -> list[str]:
-    """The units that are robust, from dense networks whose units are put back to one step by the cells' probes."""
+    """The units that are robust, from dense networks whose units are put back to one step by the cells' measurements."""
     import pandas as pd
 
     names = units_of(results, config.task, unit)
     rows = [
         {"replicate": cell.replicate, **row}
         for cell in cells
-        if cell.probe is not None
-        for row in rows_of_probe(results[cell.run], results.probed(cell.probe), names, [0])
+        if cell.measurement is not None
+        for row in rows_of_measurement(results[cell.run], results.measured(cell.measurement), names, [0])
     ]
     return robust_in(config, pd.DataFrame(rows))
 

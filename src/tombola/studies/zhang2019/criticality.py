@@ -13,9 +13,9 @@ from tombola.evaluation.statistics import rank_correlation
 from tombola.evaluation.verdict import Verdict
 from tombola.models.groups import Unit
 from tombola.models.tasks import task as named_task
-from tombola.procedures.probe import Probe
+from tombola.procedures.measurement import Measurement
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
-from tombola.studies.zhang2019.common import Layers, at_smoke, for_noise, reset, trunk, units_of
+from tombola.studies.zhang2019.common import Layers, at_smoke, dense_run, for_noise, reset, units_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,13 +64,13 @@ def criticality(config: Criticality) -> Study:
         name="zhang2019.criticality",
         config=config,
         cells=tuple(
-            Cell("dense", replicate, 0, trunk(config, replicate), probe=_valley(config, replicate))
+            Cell("dense", replicate, 0, dense_run(config, replicate), measurement=_valley(config, replicate))
             for replicate in range(config.replicates)
         ),
         metrics=METRICS,
         measure=partial(measure, config),
         claims=claims,
-        probes=tuple(_reset(config, replicate) for replicate in range(config.replicates)),
+        measurements=tuple(_reset(config, replicate) for replicate in range(config.replicates)),
         details=partial(details, config),
         figures=(
             Figure(
@@ -95,8 +95,8 @@ def criticality(config: Criticality) -> Study:
     )
 
 
-def _valley(config: Criticality, replicate: int) -> Probe:
-    run = trunk(config, replicate)
+def _valley(config: Criticality, replicate: int) -> Measurement:
+    run = dense_run(config, replicate)
     options: dict[str, Any] = {
         "unit": config.unit,
         "places": config.places,
@@ -105,11 +105,11 @@ def _valley(config: Criticality, replicate: int) -> Probe:
         "batch_norm": config.batch_norm,
         "train": config.train_examples,
     }
-    return Probe(task=run.task, seed=run.seed, name="valley", of=(run.at("end"), run.its_mask(), run.at("0it")), options=options)
+    return Measurement(task=run.task, seed=run.seed, name="valley", of=(run.at("end"), run.its_mask(), run.at("0it")), options=options)
 
 
-def _reset(config: Criticality, replicate: int) -> Probe:
-    return reset(config, trunk(config, replicate), (Step("0it"),), unit=config.unit)
+def _reset(config: Criticality, replicate: int) -> Measurement:
+    return reset(config, dense_run(config, replicate), (Step("0it"),), unit=config.unit)
 
 
 def least(error: np.ndarray, a: np.ndarray, sigma: np.ndarray, distance: float, allowed: float) -> tuple[float, float, float]:
@@ -127,8 +127,8 @@ def least(error: np.ndarray, a: np.ndarray, sigma: np.ndarray, distance: float, 
 
 def measure(config: Criticality, cell: Cell, results: Results) -> list[Row]:
     """A row for each layer, and one with the network's total."""
-    assert cell.probe is not None
-    found, alone = results.probed(cell.probe), results.probed(_reset(config, cell.replicate))
+    assert cell.measurement is not None
+    found, alone = results.measured(cell.measurement), results.measured(_reset(config, cell.replicate))
     summary, own = results[cell.run].summary, float(found["own_error"])
     common = {"kept": summary["kept"], "prunable": summary["prunable"], "own_train_error": own}
     rows: list[Row] = []
@@ -150,7 +150,7 @@ def details(config: Criticality, results: Results) -> "dict[str, pd.DataFrame]":
 
     rows = []
     for replicate in range(config.replicates):
-        found = results.probed(_valley(config, replicate))
+        found = results.measured(_valley(config, replicate))
         for index, name in enumerate(units_of(results, config.task, config.unit)):
             for place, a in enumerate(found["a"]):
                 for noise, sigma in enumerate(found["sigma"]):

@@ -13,7 +13,7 @@ from tombola.models.groups import Unit
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.tickets import margin
-from tombola.studies.zhang2019.common import SOURCE, Robust, at_smoke, for_noise, layers_of, reset, robust_units, trunk, units_of
+from tombola.studies.zhang2019.common import SOURCE, Robust, at_smoke, dense_run, for_noise, layers_of, reset, robust_units, units_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,8 +82,8 @@ def with_frozen(task: Task, names: tuple[str, ...]) -> Task:
 
 def cell(config: Frozen, arm: str, replicate: int, names: tuple[str, ...] = (), label: str = "") -> Cell:
     """A network trained with layers frozen, and its layers put back."""
-    run = trunk(config, replicate, with_frozen(config.task, names) if names else config.task)
-    return Cell(arm, replicate, 0, run, variant=label, probe=reset(config, run, (Step("0it"),), unit=config.unit))
+    run = dense_run(config, replicate, with_frozen(config.task, names) if names else config.task)
+    return Cell(arm, replicate, 0, run, variant=label, measurement=reset(config, run, (Step("0it"),), unit=config.unit))
 
 
 def _arms(config: Frozen, results: Results) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -108,11 +108,11 @@ def more(config: Frozen, results: Results) -> tuple[Cell, ...]:
 
 def measure(config: Frozen, cell: Cell, results: Results) -> Row:
     """The columns of one network."""
-    assert cell.probe is not None
-    result, found = results[cell.run], results.probed(cell.probe)
-    outline = results.outline(cell.run.task)
-    sizes = outline.sizes
-    trained = sum(size for path, size in sizes.items() if path in outline.trained)
+    assert cell.measurement is not None
+    result, found = results[cell.run], results.measured(cell.measurement)
+    network_info = results.network_info(cell.run.task)
+    sizes = network_info.sizes
+    trained = sum(size for path, size in sizes.items() if path in network_info.trained)
     return {
         "kept": result.summary["kept"],
         "prunable": result.summary["prunable"],

@@ -14,18 +14,18 @@ from tombola.evaluation.paired import effect_of
 from tombola.evaluation.verdict import Verdict
 from tombola.models.groups import Unit
 from tombola.models.tasks import task as named_task
-from tombola.procedures.probe import Probe
+from tombola.procedures.measurement import Measurement
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.zhang2019.common import (
     SOURCE,
     Robust,
     at_smoke,
+    dense_run,
     error_panel,
     for_noise,
     limit_in,
     reset,
     robust_units,
-    trunk,
     units_of,
 )
 
@@ -103,16 +103,16 @@ def joint(config: Joint) -> Study:
     )
 
 
-def _singles(config: Joint, replicate: int) -> Probe:
-    return reset(config, trunk(config, replicate), (config.reset_to,), unit=config.unit)
+def _singles(config: Joint, replicate: int) -> Measurement:
+    return reset(config, dense_run(config, replicate), (config.reset_to,), unit=config.unit)
 
 
 def _single(config: Joint, replicate: int) -> Cell:
-    return Cell("single", replicate, 1, trunk(config, replicate), probe=_singles(config, replicate))
+    return Cell("single", replicate, 1, dense_run(config, replicate), measurement=_singles(config, replicate))
 
 
-def _of_sets(config: Joint, replicate: int, sets: Sequence[Sequence[str]]) -> Probe:
-    return reset(config, trunk(config, replicate), (config.reset_to,), unit=config.unit, sets=[list(one) for one in sets])
+def _of_sets(config: Joint, replicate: int, sets: Sequence[Sequence[str]]) -> Measurement:
+    return reset(config, dense_run(config, replicate), (config.reset_to,), unit=config.unit, sets=[list(one) for one in sets])
 
 
 def more(config: Joint, results: Results) -> tuple[Cell, ...]:
@@ -122,16 +122,18 @@ def more(config: Joint, results: Results) -> tuple[Cell, ...]:
     cells = []
     for replicate in range(config.replicates):
         for arm, sets in _named(config, names, replicate).items():
-            cells.append(Cell(arm, replicate, 0, trunk(config, replicate), probe=_of_sets(config, replicate, sets)))
+            cells.append(Cell(arm, replicate, 0, dense_run(config, replicate), measurement=_of_sets(config, replicate, sets)))
         if len(robust) > 1:
-            cells.append(Cell("robust", replicate, len(robust), trunk(config, replicate), probe=_of_sets(config, replicate, [robust])))
+            cells.append(
+                Cell("robust", replicate, len(robust), dense_run(config, replicate), measurement=_of_sets(config, replicate, [robust]))
+            )
         cells += _greedy(config, results, names, replicate)
     return tuple(cells)
 
 
 def _named(config: Joint, names: list[str], replicate: int) -> dict[str, list[list[str]]]:
     """Arm -> sets that need no result."""
-    draw = generator(trunk(config, replicate).seed, "joint/random")
+    draw = generator(dense_run(config, replicate).seed, "joint/random")
     sizes = range(2, len(names))
     drawn = [list(draw.choice(len(names), size, replace=False)) for size in sizes for _ in range(config.subsets)]
     found: dict[str, list[list[str]]] = {
@@ -149,22 +151,22 @@ def _greedy(config: Joint, results: Results, names: list[str], replicate: int) -
     chosen: list[str] = []
     for size in range(1, len(names) + 1):
         candidates = [[*chosen, name] for name in names if name not in chosen]
-        probe = _of_sets(config, replicate, candidates)
-        cells.append(Cell("greedy", replicate, size, trunk(config, replicate), probe=probe))
-        if probe not in results.known:
+        measurement = _of_sets(config, replicate, candidates)
+        cells.append(Cell("greedy", replicate, size, dense_run(config, replicate), measurement=measurement))
+        if measurement not in results.known:
             break
-        chosen = candidates[int(np.argmin(results.probed(probe)["validation_error"][:, 0]))]
+        chosen = candidates[int(np.argmin(results.measured(measurement)["validation_error"][:, 0]))]
     return cells
 
 
 def measure(config: Joint, cell: Cell, results: Results) -> list[Row]:
     """A row for each set; of the greedy candidates the one that is chosen."""
-    assert cell.probe is not None
-    names, alone = units_of(results, config.task, config.unit), results.probed(_singles(config, cell.replicate))
-    found = results.probed(cell.probe)
+    assert cell.measurement is not None
+    names, alone = units_of(results, config.task, config.unit), results.measured(_singles(config, cell.replicate))
+    found = results.measured(cell.measurement)
     own = float(found["own_error"])
     single = dict(zip(names, alone["error"][:, 0] - own, strict=True))
-    sets: list[list[str]] = cell.probe.options.get("sets") or [[name] for name in names]
+    sets: list[list[str]] = cell.measurement.options.get("sets") or [[name] for name in names]
     shown = [int(np.argmin(found["validation_error"][:, 0]))] if cell.arm == "greedy" else range(len(sets))
     summary, seen, rows = results[cell.run].summary, dict[int, int](), list[Row]()
     for index in shown:
@@ -201,8 +203,8 @@ def details(config: Joint, results: Results) -> "dict[str, pd.DataFrame]":
         of = {"single": _singles(config, replicate)}
         if sets := _named(config, names, replicate).get("pair"):
             of["pair"] = _of_sets(config, replicate, sets)
-        for arm, probe in of.items():
-            for one in measure(config, Cell(arm, replicate, 0, trunk(config, replicate), probe=probe), results):
+        for arm, measurement in of.items():
+            for one in measure(config, Cell(arm, replicate, 0, dense_run(config, replicate), measurement=measurement), results):
                 pair = one["layers"].split(" ")
                 beyond = one["rise"] - one["sum_of_rises"] if arm == "pair" else np.nan
                 for row, column in {(pair[0], pair[-1]), (pair[-1], pair[0])}:

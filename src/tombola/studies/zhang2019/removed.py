@@ -13,7 +13,7 @@ from tombola.models.groups import Unit
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.tickets import margin
-from tombola.studies.zhang2019.common import SOURCE, Robust, at_smoke, for_noise, layers_of, reset, robust_units, trunk, units_of
+from tombola.studies.zhang2019.common import SOURCE, Robust, at_smoke, dense_run, for_noise, layers_of, reset, robust_units, units_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,15 +79,15 @@ def removed(config: Removed) -> Study:
 
 def _whole(config: Removed, replicate: int) -> Cell:
     """A network that is trained whole, and its layers put back."""
-    run = trunk(config, replicate)
-    return Cell("trained", replicate, 0, run, probe=reset(config, run, (Step("0it"),), unit=config.unit))
+    run = dense_run(config, replicate)
+    return Cell("trained", replicate, 0, run, measurement=reset(config, run, (Step("0it"),), unit=config.unit))
 
 
 def _parts(config: Removed, results: Results) -> dict[str, tuple[str, ...]]:
     """Label -> the parts that are taken out together: each that can be, and all of those that are robust."""
     robust = robust_units(config, results, [_whole(config, replicate) for replicate in range(config.replicates)], config.unit)
     units = units_of(results, config.task, config.unit)
-    able = [name for name in results.geometry(config.task).removable if name in units]
+    able = [name for name in results.setup(config.task).removable if name in units]
     together = tuple(name for name in able if name in robust)
     return {**{name: (name,) for name in able}, **({TOGETHER: together} if len(together) > 1 else {})}
 
@@ -101,7 +101,7 @@ def _compared(config: Removed, results: Results) -> list[Cell]:
             "removed": config.task.but(model=config.task.model.but(without=names)),
         }
         cells += [
-            Cell(arm, replicate, 0, trunk(config, replicate, task), variant=label)
+            Cell(arm, replicate, 0, dense_run(config, replicate, task), variant=label)
             for arm, task in tasks.items()
             for replicate in range(config.replicates)
         ]
@@ -117,19 +117,19 @@ def measure(config: Removed, cell: Cell, results: Results) -> Row:
     """The columns of one network."""
     from tombola.training.cost import step_operations
 
-    result, outline = results[cell.run], results.outline(cell.run.task)
-    sizes = outline.sizes
-    whole = results[trunk(config, cell.replicate)]
+    result, network_info = results[cell.run], results.network_info(cell.run.task)
+    sizes = network_info.sizes
+    whole = results[dense_run(config, cell.replicate)]
     acc = float(result.metrics["test_acc"][-1])
     return {
         "kept": result.summary["kept"],
         "prunable": result.summary["prunable"],
         "parameters": sum(sizes.values()),
-        "trained_parameters": sum(size for path, size in sizes.items() if path in outline.trained),
+        "trained_parameters": sum(size for path, size in sizes.items() if path in network_info.trained),
         "acc": acc,
         "train_acc": float(result.summary["train_acc"]),
         "loss": float(whole.metrics["test_acc"][-1]) - acc,
-        "operations": step_operations(results.geometry(cell.run.task)),
+        "operations": step_operations(results.setup(cell.run.task)),
     }
 
 

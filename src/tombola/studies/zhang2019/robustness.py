@@ -25,13 +25,13 @@ from tombola.studies.zhang2019.common import (
     by_layer,
     checkpoints,
     classes,
+    dense_run,
     error_panel,
     for_noise,
     iterations,
     limit_in,
     reset,
-    rows_of_probe,
-    trunk,
+    rows_of_measurement,
     units_of,
 )
 
@@ -110,16 +110,16 @@ def robustness(config: Robustness) -> Study:
 
 
 def _cell(config: Robustness, replicate: int) -> Cell:
-    dense = trunk(config, replicate)
+    dense = dense_run(config, replicate)
     steps = checkpoints(config.task, config.reset_to)
-    return Cell("dense", replicate, 0, dense, probe=reset(config, dense, steps, unit=config.unit, draws=config.draws))
+    return Cell("dense", replicate, 0, dense, measurement=reset(config, dense, steps, unit=config.unit, draws=config.draws))
 
 
 def measure(config: Robustness, cell: Cell, results: Results) -> list[Row]:
     """A row for each layer and what it is reset to."""
-    assert cell.probe is not None
+    assert cell.measurement is not None
     steps = iterations(results, cell.run, checkpoints(config.task, config.reset_to))
-    return rows_of_probe(results[cell.run], results.probed(cell.probe), units_of(results, config.task, config.unit), steps)
+    return rows_of_measurement(results[cell.run], results.measured(cell.measurement), units_of(results, config.task, config.unit), steps)
 
 
 def details(config: Robustness, results: Results) -> "dict[str, pd.DataFrame]":
@@ -137,8 +137,8 @@ def details(config: Robustness, results: Results) -> "dict[str, pd.DataFrame]":
     ]
     by_class = []
     for cell in cells:
-        assert cell.probe is not None
-        found = results.probed(cell.probe)["class_error"][:, 0]
+        assert cell.measurement is not None
+        found = results.measured(cell.measurement)["class_error"][:, 0]
         for layer, errors in zip(marks, found, strict=True):
             at = {**where, "replicate": cell.replicate, "row": layer, "mark": marks[layer]}
             by_class += [{**at, "column": str(index), "error": float(error)} for index, error in enumerate(errors)]

@@ -24,7 +24,7 @@ from tombola.studies.zhang2019.common import (
     error_panel,
     for_noise,
     reset,
-    rows_of_probe,
+    rows_of_measurement,
     units_of,
 )
 
@@ -117,17 +117,17 @@ def _run(config: Tickets, kind: Kind, ticket: Run, level: int) -> Run:
 
 
 def _cell(config: Tickets, kind: Kind, replicate: int, level: int, run: Run) -> Cell:
-    return Cell(kind, replicate, level, run, probe=reset(config, run, (run.begin,), draws=config.draws))
+    return Cell(kind, replicate, level, run, measurement=reset(config, run, (run.begin,), draws=config.draws))
 
 
 def measure(config: Tickets, cell: Cell, results: Results) -> list[Row]:
     """A row for each layer, which is the row's variant."""
-    assert cell.probe is not None
+    assert cell.measurement is not None
     names = units_of(results, config.task)
-    rows = rows_of_probe(results[cell.run], results.probed(cell.probe), names, [results[cell.run].begin])
+    rows = rows_of_measurement(results[cell.run], results.measured(cell.measurement), names, [results[cell.run].begin])
     mask = results[cell.run].weights("mask")
     found = []
-    for layer in results.outline(config.task).layers:
+    for layer in results.network_info(config.task).layers:
         own = [row for row in rows if row["arm"] == layer.name]
         drawn = [row for row in own if row["variant"] == RANDOM]
         sizes = [mask[path].size for path in layer.prunable]

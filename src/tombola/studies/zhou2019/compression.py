@@ -128,7 +128,7 @@ def measure(config: Compression, cell: Cell, results: Results) -> Row:
 
     result, untrained = results[cell.run], cell.arm == "untrained"
     recipe = cell.run.task.recipe.but(supermask=None)
-    network = results.geometry(cell.run.task.but(recipe=recipe)).network
+    network = results.setup(cell.run.task.but(recipe=recipe)).network
     weights, mask, origin = _network(config, cell, results)
     packed = pack(network, origin, weights, mask)
     again, mask_again = unpack(network, packed)

@@ -11,10 +11,10 @@ from tombola.core.task import Rates
 from tombola.evaluation.paired import effect_of
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
-from tombola.procedures.probe import Probe
-from tombola.pruning.criteria import criteria, source
+from tombola.procedures.measurement import Measurement
+from tombola.pruning.criteria import code_digest, criteria
 from tombola.studies.base import Cell, Config, Figure, Panel, Results, Row, Scale, Study, study
-from tombola.studies.dense import trunk
+from tombola.studies.dense import dense_run
 from tombola.studies.tickets import Levels, distinct
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def supermask(config: Supermasks) -> Study:
         name="zhou2019.supermask",
         config=config,
         cells=tuple(
-            Cell(criterion, replicate, 0, trunk(config, replicate), probe=probe(config, criterion, replicate))
+            Cell(criterion, replicate, 0, dense_run(config, replicate), measurement=measurement(config, criterion, replicate))
             for criterion in config.criteria
             for replicate in range(config.replicates)
         ),
@@ -123,9 +123,9 @@ def _drawings(config: Supermasks) -> list[tuple[str, str, tuple[str, ...]]]:
     return [one for one in (("supermask", "", first), ("others", ": other criteria", others)) if one[2]]
 
 
-def probe(config: Supermasks, criterion: str, replicate: int) -> Probe:
+def measurement(config: Supermasks, criterion: str, replicate: int) -> Measurement:
     """The untrained networks under the masks of one criterion."""
-    run = trunk(config, replicate)
+    run = dense_run(config, replicate)
     options: dict[str, Any] = {
         "criterion": criterion,
         "rates": {**config.task.rates, **config.rates},
@@ -133,15 +133,15 @@ def probe(config: Supermasks, criterion: str, replicate: int) -> Probe:
         "scope": config.scope or config.task.scope,
         "pictured": list(config.pictured),
     }
-    if own := source(criterion):
+    if own := code_digest(criterion):
         options["source"] = own
-    return Probe(task=run.task, seed=run.seed, name="heuristic_supermasks", of=(run.at("0it"), run.at("end")), options=options)
+    return Measurement(task=run.task, seed=run.seed, name="heuristic_supermasks", of=(run.at("0it"), run.at("end")), options=options)
 
 
 def measure(cell: Cell, results: Results) -> list[Row]:
     """A row for each mask and each kind of kept values."""
-    assert cell.probe is not None
-    found = results.probed(cell.probe)
+    assert cell.measurement is not None
+    found = results.measured(cell.measurement)
     return [
         {
             "variant": values,
@@ -162,7 +162,7 @@ def details(config: Supermasks, results: Results) -> "dict[str, pd.DataFrame]":
 
     frames = []
     for criterion in config.criteria:
-        found = [results.probed(probe(config, criterion, replicate)) for replicate in range(config.replicates)]
+        found = [results.measured(measurement(config, criterion, replicate)) for replicate in range(config.replicates)]
         for level in config.pictured:
             share = np.array([one[f"picture/{level}"] for one in found])
             there = np.isfinite(share).sum(axis=0)

@@ -13,10 +13,10 @@ from tombola.evaluation.paired import effect_of
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
 from tombola.procedures.mask_training import RATES, mask_recipe
-from tombola.procedures.probe import Probe
+from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Cell, Config, Figure, Panel, Results, Row, Scale, Study, study
-from tombola.studies.dense import trunk
+from tombola.studies.dense import dense_run
 from tombola.studies.tickets import Positive, Share, distinct, margin
 
 if TYPE_CHECKING:
@@ -94,14 +94,14 @@ def trained(config: Trained) -> Study:
             raise TombolaError(f"{field}: {missing[0]!r} has none; give a number for each of {', '.join(config.learners)}")
     cells, keep = [], {}
     for replicate in range(config.replicates):
-        dense = trunk(config, replicate)
+        dense = dense_run(config, replicate)
         cells.append(Cell("trained", replicate, 0, dense, variant="init"))
-        cells += [Cell("heuristic", replicate, 0, dense, variant=values, probe=_one_shot(config, dense)) for values in VALUES]
+        cells += [Cell("heuristic", replicate, 0, dense, variant=values, measurement=_one_shot(config, dense)) for values in VALUES]
         for arm in config.learners:
             for values in VALUES:
                 run = learning(config, arm, values, replicate)
                 keep[run] = tuple(steps(config))
-                cells.append(Cell(arm, replicate, 0, run, variant=values, probe=_look(config, run)))
+                cells.append(Cell(arm, replicate, 0, run, variant=values, measurement=_look(config, run)))
     known = network_of(config.task) is not None
     accuracy = Panel("acc", "test accuracy (%)", 100)
     return Study(
@@ -173,7 +173,7 @@ def masked(config: Trained, arm: Learner) -> Task:
 def learning(config: Trained, arm: Learner, values: str, replicate: int) -> Run:
     """The run that learns a mask."""
     kept = Action(name="constant", options={"keep_sign": True}) if values == "constant" else None
-    return trunk(config, replicate, masked(config, arm)).but(kept=kept)
+    return dense_run(config, replicate, masked(config, arm)).but(kept=kept)
 
 
 def steps(config: Trained) -> list[Step]:
@@ -182,23 +182,23 @@ def steps(config: Trained) -> list[Step]:
     try:
         return [Step("0it"), *dict.fromkeys(config.mask_steps.times(float(share)) for share in shares), Step("end")]
     except TombolaError:
-        raise TombolaError(
-            f"looks = {config.looks}: not all fall on whole epochs of mask_steps = {config.mask_steps}; choose another number, "
-            "such as 11 for 10 equal parts, or write mask_steps in iterations"
-        ) from None
+        remedy = "choose another number, such as 11 for 10 equal parts, or write mask_steps in iterations"
+        raise TombolaError(f"looks = {config.looks}: not all fall on whole epochs of mask_steps = {config.mask_steps}; {remedy}") from None
 
 
-def _look(config: Trained, run: Run) -> Probe:
+def _look(config: Trained, run: Run) -> Measurement:
     spec = run.task.recipe.supermask
     assert spec is not None
     options = {"supermask": spec.model_dump(), "samples": config.samples}
     plain = run.task.but(recipe=run.task.recipe.but(supermask=None))
-    return Probe(task=plain, seed=run.seed, name="learnt_supermask", of=tuple(run.at(step) for step in steps(config)), options=options)
+    looks = tuple(run.at(step) for step in steps(config))
+    return Measurement(task=plain, seed=run.seed, name="learnt_supermask", of=looks, options=options)
 
 
-def _one_shot(config: Trained, dense: Run) -> Probe:
+def _one_shot(config: Trained, dense: Run) -> Measurement:
     options = {"criterion": "large_final_same_sign", "rates": config.task.rates, "rounds": 24, "scope": config.task.scope}
-    return Probe(task=dense.task, seed=dense.seed, name="heuristic_supermasks", of=(dense.at("0it"), dense.at("end")), options=options)
+    ends = dense.at("0it"), dense.at("end")
+    return Measurement(task=dense.task, seed=dense.seed, name="heuristic_supermasks", of=ends, options=options)
 
 
 def network_of(task: Task) -> str | None:
@@ -219,9 +219,9 @@ def measure(config: Trained, cell: Cell, results: Results) -> Row:
     """The columns of one mask, or of the trained network."""
     row: Row = dict.fromkeys(METRICS, float("nan"))
     row["paper"] = paper(config.task, cell.arm, cell.variant)
-    if cell.probe is None:
+    if cell.measurement is None:
         return {**row, "acc": float(results[cell.run].metrics["test_acc"][-1])}
-    found = results.probed(cell.probe)
+    found = results.measured(cell.measurement)
     row["chance_acc"] = 1 - float(found["test_chance"])
     if cell.arm == "heuristic":
         at = 1 + int(np.argmax(found[f"{cell.variant}_validation_acc"][1:]))
@@ -246,13 +246,13 @@ def details(config: Trained, results: Results) -> "dict[str, pd.DataFrame]":
     for cell in trained(config).cells:
         at = {"variant": "", "arm": "", "level": 0, "density": 1.0, "replicate": cell.replicate}
         table.append({**at, "row": ARMS[cell.arm], "column": VALUES[cell.variant], **_shown(config, cell, results)})
-        if cell.probe is None or cell.arm == "heuristic":
+        if cell.measurement is None or cell.arm == "heuristic":
             continue
-        found, outline = results.probed(cell.probe), results.outline(cell.run.task)
+        found, network_info = results.measured(cell.measurement), results.network_info(cell.run.task)
         end = results[cell.run].end
         for name, column in (("accuracy", "expected_acc"), ("density", "density")):
             for step, value in zip(steps(config), found[column], strict=True):
-                x = step.iterations(outline.steps_per_epoch, end)
+                x = step.iterations(network_info.steps_per_epoch, end)
                 ways[name].append({**at, "variant": cell.variant, "arm": cell.arm, "x": x, "value": float(value)})
     return {"masks": pd.DataFrame(table), **{name: pd.DataFrame(rows) for name, rows in ways.items()}}
 

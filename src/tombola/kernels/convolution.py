@@ -5,7 +5,6 @@ Which one is used is part of the plan (`tombola.training.plan`); networks are wr
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import sequential_vmap
 
-from tombola.core import native
+from tombola.kernels import native
 
 Algorithm = Literal["direct", "native", "patch_gradients", "patches", "in_turn"]
 """How convolutions are computed:
@@ -29,7 +28,6 @@ Algorithm = Literal["direct", "native", "patch_gradients", "patches", "in_turn"]
 ROWS = 2048
 """Pixels whose patches `patch_gradients` holds at once: they stay in a core's cache."""
 
-_HANDLERS = ("convolution", "convolution_gradient_of_kernel", "convolution_gradient_of_images")
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -40,7 +38,7 @@ class _Window(NamedTuple):
 
 def available() -> bool:
     """Whether there is the algorithm `native`: compiled before, or by a C compiler now."""
-    return native.registered(Path(__file__).with_suffix(".c"), *_HANDLERS)
+    return native.available("convolution")
 
 
 def convolution(algorithm: Algorithm) -> Callable[..., Any]:

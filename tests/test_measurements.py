@@ -1,4 +1,4 @@
-"""Kinds of probe: lines between networks, layer by layer, planes; against networks that are made and evaluated one by one."""
+"""Kinds of measurement: lines between networks, layer by layer, planes; against networks that are made and evaluated one by one."""
 
 from functools import cache
 
@@ -12,11 +12,11 @@ from tombola.core.trees import replica
 from tombola.data.dataset import load
 from tombola.data.split import split
 from tombola.evaluation.barrier import barrier
-from tombola.evaluation.mixtures import Mixture, evaluate
+from tombola.evaluation.weight_combinations import WeightCombinations, evaluate
 from tombola.models.custom import from_class
-from tombola.procedures.probes import Context, probes
+from tombola.procedures.measurements import Context, measurements
 from tombola.surgery.permute import permute
-from tombola.training.cohort import geometry
+from tombola.training.cohort import setup
 from tombola.training.train import train
 
 SEED = 5
@@ -44,7 +44,7 @@ def task_of(name):
 
 @cache
 def network_of(name):
-    return geometry(task_of(name), load(DATA)).network
+    return setup(task_of(name), load(DATA)).network
 
 
 @cache
@@ -57,13 +57,13 @@ def weights_of(name, seed):
 
 
 def ask(name, kind, *parents, **options):
-    asked = probes[kind](Context(network_of(name), SEED), *parents, **options)
-    return asked.read(evaluate(task_of(name), load(DATA), asked.mixture))
+    query = measurements[kind](Context(network_of(name), SEED), *parents, **options)
+    return query.read(evaluate(task_of(name), load(DATA), query.networks))
 
 
 def scores_of(name, weights, recompute=False):
     """Of one network that is not mixed."""
-    return evaluate(task_of(name), load(DATA), Mixture(SEED, (weights,), np.ones((1, 1)), np.array([recompute])))
+    return evaluate(task_of(name), load(DATA), WeightCombinations(SEED, (weights,), np.ones((1, 1)), np.array([recompute])))
 
 
 def between(first, second, a, paths=None):

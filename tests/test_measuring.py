@@ -14,17 +14,17 @@ from tombola.core.step import Step
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.core.trees import equal
 from tombola.data.dataset import load
-from tombola.engine import probing
-from tombola.engine.probing import rehearse_probes
-from tombola.engine.study import findings, run_study, study_graph, study_probes, study_status
+from tombola.engine import measuring
+from tombola.engine.measuring import rehearse_measurements
+from tombola.engine.study import findings, run_study, study_graph, study_measurements, study_status
 from tombola.evaluation.barrier import barrier
-from tombola.evaluation.mixtures import evaluate
-from tombola.procedures.probe import Probe
-from tombola.procedures.probes import Context, probes
+from tombola.evaluation.weight_combinations import evaluate
+from tombola.procedures.measurement import Measurement
+from tombola.procedures.measurements import Context, measurements
 from tombola.procedures.run import Action, Run
 from tombola.store.store import Store
 from tombola.studies.base import Cell, Config, Study
-from tombola.training.cohort import geometry
+from tombola.training.cohort import setup
 
 TASK = Task(
     data=Data(name="digits", train=120, validation=40, test=60),
@@ -43,15 +43,15 @@ def children(k):
 def between(k, **options):
     first, second = children(k)
     of = (first.at("end"), second.at("end"), first.at(k), DENSE.at("0it"), first.its_mask())
-    return Probe(task=TASK, seed=DENSE.seed, name="path", of=of, options={"points": 3, **options})
+    return Measurement(task=TASK, seed=DENSE.seed, name="path", of=of, options={"points": 3, **options})
 
 
 def cell_of(level, **options):
-    return Cell("tried", 0, level, children(STEPS[level])[0], probe=between(STEPS[level], **options))
+    return Cell("tried", 0, level, children(STEPS[level])[0], measurement=between(STEPS[level], **options))
 
 
 def measure(cell, results):
-    found = results.probed(cell.probe)
+    found = results.measured(cell.measurement)
     return {"barrier": float(barrier(found["test_error"], found["a"])), "loss": float(found["test_loss"].sum())}
 
 
@@ -71,30 +71,30 @@ def study_of(*cells, **fields):
 STUDY = study_of(cell_of(0), cell_of(1))
 
 
-def more(asked, results):
+def more(query, results):
     """One further step k at a time."""
     tried = [level for level, k in enumerate(STEPS) if children(k)[0] in results]
-    asked.append(tried)
+    query.append(tried)
     return () if len(tried) == len(STEPS) else (cell_of(len(tried)),)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A store with the study's runs and probes, and its findings."""
+    """A store with the study's runs and measurements, and its findings."""
     store = Store(tmp_path_factory.mktemp("whole"))
     return store, run_study(STUDY, store, quiet=True)
 
 
 @pytest.fixture
 def evaluated(monkeypatch):
-    """Points of every mixture that is evaluated."""
+    """Points of every networks that is evaluated."""
     found = []
 
-    def spy(task, dataset, mixture, *rest):
-        found.append(len(mixture.shares))
-        return evaluate(task, dataset, mixture, *rest)
+    def spy(task, dataset, networks, *rest):
+        found.append(len(networks.shares))
+        return evaluate(task, dataset, networks, *rest)
 
-    monkeypatch.setattr(probing, "evaluate", spy)
+    monkeypatch.setattr(measuring, "evaluate", spy)
     return found
 
 
@@ -108,27 +108,27 @@ def copied(whole, tmp_path):
 # -- the store ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_probe_found_is_kept_under_its_name(whole):
+def test_what_a_measurement_found_is_kept_under_its_name(whole):
     store, found = whole
-    assert {record.digest for record in store.probes} == {cell.probe.digest for cell in STUDY.cells}
+    assert {record.digest for record in store.measurements} == {cell.measurement.digest for cell in STUDY.cells}
     dataset = load(TASK.data)
-    network = geometry(TASK, dataset).network
+    network = setup(TASK, dataset).network
     for level, cell in enumerate(STUDY.cells):
-        record = store.probes.get(cell.probe.digest)
-        assert record.folder == store.folder / "probes" / cell.probe.digest
+        record = store.measurements.get(cell.measurement.digest)
+        assert record.folder == store.folder / "probes" / cell.measurement.digest
         assert {file.name for file in record.folder.iterdir()} == {"spec.json", "made.json", "found.safetensors", "manifest.json"}
         assert record.damaged() == []
-        assert record.json("spec") == json.loads(json.dumps(cell.probe.canonical()))
+        assert record.json("spec") == json.loads(json.dumps(cell.measurement.canonical()))
         assert record.json("made")["networks"] == 3
         first, second = (store.get(run.digest).weights(12) for run in children(STEPS[level]))
         dense, mask = store.get(DENSE.digest).weights(0), {path: np.ones(network.shapes[path].shape, bool) for path in network.prunable}
         start = store.get(children(STEPS[level])[0].digest).weights(level * 3)
-        asked = probes["path"](Context(network, DENSE.seed), first, second, start, dense, mask, points=3)
-        assert equal(record.found(), dict(sorted(asked.read(evaluate(TASK, dataset, asked.mixture)).items())))
+        query = measurements["path"](Context(network, DENSE.seed), first, second, start, dense, mask, points=3)
+        assert equal(record.found(), dict(sorted(query.read(evaluate(TASK, dataset, query.networks)).items())))
         assert found.table.loss[level] == pytest.approx(record.found()["test_loss"].sum())
 
 
-def test_what_probes_look_at_is_trained_and_kept(whole):
+def test_what_measurements_look_at_is_trained_and_kept(whole):
     graph = study_graph(STUDY)
     assert set(graph.runs) == {DENSE.digest, *(run.digest for k in STEPS[:2] for run in children(k))}
     first, second = children("3it")
@@ -138,15 +138,19 @@ def test_what_probes_look_at_is_trained_and_kept(whole):
     assert [run for run in whole[0] if run.digest not in graph.runs] == []
 
 
-def test_parents_and_probes_are_named_once():
+def test_parents_and_measurements_are_named_once():
     first = children("0it")[0]
-    twice = Probe(task=TASK, seed=1, name="path", of=(first.at("end"), first.at("0it"), first.at("end")))
+    twice = Measurement(task=TASK, seed=1, name="path", of=(first.at("end"), first.at("0it"), first.at("end")))
     assert list(twice.parents()) == [first.at("end"), first.at("0it")]
     cell = cell_of(0)
-    assert study_probes(study_of(cell, cell, cell_of(1), probes=(cell.probe, twice))) == [cell.probe, cell_of(1).probe, twice]
+    assert study_measurements(study_of(cell, cell, cell_of(1), measurements=(cell.measurement, twice))) == [
+        cell.measurement,
+        cell_of(1).measurement,
+        twice,
+    ]
 
 
-def test_a_probe_is_evaluated_once(copied, whole, evaluated, capsys):
+def test_a_measurement_is_evaluated_once(copied, whole, evaluated, capsys):
     again = run_study(STUDY, copied)
     assert evaluated == []
     assert capsys.readouterr().err == ""
@@ -156,53 +160,64 @@ def test_a_probe_is_evaluated_once(copied, whole, evaluated, capsys):
 
 
 @pytest.mark.parametrize("name", ["found.safetensors", "manifest.json", "nothing left"])
-def test_a_damaged_probe_is_named_and_computed_again(name, copied, whole, evaluated, capsys):
-    folder = copied.probes.get(STUDY.cells[1].probe.digest).folder
+def test_a_damaged_measurement_is_named_and_computed_again(name, copied, whole, evaluated, capsys):
+    folder = copied.measurements.get(STUDY.cells[1].measurement.digest).folder
     if name == "nothing left":
-        copied.probes.remove(folder.name)
+        copied.measurements.remove(folder.name)
     else:
         (folder / name).write_bytes(b"damaged")
     again = run_study(STUDY, copied)
     told = f"warning: {folder / 'found.safetensors'} is damaged; computing it again"
     assert (told in capsys.readouterr().err) == (name != "nothing left")
     assert evaluated == [3]
-    assert copied.probes.get(folder.name).damaged() == []
-    assert not list((copied.folder / "probes" / ".work").glob("*.claim"))
+    assert copied.measurements.get(folder.name).damaged() == []
+    assert not list((copied.folder / "measurements" / ".work").glob("*.claim"))
     pd.testing.assert_frame_equal(again.table, whole[1].table, check_exact=True)
 
 
-def test_a_probe_that_another_process_evaluates_is_waited_for(copied, whole, evaluated, monkeypatch):
-    digest = STUDY.cells[0].probe.digest
-    copied.probes.remove(digest)
-    other, slept = Store(copied.folder).probes, []
+def test_a_measurement_that_another_process_evaluates_is_waited_for(copied, whole, evaluated, monkeypatch):
+    digest = STUDY.cells[0].measurement.digest
+    copied.measurements.remove(digest)
+    other, slept = Store(copied.folder).measurements, []
     assert other.claim(digest)
 
     def sleep(seconds):
-        shutil.copytree(whole[0].probes.get(digest).folder, copied.probes.get(digest).folder)
+        shutil.copytree(whole[0].measurements.get(digest).folder, copied.measurements.get(digest).folder)
         other.release([digest])
         slept.append(seconds)
 
-    monkeypatch.setattr(probing.time, "sleep", sleep)
+    monkeypatch.setattr(measuring.time, "sleep", sleep)
     run_study(STUDY, copied, quiet=True)
     assert (len(slept), evaluated) == (1, [])
 
 
-def test_findings_need_every_probe(copied, evaluated):
+def test_findings_need_every_measurement(copied, evaluated):
     pd.testing.assert_frame_equal(findings(STUDY, copied).table, run_study(STUDY, copied, quiet=True).table, check_exact=True)
-    copied.probes.remove(STUDY.cells[0].probe.digest)
-    with pytest.raises(TombolaError, match=r"tiny: some of 2 probes are not in store .*`tombola run tiny`") as error:
+    copied.measurements.remove(STUDY.cells[0].measurement.digest)
+    with pytest.raises(TombolaError, match=r"tiny: some of 2 measurements are not in store .*`tombola run tiny`") as error:
         findings(STUDY, copied)
     assert "\n" not in str(error.value)
     assert evaluated == []
-    assert study_status(STUDY, copied) == {"runs": 5, "done": 5, "in progress": 0, "missing": 0, "probes": 2, "probes missing": 1}
+    assert study_status(STUDY, copied) == {
+        "runs": 5,
+        "done": 5,
+        "in progress": 0,
+        "missing": 0,
+        "measurements": 2,
+        "measurements missing": 1,
+    }
 
 
-def test_details_may_read_probes_of_their_own(copied):
-    plane = Probe(task=TASK, seed=DENSE.seed, name="plane", of=tuple(run.at("end") for run in (*children("0it"), *children("3it")[:1])))
+def test_details_may_read_measurements_of_their_own(copied):
+    plane = Measurement(
+        task=TASK, seed=DENSE.seed, name="plane", of=tuple(run.at("end") for run in (*children("0it"), *children("3it")[:1]))
+    )
     plane = plane.but(options={"grid": 2})
-    study = study_of(*STUDY.cells, probes=(plane,), details=lambda results: {"surface": pd.DataFrame(results.probed(plane)["test_error"])})
+    study = study_of(
+        *STUDY.cells, measurements=(plane,), details=lambda results: {"surface": pd.DataFrame(results.measured(plane)["test_error"])}
+    )
     found = run_study(study, copied, quiet=True)
-    assert found.details["surface"].to_numpy().tolist() == copied.probes.get(plane.digest).found()["test_error"].tolist()
+    assert found.details["surface"].to_numpy().tolist() == copied.measurements.get(plane.digest).found()["test_error"].tolist()
     assert len(found.table) == 2
 
 
@@ -212,8 +227,8 @@ def test_progress_tells_what_is_evaluated(tmp_path, capsys):
     assert [line.rsplit(" in ", 1)[0] for line in lines] == [
         "training 5 runs, 54 steps",
         "trained 5 runs",
-        "evaluating 2 probes",
-        "evaluated 2 probes",
+        "evaluating 2 measurements",
+        "evaluated 2 measurements",
     ]
 
 
@@ -223,15 +238,15 @@ def test_progress_tells_what_is_evaluated(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"name": "paht"}, "unknown probe 'paht': did you mean 'path'"),
-        ({"options": {"colour": 1}}, "probe 'path': got an unexpected keyword argument 'colour'; it takes .*points"),
+        ({"name": "paht"}, "unknown measurement 'paht': did you mean 'path'"),
+        ({"options": {"colour": 1}}, "measurement 'path': got an unexpected keyword argument 'colour'; it takes .*points"),
         ({"options": {"points": 1}}, "points = 1"),
-        ({"of": (DENSE.at("end"),)}, "probe 'path': missing a required argument: 'second'"),
+        ({"of": (DENSE.at("end"),)}, "measurement 'path': missing a required argument: 'second'"),
         ({"of": (DENSE.at("end"), DENSE.at("end"))}, "are equal"),
     ],
 )
-def test_a_mistake_in_a_probe_is_one_line_before_anything_trains(changes, words, tmp_path):
-    wrong = Cell("tried", 0, 0, DENSE, probe=between("0it").but(**changes))
+def test_a_mistake_in_a_measurement_is_one_line_before_anything_trains(changes, words, tmp_path):
+    wrong = Cell("tried", 0, 0, DENSE, measurement=between("0it").but(**changes))
     with pytest.raises(TombolaError, match=words) as error:
         run_study(study_of(wrong), Store(tmp_path / "store"), quiet=True)
     assert "\n" not in str(error.value)
@@ -241,31 +256,38 @@ def test_a_mistake_in_a_probe_is_one_line_before_anything_trains(changes, words,
 def test_networks_that_differ_in_noise_that_the_task_lacks_are_equal():
     def ends(task):
         runs = [Run(task=task, seed=1, noise={"dropout": f"child/{index}"}) for index in range(2)]
-        return Probe(task=task, seed=1, name="path", of=tuple(run.at("end") for run in runs))
+        return Measurement(task=task, seed=1, name="path", of=tuple(run.at("end") for run in runs))
 
     with pytest.raises(TombolaError, match="SGD noise that the task has"):
-        rehearse_probes([ends(TASK)], None)
-    rehearse_probes([ends(TASK.but(model=Model(name="mlp", options={"widths": [6], "dropout": 0.5})))], None)
+        rehearse_measurements([ends(TASK)], None)
+    rehearse_measurements([ends(TASK.but(model=Model(name="mlp", options={"widths": [6], "dropout": 0.5})))], None)
 
 
 # -- studies that grow -------------------------------------------------------------------------------------------------
 
 
 def test_a_study_grows_until_its_results_call_for_no_more(tmp_path, evaluated):
-    store, asked = Store(tmp_path), []
-    study = study_of(cell_of(0), more=partial(more, asked))
+    store, query = Store(tmp_path), []
+    study = study_of(cell_of(0), more=partial(more, query))
     found = run_study(study, store, quiet=True)
     assert found.table.level.tolist() == [0, 1, 2]
     assert [cell.level for cell in found.study.cells] == [0, 1, 2]
     assert evaluated == [3, 3, 3]
     at_once = run_study(study_of(*(cell_of(level) for level in range(3))), store, quiet=True)
     pd.testing.assert_frame_equal(found.table, at_once.table, check_exact=True)
-    asked.clear()
+    query.clear()
     pd.testing.assert_frame_equal(findings(study, store).table, found.table, check_exact=True)
-    assert asked == [[0], [0, 1], [0, 1, 2]]
-    assert study_status(study, store) == {"runs": 7, "done": 7, "in progress": 0, "missing": 0, "probes": 3, "probes missing": 0}
-    store.probes.remove(cell_of(1).probe.digest)
-    assert study_status(study, store)["probes missing"] == 1
-    with pytest.raises(TombolaError, match="probes are not in store"):
+    assert query == [[0], [0, 1], [0, 1, 2]]
+    assert study_status(study, store) == {
+        "runs": 7,
+        "done": 7,
+        "in progress": 0,
+        "missing": 0,
+        "measurements": 3,
+        "measurements missing": 0,
+    }
+    store.measurements.remove(cell_of(1).measurement.digest)
+    assert study_status(study, store)["measurements missing"] == 1
+    with pytest.raises(TombolaError, match="measurements are not in store"):
         findings(study, store)
     assert len(evaluated) == 3

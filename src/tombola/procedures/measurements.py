@@ -1,7 +1,7 @@
-"""Kinds of probe: which networks are made from the parents, and what is read off them. One function each.
+"""Kinds of measurement: which networks are made from the parents, and what is read off them. One function each.
 
 A kind takes a `Context`, its parents in order, and its options; it returns what is to be evaluated and how the answer
-is read. Randomness comes from the named streams of the probe's own seed alone.
+is read. Randomness comes from the named streams of the measurement's own seed alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,10 +13,10 @@ from tombola.core.errors import TombolaError
 from tombola.core.registry import Registry
 from tombola.core.trees import Tree
 from tombola.evaluation.barrier import places
-from tombola.evaluation.mixtures import PARTS, Mixture, Part, Scores
 from tombola.evaluation.similarity import cosine, disagreement, distance
+from tombola.evaluation.weight_combinations import PARTS, Part, Scores, WeightCombinations
 from tombola.models.network import Network
-from tombola.procedures.probe import BatchNorm, check_options
+from tombola.procedures.measurement import BatchNorm, check_options
 from tombola.surgery.matching import match_units
 from tombola.surgery.permute import permute
 
@@ -27,25 +27,25 @@ EQUAL = (
 
 
 class Context(NamedTuple):
-    """What a probe may know beside its parents."""
+    """What a measurement may know beside its parents."""
 
     network: Network
     seed: int
 
 
-class Asked(NamedTuple):
+class Query(NamedTuple):
     """Networks to be evaluated, and what their scores come to."""
 
-    mixture: Mixture
+    networks: WeightCombinations
     read: Callable[[Mapping[Part, Scores]], dict[str, np.ndarray]]
     """Scores -> named arrays."""
     parts: tuple[Part, ...] = PARTS
 
 
-probes: Registry[Callable[..., Asked]] = Registry("probe")
+measurements: Registry[Callable[..., Query]] = Registry("measurement")
 
 
-@probes.register
+@measurements.register
 def path(
     context: Context,
     first: Tree,
@@ -58,7 +58,7 @@ def path(
     batch_norm: BatchNorm = "recompute",
     train: int | None = None,
     matched: bool = False,
-) -> Asked:
+) -> Query:
     """The line from one network to another, W(a) = a W_first + (1 - a) W_second, and how alike its ends are.
 
     Args:
@@ -84,7 +84,7 @@ def path(
     # With statistics of their own, beside the path's: else they are the path's ends.
     shares = np.concatenate([shares, np.eye(2)]) if renewed else shares
     own = [len(a), len(a) + 1] if renewed else [len(a) - 1, 0]
-    mixture = Mixture(context.seed, (first, second), shares, np.arange(len(shares)) < len(a) * renewed, train)
+    networks = WeightCombinations(context.seed, (first, second), shares, np.arange(len(shares)) < len(a) * renewed, train)
     found = {
         "a": a,
         "distance": np.array(distance(first, second, trainable)),
@@ -102,7 +102,7 @@ def path(
             read_off |= facts(part, of)
         return read_off
 
-    return Asked(mixture, read)
+    return Query(networks, read)
 
 
 def _different(network: Network, first: Tree, second: Tree) -> list[str]:
@@ -127,10 +127,10 @@ def _travelled(name: str, before: Tree | None, first: Tree, second: Tree, traina
     return {name: np.array([distance(kept, after, trainable) for after in (first, second)])}
 
 
-@probes.register
+@measurements.register
 def layers(
     context: Context, first: Tree, second: Tree, *, points: int = 30, batch_norm: BatchNorm = "recompute", train: int | None = None
-) -> Asked:
+) -> Query:
     """Lines on which one layer moves and the others stay: layer l is a W_first + (1 - a) W_second, the rest W_first.
 
     Gives: `a` (P,); `train_ends`, `test_ends` (2,), errors of first and second on the same terms; `train_own`, `test_own`
@@ -149,7 +149,7 @@ def layers(
     ends = np.repeat(np.eye(2)[:, :, None], len(parts), axis=2)
     shares = np.concatenate([shares.reshape(-1, 2, len(parts)), ends, ends])  # ends on the path's terms, and as they are
     recompute = (np.arange(len(shares)) < len(shares) - 2) & (batch_norm == "recompute")
-    mixture = Mixture(context.seed, (first, second), shares, recompute, train)
+    networks = WeightCombinations(context.seed, (first, second), shares, recompute, train)
     named = {f"{index:03d}/{layer.name}": layer for index, layer in enumerate(parts)}
     apart = {
         f"distance/{name}": np.array(distance(first, second, [leaf for leaf in layer.paths if leaf in trainable]))
@@ -164,13 +164,13 @@ def layers(
             found |= {f"{part}_error/{name}": errors for name, errors in zip(named, by_layer, strict=True)}
         return found
 
-    return Asked(mixture, read)
+    return Query(networks, read)
 
 
-@probes.register
+@measurements.register
 def plane(
     context: Context, first: Tree, second: Tree, third: Tree, *, grid: int = 21, margin: float = 0.3, train: int | None = None
-) -> Asked:
+) -> Query:
     """The error over the plane through three networks, statistics of batch norm computed anew.
 
     Coordinates are 2-norm distances over the trainable weights: the first network at (0, 0), the second at (x, 0), the
@@ -197,11 +197,11 @@ def plane(
     second_share = (np.tile(x, grid) - third_share * aside) / across
     shares = np.stack([1 - second_share - third_share, second_share, third_share], axis=1)
     shares = np.concatenate([shares, np.eye(3)])
-    mixture = Mixture(context.seed, (first, second, third), shares, np.ones(len(shares), bool), train)
+    networks = WeightCombinations(context.seed, (first, second, third), shares, np.ones(len(shares), bool), train)
 
     def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
         errors = {f"{part}_error": of.error[:-3].reshape(grid, grid) for part, of in scores.items()}
         own = {f"{part}_networks": of.error[-3:] for part, of in scores.items()}
         return {"x": x, "y": y, "networks": corners, **errors, **own}
 
-    return Asked(mixture, read)
+    return Query(networks, read)

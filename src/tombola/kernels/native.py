@@ -1,6 +1,6 @@
-"""Handlers of XLA's foreign function interface in C, compiled on first use: what XLA's CPU back end has no fast way for.
+"""Kernels: handlers of XLA's foreign function interface in C, compiled on first use, for what XLA's CPU back end has no fast way for.
 
-Each is optional: where there is no C compiler, its caller does without. A source stands beside the file that calls it.
+Each is optional. Where there is no C compiler, the operation beside it in `KERNELS` is done in plain JAX.
 """
 
 import ctypes
@@ -25,11 +25,24 @@ from tombola.core.files import cache_folder, write_atomically
 _HEADER = Path(__file__).with_suffix(".h")
 _FLAGS = ("-O3", "-fno-math-errno", "-shared", "-fPIC", "-w")
 _TUNED = ("-march=native",)
+KERNELS: dict[str, tuple[str, ...]] = {
+    "adam": ("adam",),  # else ``optax.scale_by_adam``
+    "convolution": ("convolution", "convolution_gradient_of_kernel", "convolution_gradient_of_images"),  # else products with patches
+    "rows": ("rows",),  # else ``table[indices]``
+    "sparse": ("sparse_product", "sparse_gradient_of_values", "sparse_gradient_of_inputs"),  # else dense products under the mask
+}
+"""Name of a C file here -> its handlers; each is an operation that the Python file of the same name offers."""
+
+
+@cache
+def available(kernel: str) -> bool:
+    """Whether JAX can call the handlers of a kernel: one that was compiled before, or that a compiler (``CC``, or ``cc``) makes now."""
+    return registered(_HEADER.with_name(f"{kernel}.c"), *KERNELS[kernel])
 
 
 @cache
 def registered(source: Path, *handlers: str) -> bool:
-    """Whether JAX can call the handlers of a C file: one that was compiled before, or that a compiler (``CC``, or ``cc``) makes now."""
+    """Whether JAX can call the handlers of a C file."""
     library = _compiled(source)
     if library is None:
         return False

@@ -1,14 +1,13 @@
 """Adam in C, ``adam.c``: one pass over weights, gradients and moments, where XLA's CPU back end goes over them three times."""
 
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from tombola.core import native
 from tombola.core.trees import Tree
+from tombola.kernels import native
 
 B1, B2, EPSILON = 0.9, 0.999, 1e-8
 
@@ -16,7 +15,7 @@ B1, B2, EPSILON = 0.9, 0.999, 1e-8
 def available(leaves: Tree) -> bool:
     """Whether there is the step in C, compiled before or by a C compiler now, for such leaves."""
     known = all(leaf.dtype == jnp.float32 for leaf in leaves.values())
-    return known and native.registered(Path(__file__).with_suffix(".c"), "adam")
+    return known and native.available("adam")
 
 
 def step(

@@ -1,4 +1,4 @@
-"""Kinds of probe that ask which layers matter: layers put back to earlier values, drawn anew, or shaken."""
+"""Kinds of measurement that ask which layers matter: layers put back to earlier values, drawn anew, or shaken."""
 
 from collections.abc import Mapping, Sequence
 from typing import get_args
@@ -8,16 +8,16 @@ import numpy as np
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.keys import generator
 from tombola.core.trees import Tree
-from tombola.evaluation.mixtures import Mixture, Part, Scores
 from tombola.evaluation.similarity import cosine, distance
+from tombola.evaluation.weight_combinations import Part, Scores, WeightCombinations
 from tombola.models.groups import Unit, groups
 from tombola.models.layer import Layer
 from tombola.models.network import Network
-from tombola.procedures.probe import NORMALISATIONS, Normalisation, check_options
-from tombola.procedures.probes import Asked, Context, facts, probes
+from tombola.procedures.measurement import NORMALISATIONS, Normalisation, check_options
+from tombola.procedures.measurements import Context, Query, facts, measurements
 
 
-@probes.register
+@measurements.register
 def reset(
     context: Context,
     final: Tree,
@@ -29,7 +29,7 @@ def reset(
     batch_norm: Normalisation = "reset",
     part: Part = "test",
     train: int | None = None,
-) -> Asked:
+) -> Query:
     """The trained network with some of its layers put back: theta_T^(d) <- theta_tau^(d), or a fresh draw. Nothing is trained.
 
     Args:
@@ -88,7 +88,7 @@ def reset(
         return {**found, "chance": said[f"{part}_chance"], "examples": said[f"{part}_examples"]}
 
     parts: tuple[Part, ...] = tuple(dict.fromkeys(("validation", part)))
-    return Asked(Mixture(context.seed, (final, *others), flat, recompute, train), read, parts)
+    return Query(WeightCombinations(context.seed, (final, *others), flat, recompute, train), read, parts)
 
 
 def _sets(network: Network, unit: Unit, sets: Sequence[Sequence[str]] | None) -> list[list[Layer]]:
@@ -135,7 +135,7 @@ def _by_class(scores: Scores, classes: int) -> np.ndarray:
         return np.stack([wrong[:, scores.labels == one].sum(1) / np.sum(scores.labels == one) for one in range(classes)], axis=1)
 
 
-@probes.register
+@measurements.register
 def valley(
     context: Context,
     final: Tree,
@@ -148,7 +148,7 @@ def valley(
     draws: int = 5,
     batch_norm: Normalisation = "keep",
     train: int | None = None,
-) -> Asked:
+) -> Query:
     """How wide the valley is along a layer's way: theta^(d) = (1 - a) theta_0^(d) + a theta_T^(d) + sigma u, the rest theta_T.
 
     Args:
@@ -202,7 +202,7 @@ def valley(
             "chance": facts("train", scores["train"])["train_chance"],
         }
 
-    return Asked(Mixture(context.seed, (final, start, *clouds), flat, recompute, train), read, ("train",))
+    return Query(WeightCombinations(context.seed, (final, start, *clouds), flat, recompute, train), read, ("train",))
 
 
 def _cloud(network: Network, mask: Tree, seed: int, shaken: Sequence[str], draw: int) -> Tree:

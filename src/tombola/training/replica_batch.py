@@ -1,4 +1,4 @@
-"""One wave of a cohort on its way through training: the host's side of the loop."""
+"""Replicas of a cohort that train at the same time, on its way through training: the host's side of the loop."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.order import epoch_order
 from tombola.data.split import Split, split
-from tombola.training.geometry import Geometry
 from tombola.training.inputs import Inputs
-from tombola.training.member import NOISE, Checkpoint, Member, Outcome
 from tombola.training.plan import Plan
 from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Fixed, Program
+from tombola.training.replica import NOISE, Checkpoint, Outcome, Replica
+from tombola.training.setup import Setup
 
 CHECKPOINT_SECONDS = 15.0
-"""Least time between two checkpoints of a wave: what a killed process can lose, beside the current call."""
+"""Least time between two checkpoints of a batch of replicas: what a killed process can lose, beside the current call."""
 
 
 class Arrays(NamedTuple):
@@ -32,50 +32,48 @@ class Arrays(NamedTuple):
     test: Inputs
 
 
-class Wave:
+class ReplicaBatch:
     """Members that train at the same time: a call for several stops in a row, or one a step. All arithmetic is in `Program`."""
 
-    def __init__(
-        self, task: Task, end: int, found: Geometry, layout: Plan, program: Program, arrays: Arrays, members: list[Member]
-    ) -> None:
+    def __init__(self, task: Task, end: int, found: Setup, layout: Plan, program: Program, arrays: Arrays, replicas: list[Replica]) -> None:
         self.recipe, self.end, self.found, self.layout, self.program, self.arrays = task.recipe, end, found, layout, program, arrays
-        self.members = members
-        padded = members + [members[-1]] * (layout.wave - len(members))
-        splits = [split(arrays.dataset, task.data, member.seed) for member in padded]
-        begins = {member.begin for member in members}
+        self.replicas = replicas
+        padded = replicas + [replicas[-1]] * (layout.capacity - len(replicas))
+        splits = [split(arrays.dataset, task.data, replica.seed) for replica in padded]
+        begins = {replica.begin for replica in replicas}
         assert len(begins) == 1 or layout.per_device > 1
-        self.t = min(begins) if members[0].resume is None else members[0].resume.iteration
+        self.t = min(begins) if replicas[0].resume is None else replicas[0].resume.iteration
         self.splits = splits
         self.fixed = self._put(_fixed(task.recipe, padded, splits))
-        self.orders = [_Orders(member, part.train) for member, part in zip(padded, splits, strict=True)]
-        self.test_labels = self._put(np.tile(arrays.dataset.test_labels, (layout.wave, 1)))
+        self.orders = [_Orders(replica, part.train) for replica, part in zip(padded, splits, strict=True)]
+        self.test_labels = self._put(np.tile(arrays.dataset.test_labels, (layout.capacity, 1)))
         self.rows: list[tuple[list[int], list[int], tuple[Any, ...]]] = []
-        """Of each call that evaluated: iterations, what was done at each, and (wave, >= iterations) validation loss, accuracy,
+        """Of each call that evaluated: iterations, what was done at each, and (replicas, >= iterations) validation loss, accuracy,
         test loss, accuracy."""
-        self.snapshots: list[dict[int, Tree]] = [dict(member.resume.snapshots) if member.resume else {} for member in members]
-        self.earlier = [member.resume.rows if member.resume else () for member in members]
-        start = self._put(stack([member.start for member in padded]))
-        if members[0].resume is None:
+        self.snapshots: list[dict[int, Tree]] = [dict(replica.resume.snapshots) if replica.resume else {} for replica in replicas]
+        self.earlier = [replica.resume.rows if replica.resume else () for replica in replicas]
+        start = self._put(stack([replica.start for replica in padded]))
+        if replicas[0].resume is None:
             self.state = program.start(start)
         else:
-            states = [member.resume.state for member in padded if member.resume is not None]
+            states = [replica.resume.state for replica in padded if replica.resume is not None]
             leaves = [np.stack(leaf) for leaf in zip(*states, strict=True)]
             self.state = self._put(jax.tree.unflatten(jax.tree.structure(jax.eval_shape(program.start, start)), leaves))
         self.drawn, self.order, self.first_epoch = np.empty(0), None, -1
         self.batches: dict[str, list[tuple[Any, Any]]] = {}
-        self.nothing = self._put(np.zeros(layout.wave, np.float32))
+        self.nothing = self._put(np.zeros(layout.capacity, np.float32))
 
     def _put(self, tree: Any) -> Any:
         return jax.device_put(tree, self.layout.stacked)
 
     def train(self, on_checkpoint: Any, on_progress: Callable[[int], None]) -> list[Outcome]:
         saved = time.monotonic()
-        if self.members[0].resume is None:
+        if self.replicas[0].resume is None:
             self._keep()
         for stops in self._calls():
             self._advance(stops)
             jax.block_until_ready(self.rows[-2:-1])  # the host goes no more than one call ahead
-            on_progress(sum(max(0, stops[-1] - max(self.t, member.begin)) for member in self.members))
+            on_progress(sum(max(0, stops[-1] - max(self.t, replica.begin)) for replica in self.replicas))
             self.t = stops[-1]
             self._keep()
             if on_checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS and self.t < self.end:
@@ -86,12 +84,12 @@ class Wave:
 
     def _checkpoints(self) -> list[Checkpoint]:
         leaves = jax.tree.leaves(jax.device_get(self.state))
-        states = [tuple(np.array(leaf[index]) for leaf in leaves) for index in range(len(self.members))]
+        states = [tuple(np.array(leaf[index]) for leaf in leaves) for index in range(len(self.replicas))]
         return [Checkpoint(self.t, *rest) for rest in zip(states, self._rows(), map(dict, self.snapshots), strict=True)]
 
     def _calls(self) -> list[list[int]]:
         """The stops that are still ahead, those of one call together; where weights are wanted, a call ends."""
-        fresh, kept = self.members[0].resume is None, {step for member in self.members for step in member.keep}
+        fresh, kept = self.replicas[0].resume is None, {step for replica in self.replicas for step in replica.keep}
         every, chunk = self._every(self.recipe.evaluate_every), self.found.chunk
         wanted = kept | set(range(0, self.end, every)) | set(range(0, self.end, chunk)) | {self.end}
         calls: list[list[int]] = [[self.t] if fresh else []]
@@ -148,21 +146,21 @@ class Wave:
             inputs = self.arrays.pool.batch(self._chosen(t), after=weights)
             weights, moments = self.program.step(np.int32(t), weights, moments, self.fixed, self.order, first, inputs)
         self.state = self.state._replace(weights=weights, moments=moments)
-        nan = (np.full(self.layout.wave, np.nan),) * 2
+        nan = (np.full(self.layout.capacity, np.nan),) * 2
         if what == NOTHING:
             return nan + nan
         return *self._validate(stop), *(self._score(self.state.weights, "test") if what == TESTED else nan)
 
     def _chosen(self, t: int) -> np.ndarray:
-        """(wave, batch): the pool indices that iteration t trains on."""
+        """(replicas, batch): the pool indices that iteration t trains on."""
         epoch, position = divmod(t, self.found.steps_per_epoch)
         return self.drawn[:, epoch - self.first_epoch, position * self.recipe.batch :][:, : self.recipe.batch]
 
     def _keep(self) -> None:
-        if any(self.t in member.keep for member in self.members):
+        if any(self.t in replica.keep for replica in self.replicas):
             weights = jax.device_get(self.state.weights)
-            for index, member in enumerate(self.members):
-                if self.t in member.keep:
+            for index, replica in enumerate(self.replicas):
+                if self.t in replica.keep:
                     self.snapshots[index][self.t] = _replica(weights, index)
 
     def _validate(self, stop: int) -> tuple[Any, Any]:
@@ -207,15 +205,15 @@ class Wave:
         return self.batches[part]
 
     def _rows(self) -> list[tuple[tuple[float, ...], ...]]:
-        """The rows of each member so far, from the devices."""
+        """The rows of each replica so far, from the devices."""
         self.rows = jax.device_get(self.rows)
-        own: list[list[tuple[float, ...]]] = [[] for _ in self.members]
+        own: list[list[tuple[float, ...]]] = [[] for _ in self.replicas]
         for stops, what, columns in self.rows:
-            values = np.array(columns, np.float64).reshape(len(columns), self.layout.wave, -1)
-            for index, member in enumerate(self.members):
+            values = np.array(columns, np.float64).reshape(len(columns), self.layout.capacity, -1)
+            for index, replica in enumerate(self.replicas):
                 rows = values[:, index].T.tolist()  # of a call in a loop, as many as one can have
                 there = zip(stops, what, rows[: len(stops)], strict=True)
-                own[index] += [(float(stop), *row) for stop, done, row in there if done != NOTHING and stop >= member.begin]
+                own[index] += [(float(stop), *row) for stop, done, row in there if done != NOTHING and stop >= replica.begin]
         return [(*earlier, *mine) for earlier, mine in zip(self.earlier, own, strict=True)]
 
     def _outcomes(self) -> list[Outcome]:
@@ -229,15 +227,15 @@ class Wave:
             "train_acc": train_acc,
         }
         host = {name: np.asarray(value) for name, value in columns.items()}
-        summaries = [{name: float(value[index]) for name, value in host.items()} for index in range(len(self.members))]
+        summaries = [{name: float(value[index]) for name, value in host.items()} for index in range(len(self.replicas))]
         return [Outcome(*one) for one in zip(self._rows(), summaries, self.snapshots, strict=True)]
 
 
 class _Orders:
-    """The data order of one member, an epoch at a time, each drawn once."""
+    """The data order of one replica, an epoch at a time, each drawn once."""
 
-    def __init__(self, member: Member, train: np.ndarray) -> None:
-        self._draw = partial(epoch_order, member.seed, _noise_stream(member, "data_order"), examples=train)
+    def __init__(self, replica: Replica, train: np.ndarray) -> None:
+        self._draw = partial(epoch_order, replica.seed, _noise_stream(replica, "data_order"), examples=train)
         self._examples = len(train)
         self._drawn: dict[int, np.ndarray] = {}
 
@@ -249,18 +247,18 @@ class _Orders:
         return there
 
 
-def _fixed(recipe: Recipe, members: Sequence[Member], splits: Sequence[Split]) -> Fixed:
+def _fixed(recipe: Recipe, replicas: Sequence[Replica], splits: Sequence[Split]) -> Fixed:
     return Fixed(
-        mask=stack([member.mask for member in members]),
-        keys=np.stack([[keys.stream(member.seed, _noise_stream(member, name)) for name in NOISE[1:]] for member in members]),
+        mask=stack([replica.mask for replica in replicas]),
+        keys=np.stack([[keys.stream(replica.seed, _noise_stream(replica, name)) for name in NOISE[1:]] for replica in replicas]),
         labels=np.stack([part.labels for part in splits]),
-        rate=np.array([member.rate or recipe.learning_rate for member in members], np.float32),
-        begin=np.array([member.begin for member in members], np.int32),
+        rate=np.array([replica.rate or recipe.learning_rate for replica in replicas], np.float32),
+        begin=np.array([replica.begin for replica in replicas], np.int32),
     )
 
 
-def _noise_stream(member: Member, name: str) -> str:
-    suffix = member.noise.get(name, "")
+def _noise_stream(replica: Replica, name: str) -> str:
+    suffix = replica.noise.get(name, "")
     return f"{name}/{suffix}" if suffix else name
 
 

@@ -8,14 +8,14 @@ from tombola.models.masked import masked
 from tombola.models.network import Network, build, removable
 from tombola.models.packed import Sizes, packed
 from tombola.training.frozen import trained_paths
-from tombola.training.member import NOISE
+from tombola.training.replica import NOISE
 
 _MOST_ITERATIONS, _MOST_EPOCHS, _MOST_OPERATIONS = 1000, 16, 5 * 10**10
 """Of one call: progress is reported between calls, the last about half a second on a core; orders are drawn before they begin."""
 
 
-class Geometry(NamedTuple):
-    """What of a task and its data a program is compiled for: cohorts of equal geometry share one program."""
+class Setup(NamedTuple):
+    """What of a task and its data a program is compiled for: cohorts of equal setup share one program."""
 
     model: Model
     recipe: Recipe

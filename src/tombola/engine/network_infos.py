@@ -12,24 +12,24 @@ from tombola.core.source import source_digest
 from tombola.core.task import Task
 from tombola.data.embedded import EMBEDDED
 from tombola.data.sources import SOURCES
-from tombola.procedures.outline import Outline, from_json, outline_of
+from tombola.procedures.network_info import NetworkInfo, from_json, network_info_of
 from tombola.store.files import dump_json
 
 
 @lru_cache(maxsize=256)
-def outline(task: Task, data_dir: Path | None) -> Outline:
-    """The outline of a task's network.
+def network_info(task: Task, data_dir: Path | None) -> NetworkInfo:
+    """The network_info of a task's network.
 
     What is kept is looked at only while JAX is not loaded: a network that this process could have registered is built.
     """
-    path = cache_folder() / "outlines" / f"{_key(task)}.json"
+    path = cache_folder() / "network_infos" / f"{_key(task)}.json"
     if "jax" not in sys.modules and task.data.name in _fixed():
         with suppress(OSError, ValueError, KeyError, TypeError):
             return from_json(json.loads(path.read_bytes()))
     from tombola.engine.resolved import resolved
     from tombola.models.custom import resolve
 
-    found = outline_of(resolved(task, data_dir)[0])
+    found = network_info_of(resolved(task, data_dir)[0])
     own = resolve(task.model.name, task.model.source).__module__.startswith("tombola.")
     if task.data.name in _fixed() and (own or task.model.source):
         with suppress(OSError):
@@ -43,6 +43,6 @@ def _fixed() -> set[str]:
 
 
 def _key(task: Task) -> str:
-    """Of all that an outline follows from."""
+    """Of all that an network_info follows from."""
     content = json.dumps(task.canonical(), sort_keys=True)
     return hashlib.sha256(f"{source_digest('jax', 'flax')} {content}".encode()).hexdigest()[:32]

@@ -5,25 +5,23 @@ the stored places are needed (benchmarks/NOTES.md).
 """
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tombola.core import native
+from tombola.kernels import native
 
 BAND = 96
 """Rows of a band, where there are several: of a tile of 64 examples, so many fit the nearest cache (24 of 32 KiB)."""
 BANDED = 1 / 12
 """Least density at which bands are worth it: each column of each band is begun anew."""
-_HANDLERS = ("sparse_product", "sparse_gradient_of_values", "sparse_gradient_of_inputs")
 
 
 def available() -> bool:
     """Whether there are sparse products: compiled before, or by a C compiler now."""
-    return native.registered(Path(__file__).with_suffix(".c"), *_HANDLERS)
+    return native.available("sparse")
 
 
 def bands(inputs: int, outputs: int, room: int) -> int:

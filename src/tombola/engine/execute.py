@@ -26,10 +26,10 @@ from tombola.models.packed import Sizes
 from tombola.pruning.selection import emptied
 from tombola.store.store import Damaged, Record, Store
 from tombola.training.cohort import check_keep, train_cohort
-from tombola.training.geometry import Geometry
-from tombola.training.member import Member, Outcome
 from tombola.training.packing import may_pack, packed_sizes
 from tombola.training.plan import Plan, plan
+from tombola.training.replica import Outcome, Replica
+from tombola.training.setup import Setup
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Engine:
     progress: Progress = field(default_factory=Progress)
     _sizes: dict[str, Sizes] = field(default_factory=dict)
 
-    def carry_out(self) -> dict[str, Record]:
+    def execute(self) -> dict[str, Record]:
         """Train what is missing; digest -> record of every run of the graph.
 
         A file that turns out to be damaged is named, its run taken out, and computed again.
@@ -77,7 +77,7 @@ class Engine:
     def _wanted(self, digest: str) -> set[int]:
         return wanted(self.graph, digest, self.data_dir)
 
-    def _resolved(self, task: Task) -> tuple[Geometry, int]:
+    def _resolved(self, task: Task) -> tuple[Setup, int]:
         return resolved(task, self.data_dir)
 
     # -- training -----------------------------------------------------------------------------------------------
@@ -89,8 +89,8 @@ class Engine:
             while missing:
                 ready = [digest for digest in missing if self._ready(digest)]
                 trained = False
-                for wave, layout in self._waves(ready):
-                    claimed = [digest for digest in wave if self.store.claim(digest)]
+                for together, layout in self._batches(ready):
+                    claimed = [digest for digest in together if self.store.claim(digest)]
                     # Between our look and our claim another process may have finished it.
                     mine = [digest for digest in claimed if not self._done(digest)]
                     try:
@@ -110,8 +110,8 @@ class Engine:
     def _length(self, digest: str) -> int:
         return self._resolved(self.graph.runs[digest].task)[1] - self._begin(digest)
 
-    def _waves(self, ready: Sequence[str]) -> Iterator[tuple[list[str], Plan]]:
-        """Ready runs that can train together, a wave at a time; earlier generations first.
+    def _batches(self, ready: Sequence[str]) -> Iterator[tuple[list[str], Plan]]:
+        """Ready runs that can train together, a batch at a time; earlier generations first.
 
         The layout follows from the whole graph, not from what happens to be missing: a resumed study trains in the
         same programs as an uninterrupted one.
@@ -122,12 +122,12 @@ class Engine:
             which = (self.graph.runs[digest].task.data, self._program(digest))
             position = self._position(digest, layouts[which].per_device > 1)
             groups.setdefault((which, position, self._packed(digest, layouts[which])), []).append(digest)
-        for (which, *_), members in groups.items():
-            for first in range(0, len(members), layouts[which].wave):
-                yield members[first : first + layouts[which].wave], layouts[which]
+        for (which, *_), replicas in groups.items():
+            for first in range(0, len(replicas), layouts[which].capacity):
+                yield replicas[first : first + layouts[which].capacity], layouts[which]
 
     def _packed(self, digest: str, layout: Plan) -> Sizes:
-        """The kernels that a ready run has packed: those of a wave are alike."""
+        """The kernels that a ready run has packed: those of a batch are alike."""
         run = self.graph.runs[digest]
         found, steps = self._program(digest), self._length(digest)
         if run.mask is None or not layout.native or not may_pack(found, steps):
@@ -137,7 +137,7 @@ class Engine:
             self._sizes[digest] = packed_sizes(found, steps, start, mask)
         return self._sizes[digest]
 
-    def _program(self, digest: str) -> Geometry:
+    def _program(self, digest: str) -> Setup:
         """What a run's program is compiled for: runs of which it is equal train together, whatever their learning rates."""
         return _at_any_rate(self._resolved(self.graph.runs[digest].task)[0])
 
@@ -153,11 +153,11 @@ class Engine:
         found, end = self._resolved(run.task)
         return run.begin.iterations(found.steps_per_epoch, end)
 
-    def _layouts(self) -> dict[tuple[Data, Geometry], Plan]:
+    def _layouts(self) -> dict[tuple[Data, Setup], Plan]:
         """(data, program) -> the plan of a cohort as large as its largest generation."""
         generation = self.graph.generation
         counts = Counter((run.task.data, self._program(digest), generation[digest]) for digest, run in self.graph.runs.items())
-        width: dict[tuple[Data, Geometry], int] = {}
+        width: dict[tuple[Data, Setup], int] = {}
         for (data, program, _), count in counts.items():
             width[data, program] = max(count, width.get((data, program), 0))
         return {
@@ -170,16 +170,16 @@ class Engine:
         dataset = load(task.data, self.data_dir)
         self.progress.training(digests)
         began = time.monotonic()
-        members = [self._member(digest) for digest in digests]
+        replicas = [self._member(digest) for digest in digests]
 
         def on_checkpoint(index: int, checkpoint: checkpoints.Checkpoint) -> None:
             checkpoints.save(self.store.checkpoint_path(digests[index]), checkpoint)
 
         with self._renewed(digests):
-            for index, outcome in train_cohort(task, dataset, members, on_checkpoint, self.progress.advance, layout):
+            for index, outcome in train_cohort(task, dataset, replicas, on_checkpoint, self.progress.advance, layout):
                 if not np.isfinite([row[1] for row in outcome.rows]).all():
                     self.progress.warn(f"{self.progress.label(digests[index])} diverged: its loss is not finite; lower the learning rate")
-                self._put(digests[index], members[index], outcome, time.monotonic() - began, len(members))
+                self._put(digests[index], replicas[index], outcome, time.monotonic() - began, len(replicas))
 
     @contextmanager
     def _renewed(self, digests: Sequence[str]) -> Iterator[None]:
@@ -198,14 +198,14 @@ class Engine:
             stop.set()
             thread.join()
 
-    def _member(self, digest: str) -> Member:
+    def _member(self, digest: str) -> Replica:
         run = self.graph.runs[digest]
         found, end = self._resolved(run.task)
         mask, start = materialise(run, self.store, self.data_dir)
         stored = self.store.get(digest).steps() if digest in self.store else set()  # another study may read them
         for path in emptied(mask):
             self.progress.warn(f"layer {path!r} of {self.progress.label(digest)} is empty: no signal passes through it")
-        return Member(
+        return Replica(
             seed=run.seed,
             start=start,
             mask=mask,
@@ -216,14 +216,14 @@ class Engine:
             rate=run.task.recipe.learning_rate,
         )
 
-    def _put(self, digest: str, member: Member, outcome: Outcome, seconds: float, together: int) -> None:
-        files = results.files(self.graph.runs[digest], member, outcome, seconds, together)
+    def _put(self, digest: str, replica: Replica, outcome: Outcome, seconds: float, together: int) -> None:
+        files = results.files(self.graph.runs[digest], replica, outcome, seconds, together)
         if digest in self.store:
             self.store.remove(digest)  # it lacked weights that are wanted now
-        self.store.put(digest, files, results.trees(member, outcome))
+        self.store.put(digest, files, results.trees(replica, outcome))
         self.store.checkpoint_path(digest).unlink(missing_ok=True)
 
 
 @cache
-def _at_any_rate(found: Geometry) -> Geometry:
+def _at_any_rate(found: Setup) -> Setup:
     return found._replace(recipe=found.recipe.but(learning_rate=1.0))

@@ -1,4 +1,4 @@
-"""Kinds of probe that ask what a mask alone is worth: networks whose weights were never trained."""
+"""Kinds of measurement that ask what a mask alone is worth: networks whose weights were never trained."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.task import Supermask
 from tombola.core.trees import Tree
-from tombola.evaluation.mixtures import Mixture, Part, Scores
+from tombola.evaluation.weight_combinations import Part, Scores, WeightCombinations
 from tombola.models.network import Network
 from tombola.models.supermask import chosen, effective, probabilities, sampled
 from tombola.procedures.actions import prune_round, rates_by_path
-from tombola.procedures.probes import Asked, Context, facts, probes
+from tombola.procedures.measurements import Context, Query, facts, measurements
 from tombola.pruning import criteria, selection
 from tombola.surgery.combine import combine
 from tombola.surgery.values import constant
@@ -23,7 +23,7 @@ PICTURE, REACH = 25, 3.0
 """Bins a side of the picture of a mask, and how far it reaches, in standard deviations of the layer's initialiser."""
 
 
-@probes.register
+@measurements.register
 def heuristic_supermasks(
     context: Context,
     initial: Tree,
@@ -35,7 +35,7 @@ def heuristic_supermasks(
     source: str = "",
     scope: selection.Scope = "layer",
     pictured: Sequence[int] = (),
-) -> Asked:
+) -> Query:
     """Untrained networks under one-shot masks of a trained one: m_l * W_0, and m_l * a sign(W_0).
 
     m_0 keeps everything; m_l is what l rounds leave of the ranking of W_0 and W_T by the criterion, all at once: nothing
@@ -54,8 +54,8 @@ def heuristic_supermasks(
 
     Source: Zhou et al. 2019, section 5.
     """
-    if source != criteria.source(criterion):
-        raise TombolaError(f"criterion {criterion!r} is not the one that this probe was described with; describe it anew")
+    if source != criteria.code_digest(criterion):
+        raise TombolaError(f"criterion {criterion!r} is not the one that this measurement was described with; describe it anew")
     network, by_path = context.network, rates_by_path(context.network, rates)
     scores = {path: criteria.scores(criterion, initial[path], final[path]) for path in network.prunable}
     found: list[Mask] = [selection.dense({path: network.shapes[path].shape for path in network.prunable})]
@@ -71,11 +71,11 @@ def heuristic_supermasks(
         density = np.array([masks.density(mask) for mask in found])
         return {"density": density, **columns, **pictures, **facts("test", scores["test"])}
 
-    return Asked(Mixture(context.seed, tuple(networks)), read, ("validation", "test"))
+    return Query(WeightCombinations(context.seed, tuple(networks)), read, ("validation", "test"))
 
 
-@probes.register
-def learnt_supermask(context: Context, *snapshots: Tree, supermask: dict[str, Any], samples: int = 10) -> Asked:
+@measurements.register
+def learnt_supermask(context: Context, *snapshots: Tree, supermask: dict[str, Any], samples: int = 10) -> Query:
     """A mask that was learnt, at K steps on its way: the plain network under it.
 
     Args:
@@ -93,7 +93,7 @@ def learnt_supermask(context: Context, *snapshots: Tree, supermask: dict[str, An
     if samples < 1:
         raise TombolaError(f"samples = {samples}: a mean over at least 1 drawn mask is needed")
     if not snapshots:
-        raise TombolaError("probe 'learnt_supermask' looks at a run's steps; name at least one")
+        raise TombolaError("measurement 'learnt_supermask' looks at a run's steps; name at least one")
     spec = Supermask(**supermask)
     hard = [chosen(spec, tree) for tree in snapshots]
     soft: list[Mapping[str, np.ndarray]] = [probabilities(tree) for tree in snapshots] if spec.method == "bernoulli" else list(hard)
@@ -117,7 +117,7 @@ def learnt_supermask(context: Context, *snapshots: Tree, supermask: dict[str, An
             **facts("test", scores["test"]),
         }
 
-    return Asked(Mixture(context.seed, tuple(networks)), read, ("test",))
+    return Query(WeightCombinations(context.seed, tuple(networks)), read, ("test",))
 
 
 def picture(network: Network, initial: Tree, final: Tree, mask: Mask) -> np.ndarray:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from tombola.models.layer import Layer
 
 if TYPE_CHECKING:
-    from tombola.training.geometry import Geometry
+    from tombola.training.setup import Setup
 
 
 @dataclass(frozen=True)
-class Outline:
+class NetworkInfo:
     """Of a network: every leaf, and how leaves belong together; of the data, the length of an epoch."""
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -40,15 +40,15 @@ class Outline:
         return {"shapes": dict(self.shapes), "layers": layers, **leaves, "steps_per_epoch": self.steps_per_epoch}
 
 
-def outline_of(geometry: "Geometry") -> Outline:
-    """The outline of what programs are compiled for."""
-    network = geometry.network
+def network_info_of(setup: "Setup") -> NetworkInfo:
+    """The network_info of what programs are compiled for."""
+    network = setup.network
     shapes = {path: tuple(leaf.shape) for path, leaf in network.shapes.items()}
-    return Outline(shapes, network.layers, network.trainable, geometry.trained, geometry.steps_per_epoch)
+    return NetworkInfo(shapes, network.layers, network.trainable, setup.trained, setup.steps_per_epoch)
 
 
-def from_json(found: Mapping[str, Any]) -> Outline:
-    """The inverse of `Outline.as_json`. Raises KeyError or TypeError for what is none."""
+def from_json(found: Mapping[str, Any]) -> NetworkInfo:
+    """The inverse of `NetworkInfo.as_json`. Raises KeyError or TypeError for what is none."""
     layers = tuple(Layer(one["name"], one["kind"], tuple(one["paths"]), tuple(one["prunable"]), one["block"]) for one in found["layers"])
     shapes = {path: tuple(shape) for path, shape in found["shapes"].items()}
-    return Outline(shapes, layers, frozenset(found["trainable"]), frozenset(found["trained"]), int(found["steps_per_epoch"]))
+    return NetworkInfo(shapes, layers, frozenset(found["trainable"]), frozenset(found["trained"]), int(found["steps_per_epoch"]))

@@ -24,7 +24,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Member:
+class Replica:
     """One replica of a cohort."""
 
     seed: int

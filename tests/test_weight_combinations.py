@@ -16,10 +16,10 @@ from tombola.core.task import Data, Model, Recipe, Task
 from tombola.core.trees import equal
 from tombola.data.dataset import Dataset
 from tombola.data.split import split
-from tombola.evaluation import mixtures
-from tombola.evaluation.mixtures import Mixture, evaluate
+from tombola.evaluation import weight_combinations
+from tombola.evaluation.weight_combinations import WeightCombinations, evaluate
 from tombola.models.custom import from_class
-from tombola.training.cohort import geometry
+from tombola.training.cohort import setup
 
 SEED, CLASSES = 7, 4
 
@@ -60,7 +60,7 @@ def setting(name):
     dataset = Dataset(*drawn(count + 20), *drawn(90), CLASSES, 20, **scale)
     recipe = Recipe(steps="1it", batch=10, learning_rate=0.1)
     task = Task(data=Data(name="drawn", train=count, label_noise=0.5), model=model, recipe=recipe)
-    return task, dataset, geometry(task, dataset).network
+    return task, dataset, setup(task, dataset).network
 
 
 def weights_of(network, seed):
@@ -116,9 +116,9 @@ def check_point(scores, point, logits, labels):
 
 
 def ask(name, sources, shares, **fields):
-    parts = fields.pop("parts", mixtures.PARTS)
+    parts = fields.pop("parts", weight_combinations.PARTS)
     task, dataset, _ = setting(name)
-    return evaluate(task, dataset, Mixture(SEED, tuple(sources), np.asarray(shares, float), **fields), parts)
+    return evaluate(task, dataset, WeightCombinations(SEED, tuple(sources), np.asarray(shares, float), **fields), parts)
 
 
 def same(a, b):
@@ -127,7 +127,7 @@ def same(a, b):
             np.testing.assert_array_equal(one, other)
 
 
-# -- mixtures ----------------------------------------------------------------------------------------------------------
+# -- weight_combinations ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -180,7 +180,7 @@ def test_any_number_of_points_is_evaluated_in_blocks(points, monkeypatch):
     sources = [weights_of(setting("normed")[2], seed) for seed in range(2)]
     a, recompute = np.linspace(0, 1, 11), np.arange(11) % 3 == 0
     whole = ask("normed", sources, np.stack([a, 1 - a], 1), recompute=recompute)
-    monkeypatch.setattr(mixtures, "_MOST_DENSE", 2)
+    monkeypatch.setattr(weight_combinations, "_MOST_DENSE", 2)
     found = ask("normed", sources, np.stack([a, 1 - a], 1)[:points], recompute=recompute[:points])
     for part, scores in found.items():
         np.testing.assert_array_equal(scores.loss, whole[part].loss[:points])
@@ -189,11 +189,11 @@ def test_any_number_of_points_is_evaluated_in_blocks(points, monkeypatch):
 
 def test_networks_side_by_side_as_on_an_accelerator_are_the_same_up_to_rounding(monkeypatch):
     sources = [weights_of(setting("normed")[2], seed) for seed in range(2)]
-    asked = {"shares": [[1, 0], [0.5, 0.5], [0.2, 0.8], [0, 1]], "recompute": np.array([True, False, True, True])}
-    whole = ask("normed", sources, **asked)
-    layout = mixtures._Layout(Mesh(np.array(jax.devices()[:1]), ("replica",)), per_device=3, vmapped=True, batch=2000)
-    monkeypatch.setattr(mixtures, "_layout", lambda *of: layout)
-    for part, scores in ask("normed", sources, **asked).items():
+    query = {"shares": [[1, 0], [0.5, 0.5], [0.2, 0.8], [0, 1]], "recompute": np.array([True, False, True, True])}
+    whole = ask("normed", sources, **query)
+    layout = weight_combinations._Layout(Mesh(np.array(jax.devices()[:1]), ("replica",)), per_device=3, vmapped=True, batch=2000)
+    monkeypatch.setattr(weight_combinations, "_layout", lambda *of: layout)
+    for part, scores in ask("normed", sources, **query).items():
         np.testing.assert_allclose(scores.loss, whole[part].loss, rtol=1e-5)
 
 
@@ -201,7 +201,7 @@ _ON_DEVICES = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import jax, numpy as np
-from test_mixtures import ask, same, setting, weights_of
+from test_weight_combinations import ask, same, setting, weights_of
 a, devices = np.linspace(0, 1, 5), jax.devices()
 assert len(devices) == 2
 for name in ("normed", "conv2"):
@@ -257,7 +257,7 @@ def renewed(name, weights, examples):
 
 @pytest.mark.parametrize(("name", "examples"), [("normed", 2060), ("resnet", 530)])
 def test_statistics_are_those_of_the_first_training_examples_or_interpolated(name, examples, monkeypatch):
-    monkeypatch.setattr(mixtures, "STATISTICS_EXAMPLES", examples)
+    monkeypatch.setattr(weight_combinations, "STATISTICS_EXAMPLES", examples)
     sources = [weights_of(setting(name)[2], seed) for seed in range(2)]
     scores = ask(name, sources, [[0.5, 0.5], [0.5, 0.5], [0.9, 0.1]], recompute=np.array([True, False, True]))
     middle, late = mixed(sources, [0.5, 0.5]), mixed(sources, [0.9, 0.1])

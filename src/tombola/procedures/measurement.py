@@ -1,18 +1,18 @@
-"""A probe as a description: networks made from weights of finished runs, and evaluated; nothing is trained.
+"""A measurement as a description: networks made from weights of finished runs, and evaluated; nothing is trained.
 
 It is to measuring what a `Run` is to training: parents are named as in a run, and what they come to is a registered
-function (`tombola.procedures.probes`).
+function (`tombola.procedures.measurements`).
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.spec import Spec
 from tombola.core.task import Task
-from tombola.procedures.run import Source
+from tombola.procedures.run import RunRef
 
 BatchNorm = Literal["recompute", "interpolate"]
 """Running statistics of networks on a path: computed anew over training examples, or interpolated as the weights are."""
@@ -23,25 +23,27 @@ with it; or stay as trained; or are reset, and then all statistics computed anew
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 
 
-class Probe(Spec):
+class Measurement(Spec):
     """(task, seed, kind, parents, options): everything that its result is a function of."""
+
+    stored_name: ClassVar[str] = "Probe"
 
     task: Task
     """Whose network and data."""
     seed: int = Field(ge=0, lt=2**64)
     """Whose split and labels."""
     name: str
-    """A registered kind of probe."""
-    of: tuple[Source, ...]
+    """A registered kind of measurement."""
+    of: tuple[RunRef, ...]
     options: dict[str, Any] = {}
 
-    def parents(self) -> Iterator[Source]:
+    def parents(self) -> Iterator[RunRef]:
         """What it is made from, each once, in order."""
         yield from dict.fromkeys(self.of)
 
 
 def check_options(batch_norm: str, train: int | None, allowed: Sequence[str] = BATCH_NORMS) -> None:
-    """Raise for what no probe takes."""
+    """Raise for what no measurement takes."""
     if batch_norm not in allowed:
         raise unknown("policy for batch norm", batch_norm, allowed)
     if train is not None and train < 1:

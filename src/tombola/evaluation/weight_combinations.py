@@ -1,6 +1,6 @@
 """Networks whose weights are linear combinations of given ones: made on the devices, evaluated many at a time.
 
-A point p of a mixture is the network with the leaves ``W_p = sum over s of share[p, s] W_s``. Paths between networks,
+A point p of a networks is the network with the leaves ``W_p = sum over s of share[p, s] W_s``. Paths between networks,
 planes through them, layers taken from another checkpoint: all are such shares.
 """
 
@@ -19,9 +19,9 @@ from tombola.core.task import Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.split import split
-from tombola.training.cohort import geometry
-from tombola.training.geometry import Geometry
+from tombola.training.cohort import setup
 from tombola.training.program import network_inputs
+from tombola.training.setup import Setup
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "test")
@@ -35,7 +35,7 @@ _MOST_DENSE, _MOST_CONVOLUTIONAL = 32, 16
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class WeightCombinations:
     """P networks made from S."""
 
     seed: int
@@ -72,19 +72,19 @@ class Scores(NamedTuple):
         return (self.prediction != self.labels).mean(axis=1)
 
 
-def evaluate(task: Task, dataset: Dataset, mixture: Mixture, parts: Sequence[Part] = PARTS) -> dict[Part, Scores]:
-    """Loss and predictions of every point of a mixture, on each part of the data."""
-    found = geometry(task, dataset)
-    layout = _layout(mixture.points, found.network.convolutional, dataset.on_disk)
+def evaluate(task: Task, dataset: Dataset, networks: WeightCombinations, parts: Sequence[Part] = PARTS) -> dict[Part, Scores]:
+    """Loss and predictions of every point of a networks, on each part of the data."""
+    found = setup(task, dataset)
+    layout = _layout(networks.points, found.network.convolutional, dataset.on_disk)
     program = _compile(found, layout)
-    own = split(dataset, task.data, mixture.seed)
+    own = split(dataset, task.data, networks.seed)
     examples = {
-        "train": (dataset.inputs, own.train[: mixture.train], own.labels),
+        "train": (dataset.inputs, own.train[: networks.train], own.labels),
         "validation": (dataset.inputs, own.validation, own.labels),
         "test": (dataset.test_inputs, np.arange(len(dataset.test_labels)), dataset.test_labels),
     }
     collected: dict[Part, list[list[tuple[Any, Any]]]] = {part: [] for part in parts}
-    for weights, recompute in _blocks(found, mixture, layout, program):
+    for weights, recompute in _blocks(found, networks, layout, program):
         if found.network.running and recompute.any():
             batches_seen = [dataset.inputs[batch] for batch in _batches(own.train[:STATISTICS_EXAMPLES], layout.batch)]
             weights = _renewed(program, weights, jax.device_put(recompute, layout.stacked), batches_seen)
@@ -96,7 +96,7 @@ def evaluate(task: Task, dataset: Dataset, mixture: Mixture, parts: Sequence[Par
                 if dataset.on_disk:  # else a host faster than the devices would fill their memory with batches
                     jax.block_until_ready(batches[-2:-1])
             collected[part].append(batches)
-    return {part: _gathered(jax.device_get(collected[part]), mixture.points, *examples[part][1:]) for part in parts}
+    return {part: _gathered(jax.device_get(collected[part]), networks.points, *examples[part][1:]) for part in parts}
 
 
 def _gathered(blocks: list[list[tuple[np.ndarray, np.ndarray]]], points: int, indices: np.ndarray, labels: np.ndarray) -> Scores:
@@ -140,18 +140,18 @@ def _layout(points: int, convolutional: bool, on_disk: bool) -> _Layout:
     return _Layout(Mesh(np.array(devices), ("replica",)), per_device, not cpu, batch)
 
 
-def _blocks(found: Geometry, mixture: Mixture, layout: _Layout, program: "_Program") -> Iterator[tuple[Tree, np.ndarray]]:
+def _blocks(found: Setup, networks: WeightCombinations, layout: _Layout, program: "_Program") -> Iterator[tuple[Tree, np.ndarray]]:
     """(leaves (size, ...), recompute (size,)) of a block of points at a time; the last point fills the last block."""
-    points, size = mixture.points, layout.block
-    recompute = np.zeros(points, bool) if mixture.recompute is None else mixture.recompute
+    points, size = networks.points, layout.block
+    recompute = np.zeros(points, bool) if networks.recompute is None else networks.recompute
     layer_of = {path: index for index, layer in enumerate(found.network.layers) for path in layer.paths}
-    sources = None if mixture.shares is None else jax.device_put(list(mixture.sources), layout.shared)
+    sources = None if networks.shares is None else jax.device_put(list(networks.sources), layout.shared)
     for first in range(0, points, size):
         rows = np.minimum(np.arange(first, first + size), points - 1)
-        if mixture.shares is None:
-            weights = jax.device_put(stack([mixture.sources[row] for row in rows]), layout.stacked)
+        if networks.shares is None:
+            weights = jax.device_put(stack([networks.sources[row] for row in rows]), layout.stacked)
         else:
-            shares = mixture.shares[rows].astype(np.float32)
+            shares = networks.shares[rows].astype(np.float32)
             by_path = {path: shares if shares.ndim == 2 else shares[:, :, layer_of[path]] for path in found.network.shapes}
             weights = program.mix(sources, by_path)
         yield weights, recompute[rows]
@@ -181,7 +181,7 @@ class _Program(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def _compile(found: Geometry, layout: _Layout) -> _Program:
+def _compile(found: Setup, layout: _Layout) -> _Program:
     network = found.network
 
     def mix(sources: Sequence[Tree], shares: Mapping[str, Any]) -> Tree:

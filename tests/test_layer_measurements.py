@@ -1,4 +1,4 @@
-"""Kinds of probe `reset` and `valley`: against networks that are put together by hand and run one by one."""
+"""Kinds of measurement `reset` and `valley`: against networks that are put together by hand and run one by one."""
 
 from functools import cache
 
@@ -13,13 +13,13 @@ from tombola.core.task import Data, Model, Recipe, Task
 from tombola.core.trees import equal, replica
 from tombola.data.dataset import load
 from tombola.data.split import split
-from tombola.evaluation import mixtures
-from tombola.evaluation.mixtures import evaluate
+from tombola.evaluation import weight_combinations
+from tombola.evaluation.weight_combinations import evaluate
 from tombola.models.custom import from_class
 from tombola.models.network import build
-from tombola.procedures.layer_probes import NORMALISATIONS
-from tombola.procedures.probes import Context, probes
-from tombola.training.cohort import geometry
+from tombola.procedures.layer_measurements import NORMALISATIONS
+from tombola.procedures.measurements import Context, measurements
+from tombola.training.cohort import setup
 from tombola.training.train import train
 
 SEED = 5
@@ -89,7 +89,7 @@ CASES = [("mlp", "reset"), *[("staged", policy) for policy in NORMALISATIONS], (
 @pytest.fixture(autouse=True)
 def one_network_at_a_time(monkeypatch):
     """One program serves every number of networks."""
-    monkeypatch.setattr(mixtures, "_MOST_DENSE", 1)
+    monkeypatch.setattr(weight_combinations, "_MOST_DENSE", 1)
 
 
 def task_of(name):
@@ -98,7 +98,7 @@ def task_of(name):
 
 @cache
 def network_of(name):
-    return geometry(task_of(name), load(DATA)).network
+    return setup(task_of(name), load(DATA)).network
 
 
 @cache
@@ -119,13 +119,13 @@ def pruned(name):
     return {**final, **{path: np.where(kept, final[path], np.float32(0.0625)) for path, kept in mask.items()}}, mask
 
 
-def asked(name, kind, *parents, **options):
-    return probes[kind](Context(network_of(name), SEED), *parents, **options)
+def query(name, kind, *parents, **options):
+    return measurements[kind](Context(network_of(name), SEED), *parents, **options)
 
 
 def ask(name, kind, *parents, **options):
-    wanted = asked(name, kind, *parents, **options)
-    return wanted.read(evaluate(task_of(name), load(DATA), wanted.mixture, wanted.parts))
+    wanted = query(name, kind, *parents, **options)
+    return wanted.read(evaluate(task_of(name), load(DATA), wanted.networks, wanted.parts))
 
 
 @cache
@@ -337,10 +337,10 @@ def test_a_fresh_draw_follows_each_layers_own_initializer(initializer):
     network = build(MODELS["mlp"].but(initializer=initializer), (64,), 10)
     initial = network.init(SEED)
     mask = {path: np.ones(network.shapes[path].shape, bool) for path in network.prunable}
-    mixture = probes["reset"](Context(network, SEED), initial, mask, initial, draws=8).mixture
-    assert equal(mixture.sources[0], initial)
-    assert equal(mixture.sources[1], initial)
-    drawn = mixture.sources[2:]
+    networks = measurements["reset"](Context(network, SEED), initial, mask, initial, draws=8).networks
+    assert equal(networks.sources[0], initial)
+    assert equal(networks.sources[1], initial)
+    drawn = networks.sources[2:]
     for draw, tree in enumerate(drawn):
         assert equal(tree, {path: network.init_tensor(path, SEED, f"rerandomise/{draw}") for path in network.shapes})
     for path in network.shapes:
@@ -406,7 +406,7 @@ def test_every_place_in_a_valley(name, policy):
 @pytest.mark.parametrize("policy", NORMALISATIONS)
 def test_what_is_shaken(policy):
     final, mask = pruned("staged")
-    sources = asked("staged", "valley", final, mask, checkpoints("staged")[1], draws=3, batch_norm=policy).mixture.sources
+    sources = query("staged", "valley", final, mask, checkpoints("staged")[1], draws=3, batch_norm=policy).networks.sources
     assert len(sources) == 5
     assert equal(sources[0], final)
     clouds = sources[2:]
@@ -463,5 +463,5 @@ def test_valleys_of_blocks_and_stages():
 def test_what_cannot_be_asked(kind, parents, options, message):
     final, initial, _ = checkpoints("mlp")
     with pytest.raises(TombolaError, match=message) as error:
-        asked("mlp", kind, final, dense("mlp"), *[initial] * parents, **options)
+        query("mlp", kind, final, dense("mlp"), *[initial] * parents, **options)
     assert "\n" not in str(error.value)

@@ -1,0 +1,98 @@
+"""Carry measurements out: evaluate what the store lacks, and keep what was found."""
+
+import json
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from tombola.core.errors import TombolaError
+from tombola.core.trees import Tree
+from tombola.data.dataset import load
+from tombola.engine import provenance
+from tombola.engine.progress import Progress
+from tombola.engine.reading import load_tree
+from tombola.engine.resolved import resolved
+from tombola.evaluation.weight_combinations import evaluate
+from tombola.procedures import layer_measurements as layer_measurements  # registers its kinds
+from tombola.procedures import supermask_measurements as supermask_measurements  # likewise
+from tombola.procedures.measurement import Measurement
+from tombola.procedures.measurements import EQUAL, Context, Query, measurements
+from tombola.procedures.run import Run, RunRef
+from tombola.pruning import selection
+from tombola.store.files import dump_json
+from tombola.store.store import Store
+from tombola.training.setup import Setup
+
+
+def execute_measurements(wanted: Iterable[Measurement], store: Store, data_dir: Path | None, progress: Progress) -> None:
+    """Evaluate those measurements that the store lacks; the runs they look at are all in it."""
+    missing = {measurement.digest: measurement for measurement in wanted if measurement.digest not in store.measurements}
+
+    @lru_cache(maxsize=16)  # neighbours look at the same networks
+    def weights(parent: RunRef) -> Tree:
+        return load_tree(parent.run, parent.what, store, data_dir)
+
+    progress.start_measurements(missing)
+    kept = store.measurements
+    with progress:
+        while missing:
+            for digest, measurement in missing.items():
+                if digest in kept or not kept.claim(digest):
+                    continue  # another process has evaluated it, or is about to
+                try:
+                    began = time.monotonic()
+                    query = _ask(measurement, [weights(parent) for parent in measurement.of], data_dir)
+                    found = query.read(evaluate(measurement.task, load(measurement.task.data, data_dir), query.networks, query.parts))
+                    _put(measurement, found, query.networks.points, time.monotonic() - began, kept)
+                    progress.advance(1)
+                finally:
+                    kept.release([digest])
+            missing = {digest: measurement for digest, measurement in missing.items() if digest not in kept}
+            if missing:
+                time.sleep(0.5)
+
+
+def rehearse_measurements(wanted: Iterable[Measurement], data_dir: Path | None) -> None:
+    """Ask each kind of measurement once on made-up weights: what is wrong with a name or an option shows before training; and so
+    do networks that would come out equal, as they differ in noise that their task has not.
+    """
+    seen = set()
+    for measurement in wanted:
+        found, _ = resolved(measurement.task, data_dir)
+        ends = [parent.run for parent in measurement.of if parent.what == "end"]
+        if measurement.name not in ("reset", "valley") and any(_come_out_equal(*pair, found) for pair in combinations(ends, 2)):
+            raise TombolaError(EQUAL)
+        masked = tuple(parent.what == "mask" for parent in measurement.of)
+        key = (found, measurement.name, masked, json.dumps(measurement.options, sort_keys=True))
+        if key not in seen:
+            seen.add(key)
+            shapes = [resolved(parent.run.task, data_dir)[0].network.shapes for parent in measurement.of]
+            dense = selection.dense({path: found.network.shapes[path].shape for path in found.network.prunable})
+            made = [
+                {path: np.cos((index + 1) * np.arange(one.size)).reshape(one.shape) for path, one in of_parent.items()}
+                for index, of_parent in enumerate(shapes)
+            ]
+            _ask(measurement, [dense if is_mask else tree for is_mask, tree in zip(masked, made, strict=True)], data_dir)
+
+
+def _come_out_equal(first: Run, second: Run, found: Setup) -> bool:
+    """Whether two runs differ in nothing, or only in noise that their task does not have."""
+    noises = [{stream: name for stream, name in run.noise.items() if stream in found.noise} for run in (first, second)]
+    return noises[0] == noises[1] and first.but(noise={}) == second.but(noise={})
+
+
+def _ask(measurement: Measurement, parents: list[Tree], data_dir: Path | None) -> Query:
+    context = Context(resolved(measurement.task, data_dir)[0].network, measurement.seed)
+    return measurements.call(measurement.name, context, *parents, **measurement.options)
+
+
+def _put(measurement: Measurement, found: dict[str, np.ndarray], networks: int, seconds: float, store: Store) -> None:
+    files = {
+        "spec.json": dump_json(measurement.canonical()),
+        "made.json": dump_json(provenance.made(seconds, networks=networks)),
+    }
+    store.put(measurement.digest, files, {"found.safetensors": found})
