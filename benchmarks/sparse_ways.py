@@ -107,7 +107,7 @@ def jax_steps(layer: Layer) -> dict[str, Callable[..., tuple[Any, Any, Any]]]:
 
 
 def packed_way(layer: Layer) -> Callable[[], float]:
-    """The kernel that Tombola trains packed networks with, in the same loop."""
+    """The kernel that Tombola trains networks in sparse storage with, in the same loop."""
     rows, columns, _ = packed_places(layer)
     return _looped(packed_step(layer), layer.weights[rows, columns], layer)
 

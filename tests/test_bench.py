@@ -211,7 +211,7 @@ def test_a_step_has_three_products_a_layer_but_the_first(part):
 @pytest.mark.parametrize("name", ["mlp", "lenet", "conv2", "resnet20"])
 def test_products_are_those_of_the_network_that_trains(part, name):
     from tombola.core.task import Model
-    from tombola.models.network import build
+    from tombola.models.build import build
 
     described = part("networks").NETWORKS[name]
     network = build(Model(name=described.model, options=described.options), described.shape, 10)

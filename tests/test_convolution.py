@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from tombola.core.task import Model, Recipe
 from tombola.kernels.convolution import ROWS, available, convolution
 from tombola.models.computing import Computing
-from tombola.models.network import Network
+from tombola.models.nnx_network import NNXNetwork
 from tombola.training import convolutions
 from tombola.training import plan as plans
 from tombola.training.plan import Plan, plan
@@ -184,7 +184,7 @@ def test_an_algorithm_leaves_what_is_not_nnx_own():
         def __call__(self, images):
             return self.output(self.second(self.first(images)).mean((1, 2)))
 
-    network = Network(lambda key: Mine((8, 8, 3), 10, rngs=nnx.Rngs(key)), None)
+    network = NNXNetwork(lambda key: Mine((8, 8, 3), 10, rngs=nnx.Rngs(key)), None)
     calls.clear()
     program = jax.make_jaxpr(lambda w, x: network.apply(w, x, train=True, how=Computing("patches"))[0])(network.init(0), drawn(2, 8, 8, 3))
     assert len(calls) == 1

@@ -19,7 +19,7 @@ from tombola.evaluation import connectivity as of
 from tombola.evaluation.histogram import density_of, valley
 from tombola.evaluation.movement import exchanged, largest, movement
 from tombola.evaluation.paired import interpolated
-from tombola.models.network import build
+from tombola.models.build import build
 from tombola.procedures.actions import Context, value_actions
 from tombola.procedures.run import Action
 from tombola.store.store import Store

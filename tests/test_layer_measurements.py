@@ -15,8 +15,8 @@ from tombola.data.dataset import load
 from tombola.data.split import split
 from tombola.evaluation import weight_combinations
 from tombola.evaluation.weight_combinations import evaluate
+from tombola.models.build import build
 from tombola.models.custom import from_class
-from tombola.models.network import build
 from tombola.procedures.layer_measurements import NORMALISATIONS
 from tombola.procedures.measurements import Context, measurements
 from tombola.training.cohort import setup

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tombola.core.errors import TombolaError
 from tombola.core.task import Model
 from tombola.core.trees import equal, select
-from tombola.models.network import build
+from tombola.models.build import build
 from tombola.models.units import Units
 from tombola.surgery import matching
 from tombola.surgery.matching import match_units

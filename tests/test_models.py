@@ -12,9 +12,10 @@ from flax import nnx
 from tombola.core.errors import TombolaError
 from tombola.core.task import Model
 from tombola.core.trees import equal, replica, stack
+from tombola.models.build import build
 from tombola.models.custom import from_class, identify, resolve
 from tombola.models.initializers import fans, initializers, std
-from tombola.models.network import Network, build
+from tombola.models.network import Network
 from tombola.models.parts import max_pool
 from tombola.models.program import QUICK
 from tombola.models.registry import models

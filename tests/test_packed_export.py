@@ -15,7 +15,8 @@ from tombola.core import trees
 from tombola.core.errors import TombolaError
 from tombola.core.task import Supermask
 from tombola.data import dataset
-from tombola.models.network import Network, build
+from tombola.models.build import build
+from tombola.models.network import Network
 from tombola.models.supermask import SCORE, chosen, effective, nonzero
 from tombola.procedures import packed
 from tombola.store.export import load_ticket

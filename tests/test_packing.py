@@ -11,7 +11,7 @@ import tombola as tb
 from tombola.core import trees
 from tombola.core.errors import TombolaError
 from tombola.core.task import Model, Supermask
-from tombola.models.network import build
+from tombola.models.build import build
 from tombola.models.supermask import SCORE, chosen, effective
 from tombola.procedures.actions import Context, value_actions
 from tombola.procedures.packed import Origin, pack, plain, sizes, unpack

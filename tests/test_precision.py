@@ -12,8 +12,8 @@ from flax import nnx
 from tombola.core import trees
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.models.computing import Computing, tf32
-from tombola.models.network import Network
-from tombola.training import packing
+from tombola.models.nnx_network import NNXNetwork
+from tombola.training import sparse_storage
 from tombola.training.setup import Setup
 from tombola.training.train import train
 
@@ -52,7 +52,7 @@ class Net(nnx.Module):
 
 @pytest.mark.parametrize("algorithm", ["direct", "patches", "patch_gradients"])
 def test_convolutions_and_linear_layers_are_in_the_precision(algorithm):
-    network = Network(lambda key: Net((4, 4, 2), 5, rngs=nnx.Rngs(key)), None)
+    network = NNXNetwork(lambda key: Net((4, 4, 2), 5, rngs=nnx.Rngs(key)), None)
     weights, images = network.init(1), drawn(3, 4, 4, 2)
     whole, _ = network.apply(weights, images, train=False, how=Computing(algorithm))
     lower, _ = network.apply(weights, images, train=False, how=Computing(algorithm, "tf32"))
@@ -80,10 +80,10 @@ def test_the_option_changes_training_and_the_run():
 
 
 def test_sparse_products_are_for_float32_alone(monkeypatch):
-    monkeypatch.setattr(packing, "SMALLEST", 1)
+    monkeypatch.setattr(sparse_storage, "SMALLEST", 1)
     for recipe, packs in ((digits(steps="100000000it"), True), (digits(steps="100000000it", precision="tf32"), False)):
         found = Setup(recipe.model, recipe.recipe, (64,), 10, 1197, "none")
-        assert packing.may_pack(found, 10**8) == packs
+        assert sparse_storage.may_be_sparse(found, 10**8) == packs
 
 
 FLOAT32 = """

@@ -11,9 +11,10 @@ from flax import nnx
 from tombola.core.errors import TombolaError
 from tombola.core.task import Model
 from tombola.core.trees import equal
+from tombola.models.build import build, removable
 from tombola.models.custom import from_class
 from tombola.models.groups import groups
-from tombola.models.network import Network, build, removable
+from tombola.models.network import Network
 from tombola.surgery.compact import compact_model
 
 IMAGES = (8, 8, 3)
@@ -55,7 +56,7 @@ def test_a_residual_network_without_a_block_is_what_stands_around_it():
 
     @jax.jit
     def by_hand(inputs):
-        module = whole._factory(jax.random.key(0))
+        module = whole.factory(jax.random.key(0))
         for place, leaf in nnx.to_flat_state(nnx.state(module)):
             if (path := "/".join(map(str, place))) in weights:
                 leaf.set_value(jnp.asarray(weights[path]))

@@ -16,8 +16,8 @@ from tombola.core import masks
 from tombola.core.errors import TombolaError
 from tombola.core.task import Model
 from tombola.core.trees import stack
+from tombola.models.build import build
 from tombola.models.custom import from_class
-from tombola.models.network import build
 from tombola.models.resnet import Design, ResNet
 from tombola.models.units import Units
 from tombola.pruning import selection

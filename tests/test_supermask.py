@@ -15,8 +15,8 @@ from tombola.core.task import Data, Model, Recipe, Supermask, Task
 from tombola.data.dataset import load
 from tombola.evaluation.weight_combinations import WeightCombinations, evaluate
 from tombola.models import supermask as learnt
+from tombola.models.build import build
 from tombola.models.masked import masked
-from tombola.models.network import build
 from tombola.models.supermask import SCORE
 from tombola.procedures.measurements import Context
 from tombola.procedures.supermask_measurements import heuristic_supermasks, learnt_supermask, picture

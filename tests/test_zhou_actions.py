@@ -17,8 +17,9 @@ from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
 from tombola.engine.starts import materialise
 from tombola.engine.starts import source as stored
+from tombola.models.build import build
 from tombola.models.masked import masked
-from tombola.models.network import Network, build
+from tombola.models.nnx_network import NNXNetwork
 from tombola.models.supermask import SCORE
 from tombola.models.tasks import task as named_task
 from tombola.procedures.actions import Context, value_actions
@@ -119,7 +120,7 @@ class RandomBias(nnx.Module):
 
 
 def test_reinit_as_it_was_is_a_whole_fresh_draw_and_under_a_parent_or_signs_its_kernels():
-    network = Network(RandomBias, None)
+    network = NNXNetwork(RandomBias, None)
     initial, fresh = network.init(SEED), network.init(SEED, "reinit/1/0")
     assert (fresh["output/bias"] != initial["output/bias"]).all()
     assert trees.equal(act("reinit", network=network, stream="reinit/1/0"), fresh)

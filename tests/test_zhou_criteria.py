@@ -11,7 +11,7 @@ from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
 from tombola.engine.starts import source as stored
-from tombola.models.network import build
+from tombola.models.build import build
 from tombola.models.tasks import task as named_task
 from tombola.procedures.actions import Context, mask_actions
 from tombola.procedures.imp import imp_runs

@@ -10,7 +10,7 @@ from tombola.store.files import save_tree
 from tombola.training.replica import Checkpoint
 
 _FORM = 2
-"""Of a state: 2 since replicas may train packed networks."""
+"""Of a state: 2 since replicas may be stored sparsely."""
 
 
 def _versions() -> str:

@@ -22,14 +22,14 @@ from tombola.engine.progress import Progress
 from tombola.engine.reading import done, wanted
 from tombola.engine.resolved import resolved
 from tombola.engine.starts import materialise, rehearse
-from tombola.models.packed import Sizes
+from tombola.models.sparse_storage import Sizes
 from tombola.pruning.selection import emptied
 from tombola.store.store import Damaged, Record, Store
 from tombola.training.cohort import check_keep, train_cohort
-from tombola.training.packing import may_pack, packed_sizes
 from tombola.training.plan import Plan, plan
 from tombola.training.replica import Outcome, Replica
 from tombola.training.setup import Setup
+from tombola.training.sparse_storage import may_be_sparse, sparse_sizes
 
 
 @dataclass
@@ -121,20 +121,20 @@ class Engine:
         for digest in sorted(ready, key=lambda digest: (self.graph.generation[digest], self._begin(digest))):
             which = (self.graph.runs[digest].task.data, self._program(digest))
             position = self._position(digest, layouts[which].per_device > 1)
-            groups.setdefault((which, position, self._packed(digest, layouts[which])), []).append(digest)
+            groups.setdefault((which, position, self._sparse(digest, layouts[which])), []).append(digest)
         for (which, *_), replicas in groups.items():
             for first in range(0, len(replicas), layouts[which].capacity):
                 yield replicas[first : first + layouts[which].capacity], layouts[which]
 
-    def _packed(self, digest: str, layout: Plan) -> Sizes:
-        """The kernels that a ready run has packed: those of a batch are alike."""
+    def _sparse(self, digest: str, layout: Plan) -> Sizes:
+        """The kernels that a ready run has in sparse storage: those of a batch are alike."""
         run = self.graph.runs[digest]
         found, steps = self._program(digest), self._length(digest)
-        if run.mask is None or not layout.native or not may_pack(found, steps):
+        if run.mask is None or not layout.native or not may_be_sparse(found, steps):
             return ()
         if digest not in self._sizes:
             mask, start = materialise(run, self.store, self.data_dir)
-            self._sizes[digest] = packed_sizes(found, steps, start, mask)
+            self._sizes[digest] = sparse_sizes(found, steps, start, mask)
         return self._sizes[digest]
 
     def _program(self, digest: str) -> Setup:

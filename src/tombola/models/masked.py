@@ -16,7 +16,7 @@ from tombola.models.supermask import SCORE, factor, first_scores, straight_throu
 
 
 class MaskedNetwork(Network):
-    """The same layers, each with a leaf ``{kernel}.score`` beside its kernel. Only scores are trainable.
+    """Another network's layers, each with a leaf ``{kernel}.score`` beside its kernel. Only scores are trainable.
 
     In training `bernoulli` draws a mask from the `dropout_key`; evaluation uses the mask that the scores come to
     (`tombola.models.supermask.chosen`).
@@ -24,15 +24,14 @@ class MaskedNetwork(Network):
 
     def __init__(self, plain: Network, spec: Supermask) -> None:
         self.plain, self.spec = plain, spec
-        self.layers = tuple(replace(layer, paths=(*layer.paths, *(path + SCORE for path in layer.prunable))) for layer in plain.layers)
         scores = {path + SCORE: jax.ShapeDtypeStruct(plain.shapes[path].shape, np.dtype(np.float32)) for path in plain.prunable}
-        shapes = {**plain.shapes, **scores}
-        self.shapes = {path: shapes[path] for layer in self.layers for path in layer.paths}
-        self.prunable = plain.prunable
-        self.trainable = frozenset(path + SCORE for path in plain.prunable)
-        self.units, self.linear = (), frozenset()
-        self.convolutional = plain.convolutional
-        self.stochastic = plain.stochastic or spec.method == "bernoulli"
+        super().__init__(
+            [replace(layer, paths=(*layer.paths, *(path + SCORE for path in layer.prunable))) for layer in plain.layers],
+            {**plain.shapes, **scores},
+            trainable=scores,
+            running=plain.running,
+            stochastic=plain.stochastic or spec.method == "bernoulli",
+        )
 
     def init_tensor(self, path: str, seed: int, stream: str) -> np.ndarray:
         """A leaf of the plain network, bit for bit; or the scores that training begins with."""
@@ -57,14 +56,9 @@ class MaskedNetwork(Network):
         key = jax.random.fold_in(dropout_key, 0) if train and dropout_key is not None else None
         return self.plain.apply(self._masked(weights, key), inputs, train=train, dropout_key=dropout_key, how=how)
 
-    def statistics(self, weights: Mapping[str, Any], inputs: jax.Array) -> Tree:
+    def statistics(self, weights: Mapping[str, Any], inputs: jax.Array, how: Computing = PLAIN) -> Tree:
         """As the plain network's, on weights w b r."""
-        return self.plain.statistics(self._masked(weights, None), inputs)
-
-    @property
-    def running(self) -> tuple[str, ...]:
-        """As the plain network's."""
-        return self.plain.running
+        return self.plain.statistics(self._masked(weights, None), inputs, how)
 
     def _masked(self, weights: Mapping[str, Any], key: jax.Array | None) -> Tree:
         found = {path: weights[path] for path in self.plain.shapes}

@@ -71,7 +71,7 @@ def export_packed(store: Store, digest: str, step: str, path: Path, data_dir: Pa
         TombolaError: as `export_run`, and if the run's network cannot be built here.
     """
     from tombola.data.dataset import load
-    from tombola.models.network import build
+    from tombola.models.build import build
     from tombola.procedures.packed import Origin, pack, sizes, unpack
     from tombola.store import packed as packed_file
 
@@ -111,7 +111,7 @@ def export_compact(store: Store, digest: str, step: str, path: Path, data_dir: P
         TombolaError: as `export_run`, and if the run's network cannot be made smaller or not be built here.
     """
     from tombola.data.dataset import load
-    from tombola.models.network import build
+    from tombola.models.build import build
     from tombola.surgery.compact import compact_model
 
     _check_writable(path)

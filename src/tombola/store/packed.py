@@ -53,7 +53,7 @@ def rebuilt(arrays: Tree, metadata: Mapping[str, str], path: Path) -> tuple[Tree
     Raises:
         TombolaError: if the file is damaged, or its network cannot be built or drawn here as it was.
     """
-    from tombola.models.network import build
+    from tombola.models.build import build
 
     try:
         model = Model(**_options(json.loads(metadata["model"])))

@@ -107,7 +107,7 @@ def compact_model(
     Raises as `compact` and `smaller` do, for a model with parts taken out, and if the two networks' outputs differ, on random
     inputs, by more than rounding.
     """
-    from tombola.models.network import build
+    from tombola.models.build import build
 
     if model.without:
         raise TombolaError(

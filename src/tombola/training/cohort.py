@@ -8,16 +8,16 @@ from tombola.core.errors import TombolaError
 from tombola.core.task import Task
 from tombola.data.dataset import Dataset, sizes
 from tombola.kernels.device import give_back, prepare
-from tombola.models.packed import Sizes, pack, unpack
+from tombola.models.sparse_storage import Sizes, to_dense, to_sparse
 from tombola.training.convolutions import fastest
 from tombola.training.frozen import trained_paths
 from tombola.training.inputs import inputs_of
-from tombola.training.packing import packed_sizes
 from tombola.training.plan import Plan, plan
 from tombola.training.program import compile_program
 from tombola.training.replica import Checkpoint, Outcome, Replica
 from tombola.training.replica_batch import Arrays, ReplicaBatch
 from tombola.training.setup import Setup
+from tombola.training.sparse_storage import sparse_sizes
 
 
 def setup(task: Task, dataset: Dataset) -> Setup:
@@ -66,8 +66,8 @@ def train_cohort(
 ) -> Iterator[tuple[int, Outcome]]:
     """Train each replica to the end, or to iteration `until`, batch by batch; yields (index of the replica, outcome) as batches finish.
 
-    On a CPU a replica's result is bitwise the same whoever shares its cohort. Those with few weights left train packed
-    networks there (`tombola.training.packing`), which is no part of what a replica is or leaves.
+    On a CPU a replica's result is bitwise the same whoever shares its cohort. Those with few weights left are stored
+    sparsely there (`tombola.training.sparse_storage`), which is no part of what a replica is or leaves.
 
     Args:
         replicas: they resume at one iteration, or begin at one. Where the plan lets several share a device they may begin
@@ -81,29 +81,29 @@ def train_cohort(
     end = total_iterations(task, found) if until is None else until
     layout = fastest(found, layout or plan(len(replicas), found.network.convolutional, dataset.on_disk, task.recipe.batch))
     arrays = _on_devices(dataset, layout)
-    for packed, indices in _by_sizes(task, found, layout, replicas).items():
-        program = compile_program(found._replace(packed=packed), layout)
+    for sparse, indices in _by_sizes(task, found, layout, replicas).items():
+        program = compile_program(found._replace(sparse=sparse), layout)
         for first in range(0, len(indices), layout.capacity):
             together = indices[first : first + layout.capacity]
             checkpoint = None if on_checkpoint is None else lambda i, point, together=together: on_checkpoint(together[i], point)
-            there = [_packed(replicas[index], packed) for index in together]
+            there = [_stored(replicas[index], sparse) for index in together]
             outcomes = ReplicaBatch(task, end, found, layout, program, arrays, there).train(checkpoint, on_progress)
             give_back()
             for index, outcome in zip(together, outcomes, strict=True):
                 start = replicas[index].start
-                yield index, replace(outcome, snapshots={step: unpack(tree, start) for step, tree in outcome.snapshots.items()})
+                yield index, replace(outcome, snapshots={step: to_dense(tree, start) for step, tree in outcome.snapshots.items()})
 
 
 def _by_sizes(task: Task, found: Setup, layout: Plan, replicas: Sequence[Replica]) -> dict[Sizes, list[int]]:
     groups: dict[Sizes, list[int]] = {}
     for index, replica in enumerate(replicas):
         steps = total_iterations(task, found) - replica.begin
-        groups.setdefault(packed_sizes(found, steps, replica.start, replica.mask) if layout.native else (), []).append(index)
+        groups.setdefault(sparse_sizes(found, steps, replica.start, replica.mask) if layout.native else (), []).append(index)
     return groups
 
 
-def _packed(replica: Replica, sizes: Sizes) -> Replica:
-    start, mask = pack(replica.start, replica.mask, sizes)
+def _stored(replica: Replica, sizes: Sizes) -> Replica:
+    start, mask = to_sparse(replica.start, replica.mask, sizes)
     return replace(replica, start=start, mask=mask)
 
 

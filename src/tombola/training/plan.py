@@ -51,7 +51,7 @@ class Plan:
     """How convolutions are computed."""
     native: bool = False
     """Whether what XLA does slowly on a CPU is done in C, where there is a compiler (`tombola.kernels.native`): Adam, the rows of
-    a batch, and the sparse products of replicas with few weights left (`tombola.training.packing`)."""
+    a batch, and the sparse products of replicas with few weights left (`tombola.training.sparse_storage`)."""
 
     @property
     def capacity(self) -> int:

@@ -4,9 +4,10 @@ import math
 from typing import NamedTuple
 
 from tombola.core.task import Model, Recipe
+from tombola.models.build import build, removable
 from tombola.models.masked import masked
-from tombola.models.network import Network, build, removable
-from tombola.models.packed import Sizes, packed
+from tombola.models.network import Network
+from tombola.models.sparse_storage import Sizes, sparse_network
 from tombola.training.frozen import trained_paths
 from tombola.training.replica import NOISE
 
@@ -25,15 +26,15 @@ class Setup(NamedTuple):
     augment: str
     pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Mean and standard deviation by channel that make uint8 inputs the network's; None: inputs are used as they are."""
-    packed: Sizes = ()
+    sparse: Sizes = ()
     """Kernels that are stored by their weights alone."""
 
     @property
     def network(self) -> Network:
-        """The network, built once; under a mask that is learnt, if the recipe says so; or with some kernels packed."""
+        """The network, built once; under a mask that is learnt, if the recipe says so; or with some kernels in sparse storage."""
         plain = build(self.model, self.shape, self.classes)
-        if self.packed:
-            return packed(plain, self.packed)
+        if self.sparse:
+            return sparse_network(plain, self.sparse)
         return plain if self.recipe.supermask is None else masked(plain, self.recipe.supermask)
 
     @property

@@ -1,4 +1,4 @@
-"""When a replica trains a packed network: where its mask leaves so little that sparse products cost less than dense ones."""
+"""When a replica trains a network in sparse storage: where its mask leaves so little that sparse products cost less than dense ones."""
 
 import math
 
@@ -7,24 +7,24 @@ import numpy as np
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree
 from tombola.kernels.sparse import available
-from tombola.models.packed import Sizes, stored
+from tombola.models.sparse_storage import Sizes, stored
 from tombola.training.setup import Setup
 
 SPARSE = 0.55
-"""Largest share of a kernel's weights at which sparse products and packed moments are worth it (benchmarks/NOTES.md)."""
+"""Largest share of a kernel's weights at which sparse products and the moments of what is stored are worth it (benchmarks/NOTES.md)."""
 SMALLEST = 5_000
-"""Fewest weights of a kernel that may be packed: the products of smaller ones cost less than calling another program."""
+"""Fewest weights of a kernel in sparse storage: the products of smaller ones cost less than calling another program."""
 WORTHWHILE = 2e10
-"""Floating-point operations that packing has to save a run: some tenths of a second, as a program takes to compile."""
+"""Floating-point operations that sparse storage has to save a run: some tenths of a second, as a program takes to compile."""
 
 
-def may_pack(found: Setup, steps: int) -> bool:
-    """Whether training for so many steps is long enough for any mask to be worth packing: if not, none need be made to see."""
+def may_be_sparse(found: Setup, steps: int) -> bool:
+    """Whether training for so many steps is long enough for any mask to be worth it: if not, none need be made to see."""
     return _operations(found, sum(math.prod(found.network.shapes[path].shape) for path in _candidates(found))) * steps >= WORTHWHILE
 
 
-def packed_sizes(found: Setup, steps: int, start: Tree, mask: Mask) -> Sizes:
-    """The kernels of a replica that are packed when it trains for so many steps, and the room that each is given.
+def sparse_sizes(found: Setup, steps: int, start: Tree, mask: Mask) -> Sizes:
+    """The kernels of a replica that are stored sparsely when it trains for so many steps, and the room that each is given.
 
     Room is a power of two, so that neighbouring levels share a program. It follows from the replica alone, never from who
     shares its cohort.

@@ -1,4 +1,4 @@
-"""Packed networks: sparse products, and training at the cost of what a mask keeps."""
+"""Sparse storage: products, and training at the cost of what a mask keeps."""
 
 import subprocess
 import sys
@@ -10,16 +10,17 @@ import pytest
 from flax import nnx
 
 from tombola.core import keys, trees
+from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
 from tombola.engine import execute
 from tombola.engine.graph import graph
 from tombola.kernels import sparse
-from tombola.models.network import Network
-from tombola.models.packed import pack, packed, unpack
+from tombola.models.nnx_network import NNXNetwork
+from tombola.models.sparse_storage import sparse_network, to_dense, to_sparse
 from tombola.procedures.imp import imp, imp_runs
 from tombola.store.store import Store
-from tombola.training import cohort, packing, replica_batch
+from tombola.training import cohort, replica_batch, sparse_storage
 from tombola.training.cohort import setup, train_cohort
 from tombola.training.replica import Replica
 from tombola.training.train import train
@@ -126,15 +127,15 @@ class Mixed(nnx.Module):
         return self.output(jax.nn.relu(self.hidden[0](hidden)))
 
 
-def test_a_packed_network_gives_the_same_outputs_and_gradients():
-    network = Network(lambda key: Mixed((8, 8, 3), 10, rngs=nnx.Rngs(key)), None)
+def test_a_network_in_sparse_storage_gives_the_same_outputs_and_gradients():
+    network = NNXNetwork(lambda key: Mixed((8, 8, 3), 10, rngs=nnx.Rngs(key)), None)
     assert network.linear == {"hidden/0/kernel", "output/kernel"}
     mask = {path: RANDOM.random(network.shapes[path].shape) < 0.2 for path in network.prunable}
     start = {path: leaf * mask[path] if path in mask else leaf for path, leaf in network.init(3).items()}
     sizes = (("hidden/0/kernel", 2048), ("output/kernel", 64))
-    small, (weights, _) = packed(network, sizes), pack(start, mask, sizes)
+    small, (weights, _) = sparse_network(network, sizes), to_sparse(start, mask, sizes)
     assert {path: leaf.shape for path, leaf in weights.items()} == {path: one.shape for path, one in small.shapes.items()}
-    assert trees.equal(unpack(weights, start), start)
+    assert trees.equal(to_dense(weights, start), start)
     x, key = drawn(12, 8, 8, 3), jax.random.key(5)
 
     def loss(trained, tree, network):
@@ -142,12 +143,13 @@ def test_a_packed_network_gives_the_same_outputs_and_gradients():
         return jnp.sum(jnp.sin(logits)), (logits, changed)
 
     found = {}
-    for name, (net, tree) in {"plain": (network, start), "packed": (small, weights)}.items():
+    for name, (net, tree) in {"plain": (network, start), "sparse": (small, weights)}.items():
         trained = {path: tree[path] for path in net.trainable}
         gradients, (logits, changed) = jax.grad(loss, has_aux=True)(trained, tree, net)
         gradients = {**tree, **gradients}
-        found[name] = logits, changed, gradients if name == "plain" else unpack(gradients, {p: np.zeros_like(v) for p, v in start.items()})
-    (logits, changed, gradients), (wanted, its, dense) = found["packed"], found["plain"]
+        dense = gradients if name == "plain" else to_dense(gradients, {p: np.zeros_like(v) for p, v in start.items()})
+        found[name] = logits, changed, dense
+    (logits, changed, gradients), (wanted, its, dense) = found["sparse"], found["plain"]
     np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-4)
     assert set(changed) == set(its)
     for path in network.shapes:
@@ -155,6 +157,11 @@ def test_a_packed_network_gives_the_same_outputs_and_gradients():
         np.testing.assert_allclose(gradients[path], expected, rtol=0, atol=1e-3, err_msg=path)
     evaluated = [net.apply(tree, x, train=False)[0] for net, tree in ((network, start), (small, weights))]
     np.testing.assert_allclose(*evaluated, rtol=0, atol=1e-4)
+    measured = [net.statistics(tree, x) for net, tree in ((network, start), (small, weights))]
+    assert all(np.array_equal(measured[0][path], measured[1][path]) for path in network.running)
+    assert np.array_equal(small.init_tensor("conv/kernel", 3, "init"), network.init(3)["conv/kernel"])
+    with pytest.raises(TombolaError, match="sparse storage"):
+        small.init(3)
 
 
 def test_other_types_and_products_of_a_user_s_own_are_left_alone():
@@ -168,7 +175,7 @@ def test_other_types_and_products_of_a_user_s_own_are_left_alone():
         def __call__(self, inputs):
             return self.output(self.own(self.stored(self.half(inputs))))
 
-    assert Network(lambda key: Own((6,), 10, rngs=nnx.Rngs(key)), None).linear == {"output/kernel"}
+    assert NNXNetwork(lambda key: Own((6,), 10, rngs=nnx.Rngs(key)), None).linear == {"output/kernel"}
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
@@ -189,12 +196,12 @@ def sparse_masks(task, count, densities):
 
 @pytest.fixture
 def always(monkeypatch):
-    monkeypatch.setattr(packing, "WORTHWHILE", 0.0)
-    monkeypatch.setattr(packing, "SMALLEST", 1)
+    monkeypatch.setattr(sparse_storage, "WORTHWHILE", 0.0)
+    monkeypatch.setattr(sparse_storage, "SMALLEST", 1)
 
 
 def never(monkeypatch):
-    monkeypatch.setattr(packing, "SPARSE", -1.0)
+    monkeypatch.setattr(sparse_storage, "SPARSE", -1.0)
 
 
 RECIPES = {
@@ -206,7 +213,7 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
-def test_training_a_packed_network_is_training_under_the_mask(monkeypatch, always, recipe):
+def test_training_in_sparse_storage_is_training_under_the_mask(monkeypatch, always, recipe):
     task = digits(**recipe)
     start, mask = sparse_masks(task, 2, [0.2, 0.1])
     start = {path: leaf * mask[path] if path in mask else leaf for path, leaf in start.items()}
@@ -226,18 +233,18 @@ def test_training_a_packed_network_is_training_under_the_mask(monkeypatch, alway
 
 
 def watched(monkeypatch):
-    """The packed kernels of every program that is asked for."""
+    """The kernels in sparse storage of every program that is asked for."""
     seen, compile_program = [], cohort.compile_program
 
     def watch(found, layout):
-        seen.append(found.packed)
+        seen.append(found.sparse)
         return compile_program(found, layout)
 
     monkeypatch.setattr(cohort, "compile_program", watch)
     return seen
 
 
-def test_where_the_mask_is_0_a_packed_weight_keeps_its_start_bit_for_bit(always, monkeypatch):
+def test_where_the_mask_is_0_a_weight_in_sparse_storage_keeps_its_start_bit_for_bit(always, monkeypatch):
     task = digits(weight_decay=1e-2, optimizer="momentum")
     start, mask = sparse_masks(task, 2, [0.1])
     held = RANDOM.random(start["hidden1/kernel"].shape) < 0.1  # frozen at a value that is not 0, or pruned to either 0
@@ -269,7 +276,7 @@ def same(one, other):
     assert all(trees.equal(one.snapshots[step], other.snapshots[step]) for step in one.snapshots)
 
 
-def test_a_packed_result_does_not_depend_on_who_shares_the_cohort(always):
+def test_a_result_in_sparse_storage_does_not_depend_on_who_shares_the_cohort(always):
     task = digits()
     some = members(task, [0.2, 1.0, 0.02, 0.2, 0.05], keep=frozenset({0, 40}))
     together = outcomes(task, some)
@@ -278,7 +285,7 @@ def test_a_packed_result_does_not_depend_on_who_shares_the_cohort(always):
         same(outcomes(task, [member])[0], together[index])
 
 
-def test_a_resumed_packed_run_is_bitwise_the_uninterrupted_one(always, monkeypatch):
+def test_a_resumed_run_in_sparse_storage_is_bitwise_the_uninterrupted_one(always, monkeypatch):
     task = digits()
     monkeypatch.setattr(replica_batch, "CHECKPOINT_SECONDS", -1.0)
     some, saved = members(task, [0.2, 0.05], keep=frozenset({5, 40})), []
@@ -289,26 +296,26 @@ def test_a_resumed_packed_run_is_bitwise_the_uninterrupted_one(always, monkeypat
         same(outcomes(task, [resumed])[0], whole[index])
 
 
-def test_only_what_saves_time_is_packed(monkeypatch):
+def test_only_what_saves_time_is_stored_sparsely(monkeypatch):
     task = digits()
     start, mask = (trees.replica(tree, 0) for tree in sparse_masks(task, 1, [0.2]))
     start = {path: leaf * mask[path] if path in mask else leaf for path, leaf in start.items()}
     found = setup(task, load(task.data))
-    assert packing.packed_sizes(found, 40, start, mask) == ()  # too short
-    assert packing.packed_sizes(found, 10_000_000, start, mask) == ()  # too small
-    monkeypatch.setattr(packing, "SMALLEST", 1)
-    assert not packing.may_pack(found, 40)
-    assert packing.may_pack(found, 10_000_000)
-    sizes = dict(packing.packed_sizes(found, 10_000_000, start, mask))
+    assert sparse_storage.sparse_sizes(found, 40, start, mask) == ()  # too short
+    assert sparse_storage.sparse_sizes(found, 10_000_000, start, mask) == ()  # too small
+    monkeypatch.setattr(sparse_storage, "SMALLEST", 1)
+    assert not sparse_storage.may_be_sparse(found, 40)
+    assert sparse_storage.may_be_sparse(found, 10_000_000)
+    sizes = dict(sparse_storage.sparse_sizes(found, 10_000_000, start, mask))
     assert sizes.keys() == set(mask)
     for path, room in sizes.items():
         count = np.count_nonzero(mask[path])
         assert count <= room < 2 * count
         assert room.bit_count() == 1
     mask["hidden1/kernel"] = mask["hidden1/kernel"] | (RANDOM.random(mask["hidden1/kernel"].shape) < 0.7)
-    assert dict(packing.packed_sizes(found, 10_000_000, start, mask)).keys() == set(mask) - {"hidden1/kernel"}
-    monkeypatch.setattr(packing, "available", lambda: False)
-    assert packing.packed_sizes(found, 10_000_000, start, mask) == ()
+    assert dict(sparse_storage.sparse_sizes(found, 10_000_000, start, mask)).keys() == set(mask) - {"hidden1/kernel"}
+    monkeypatch.setattr(sparse_storage, "available", lambda: False)
+    assert sparse_storage.sparse_sizes(found, 10_000_000, start, mask) == ()
 
 
 def test_a_study_trains_waves_of_equal_rooms_and_gives_what_imp_gives(always, monkeypatch, tmp_path):
@@ -319,7 +326,7 @@ def test_a_study_trains_waves_of_equal_rooms_and_gives_what_imp_gives(always, mo
 
     def watch(task, dataset, some, *rest):
         found = setup(task, dataset)
-        waves.append({packing.packed_sizes(found, 20, one.start, one.mask) for one in some})
+        waves.append({sparse_storage.sparse_sizes(found, 20, one.start, one.mask) for one in some})
         return train_cohort(task, dataset, some, *rest)
 
     monkeypatch.setattr(execute, "train_cohort", watch)

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree
 from tombola.kernels.sparse import bands, places, product
@@ -25,24 +26,39 @@ Sizes = tuple[tuple[str, int], ...]
 """(path of a kernel, weights that its storage has room for)."""
 
 
-class PackedNetwork(Network):
-    """The same layers; kernels that are packed are (stored,), with two leaves of indices, which do not train."""
+class SparseNetwork(Network):
+    """Another network's layers; kernels in sparse storage are (stored,), with two leaves of indices, which do not train."""
 
     def __init__(self, plain: Network, sizes: Sizes) -> None:
-        self.plain, self.packed = plain, tuple(path for path, _ in sizes)
-        index = lambda size: jax.ShapeDtypeStruct((size,), np.dtype(np.int32))  # noqa: E731
+        self.plain, self.sparse = plain, tuple(path for path, _ in sizes)
         shapes = dict(plain.shapes)
+        indices: dict[str, tuple[str, ...]] = {}
         for path, size in sizes:
             inputs, outputs = plain.shapes[path].shape
-            shapes |= {path: jax.ShapeDtypeStruct((size,), plain.shapes[path].dtype)}
-            shapes |= {path + ROWS: index(size), path + STARTS: index(bands(inputs, outputs, size) * outputs + 1)}
-        indices = {path: (path + ROWS, path + STARTS) if path in self.packed else () for path in plain.shapes}
-        self.layers = tuple(
-            replace(layer, paths=(*layer.paths, *(extra for path in layer.paths for extra in indices[path]))) for layer in plain.layers
+            shapes[path] = jax.ShapeDtypeStruct((size,), plain.shapes[path].dtype)
+            lengths = {path + ROWS: size, path + STARTS: bands(inputs, outputs, size) * outputs + 1}
+            shapes |= {name: jax.ShapeDtypeStruct((length,), np.dtype(np.int32)) for name, length in lengths.items()}
+            indices[path] = tuple(lengths)
+        super().__init__(
+            [
+                replace(layer, paths=(*layer.paths, *(extra for path in layer.paths for extra in indices.get(path, ()))))
+                for layer in plain.layers
+            ],
+            shapes,
+            trainable=plain.trainable,
+            running=plain.running,
+            stochastic=plain.stochastic,
         )
-        self.shapes = {path: shapes[path] for layer in self.layers for path in layer.paths}
-        self.prunable, self.trainable, self.units = plain.prunable, plain.trainable, ()
-        self.convolutional, self.stochastic, self.linear = plain.convolutional, plain.stochastic, frozenset()
+
+    def init_tensor(self, path: str, seed: int, stream: str) -> np.ndarray:
+        """As the plain network's; what is stored of a sparse kernel follows from its mask too: see `to_sparse`."""
+        if path in self.sparse or path not in self.plain.shapes:
+            raise TombolaError(f"{path!r} is in sparse storage; draw the plain network's weights and store those")
+        return self.plain.init_tensor(path, seed, stream)
+
+    def std(self, path: str) -> float:
+        """As the plain network's."""
+        return self.plain.std(path)
 
     def apply(
         self,
@@ -53,23 +69,25 @@ class PackedNetwork(Network):
         dropout_key: jax.Array | None = None,
         how: Computing = PLAIN,
     ) -> tuple[Any, Tree]:
-        """As the plain network's, with sparse products for the kernels that are packed."""
-        sparse = {
-            path: partial(product, rows=weights[path + ROWS], starts=weights[path + STARTS], outputs=self.plain.shapes[path].shape[1])
-            for path in self.packed
-        }
-        return self.plain.apply(weights, inputs, train=train, dropout_key=dropout_key, how=how._replace(products=sparse))
+        """As the plain network's, with sparse products for the kernels in sparse storage."""
+        return self.plain.apply(weights, inputs, train=train, dropout_key=dropout_key, how=self._sparsely(weights, how))
 
-    @property
-    def running(self) -> tuple[str, ...]:
-        """As the plain network's."""
-        return self.plain.running
+    def statistics(self, weights: Mapping[str, Any], inputs: jax.Array, how: Computing = PLAIN) -> Tree:
+        """As the plain network's, with sparse products."""
+        return self.plain.statistics(weights, inputs, self._sparsely(weights, how))
+
+    def _sparsely(self, weights: Mapping[str, Any], how: Computing) -> Computing:
+        products = {
+            path: partial(product, rows=weights[path + ROWS], starts=weights[path + STARTS], outputs=self.plain.shapes[path].shape[1])
+            for path in self.sparse
+        }
+        return how._replace(products=products)
 
 
 @cache
-def packed(plain: Network, sizes: Sizes) -> PackedNetwork:
-    """The network with some kernels packed; equal arguments give the identical object."""
-    return PackedNetwork(plain, sizes)
+def sparse_network(plain: Network, sizes: Sizes) -> SparseNetwork:
+    """The network with some kernels in sparse storage; equal arguments give the identical object."""
+    return SparseNetwork(plain, sizes)
 
 
 def stored(start: Any, mask: Any) -> np.ndarray:
@@ -77,8 +95,8 @@ def stored(start: Any, mask: Any) -> np.ndarray:
     return np.asarray(mask) | (np.asarray(start) != 0)
 
 
-def pack(start: Tree, mask: Mask, sizes: Sizes) -> tuple[Tree, Mask]:
-    """Weights and mask of one replica, as `PackedNetwork` has them."""
+def to_sparse(start: Tree, mask: Mask, sizes: Sizes) -> tuple[Tree, Mask]:
+    """Weights and mask of one replica, as `SparseNetwork` has them."""
     weights, kept = dict(start), dict(mask)
     for path, size in sizes:
         inputs, outputs = np.shape(start[path])
@@ -90,7 +108,7 @@ def pack(start: Tree, mask: Mask, sizes: Sizes) -> tuple[Tree, Mask]:
     return weights, kept
 
 
-def unpack(weights: Tree, start: Tree) -> Tree:
+def to_dense(weights: Tree, start: Tree) -> Tree:
     """The plain network's weights; what was not stored has its value from `start`, bit for bit."""
     plain = {path: weights[path] for path in start}
     for path in start:
