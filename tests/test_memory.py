@@ -81,3 +81,26 @@ with tempfile.TemporaryDirectory() as folder:
 @pytest.mark.parametrize("large", [True, False])
 def test_only_small_networks_have_an_arena_for_each_thread(large):
     assert (printed(ARENAS.format(large=large)) == 1) == large
+
+
+FIRST = """
+import hashlib
+import tombola as tb
+from tombola.data.dataset import load
+from tombola.training.cohort import setup
+
+task = tb.task("digits-mlp", scale="smoke")
+weights = setup(task, load(task.data)).network.init(0)
+print(int(hashlib.sha256(b"".join(leaf.tobytes() for leaf in weights.values())).hexdigest(), 16))
+"""
+
+
+@pytest.mark.parametrize("setting", ["JAX_THREEFRY_PARTITIONABLE=0", "JAX_NUMPY_DTYPE_PROMOTION=strict", "JAX_DEFAULT_PRNG_IMPL=rbg"])
+def test_settings_of_the_environment_change_no_weight(setting, plainly_drawn):
+    name, _, value = setting.partition("=")
+    assert printed(FIRST, **{name: value}) == plainly_drawn
+
+
+@pytest.fixture(scope="module")
+def plainly_drawn():
+    return printed(FIRST)

@@ -1,9 +1,12 @@
 """What is done in C on a CPU is what XLA does there, up to rounding; and all is done without a compiler too."""
 
+import contextlib
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import jax
@@ -137,17 +140,126 @@ def test_where_there_is_a_compiler_every_source_compiles():
     assert all((adam.available({}), convolution.available(), sparse.available()))
 
 
-def test_a_source_with_an_error_is_as_no_compiler(tmp_path, monkeypatch):
-    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "cache"))
+def test_a_source_with_an_error_is_as_no_compiler(tmp_path):
     (tmp_path / "wrong.c").write_text("int function( {")
-    assert not native.registered(tmp_path / "wrong.c", "function")
+    assert native.compiled(tmp_path / "wrong.c", tmp_path) is None
+
+
+def test_a_source_that_changes_has_another_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "cache"))
+    places = set()
+    for number in range(2):
+        (tmp_path / "mine.c").write_text(f"/* {number} */")
+        places.add(native._kept(tmp_path / "mine.c"))
+    assert len(places) == 2
+    assert None not in places
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A kernel that was compiled and kept, in a cache of its own. A process registers a handler once: the one that it has stays."""
+    assert adam.available({})
+    assert native.available("rows")
+    monkeypatch.setattr(native, "register", lambda library, *handlers: loads(library))
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "cache"))
+    assert fresh()
+    (library,) = (tmp_path / "cache" / "kernels").glob("*.so")
+    return library
+
+
+def loads(library):
+    with contextlib.suppress(OSError):
+        return bool(ctypes.CDLL(str(library)))
+    return False
+
+
+def fresh():
+    """What a new process would be told of the kernel `rows`."""
+    return native.available.__wrapped__("rows")
+
+
+def compiles(monkeypatch):
+    calls, there = [], native.compiled
+    monkeypatch.setattr(native, "compiled", lambda *given: calls.append(given) or there(*given))
+    return calls
 
 
 @needs_compiler
-def test_a_source_that_changes_is_compiled_anew(tmp_path, monkeypatch):
+def test_a_kept_kernel_is_not_compiled_again(kept, monkeypatch):
+    calls = compiles(monkeypatch)
+    assert fresh()
+    assert not calls
+    assert kept.parent.stat().st_mode & 0o022 == 0
+
+
+DAMAGE = {
+    "empty": lambda library: library.write_bytes(b""),
+    "cut": lambda library: library.write_bytes(library.read_bytes()[:999]),
+    "a byte": lambda library: library.write_bytes(library.read_bytes()[:-1] + bytes([library.read_bytes()[-1] ^ 1])),
+    "foreign": lambda library: library.write_text("no library"),
+    "no seal": lambda library: library.with_suffix(".sha256").unlink(),
+    "text": lambda library: library.with_suffix(".sha256").write_bytes(b"\xff"),
+    "gone": lambda library: library.unlink(),
+    "a folder": lambda library: (library.unlink(), library.mkdir()),
+    "others may write": lambda library: library.chmod(0o666),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_kept_kernel_that_is_not_what_passed_is_compiled_again(damage, kept, monkeypatch):
+    DAMAGE[damage](kept)
+    calls = compiles(monkeypatch)
+    assert fresh()
+    assert len(calls) == 1
+
+
+@needs_compiler
+def test_a_cache_that_others_can_write_to_is_emptied_and_closed(kept, monkeypatch):
+    kept.parent.chmod(0o777)
+    (kept.parent / "planted.so").write_text("")
+    calls = compiles(monkeypatch)
+    assert fresh()
+    assert len(calls) == 1
+    assert {path.suffix for path in kept.parent.iterdir()} == {".so", ".sha256"}
+    assert kept.parent.stat().st_mode & 0o022 == 0
+    assert not (kept.parent / "planted.so").exists()
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_made_costs_time_alone(kept, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "file"))
+    assert fresh()
+
+
+WRONG = """
+import sys
+from pathlib import Path
+from tombola.kernels import native
+
+compiled, folder = native.compiled, Path(sys.argv[1])
+
+def idle(source, made):
+    handler = "XLA_FFI_Error *%s(XLA_FFI_CallFrame *frame) { asked_for_version(frame); return NULL; }"
+    handlers = "".join(handler % name for name in native.KERNELS[source.stem])
+    (folder / source.name).write_text(f'#include "native.h"\\n{handlers}')
+    return compiled(folder / source.name, made)
+
+native.compiled = idle
+print([native.available(kernel) for kernel in native.KERNELS], len(list(native.cache_folder().rglob("*.so"))))
+"""
+
+
+@needs_compiler
+def test_a_kernel_that_computes_something_else_is_neither_used_nor_kept(tmp_path, monkeypatch):
+    """As of a compiler that succeeds with wrong output: every handler answers success, and leaves what was there."""
     monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "cache"))
-    source = Path(adam.__file__).with_suffix(".c").read_text()
-    for number in range(2):
-        (tmp_path / "mine.c").write_text(f"{source}\n/* {number} */\n".replace("*adam(", f"*mine{number}("))
-        assert native.registered(tmp_path / "mine.c", f"mine{number}")
-    assert len(list((tmp_path / "cache" / "kernels").iterdir())) == 2
+    done = subprocess.run([sys.executable, "-c", WRONG, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "[False, False, False, False] 0"
+
+
+@needs_compiler
+@pytest.mark.parametrize("kernel", native.KERNELS)
+def test_kernels_pass_their_trials(kernel):
+    assert import_module(f"tombola.kernels.{kernel}").trial()

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from tombola.core.trees import Tree
@@ -42,3 +43,15 @@ def step(
     found = native.call("adam", results, *operands, aliases=aliases)
     after, mu, nu = (dict(zip(weights, found[first::3], strict=True)) for first in range(3))
     return after, optax.ScaleByAdamState(count, mu, nu)
+
+
+def trial() -> bool:
+    """Whether a step in C is that of Optax, where a mask is 0 and where it is 1."""
+    weights = {"a": jnp.array([2.0, -1.0, 0.5]), "b": jnp.array([1.0])}
+    gradient, mask = {"a": jnp.array([1e-3, 5.0, -2.0]), "b": jnp.array([-3.0])}, {"a": jnp.array([True, False, True])}
+    state = optax.scale_by_adam(B1, B2, EPSILON).init(weights)
+    update, wanted = optax.scale_by_adam(B1, B2, EPSILON).update(gradient, state)
+    found, moments = step(gradient, state, weights, mask, 0.5)
+    moved = {"a": jnp.where(mask["a"], weights["a"] - 0.5 * update["a"], weights["a"]), "b": weights["b"] - 0.5 * update["b"]}
+    pairs = zip(jax.tree.leaves((found, moments)), jax.tree.leaves((moved, wanted)), strict=True)
+    return all(np.allclose(one, other, rtol=1e-5, atol=1e-7) for one, other in pairs)

@@ -185,3 +185,17 @@ def _patches(images: Any, sizes: tuple[int, int], window: _Window) -> Any:
 
 def _rows(images: Any) -> Any:
     return images.reshape(-1, images.shape[-1])
+
+
+def trial() -> bool:
+    """Whether convolutions in C and their gradients are XLA's, with stride 1 and 2."""
+    images = jnp.sin(jnp.arange(2 * 6 * 5 * 3, dtype=jnp.float32)).reshape(2, 6, 5, 3)
+    kernel = jnp.cos(jnp.arange(3 * 3 * 3 * 17, dtype=jnp.float32)).reshape(3, 3, 3, 17)
+    for stride in (1, 2):
+        window = _Window((stride, stride), ((1, 1), (1, 1)))
+        out = _direct(window, images, kernel)
+        found = _native(window, images, kernel), *_native_gradients(window, images, kernel, out)
+        wanted = out, *_direct_gradients(window, images, kernel, out)
+        if not all(bool(jnp.allclose(one, other, rtol=1e-4, atol=1e-3)) for one, other in zip(found, wanted, strict=True)):
+            return False
+    return True

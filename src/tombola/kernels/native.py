@@ -1,6 +1,8 @@
 """Kernels: handlers of XLA's foreign function interface in C, compiled on first use, for what XLA's CPU back end has no fast way for.
 
-Each is optional. Where there is no C compiler, the operation beside it in `KERNELS` is done in plain JAX.
+Each is optional. Where there is no C compiler, or what it made fails its trial, the operation is done in plain JAX. Compiled kernels
+are kept in the user's cache. What is kept there is used only if nobody else can write to it and if it still is what passed
+its trial; otherwise it is compiled anew.
 """
 
 import ctypes
@@ -13,6 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,30 +28,49 @@ from tombola.core.files import cache_folder, write_atomically
 _HEADER = Path(__file__).with_suffix(".h")
 _FLAGS = ("-O3", "-fno-math-errno", "-shared", "-fPIC", "-w")
 _TUNED = ("-march=native",)
+
 KERNELS: dict[str, tuple[str, ...]] = {
     "adam": ("adam",),  # else ``optax.scale_by_adam``
     "convolution": ("convolution", "convolution_gradient_of_kernel", "convolution_gradient_of_images"),  # else products with patches
     "rows": ("rows",),  # else ``table[indices]``
     "sparse": ("sparse_product", "sparse_gradient_of_values", "sparse_gradient_of_inputs"),  # else dense products under the mask
 }
-"""Name of a C file here -> its handlers; each is an operation that the Python file of the same name offers."""
+"""Name of a C file here -> its handlers. The Python file of the same name offers the operation, and its `trial`."""
 
 
 @cache
 def available(kernel: str) -> bool:
-    """Whether JAX can call the handlers of a kernel: one that was compiled before, or that a compiler (``CC``, or ``cc``) makes now."""
-    return registered(_HEADER.with_name(f"{kernel}.c"), *KERNELS[kernel])
+    """Whether JAX can call the handlers of a kernel: one that was compiled before, or that a compiler (``CC``, or ``cc``) makes now.
+
+    What is compiled now has to pass the kernel's trial, a small product that is known, before it is kept or used.
+    """
+    source, handlers = _HEADER.with_name(f"{kernel}.c"), KERNELS[kernel]
+    kept = _kept(source)
+    if kept is not None and _sound(kept) and register(kept, *handlers):
+        return True
+    with tempfile.TemporaryDirectory() as folder:
+        made = compiled(source, Path(folder))
+        if made is None or not register(made, *handlers):
+            return False
+        with jax.ensure_compile_time_eval():  # a program may be on its way through the tracer
+            if not import_module(f"tombola.kernels.{kernel}").trial():
+                return False
+        if kept is not None:
+            with suppress(OSError):  # no cache can be written: compiled again by the next process
+                write_atomically(kept, made.read_bytes())
+                write_atomically(_seal(kept), hashlib.sha256(made.read_bytes()).hexdigest().encode())
+    return True
 
 
-@cache
-def registered(source: Path, *handlers: str) -> bool:
-    """Whether JAX can call the handlers of a C file."""
-    library = _compiled(source)
-    if library is None:
+def register(library: Path, *handlers: str) -> bool:
+    """Let JAX call the handlers of a library. False if it cannot be loaded (a folder from which nothing may run) or lacks one."""
+    try:
+        functions = ctypes.CDLL(str(library))
+        capsules = {name: jax.ffi.pycapsule(getattr(functions, name)) for name in handlers}
+    except (OSError, AttributeError):
         return False
-    functions = ctypes.CDLL(str(library))
-    for name in handlers:
-        jax.ffi.register_ffi_target(f"tombola_{name}", jax.ffi.pycapsule(getattr(functions, name)), platform="cpu")
+    for name, capsule in capsules.items():
+        jax.ffi.register_ffi_target(f"tombola_{name}", capsule, platform="cpu")
     return True
 
 
@@ -65,24 +87,52 @@ def call(handler: str, results: Any, *operands: Any, aliases: Mapping[int, int] 
     return function(*operands, **fixed)
 
 
-def _compiled(source: Path) -> Path | None:
-    """The library for this processor and this JAX; None if it cannot be made."""
+def compiled(source: Path, folder: Path) -> Path | None:
+    """The library of a C file, made in a folder; None where there is no compiler, or where it refuses the file."""
     compiler = shutil.which(os.environ.get("CC") or "cc")
-    described = "\n".join((_HEADER.read_text(), source.read_text(), version("jaxlib"), platform.machine(), _processor()))
-    target = cache_folder() / "kernels" / f"{source.stem}-{hashlib.sha256(described.encode()).hexdigest()[:16]}.so"
-    if target.exists():
-        return target
-    if compiler is None:
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "made.so"
-        for flags in ((*_FLAGS, *_TUNED), _FLAGS):
-            command = [compiler, *flags, f"-I{jax.ffi.include_dir()}", f"-I{_HEADER.parent}", str(source), "-o", str(made)]
-            if subprocess.run(command, capture_output=True).returncode == 0:
-                with suppress(OSError):  # no cache can be written
-                    write_atomically(target, made.read_bytes())
-                    return target
+    made = folder / f"{source.stem}.so"
+    for flags in ((*_FLAGS, *_TUNED), _FLAGS) if compiler else ():
+        command = [str(compiler), *flags, f"-I{jax.ffi.include_dir()}", f"-I{_HEADER.parent}", str(source), "-o", str(made)]
+        if subprocess.run(command, capture_output=True).returncode == 0:
+            return made
     return None
+
+
+def _kept(source: Path) -> Path | None:
+    """Where the library for this source, processor, compiler and JAX is kept; None if others could write there."""
+    described = (_HEADER.read_text(), source.read_text(), version("jaxlib"), platform.machine(), _processor(), os.environ.get("CC", ""))
+    folder = cache_folder() / "kernels"
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o022:
+            folder.chmod(0o700)
+            for path in folder.iterdir():  # others could write here until now
+                path.unlink()
+    name = f"{source.stem}-{hashlib.sha256(repr(described).encode()).hexdigest()[:16]}.so"
+    return folder / name if _own(folder) else None
+
+
+def _sound(library: Path) -> bool:
+    """Whether a kept library is the one that passed its trial: its digest stands beside it, and nobody else could write either."""
+    try:
+        if not (_own(library) and _own(_seal(library))):
+            return False
+        return hashlib.sha256(library.read_bytes()).hexdigest() == _seal(library).read_text()
+    except (OSError, ValueError):
+        return False
+
+
+def _own(path: Path) -> bool:
+    """Whether only this user, or root, can write a file or folder."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return found.st_uid in (os.getuid(), 0) and not found.st_mode & 0o022
+
+
+def _seal(library: Path) -> Path:
+    return library.with_suffix(".sha256")
 
 
 @cache

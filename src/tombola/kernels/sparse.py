@@ -77,3 +77,21 @@ _product.defvjp(_forward, _backward)
 
 def _call(name: str, shape: tuple[int, ...], *operands: Any) -> Any:
     return native.call(name, jax.ShapeDtypeStruct(shape, jnp.float32), *operands)
+
+
+def trial() -> bool:
+    """Whether a sparse product and its gradients are those of the dense one, in one band and in two."""
+    shape = inputs, outputs = BAND + 9, 5
+    kept = np.arange(inputs * outputs).reshape(shape) % 3 == 0
+    matrix, batch = np.where(kept, np.cos(np.arange(kept.size)).reshape(shape), 0).astype(np.float32), 7
+    given, out = (np.sin(np.arange(batch * size)).reshape(batch, size).astype(np.float32) for size in shape)
+    wanted = given @ matrix, out @ matrix.T, given.T @ out
+    for count in (1, 2):
+        rows, columns, starts = places(kept, count)
+        found, back = jax.vjp(lambda inputs, values: product(inputs, values, rows, starts, outputs), given, matrix[rows, columns])  # noqa: B023
+        if not all(
+            np.allclose(*pair, rtol=1e-4, atol=1e-4)
+            for pair in zip((found, *back(out)), (*wanted[:2], wanted[2][rows, columns]), strict=True)
+        ):
+            return False
+    return True
