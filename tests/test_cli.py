@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tombola import cli
-from tombola.store import store
+from tombola.store import disk, store
 from tombola.store.export import load_ticket
 
 SMOKE = "--scale smoke --task digits-mlp --set steps=40it --set evaluate_every=20it"
@@ -248,7 +248,7 @@ def test_a_closed_pipe_is_no_error(folder):
 
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(capsys, tmp_path, monkeypatch):
     command = f"run frankle2019.sparsity {SMOKE} --replicates 2 --set levels=1 --store {tmp_path}/runs"
-    written, write = [], store._write
+    written, write = [], disk._write
 
     def full(path, content):
         written.append(path)
@@ -256,7 +256,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(capsys, tmp_path, 
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(store, "_write", full)
+    monkeypatch.setattr(disk, "_write", full)
     assert call(command) == 2
     said = capsys.readouterr()
     assert said.err.splitlines()[-1].startswith("tombola: No space left on device; make room")

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 
 from tombola.core.step import Step
-from tombola.core.task import Model
 from tombola.data.dataset import load
-from tombola.engine import network_infos, study
+from tombola.engine import reading, study
 from tombola.engine.configuring import resolve
 from tombola.engine.resolved import resolved
 from tombola.engine.steps import iteration, last_iteration
@@ -35,17 +34,7 @@ def small(name):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """The user's cache is another one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TOMBOLA_CACHE", str(tmp_path_factory.mktemp("cache")))
-        network_infos.network_info.cache_clear()
-        yield
-    network_infos.network_info.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def carried_out(cache, tmp_path_factory):
+def carried_out(tmp_path_factory):
     """A store, and the findings of the studies in it by name."""
     store = Store(tmp_path_factory.mktemp("store"))
     return store, {name: run_study(small(name), store, quiet=True) for name in NAMES}
@@ -118,7 +107,7 @@ def test_a_damaged_file_is_found_whether_the_report_reads_it_or_not(copied, carr
     assert copied.get(folder.name).damaged() == []
 
 
-# -- network_infos and steps --------------------------------------------------------------------------------------------------
+# -- networks and steps --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("steps", ["7it", "2ep", "1ep3it"])
@@ -150,44 +139,32 @@ def test_an_outline_says_what_the_network_says(frozen):
     assert back.layers == network.layers
 
 
-def test_outlines_of_other_code_and_of_networks_without_a_source_are_not_read(cache, monkeypatch):
-    task = named_task("digits-mlp", "smoke")
-    wrong = {**network_info_of(resolved(task, None)[0]).as_json(), "steps_per_epoch": 12345}
-
-    def asked(loaded):
-        network_infos.network_info.cache_clear()
-        with monkeypatch.context() as patch:
-            if not loaded:
-                patch.delitem(sys.modules, "jax")
-            return network_infos.network_info(task, None).steps_per_epoch
-
-    path = network_infos.cache_folder() / "network_infos" / f"{network_infos._key(task)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wrong))
-    assert asked(loaded=False) == 12345
-    assert asked(loaded=True) == 1197 // 60  # a network could have been registered in this process
-    path.write_text("{")
-    assert asked(loaded=False) == 1197 // 60
-    path.write_text(json.dumps(wrong))
-    with monkeypatch.context() as patch:
-        patch.setattr(network_infos, "source_digest", lambda *packages: "another")
-        assert asked(loaded=False) == 1197 // 60
-
-
-def test_outlines_of_a_network_that_only_this_process_has_are_not_kept(cache):
-    from tombola.models.mlp import MLP
-    from tombola.models.registry import models
-
-    @models.register("only_here")
-    def only_here(shape, classes, *, rngs):
-        return MLP(shape[0], [4], classes, 0.0, rngs)
-
-    try:
-        task = named_task("digits-mlp", "smoke").but(model=Model(name="only_here"))
-        assert network_infos.network_info(task, None).steps_per_epoch == 1197 // 60
-        assert not (network_infos.cache_folder() / "network_infos" / f"{network_infos._key(task)}.json").exists()
-    finally:
-        del models._parts["only_here"]
+@pytest.mark.parametrize("how", ["there", "removed", "damaged", "stored before there were any"])
+def test_what_a_network_looks_like_is_stored_with_its_runs(copied, carried_out, how, monkeypatch):
+    name = NAMES[2]
+    (path,) = (copied.folder / "networks").iterdir()  # of a study of one network, one
+    content = path.read_bytes()
+    if how == "removed":
+        path.unlink()
+    elif how == "damaged":
+        path.write_bytes(content.replace(b"steps_per_epoch", b"steps_per_epoc?"))
+    elif how != "there":
+        for record in copied:
+            files = {
+                name: record.files.read(f"{record.digest}/{name}") for name in json.loads((record.folder / "manifest.json").read_text())
+            }
+            summary = record.json("summary")
+            del summary["network"]
+            copied.put(record.digest, {**files, "summary.json": json.dumps(summary).encode()}, {}, replace=True)
+    built = []
+    monkeypatch.setattr(study, "built_info", lambda task, data: built.append(task) or reading.built_info(task, data))
+    monkeypatch.setattr("tombola.engine.reading.network_info_of", lambda setup: built.append(setup) or network_info_of(setup))
+    reading.built_info.cache_clear()
+    same(run_study(small(name), copied, quiet=True), carried_out[1][name])
+    assert bool(built) == (how != "there")
+    run = next(iter(study.study_graph(small(name)).runs.values()))
+    assert copied.put_network(reading.built_info(run.task, None).as_json()) == path.stem
+    assert path.read_bytes() == content  # mended
 
 
 # -- reports -------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tombola.core import trees
 from tombola.core.errors import TombolaError
 from tombola.core.files import write_atomically
 from tombola.engine import checkpoints
-from tombola.store import store as store_module
+from tombola.store import disk
 from tombola.store.export import load_ticket
 from tombola.store.files import load_tree, save_tree
 from tombola.store.store import Damaged, Store
@@ -29,8 +29,16 @@ def store(tmp_path):
     return store
 
 
-def test_what_is_put_comes_back(store):
+@pytest.mark.parametrize("kind", ["disk", "memory"])
+def test_what_is_put_comes_back(kind, tmp_path):
+    store = Store(tmp_path) if kind == "disk" else Store()
+    store.prepare()
+    assert store.claim("abc")
+    assert "abc" not in store
+    assert (list(store), store.get("abc").damaged()) == ([], ["manifest.json"])
     store.put("abc", FILES, TREES)
+    store.release(["abc"])
+    assert not store.in_progress("abc")
     record = store.get("abc")
     assert "abc" in store
     assert [found.digest for found in store] == ["abc"]
@@ -38,7 +46,16 @@ def test_what_is_put_comes_back(store):
     assert record.steps() == {10}
     np.testing.assert_array_equal(record.metrics()["val_loss"], [2.5, np.nan])
     assert record.damaged() == []
-    assert not list((store.folder / ".work").glob("*.part"))
+    assert not list(tmp_path.glob(".work/*"))
+    store.put("abc", FILES, {**TREES, "weights/20it.safetensors": TREES["weights/10it.safetensors"]})
+    assert record.steps() == {10}  # the same run: what is there stays
+    store.put("abc", FILES, {"weights/20it.safetensors": TREES["weights/10it.safetensors"]}, replace=True)
+    assert record.steps() == {20}
+    store.measurements.put("abd", {}, {"found.safetensors": {"a": np.arange(3)}})
+    assert store.measurements.get("abd").found()["a"].tolist() == [0, 1, 2]
+    assert "abd" not in store
+    store.remove("abc")
+    assert (list(store), record.exists()) == ([], False)
 
 
 def test_scalars_and_orders_survive(tmp_path):
@@ -126,7 +143,7 @@ def test_a_claim_of_another_host_is_taken_over_when_it_is_stale(store, monkeypat
     path = store.folder / ".work" / "abc.claim"
     write_atomically(path, b"elsewhere:1:x")
     assert not store.claim("abc")
-    old = time.time() - store_module.STALE_SECONDS - 1
+    old = time.time() - disk.STALE_SECONDS - 1
     os.utime(path, (old, old))
     store.renew(["abc"])
     assert not store.claim("abc")

@@ -17,8 +17,9 @@ def _versions() -> str:
     return " ".join([*(f"{name}-{version(name)}" for name in ("jax", "optax", "flax")), f"form-{_FORM}"])
 
 
-def save(path: Path, checkpoint: Checkpoint) -> None:
+def save(path: Path | None, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, replacing the one before."""
+    assert path is not None
     tree = {f"state/{index:05d}": leaf for index, leaf in enumerate(checkpoint.state)}
     for step, weights in checkpoint.snapshots.items():
         tree |= {f"snapshot/{step}/{name}": leaf for name, leaf in weights.items()}
@@ -26,11 +27,11 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     save_tree(path, tree, {"iteration": str(checkpoint.iteration), "made": _versions()})
 
 
-def load(path: Path) -> Checkpoint | None:
+def load(path: Path | None) -> Checkpoint | None:
     """The checkpoint, or None if there is none, it is damaged, or other versions of JAX made it (their bits may differ)."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.exists():
+    if path is None or not path.exists():
         return None
     try:
         with safe_open(path, "np") as file:
@@ -50,11 +51,17 @@ def load(path: Path) -> Checkpoint | None:
     return Checkpoint(int(metadata["iteration"]), state, rows, snapshots)
 
 
-def iteration(path: Path) -> int | None:
+def remove(path: Path | None) -> None:
+    """Take a checkpoint away: its run has ended."""
+    if path is not None:
+        path.unlink(missing_ok=True)
+
+
+def iteration(path: Path | None) -> int | None:
     """Where the checkpoint stands, without reading its weights."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.exists():
+    if path is None or not path.exists():
         return None
     try:
         with safe_open(path, "np") as file:

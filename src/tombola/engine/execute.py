@@ -19,7 +19,7 @@ from tombola.engine import checkpoints, results
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph
 from tombola.engine.progress import Progress
-from tombola.engine.reading import done, wanted
+from tombola.engine.reading import built_info, done, wanted
 from tombola.engine.resolved import resolved
 from tombola.engine.starts import materialise, rehearse
 from tombola.models.sparse_storage import Sizes
@@ -172,11 +172,14 @@ class Engine:
         began = time.monotonic()
         replicas = [self._member(digest) for digest in digests]
 
+        paths = [self.store.checkpoint_path(digest) for digest in digests]
+
         def on_checkpoint(index: int, checkpoint: checkpoints.Checkpoint) -> None:
-            checkpoints.save(self.store.checkpoint_path(digests[index]), checkpoint)
+            checkpoints.save(paths[index], checkpoint)
 
         with self._renewed(digests):
-            for index, outcome in train_cohort(task, dataset, replicas, on_checkpoint, self.progress.advance, layout):
+            keeps = on_checkpoint if all(paths) else None
+            for index, outcome in train_cohort(task, dataset, replicas, keeps, self.progress.advance, layout):
                 if not np.isfinite([row[1] for row in outcome.rows]).all():
                     self.progress.warn(f"{self.progress.label(digests[index])} diverged: its loss is not finite; lower the learning rate")
                 self._put(digests[index], replicas[index], outcome, time.monotonic() - began, len(replicas))
@@ -217,11 +220,12 @@ class Engine:
         )
 
     def _put(self, digest: str, replica: Replica, outcome: Outcome, seconds: float, together: int) -> None:
-        files = results.files(self.graph.runs[digest], replica, outcome, seconds, together)
-        if digest in self.store:
-            self.store.remove(digest)  # it lacked weights that are wanted now
-        self.store.put(digest, files, results.trees(replica, outcome))
-        self.store.checkpoint_path(digest).unlink(missing_ok=True)
+        run = self.graph.runs[digest]
+        network = self.store.put_network(built_info(run.task, self.data_dir).as_json())
+        files = results.files(run, replica, outcome, network, seconds, together)
+        lacks_weights = digest in self.store
+        self.store.put(digest, files, results.trees(replica, outcome), replace=lacks_weights)
+        checkpoints.remove(self.store.checkpoint_path(digest))
 
 
 @cache

@@ -1,23 +1,40 @@
 """What the store has of runs: whether all that is wanted, and weights and masks as trees in the order of their network."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from tombola.core.step import Step
+from tombola.core.task import Task
 from tombola.core.trees import Tree, select
 from tombola.engine.graph import Graph
-from tombola.engine.network_infos import network_info
 from tombola.engine.steps import iteration
+from tombola.procedures.network_info import NetworkInfo, from_json, network_info_of
 from tombola.procedures.run import Run
-from tombola.store.store import Store
+from tombola.store.store import Record, Store
+
+
+def network_info(record: Record, task: Task, data_dir: Path | None) -> NetworkInfo:
+    """Of a stored run's network: as it is stored with it, or built where an older Tombola stored the run without."""
+    stored = record.network()
+    return built_info(task, data_dir) if stored is None else from_json(stored)
+
+
+@lru_cache(maxsize=256)
+def built_info(task: Task, data_dir: Path | None) -> NetworkInfo:
+    """Of a task's network, built to see: JAX loads."""
+    from tombola.engine.resolved import resolved
+
+    return network_info_of(resolved(task, data_dir)[0])
 
 
 def load_tree(run: Run, what: str, store: Store, data_dir: Path | None) -> Tree:
     """The mask of a stored run (`what` = "mask"), or its weights at a step. Raises `Damaged` where the file is."""
-    record, found = store.get(run.digest), network_info(run.task, data_dir)
+    record = store.get(run.digest)
+    info = network_info(record, run.task, data_dir)
     if what == "mask":
-        shapes = {path: found.shapes[path] for path in found.prunable}
+        shapes = {path: info.shapes[path] for path in info.prunable}
         return select(record.mask(shapes), shapes)  # files are sorted by name
-    return select(record.weights(iteration(run.task, Step(what), data_dir)), found.shapes)
+    return select(record.weights(iteration(run.task, Step(what), data_dir)), info.shapes)
 
 
 def done(found: Graph, digest: str, store: Store, data_dir: Path | None) -> bool:

@@ -10,10 +10,11 @@ from tombola.store.files import dump_json
 from tombola.training.replica import COLUMNS, Outcome, Replica
 
 
-def files(run: Run, replica: Replica, outcome: Outcome, seconds: float, together: int) -> dict[str, bytes]:
+def files(run: Run, replica: Replica, outcome: Outcome, network: str, seconds: float, together: int) -> dict[str, bytes]:
     """Name -> content: description, metrics by step, summary, and what made it.
 
     Args:
+        network: what the store calls the description of its network.
         seconds: wall time of the batch that trained it.
         together: replicas in that batch.
     """
@@ -23,6 +24,7 @@ def files(run: Run, replica: Replica, outcome: Outcome, seconds: float, together
         "kept": masks.kept(replica.mask),
         "prunable": masks.size(replica.mask),
         "density": masks.density(replica.mask),
+        "network": network,
         "kept_by_layer": {path: int(np.count_nonzero(leaf)) for path, leaf in replica.mask.items()},
     }
     return {

@@ -16,11 +16,11 @@ from tombola.core.trees import Tree
 from tombola.engine import provenance
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, graph
-from tombola.engine.network_infos import network_info
 from tombola.engine.progress import Progress, duration
-from tombola.engine.reading import done, load_tree
+from tombola.engine.reading import built_info, done, load_tree, network_info
 from tombola.engine.steps import iteration, last_iteration
 from tombola.procedures.measurement import Measurement
+from tombola.procedures.network_info import NetworkInfo
 from tombola.procedures.run import Run
 from tombola.store.store import Damaged, Record, Store
 from tombola.studies.base import COLUMNS, Findings, Result, Results, Study
@@ -176,8 +176,14 @@ def _results(study: Study, parts: _Parts, store: Store, data_dir: Path | None) -
 
         return resolved(task, data_dir)[0]
 
+    runs_of = {run.task: parts.runs[digest] for digest, run in parts.graph.runs.items()}
+
+    @cache
+    def info(task: Task) -> NetworkInfo:
+        return network_info(runs_of[task], task, data_dir) if task in runs_of else built_info(task, data_dir)
+
     found = {run: _result(run, parts.runs[digest], partial(weights, run), data_dir) for digest, run in parts.graph.runs.items()}
-    return Results(found, measured, setup, parts.measurements.keys(), partial(network_info, data_dir=data_dir))
+    return Results(found, measured, setup, parts.measurements.keys(), info)
 
 
 def measure(study: Study, results: Results) -> "pd.DataFrame":

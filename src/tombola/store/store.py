@@ -1,4 +1,4 @@
-"""Runs on disk: one folder a run, named by the hash of its description.
+"""Runs, on disk or in memory: one folder a run, named by the hash of its description.
 
     runs/<digest>/spec.json       the description; parents by their digest
                   metrics.csv     metrics by step
@@ -8,19 +8,14 @@
                   made.json       command, versions, device, time
                   manifest.json   SHA-256 of every other file; written last
 
-Folders are written beside their place and renamed into it, so a run is there whole or not at all. What measurements found
-lies in folders of the same form under ``probes/``: spec.json, found.safetensors, made.json, manifest.json. A run in
-progress has a folder of its own under ``.work/``: the claim that keeps a second process off it, and the checkpoint
-it goes on from.
+What measurements found lies in folders of the same form under ``probes/``: spec.json, found.safetensors, made.json,
+manifest.json. ``networks/<digest>.json`` describe the runs' networks, so that finished runs are read without building any;
+their names are the SHA-256 of what they say. A run in progress has a claim under ``.work/``, which keeps a second process
+off it, and a checkpoint that it goes on from.
 """
 
 import hashlib
 import json
-import os
-import shutil
-import socket
-import time
-import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,26 +29,27 @@ from tombola.core import masks
 from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree
+from tombola.store.disk import Disk
 from tombola.store.files import dump_json, dump_tree, read_tree
-
-STALE_SECONDS = 120.0
-"""A claim that was not renewed for so long is taken over, wherever its holder ran."""
+from tombola.store.memory import Memory
 
 
 @dataclass(frozen=True)
 class Record:
     """A finished run as it is stored."""
 
-    folder: Path
+    files: Disk | Memory
+    digest: str
+    """The run's name."""
 
     @property
-    def digest(self) -> str:
-        """The run's name."""
-        return self.folder.name
+    def folder(self) -> Path:
+        """Where it is."""
+        return self.files.path / self.digest
 
     def exists(self) -> bool:
         """Whether it is in its store."""
-        return os.path.exists(f"{self.folder}/manifest.json")
+        return self.files.has(f"{self.digest}/manifest.json")
 
     def json(self, name: str) -> dict[str, Any]:
         """`spec`, `summary` or `made`."""
@@ -68,10 +64,7 @@ class Record:
 
     def steps(self) -> set[int]:
         """Iterations whose weights are stored."""
-        try:
-            names = os.listdir(f"{self.folder}/weights")
-        except OSError:
-            return set()
+        names = self.files.names(f"{self.digest}/weights")
         return {int(name.removesuffix("it.safetensors")) for name in names if name.endswith(".safetensors")}
 
     def weights(self, iteration: int) -> Tree:
@@ -81,6 +74,15 @@ class Record:
     def mask(self, shapes: Mapping[str, tuple[int, ...]]) -> Mask:
         """The mask, for leaves of the given shapes."""
         return masks.unpack(read_tree(self._verified("mask.safetensors")), shapes)
+
+    def network(self) -> dict[str, Any] | None:
+        """What its network looks like, as its store says; None if it does not."""
+        name = f"networks/{self.json('summary').get('network')}.json"
+        try:
+            content = self.files.read(name)
+        except OSError:
+            return None  # stored before networks were, or lost
+        return json.loads(content) if name == _network(content) else None
 
     def found(self) -> Tree:
         """The arrays that a measurement found, by name."""
@@ -106,14 +108,12 @@ class Record:
 
     @cached_property
     def _manifest(self) -> dict[str, str]:
-        with open(f"{self.folder}/manifest.json", "rb") as file:
-            return json.loads(file.read())
+        return json.loads(self.files.read(f"{self.digest}/manifest.json"))
 
     def _sound(self, name: str, digest: str) -> bytes | None:
         """The content of a file, if it is what was written. Read once: it is thousands of files that a study looks at."""
         try:
-            with open(f"{self.folder}/{name}", "rb", buffering=0) as file:
-                content = file.read()
+            content = self.files.read(f"{self.digest}/{name}")
         except OSError:
             return None
         return content if hashlib.sha256(content).hexdigest() == digest else None
@@ -128,35 +128,30 @@ class Damaged(TombolaError):
 
 
 class Store:
-    """A folder of runs. Any number of processes may work on one store."""
+    """Runs in a folder, on which any number of processes may work; or in memory, if none is named."""
 
-    def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
-        self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    def __init__(self, folder: Path | str | None = None, files: Disk | Memory | None = None) -> None:
+        self.files = files or (Memory() if folder is None else Disk(Path(folder)))
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self.files.path
 
     @property
     def measurements(self) -> "Store":
         """Where the results of measurements are kept."""
-        return Store(self.folder / "probes")
+        return Store(files=self.files.room("probes"))
 
     def prepare(self) -> None:
         """Make the folder, and see that it can be written."""
-        draft = self.folder / f".draft-{uuid.uuid4().hex}"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            draft.touch()
-            draft.unlink()
-        except OSError as error:
-            raise TombolaError(
-                f"store {str(self.folder)!r} cannot be written ({error.strerror}); choose another with --store DIR"
-            ) from None
+        self.files.prepare()
 
     def __contains__(self, digest: str) -> bool:
         return self.get(digest).exists()
 
     def __iter__(self) -> Iterator[Record]:
-        if self.folder.is_dir():
-            yield from (Record(path.parent) for path in sorted(self.folder.glob("*/manifest.json")))
+        yield from map(self.get, self.files.records())
 
     def find(self, digest: str) -> Record:
         """The run whose digest begins with the given text."""
@@ -168,117 +163,55 @@ class Store:
 
     def get(self, digest: str) -> Record:
         """The record of a run that is there."""
-        return Record(self.folder / digest)
+        return Record(self.files, digest)
 
     def remove(self, digest: str) -> None:
         """Take a run out (it is damaged, or is to be computed again)."""
-        grave = self.folder / ".work" / f"{digest}.{uuid.uuid4().hex[:8]}.removed"
-        grave.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            (self.folder / digest).rename(grave)
-        except FileNotFoundError:
-            return
-        if grave.is_dir():
-            shutil.rmtree(grave, ignore_errors=True)
-        else:
-            grave.unlink(missing_ok=True)
+        self.files.remove(digest)
 
-    def put(self, digest: str, files: Mapping[str, bytes], trees: Mapping[str, Tree]) -> None:
-        """Store a finished run. If another process has stored it already, theirs stays: it is the same run."""
-        part = f"{self.folder}/.work/{digest}.{uuid.uuid4().hex[:8]}.part"
-        checksums = {}
-        try:
-            for folder in {part, *(os.path.dirname(f"{part}/{name}") for name in trees)}:
-                os.makedirs(folder, exist_ok=True)
-            for name in sorted([*files, *trees]):
-                content = files[name] if name in files else dump_tree(trees[name])
-                checksums[name] = hashlib.sha256(content).hexdigest()
-                _write(f"{part}/{name}", content)
-            _write(f"{part}/manifest.json", dump_json(checksums))
-            for last in (False, True):
-                try:
-                    os.rename(part, self.folder / digest)
-                    break
-                except OSError:
-                    if digest in self:
-                        break
-                    if last:
-                        raise
-                    self.remove(digest)  # something that is no whole run is in its place
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    def put(self, digest: str, files: Mapping[str, bytes], trees: Mapping[str, Tree], replace: bool = False) -> None:
+        """Store a finished run. If another process has stored it already, theirs stays: it is the same run.
+
+        `replace`: what is there lacks weights that these files have.
+        """
+        contents = {name: files[name] if name in files else dump_tree(trees[name]) for name in sorted([*files, *trees])}
+        manifest = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        self.files.put(digest, {**contents, "manifest.json": dump_json(manifest)}, replace)
+
+    def put_network(self, info: Mapping[str, Any]) -> str:
+        """Keep what a network looks like, once for all its runs; the name that their summaries refer to it by."""
+        content = dump_json(info)
+        name = _network(content)
+        with suppress(OSError):
+            if self.files.read(name) == content:
+                return Path(name).stem
+        self.files.write(name, content)
+        return Path(name).stem
 
     # -- runs in progress -------------------------------------------------------------------------------------
 
     def claim(self, digest: str) -> bool:
         """Take a run for this process; False while another process that is alive holds it."""
-        path = self._claim(digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for _ in range(2):
-            try:
-                with open(path, "x") as file:
-                    file.write(self._holder)
-                return True
-            except FileExistsError:
-                if self._alive(path):
-                    return self._reads(path) == self._holder
-                stolen = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
-                with suppress(FileNotFoundError):
-                    path.rename(stolen)  # of several that see a dead claim, one renames it
-                    stolen.unlink()
-        return False
+        return self.files.claim(digest)
 
     def renew(self, digests: Iterable[str]) -> None:
         """Show that this process is alive."""
-        for digest in digests:
-            with suppress(FileNotFoundError):
-                os.utime(self._claim(digest))
+        self.files.renew(digests)
 
     def release(self, digests: Iterable[str]) -> None:
         """Give claims back."""
-        for digest in digests:
-            self._claim(digest).unlink(missing_ok=True)
-
-    def _claim(self, digest: str) -> Path:
-        return self.folder / ".work" / f"{digest}.claim"
-
-    def _reads(self, path: Path) -> str:
-        try:
-            return path.read_text()
-        except FileNotFoundError:
-            return ""
-
-    def _alive(self, path: Path) -> bool:
-        try:
-            age = time.time() - path.stat().st_mtime
-            host, pid = self._reads(path).split(":")[:2]
-        except (FileNotFoundError, ValueError):
-            # Gone, or created and not yet written; the second only for a moment.
-            return path.exists() and time.time() - path.stat().st_mtime < 5
-        if host == socket.gethostname() and not _running(int(pid)):
-            return False
-        return age < STALE_SECONDS
+        self.files.release(digests)
 
     def in_progress(self, digest: str) -> bool:
         """Whether a live process trains it, or a checkpoint waits to be gone on from."""
-        return self._alive(self._claim(digest)) or self.checkpoint_path(digest).exists()
+        checkpoint = self.checkpoint_path(digest)
+        return self.files.claimed(digest) or (checkpoint is not None and checkpoint.exists())
 
-    def checkpoint_path(self, digest: str) -> Path:
-        """Where a run in progress keeps its checkpoint."""
-        return self.folder / ".work" / f"{digest}.checkpoint.safetensors"
-
-
-def _write(path: str, content: bytes) -> None:
-    """A file of a folder that is not in its place yet: it needs no draft of its own."""
-    with open(path, "xb") as file:
-        file.write(content)
+    def checkpoint_path(self, digest: str) -> Path | None:
+        """Where a run in progress keeps its checkpoint; None where it has none."""
+        return self.files.checkpoint(digest)
 
 
-def _running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _network(content: bytes) -> str:
+    """The file that describes a network: named by what it says, so that a damaged one is told."""
+    return f"networks/{hashlib.sha256(content).hexdigest()[:16]}.json"

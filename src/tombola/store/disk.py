@@ -1,0 +1,173 @@
+"""The files of a store in a folder on disk, which any number of processes share."""
+
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from tombola.core.errors import TombolaError
+from tombola.core.files import write_atomically
+
+STALE_SECONDS = 120.0
+"""A claim that was not renewed for so long is taken over, wherever its holder ran."""
+
+
+class Disk:
+    """Records are folders. They are written beside their place and renamed into it, so a record is there whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+    def room(self, name: str) -> "Disk":
+        """A store within this one."""
+        return Disk(self.path / name)
+
+    def prepare(self) -> None:
+        """Make the folder, and see that it can be written."""
+        draft = self.path / f".draft-{uuid.uuid4().hex}"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            draft.touch()
+            draft.unlink()
+        except OSError as error:
+            raise TombolaError(f"store {str(self.path)!r} cannot be written ({error.strerror}); choose another with --store DIR") from None
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return os.path.exists(f"{self.path}/{name}")
+
+    def read(self, name: str) -> bytes:
+        """The content of a file. Raises `OSError`."""
+        with open(f"{self.path}/{name}", "rb", buffering=0) as file:
+            return file.read()
+
+    def names(self, folder: str) -> list[str]:
+        """Of the files in a folder; none if it is not there."""
+        try:
+            return os.listdir(f"{self.path}/{folder}")
+        except OSError:
+            return []
+
+    def records(self) -> list[str]:
+        """The records that are there whole, sorted."""
+        return sorted(path.parent.name for path in self.path.glob("*/manifest.json"))
+
+    def write(self, name: str, content: bytes) -> None:
+        """A file by itself."""
+        write_atomically(self.path / name, content)
+
+    def put(self, record: str, files: Mapping[str, bytes], replace: bool) -> None:
+        """A record with all its files. One that is there already stays, unless it is to be replaced."""
+        part = f"{self.path}/.work/{record}.{uuid.uuid4().hex[:8]}.part"
+        try:
+            for folder in {os.path.dirname(f"{part}/{name}") for name in files}:
+                os.makedirs(folder, exist_ok=True)
+            for name, content in files.items():
+                _write(f"{part}/{name}", content)
+            if replace:
+                self.remove(record)
+            for last in (False, True):
+                try:
+                    os.rename(part, self.path / record)
+                    break
+                except OSError:
+                    if self.has(f"{record}/manifest.json"):
+                        break
+                    if last:
+                        raise
+                    self.remove(record)  # something that is no whole record is in its place
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def remove(self, record: str) -> None:
+        """Take a record out."""
+        grave = self.path / ".work" / f"{record}.{uuid.uuid4().hex[:8]}.removed"
+        grave.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            (self.path / record).rename(grave)
+        except FileNotFoundError:
+            return
+        if grave.is_dir():
+            shutil.rmtree(grave, ignore_errors=True)
+        else:
+            grave.unlink(missing_ok=True)
+
+    # -- runs in progress -------------------------------------------------------------------------------------
+
+    def checkpoint(self, record: str) -> Path | None:
+        """Where a run in progress keeps its checkpoint."""
+        return self.path / ".work" / f"{record}.checkpoint.safetensors"
+
+    def claim(self, record: str) -> bool:
+        """Take a run for this process; False while another process that is alive holds it."""
+        path = self._claim(record)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(2):
+            try:
+                with open(path, "x") as file:
+                    file.write(self._holder)
+                return True
+            except FileExistsError:
+                if self._alive(path):
+                    return self._reads(path) == self._holder
+                stolen = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
+                with suppress(FileNotFoundError):
+                    path.rename(stolen)  # of several that see a dead claim, one renames it
+                    stolen.unlink()
+        return False
+
+    def renew(self, records: Iterable[str]) -> None:
+        """Show that this process is alive."""
+        for record in records:
+            with suppress(FileNotFoundError):
+                os.utime(self._claim(record))
+
+    def release(self, records: Iterable[str]) -> None:
+        """Give claims back."""
+        for record in records:
+            self._claim(record).unlink(missing_ok=True)
+
+    def claimed(self, record: str) -> bool:
+        """Whether a live process holds it."""
+        return self._alive(self._claim(record))
+
+    def _claim(self, record: str) -> Path:
+        return self.path / ".work" / f"{record}.claim"
+
+    def _reads(self, path: Path) -> str:
+        try:
+            return path.read_text()
+        except FileNotFoundError:
+            return ""
+
+    def _alive(self, path: Path) -> bool:
+        try:
+            age = time.time() - path.stat().st_mtime
+            host, pid = self._reads(path).split(":")[:2]
+        except (FileNotFoundError, ValueError):
+            # Gone, or created and not yet written; the second only for a moment.
+            return path.exists() and time.time() - path.stat().st_mtime < 5
+        if host == socket.gethostname() and not _running(int(pid)):
+            return False
+        return age < STALE_SECONDS
+
+
+def _write(path: str, content: bytes) -> None:
+    """A file of a folder that is not in its place yet: it needs no draft of its own."""
+    with open(path, "xb") as file:
+        file.write(content)
+
+
+def _running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

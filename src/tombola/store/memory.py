@@ -1,0 +1,73 @@
+"""The files of a store in memory: what calls in Python keep their runs in where no folder is named."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+class Memory:
+    """As `tombola.store.disk.Disk`, for one process, and as long as somebody holds it."""
+
+    path = Path("(memory)")
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] = {}
+        self._rooms: dict[str, Memory] = {}
+
+    def room(self, name: str) -> "Memory":
+        """A store within this one."""
+        return self._rooms.setdefault(name, Memory())
+
+    def prepare(self) -> None:
+        """Nothing has to be made."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return name in self._files
+
+    def read(self, name: str) -> bytes:
+        """The content of a file. Raises `OSError`."""
+        try:
+            return self._files[name]
+        except KeyError:
+            raise FileNotFoundError(name) from None
+
+    def names(self, folder: str) -> list[str]:
+        """Of the files in a folder; none if it is not there."""
+        return [name.removeprefix(f"{folder}/") for name in self._files if name.startswith(f"{folder}/")]
+
+    def records(self) -> list[str]:
+        """The records that are there, sorted."""
+        return sorted(name.removesuffix("/manifest.json") for name in self._files if name.endswith("/manifest.json"))
+
+    def write(self, name: str, content: bytes) -> None:
+        """A file by itself."""
+        self._files[name] = content
+
+    def put(self, record: str, files: Mapping[str, bytes], replace: bool) -> None:
+        """A record with all its files. One that is there already stays, unless it is to be replaced."""
+        if self.has(f"{record}/manifest.json") and not replace:
+            return
+        self.remove(record)
+        self._files |= {f"{record}/{name}": content for name, content in files.items()}
+
+    def remove(self, record: str) -> None:
+        """Take a record out."""
+        for name in self.names(record):
+            del self._files[f"{record}/{name}"]
+
+    def checkpoint(self, record: str) -> Path | None:
+        """None: what ends this process ends the store."""
+
+    def claim(self, record: str) -> bool:
+        """True: nobody else can hold it."""
+        return True
+
+    def claimed(self, record: str) -> bool:
+        """False, as nobody trains it at another place."""
+        return False
+
+    def renew(self, records: Iterable[str]) -> None:
+        """Nothing has to be shown to anybody."""
+
+    def release(self, records: Iterable[str]) -> None:
+        """Likewise."""
