@@ -16,6 +16,7 @@ ROOMS = [
     "kernels",
     "data",
     "models",
+    "objectives",
     "training",
     "pruning",
     "surgery",

@@ -15,10 +15,12 @@ from flax import nnx
 from jax import lax
 from jax.sharding import Mesh
 
+from tombola.core.data_info import DataInfo
 from tombola.core.task import Model, Recipe
 from tombola.kernels.convolution import ROWS, available, convolution
 from tombola.models.computing import Computing
 from tombola.models.nnx_network import NNXNetwork
+from tombola.objectives import Classification
 from tombola.training import convolutions
 from tombola.training import plan as plans
 from tombola.training.plan import Plan, plan
@@ -205,7 +207,9 @@ def found(tmp_path, monkeypatch):
     monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path))
     convolutions.remembered.cache_clear()
     model = Model(name="conv2", options={"widths": [2, 2, 8, 8]})
-    return Setup(model, Recipe(steps="1it", batch=4, learning_rate=0.1), (8, 8, 3), classes=10, train=8, augment="none")
+    return Setup(
+        model, Recipe(steps="1it", batch=4, learning_rate=0.1), Classification(), DataInfo((8, 8, 3), (10,)), train=8, augment="none"
+    )
 
 
 def test_every_candidate_is_measured(found):

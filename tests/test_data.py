@@ -136,9 +136,9 @@ def test_mnist1d_is_the_packages_own_set_and_leaves_global_randomness_alone():
 
     theirs = make_dataset(get_dataset_args())
     np.testing.assert_array_equal(ours.inputs[:4000], theirs["x"].astype(np.float32))
-    np.testing.assert_array_equal(ours.labels[:4000], theirs["y"])
+    np.testing.assert_array_equal(ours.targets[:4000], theirs["y"])
     np.testing.assert_array_equal(ours.test_inputs, theirs["x_test"].astype(np.float32))
-    np.testing.assert_array_equal(ours.test_labels, theirs["y_test"])
+    np.testing.assert_array_equal(ours.test_targets, theirs["y_test"])
 
 
 def test_mnist1d_further_examples_are_new_and_alike():
@@ -150,7 +150,7 @@ def test_mnist1d_further_examples_are_new_and_alike():
     further = ours.inputs[4000:]
     assert abs(further.mean()) < 0.03
     assert abs(further.std() - 1) < 0.03
-    assert np.bincount(ours.labels[4000:], minlength=10).min() > 70
+    assert np.bincount(ours.targets[4000:], minlength=10).min() > 70
 
 
 def test_digits_are_scaled_and_split_once():
@@ -160,7 +160,7 @@ def test_digits_are_scaled_and_split_once():
     assert ours.inputs.shape == (1497, 64)
     assert ours.test_inputs.shape == (300, 64)
     assert ours.validation == 300
-    np.testing.assert_array_equal(np.bincount(ours.test_labels), np.full(10, 30))
+    np.testing.assert_array_equal(np.bincount(ours.test_targets), np.full(10, 30))
     whole = np.concatenate([ours.inputs, ours.test_inputs])
     assert whole.min() == 0
     assert whole.max() == 1
@@ -172,7 +172,7 @@ def test_digits_are_scaled_and_split_once():
 def test_catalogue_of_embedded_sets_tells_the_truth(name):
     entry = next(entry for entry in catalogue() if entry["name"] == name)
     ours = load(Data(name=name))
-    facts = len(ours.labels), len(ours.test_labels), ours.shape, ours.classes
+    facts = len(ours.targets), len(ours.test_targets), ours.shape, ours.classes
     assert (entry["examples"], entry["test"], entry["shape"], entry["classes"]) == facts
 
 
@@ -222,8 +222,8 @@ def test_cache_is_used_and_a_damaged_one_is_made_anew(monkeypatch, tmp_path):
 def test_load_cuts_the_test_set_and_shares_the_pool():
     whole, cut = load(Data(name="digits")), load(Data(name="digits", test=7))
     assert cut.test_inputs.shape == (7, 64)
-    assert len(whole.test_labels) == 300
-    np.testing.assert_array_equal(cut.test_labels, whole.test_labels[:7])
+    assert len(whole.test_targets) == 300
+    np.testing.assert_array_equal(cut.test_targets, whole.test_targets[:7])
     assert cut.inputs is whole.inputs
     with pytest.raises(ValueError, match="read-only"):
         whole.inputs[0] = 0
@@ -255,7 +255,7 @@ def test_a_users_loader_is_checked(monkeypatch):
     def mine(folder):
         return Dataset(np.zeros((3, 2)), labels, np.zeros((3, 2)), labels, 2, 1)
 
-    with pytest.raises(TombolaError, match=r"'mine': inputs are float64 .* must be float32"):
+    with pytest.raises(TombolaError, match=r"'mine': inputs are float64; they must be float32"):
         load(Data(name="mine"))
     assert next(entry for entry in catalogue() if entry["name"] == "mine")["examples"] is None
 
@@ -263,9 +263,9 @@ def test_a_users_loader_is_checked(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": np.zeros(2, np.int32)}, "one label each"),
-        ({"labels": np.zeros(3, np.int64)}, "labels int64"),
-        ({"test_labels": np.array([0, 1, 2], np.int32)}, "test_labels span 0 to 2, but they must lie in 0 to 1"),
+        ({"targets": np.zeros(2, np.int32)}, "need a target each"),
+        ({"targets": np.zeros(3, np.int64)}, "targets are int64; classes must be int32"),
+        ({"test_targets": np.array([0, 1, 2], np.int32)}, "test_targets span 0 to 2, but they must lie in 0 to 1"),
         ({"inputs": np.full((3, 2), np.nan, np.float32)}, "inputs hold NaN or infinite"),
         ({"test_inputs": np.zeros((3, 4), np.float32)}, "test example has shape \\(4,\\), a training example \\(2,\\)"),
         ({"validation": 3}, "validation is 3, but it must be 1 to 2"),
@@ -333,8 +333,8 @@ def test_idx_files_in_every_packing(monkeypatch, tmp_path, name, suffix):
     assert ours.inputs.shape == (3, 2, 2, 1)
     assert ours.inputs.dtype == np.float32
     np.testing.assert_allclose(ours.inputs.ravel(), np.arange(12) / 255, rtol=1e-6)
-    assert ours.labels.tolist() == [0, 9, 4]
-    assert ours.test_labels.tolist() == [1, 2]
+    assert ours.targets.tolist() == [0, 9, 4]
+    assert ours.test_targets.tolist() == [1, 2]
     assert ours.test_inputs.min() == 1
     assert verify(name, tmp_path) == [(f"{file}{suffix}", "ok") for file in contents]
 
@@ -346,8 +346,8 @@ def test_cifar_records_in_every_packing(cifar_files, tmp_path, suffix):
     ours = load(Data(name="cifar10"), tmp_path)
     assert ours.inputs.shape == (10, 32, 32, 3)
     assert ours.test_inputs.shape == (2, 32, 32, 3)
-    assert ours.labels.tolist() == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
-    assert ours.test_labels.tolist() == [5, 6]
+    assert ours.targets.tolist() == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
+    assert ours.test_targets.tolist() == [5, 6]
     # Record 1 of batch 2, row 3, column 5: red, green and blue lie 1024 bytes apart.
     record = contents["data_batch_2.bin"][3073:]
     pixel = np.array([record[1 + channel * 1024 + 3 * 32 + 5] for channel in range(3)])
@@ -359,7 +359,7 @@ def test_files_directly_in_the_folder_and_the_folder_from_the_environment(mnist_
     _, contents = mnist_files
     place(tmp_path, contents, ".gz")
     monkeypatch.setenv("TOMBOLA_DATA", str(tmp_path))
-    assert load(Data(name="mnist")).labels.tolist() == [0, 9, 4]
+    assert load(Data(name="mnist")).targets.tolist() == [0, 9, 4]
 
 
 IMAGES = "train-images-idx3-ubyte"
@@ -498,7 +498,7 @@ def test_fetch_idx_files_once(mnist_files, server, tmp_path):
     written = fetch("mnist", target, url)
     assert written == [target / "mnist" / f"{name}.gz" for name in contents]
     assert sorted((target / "mnist").iterdir()) == sorted(written)
-    assert load(Data(name="mnist"), target).labels.tolist() == [0, 9, 4]
+    assert load(Data(name="mnist"), target).targets.tolist() == [0, 9, 4]
     assert next(entry for entry in catalogue(target) if entry["name"] == "mnist")["available"]
     assert fetch("mnist", target, "http://127.0.0.1:9") == []  # nothing to do, nobody to ask
 
@@ -593,9 +593,9 @@ def test_real_cifar():
     if not (SHARED / "cifar-10").is_dir():
         pytest.skip("no CIFAR-10 files here")
     ours = load(Data(name="cifar10"), SHARED)
-    np.testing.assert_array_equal(np.bincount(ours.labels), np.full(10, 5000))
-    np.testing.assert_array_equal(np.bincount(ours.test_labels), np.full(10, 1000))
-    assert ours.labels[:5].tolist() == [6, 9, 9, 4, 1]  # frog, truck, truck, deer, automobile
+    np.testing.assert_array_equal(np.bincount(ours.targets), np.full(10, 5000))
+    np.testing.assert_array_equal(np.bincount(ours.test_targets), np.full(10, 1000))
+    assert ours.targets[:5].tolist() == [6, 9, 9, 4, 1]  # frog, truck, truck, deer, automobile
     sample = ours.inputs[::10].astype(np.float64)
     np.testing.assert_allclose(sample.mean((0, 1, 2)), 0, atol=0.03)
     np.testing.assert_allclose(sample.std((0, 1, 2)), 1, atol=0.03)
@@ -614,9 +614,9 @@ def test_split_covers_the_pool_once_by_default(toy):
     parts = split(toy, Data(name="toy"), seed=0)
     assert parts.train.shape == (80,)
     assert parts.validation.shape == (20,)
-    assert parts.train.dtype == parts.validation.dtype == parts.labels.dtype == np.int32
+    assert parts.train.dtype == parts.validation.dtype == parts.targets.dtype == np.int32
     assert sorted(np.concatenate([parts.train, parts.validation]).tolist()) == list(range(100))
-    np.testing.assert_array_equal(parts.labels, toy.labels)
+    np.testing.assert_array_equal(parts.targets, toy.targets)
 
 
 @given(train=st.integers(1, 60), validation=st.integers(1, 40), seed=st.integers(0, 2**64 - 1), noise=st.floats(0, 1))
@@ -629,18 +629,18 @@ def test_splits_are_disjoint_nested_and_exact(train, validation, seed, noise):
     np.testing.assert_array_equal(ours.train, largest.train[:train])
     np.testing.assert_array_equal(ours.validation, largest.validation[:validation])
     outside = np.setdiff1d(np.arange(100), ours.train)
-    np.testing.assert_array_equal(ours.labels[outside], labels[outside])
-    assert (ours.labels != labels).sum() <= round(noise * train)
+    np.testing.assert_array_equal(ours.targets[outside], labels[outside])
+    assert (ours.targets != labels).sum() <= round(noise * train)
 
 
 def test_a_seed_decides_the_split_and_the_noise(toy):
     data = Data(name="toy", label_noise=0.5)
     first, again, other = split(toy, data, 3), split(toy, data, 3), split(toy, data, 4)
     np.testing.assert_array_equal(first.train, again.train)
-    np.testing.assert_array_equal(first.labels, again.labels)
+    np.testing.assert_array_equal(first.targets, again.targets)
     assert (first.train != other.train).any()
     assert (first.validation != other.validation).any()
-    assert (first.labels != other.labels).any()
+    assert (first.targets != other.targets).any()
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.4, 1.0])
@@ -649,18 +649,18 @@ def test_exactly_the_stated_number_of_labels_is_replaced(noise):
     labels = np.zeros(1000, np.int32)
     pool = Dataset(np.zeros((1000, 1), np.float32), labels, np.zeros((1, 1), np.float32), labels[:1], classes=10**6, validation=100)
     noisy = split(pool, Data(name="toy", label_noise=noise), seed=0)
-    assert abs(np.count_nonzero(noisy.labels) - round(noise * 900)) <= 1
-    assert not noisy.labels[noisy.validation].any()
+    assert abs(np.count_nonzero(noisy.targets) - round(noise * 900)) <= 1
+    assert not noisy.targets[noisy.validation].any()
 
 
 def test_noise_is_uniform_over_all_classes_and_nested(toy):
     labels = np.zeros(20_000, np.int32)
     pool = Dataset(np.zeros((20_000, 1), np.float32), labels, np.zeros((1, 1), np.float32), labels[:1], classes=10, validation=10)
     full = split(pool, Data(name="toy", label_noise=1.0), seed=0)
-    np.testing.assert_allclose(np.bincount(full.labels[full.train]) / len(full.train), 0.1, atol=0.01)
+    np.testing.assert_allclose(np.bincount(full.targets[full.train]) / len(full.train), 0.1, atol=0.01)
     half = split(pool, Data(name="toy", label_noise=0.5), seed=0)
-    changed = np.flatnonzero(half.labels)
-    np.testing.assert_array_equal(half.labels[changed], full.labels[changed])
+    changed = np.flatnonzero(half.targets)
+    np.testing.assert_array_equal(half.targets[changed], full.targets[changed])
 
 
 # --- augmentation -----------------------------------------------------------------------------------------------------
@@ -812,15 +812,15 @@ def test_own_arrays_are_copied(own_registry):
         ({"test_x": [[1, 2], [3]]}, "test_x is no array"),
         ({"x": np.where(X == 7, np.nan, X)}, "inputs hold NaN or infinite"),
         ({"x": np.where(X == 7, 1e300, X)}, "inputs hold NaN or infinite"),
-        ({"x": X[:19]}, "one label each"),
+        ({"x": X[:19]}, "need a target each"),
         ({"test_x": X[:4, :2]}, "a test example has shape \\(2,\\)"),
         ({"y": np.eye(20)}, "one-hot rows become labels by .argmax\\(1\\)"),
         ({"y": Y.astype(float)}, "y holds float64, but labels must be integers"),
         ({"y": Y - 1}, "y spans -1 to 2, but labels must be integers from 0"),
         ({"y": Y + 1}, "y has no label 0 but has 4; number the classes"),
         ({"y": Y * 2}, "y has no label 1 but has 6"),
-        ({"test_y": Y[:4] + 1}, "test_labels span 1 to 4, but they must lie in 0 to 3"),
-        ({"x": X[:0], "y": Y[:0]}, "one label each"),
+        ({"test_y": Y[:4] + 1}, "test_targets span 1 to 4, but they must lie in 0 to 3"),
+        ({"x": X[:0], "y": Y[:0]}, "inputs are empty"),
         ({"validation": 20}, "validation can be at most 19, not 20"),
         ({"validation": 0}, "validation = 0, but it must be greater than 0"),
         ({"name": "a/b"}, "name 'a/b': use letters"),

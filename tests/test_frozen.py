@@ -177,7 +177,7 @@ def products(frozen):
 
     weights = {path: one(leaf.shape, leaf.dtype) for path, leaf in network.shapes.items()}
     mask = {path: one(network.shapes[path].shape, bool) for path in network.prunable}
-    fixed = Fixed(mask, one((2, 2), "uint32"), one((1797,)), one((), "float32"), one(()))
+    fixed = Fixed(mask, one((3, 2), "uint32"), one((1797,)), one((), "float32"), one(()))
     moments = jax.eval_shape(program.start, weights).moments
     step, inputs = jax.ShapeDtypeStruct((), "int32"), jax.ShapeDtypeStruct((1797, 64), "float32")
     lowered = program.step.lower(step, weights, moments, fixed, one((found.epochs_ahead, found.train)), step, inputs)

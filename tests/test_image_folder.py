@@ -68,9 +68,9 @@ def test_a_folder_becomes_pixels_and_labels(folder):
     assert ours.inputs.shape == (24, 224, 224, 3)
     assert ours.inputs.dtype == ours.test_inputs.dtype == np.uint8
     assert ours.on_disk
-    assert ours.labels.tolist() == [0] * 12 + [1] * 12  # ant before bee
+    assert ours.targets.tolist() == [0] * 12 + [1] * 12  # ant before bee
     assert (ours.classes, ours.validation) == (2, 2)
-    for part, labels in ((ours.inputs, ours.labels), (ours.test_inputs, ours.test_labels)):
+    for part, labels in ((ours.inputs, ours.targets), (ours.test_inputs, ours.test_targets)):
         for pixels, label in zip(part, labels, strict=True):
             np.testing.assert_allclose(pixels.mean((0, 1)), COLOURS["bee" if label else "ant"], atol=3)
     assert not np.array_equal(ours.inputs[0], ours.inputs[1])
@@ -103,10 +103,10 @@ def test_the_central_square_of_every_mode_and_shape(tmp_path, small):
 
 def test_the_first_test_examples_are_of_all_classes(small, tmp_path):
     fill(tmp_path, per_class=1, test_per_class=20)
-    labels = read(tmp_path).test_labels
+    labels = read(tmp_path).test_targets
     assert labels.sum() == 20
     assert set(labels[:8]) == {0, 1}
-    assert load(Data(name="imagenet", test=8, train=1, validation=1), tmp_path).test_labels.tolist() == labels[:8].tolist()
+    assert load(Data(name="imagenet", test=8, train=1, validation=1), tmp_path).test_targets.tolist() == labels[:8].tolist()
 
 
 # -- the pixels that are kept --------------------------------------------------------------------------------------------
@@ -207,8 +207,8 @@ def test_a_folder_that_cannot_be_written(folder, small, monkeypatch):
         ({"mean": None}, "mean must be float32 \\(3,\\)"),
         ({"std": np.ones(2, np.float32)}, "std must be float32 \\(3,\\)"),
         ({"std": np.zeros(3, np.float32)}, "std is \\[0.0, 0.0, 0.0\\], but it must be positive"),
-        ({"inputs": np.zeros((3, 2, 2, 3), np.float32)}, "inputs are float32 .* must be uint8"),
-        ({"mean": None, "std": None}, "inputs are uint8 .* must be float32"),
+        ({"inputs": np.zeros((3, 2, 2, 3), np.float32)}, "inputs are float32; they must be uint8"),
+        ({"mean": None, "std": None}, "inputs are uint8; they must be float32"),
     ],
 )
 def test_pixels_need_a_mean_and_a_deviation(change, message):

@@ -242,7 +242,7 @@ def test_between_two_networks_weights_are_mixed(found):
             hidden = dataset.inputs[part.train]
             for layer in ("hidden1", "hidden2"):
                 hidden = np.maximum(hidden @ w[f"{layer}/kernel"] + w[f"{layer}/bias"], 0)
-            wrong = (hidden @ w["output/kernel"] + w["output/bias"]).argmax(1) != part.labels[part.train]
+            wrong = (hidden @ w["output/kernel"] + w["output/bias"]).argmax(1) != part.targets[part.train]
             assert between.error["train"][r, place] == pytest.approx(wrong.mean(), abs=1.5 / 300)
 
 

@@ -152,9 +152,9 @@ def examples_of(part, first=None):
     data = load(DATA)
     own = split(data, DATA, SEED)
     if part == "test":
-        return data.test_inputs[:100], data.test_labels[:100]
+        return data.test_inputs[:100], data.test_targets[:100]
     chosen = own.validation if part == "validation" else own.train[:first]
-    return data.inputs[chosen], own.labels[chosen]
+    return data.inputs[chosen], own.targets[chosen]
 
 
 def run(name, weights, part, first=None):

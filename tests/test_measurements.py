@@ -92,7 +92,7 @@ def test_what_a_path_tells():
     found = ask("mlp", "path", first, second, start, initial, mask, points=4, train=70)
     assert found["a"].tolist() == pytest.approx([0, 1 / 3, 1 / 2, 2 / 3, 1])
     labels = split(load(DATA), DATA, SEED)
-    labels = {"train": labels.labels[labels.train[:70]], "test": load(DATA).test_labels}
+    labels = {"train": labels.targets[labels.train[:70]], "test": load(DATA).test_targets}
     ends = [scores_of("mlp", one) for one in (first, second)]
     for part, examples in (("train", 70), ("test", 100)):
         for point, a in enumerate(found["a"]):

@@ -129,7 +129,7 @@ def test_a_loaded_supermask_classifies_as_the_run_did(findings, folder):
     data = dataset.load(run.task.data)
     network = build(run.task.model, data.shape, data.classes)
     outputs, _ = network.apply(weights, data.test_inputs, train=False)
-    acc = float((np.asarray(outputs).argmax(-1) == data.test_labels).mean())
+    acc = float((np.asarray(outputs).argmax(-1) == data.test_targets).mean())
     assert acc == pytest.approx(Store(folder / "runs").find(run.digest).metrics()["test_acc"][-1], abs=1e-6)
 
 

@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from tombola.core import trees
+from tombola.core.data_info import DataInfo
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.models.computing import Computing, tf32
 from tombola.models.nnx_network import NNXNetwork
@@ -82,7 +83,7 @@ def test_the_option_changes_training_and_the_run():
 def test_sparse_products_are_for_float32_alone(monkeypatch):
     monkeypatch.setattr(sparse_storage, "SMALLEST", 1)
     for recipe, packs in ((digits(steps="100000000it"), True), (digits(steps="100000000it", precision="tf32"), False)):
-        found = Setup(recipe.model, recipe.recipe, (64,), 10, 1197, "none")
+        found = Setup(recipe.model, recipe.recipe, recipe.objective, DataInfo((64,), (10,)), 1197, "none")
         assert sparse_storage.may_be_sparse(found, 10**8) == packs
 
 

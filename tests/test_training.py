@@ -15,11 +15,11 @@ from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
 from tombola.data.order import epoch_order
 from tombola.data.split import split
+from tombola.objectives import Classification
 from tombola.training import optimizers, program, replica_batch
 from tombola.training import setup as limits
 from tombola.training.cohort import setup, train_cohort
 from tombola.training.plan import Plan
-from tombola.training.program import smoothed_cross_entropy
 from tombola.training.replica import Replica
 from tombola.training.schedules import learning_rate
 from tombola.training.train import train
@@ -47,7 +47,7 @@ def plain_loop(task, weights, mask, seed, update):
     for t in range(task.recipe.steps.iterations(per_epoch)):
         order = epoch_order(seed, "data_order", t // per_epoch, part.train)
         chosen = order[(t % per_epoch) * batch :][:batch]
-        x, y = dataset.inputs[chosen].astype(np.float64), part.labels[chosen]
+        x, y = dataset.inputs[chosen].astype(np.float64), part.targets[chosen]
         h1 = np.maximum(x @ w["hidden1/kernel"] + w["hidden1/bias"], 0)
         h2 = np.maximum(h1 @ w["hidden2/kernel"] + w["hidden2/bias"], 0)
         logits = h2 @ w["output/kernel"] + w["output/bias"]
@@ -107,14 +107,14 @@ def test_metrics_are_those_of_the_weights():
         for r in range(2):
             part = split(dataset, task.data, run.seeds[r])
             for name, x, y in (
-                ("val", dataset.inputs[part.validation], part.labels[part.validation]),
-                ("test", dataset.test_inputs, dataset.test_labels),
+                ("val", dataset.inputs[part.validation], part.targets[part.validation]),
+                ("test", dataset.test_inputs, dataset.test_targets),
             ):
                 loss, accuracy = plain_score(trees.replica(weights, r), x, y)
                 np.testing.assert_allclose(run.metrics[f"{name}_loss"][r, row], loss, rtol=1e-5)
                 np.testing.assert_allclose(run.metrics[f"{name}_acc"][r, row], accuracy, rtol=1e-6)
     part = split(dataset, task.data, run.seeds[0])
-    loss, accuracy = plain_score(trees.replica(run.final, 0), dataset.inputs[part.train], part.labels[part.train])
+    loss, accuracy = plain_score(trees.replica(run.final, 0), dataset.inputs[part.train], part.targets[part.train])
     np.testing.assert_allclose([run.summary["train_loss"][0], run.summary["train_acc"][0]], [loss, accuracy], rtol=1e-5)
 
 
@@ -368,10 +368,8 @@ def test_recipes_that_differ_in_their_learning_rate_take_steps_of_its_length():
 def test_label_smoothing():
     logits, labels = np.array([[2.0, 0.0, -1.0]]), np.array([0])
     log_p = logits[0] - np.log(np.exp(logits[0]).sum())
-    np.testing.assert_allclose(smoothed_cross_entropy(logits, labels, 0.0), [-log_p[0]], rtol=1e-5)
-    np.testing.assert_allclose(
-        smoothed_cross_entropy(logits, labels, 0.3), [-(0.8 * log_p[0] + 0.1 * log_p[1] + 0.1 * log_p[2])], rtol=1e-5
-    )
+    for smoothing, expected in ((0.0, -log_p[0]), (0.3, -(0.8 * log_p[0] + 0.1 * log_p[1] + 0.1 * log_p[2]))):
+        np.testing.assert_allclose(Classification().training_loss(logits, labels, smoothing), [expected], rtol=1e-5)
     assert not trees.equal(train(digits(label_smoothing=0.1), 1).final, train(digits(), 1).final)
 
 

@@ -99,13 +99,13 @@ def by_hand(name, weights, part):
     """(logits, labels) of the examples of a part, in order."""
     task, dataset, _ = setting(name)
     own = split(dataset, task.data, SEED)
-    inputs, labels = (dataset.test_inputs, dataset.test_labels) if part == "test" else (dataset.inputs[own.train], own.labels[own.train])
+    inputs, labels = (dataset.test_inputs, dataset.test_targets) if part == "test" else (dataset.inputs[own.train], own.targets[own.train])
     return logits_of(name, weights, prepared(dataset, inputs)), labels
 
 
 def check_point(scores, point, logits, labels):
     """Loss to rounding; predictions, wherever two classes are not within rounding."""
-    np.testing.assert_array_equal(scores.labels, labels)
+    np.testing.assert_array_equal(scores.targets, labels)
     below = logits - logits.max(1, keepdims=True)
     loss = np.log(np.exp(below).sum(1)) - below[np.arange(len(labels)), labels]
     np.testing.assert_allclose(scores.loss[point], loss.mean(), rtol=2e-5)
@@ -123,8 +123,8 @@ def ask(name, sources, shares, **fields):
 
 def same(a, b):
     for part in a:
-        for one, other in zip(a[part], b[part], strict=True):
-            np.testing.assert_array_equal(one, other)
+        for field in ("loss", "error", "prediction", "targets"):
+            np.testing.assert_array_equal(getattr(a[part], field), getattr(b[part], field))
 
 
 # -- weight_combinations ----------------------------------------------------------------------------------------------------------
@@ -225,8 +225,8 @@ def test_training_examples_are_the_replicates_first_with_the_labels_it_learnt():
     own = split(dataset, task.data, SEED)
     whole = ask("mlp", [weights_of(network, 0)], [[1]])
     few = ask("mlp", [weights_of(network, 0)], [[1]], train=9)
-    np.testing.assert_array_equal(few["train"].labels, own.labels[own.train[:9]])
-    assert (few["train"].labels != dataset.labels[own.train[:9]]).any()
+    np.testing.assert_array_equal(few["train"].targets, own.targets[own.train[:9]])
+    assert (few["train"].targets != dataset.targets[own.train[:9]]).any()
     np.testing.assert_array_equal(few["train"].prediction, whole["train"].prediction[:, :9])
     same({"test": few["test"]}, whole)
     same(ask("mlp", [weights_of(network, 0)], [[1]], parts=("test",)), {"test": whole["test"]})

@@ -33,6 +33,7 @@ _PUBLIC = {
     "load_ticket": "tombola.store.export",
     "masks": "tombola.core:masks",
     "model": "tombola.models.custom:from_class",
+    "objectives": "tombola.objectives:",
     "path": "tombola.procedures.paths",
     "prune": "tombola.pruning.interactive",
     "robustness": "tombola.procedures.robustness",
@@ -50,8 +51,8 @@ __all__ = sorted(_PUBLIC)
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'tombola' has no attribute {name!r}")
-    module, _, attribute = _PUBLIC[name].partition(":")
-    return getattr(import_module(module), attribute or name)
+    module, colon, attribute = _PUBLIC[name].partition(":")
+    return import_module(module) if colon and not attribute else getattr(import_module(module), attribute or name)
 
 
 def __dir__() -> list[str]:

@@ -1,13 +1,14 @@
-"""What is learnt, by which network, and how: data + model + recipe = task.
+"""What is learnt, by which network, and how: data + model + objective + recipe = task.
 
 Descriptions only: no array and no JAX here, so that ``--help`` and ``show`` stay light.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from tombola.core.errors import unknown
+from tombola.core.objective import Learnt, find_objective
 from tombola.core.spec import Spec
 from tombola.core.step import Step
 
@@ -99,6 +100,7 @@ class Recipe(Spec):
     warmup: Step = Step("0it")
     """Length of a linear rise of the learning rate from 0."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each target that is spread evenly over all classes, in training; of the objective `classification` alone."""
     precision: Precision = "float32"
     """Of matrix products and convolutions, forward and backward. ``tf32``: their operands are rounded to 10 bits of mantissa
     (to nearest, ties to even), sums stay in float32; it is what the matrix units of a GPU multiply several times as fast.
@@ -117,15 +119,24 @@ class Recipe(Spec):
 
 
 class Task(Spec):
-    """Data, model and recipe. How it is called and pruned by default are labels: runs of equal content are equal."""
+    """Data, model, objective and recipe. How it is called and pruned by default are labels: runs of equal content are equal."""
 
     labels: ClassVar[frozenset[str]] = frozenset({"name", "rates", "scope"})
 
     data: Data
     model: Model
     recipe: Recipe
+    objective: Learnt = Field(default_factory=lambda: find_objective("classification")())
     name: str = "custom"
     rates: Rates = {"dense": 0.2, "conv": 0.2, "output": 0.1, "shortcut": 0.0, "embedding": 0.2}
     """The share of its remaining weights that one round of pruning takes from a layer, by kind of layer."""
     scope: Literal["layer", "global"] = "layer"
     """Whether a round takes its share from each layer, or from all of them together."""
+
+    @model_validator(mode="after")
+    def _smoothing_is_of_classes(self) -> Self:
+        if self.recipe.label_smoothing and not self.objective.smooths:
+            raise ValueError(
+                f"label_smoothing is of the objective 'classification', and the task's is {self.objective.name!r}; set it to 0"
+            )
+        return self

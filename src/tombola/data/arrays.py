@@ -38,7 +38,7 @@ def from_arrays(
         _labels("test_y", test_y),
     )
     classes = _classes(labels)
-    dataset = Dataset(inputs, labels, test_inputs, test_labels, classes, validation=max(1, round(len(labels) / 10)))
+    dataset = Dataset(inputs, labels, test_inputs, test_labels, classes, max(1, round(len(labels) / 10)))
     title = f"{prefix}-{_content_hash(inputs, labels, test_inputs, test_labels)}"
     check(title, dataset)
     data = Data(name=title, validation=validation)

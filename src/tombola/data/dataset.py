@@ -16,24 +16,29 @@ from tombola.data.folders import data_folder
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A labelled data set: float32 inputs ready for the network, or uint8 pixels that training makes so."""
+    """Inputs and targets: float32 inputs ready for the network, integer tokens, or uint8 pixels that training makes float32."""
 
     inputs: np.ndarray
-    """The pool that training and validation examples are drawn from: (n_pool, *shape), float32, normalised; or uint8,
+    """The pool that training and validation examples are drawn from: (n_pool, *shape), float32, normalised; int32 tokens; or uint8,
     also as a `numpy.memmap` of what memory cannot hold. The network gets (x / 255 - `mean`) / `std` of uint8."""
-    labels: np.ndarray
-    """(n_pool,) int32, 0 to classes - 1."""
+    targets: np.ndarray | None
+    """Classes (n_pool,) int32, 0 to classes - 1; or values (n_pool, *shape) float32; None: there are none (of an autoencoder)."""
     test_inputs: np.ndarray
     """(n_test, *shape), of the same dtype."""
-    test_labels: np.ndarray
-    """(n_test,) int32."""
-    classes: int
+    test_targets: np.ndarray | None
+    """(n_test, ...), of the same dtype."""
+    classes: int | None
+    """Their number; None where targets are values."""
     validation: int
     """Validation examples that a split takes from the pool unless told otherwise."""
     mean: np.ndarray | None = None
     """(channels,) float32, on the scale [0, 1]; None for float32 inputs."""
     std: np.ndarray | None = None
     """(channels,) float32, positive; None for float32 inputs."""
+    vocabulary: int | None = None
+    """Number of different tokens, 0 to vocabulary - 1; None where inputs are no tokens."""
+    class_names: tuple[str, ...] = ()
+    """What each class is called in the data that were given; empty: by its number."""
 
     @property
     def on_disk(self) -> bool:
@@ -44,6 +49,11 @@ class Dataset:
     def shape(self) -> tuple[int, ...]:
         """Shape of one example; images are (height, width, channels)."""
         return self.inputs.shape[1:]
+
+    @property
+    def input_dtype(self) -> str:
+        """What inputs are when the network gets them."""
+        return "float32" if self.vocabulary is None else "int32"
 
 
 Loader = Callable[[Path | None], Dataset]
@@ -60,7 +70,7 @@ def load(data: Data, folder: Path | str | None = None) -> Dataset:
 
     Raises:
         TombolaError: an unknown name, missing or damaged files, more examples asked for than there are,
-            augmentation of what is no image.
+            augmentation of what is no image, label noise on what are no classes.
     """
     whole = _loaded(data.name, _loader(data.name), data_folder(folder))
     sizes(whole, data)
@@ -69,21 +79,24 @@ def load(data: Data, folder: Path | str | None = None) -> Dataset:
             f"augment {data.augment!r} needs images (height, width, channels), but an example of {data.name} has shape "
             f"{whole.shape}; set augment to 'none'"
         )
+    if data.label_noise and whole.classes is None:
+        raise TombolaError(f"label_noise draws other classes, but the targets of {data.name} are no classes; set it to 0")
     if data.test is None:
         return whole
-    if data.test > len(whole.test_labels):
-        raise TombolaError(f"{data.name} has {len(whole.test_labels)} test examples, but test is {data.test}; ask for fewer")
+    if data.test > len(whole.test_inputs):
+        raise TombolaError(f"{data.name} has {len(whole.test_inputs)} test examples, but test is {data.test}; ask for fewer")
     return _with_test(whole, data.test)
 
 
 @lru_cache(maxsize=4)  # the same object again, so that its copy on the devices is found
 def _with_test(whole: Dataset, test: int) -> Dataset:
-    return replace(whole, test_inputs=whole.test_inputs[:test], test_labels=whole.test_labels[:test])
+    targets = None if whole.test_targets is None else whole.test_targets[:test]
+    return replace(whole, test_inputs=whole.test_inputs[:test], test_targets=targets)
 
 
 def sizes(dataset: Dataset, data: Data) -> tuple[int, int]:
     """Numbers of training and validation examples, the defaults filled in. Raises if the pool is too small."""
-    pool = len(dataset.labels)
+    pool = len(dataset.inputs)
     validation = dataset.validation if data.validation is None else data.validation
     train = pool - validation if data.train is None else data.train
     if validation >= pool:
@@ -97,30 +110,64 @@ def sizes(dataset: Dataset, data: Data) -> tuple[int, int]:
 
 
 def check(name: str, dataset: Dataset) -> None:
-    """Raise unless shapes, dtypes, values and labels are as `Dataset` says."""
+    """Raise unless shapes, dtypes and values are as `Dataset` says."""
     dtype = _dtype(name, dataset)
-    for part, inputs, labels in (("", dataset.inputs, dataset.labels), ("test_", dataset.test_inputs, dataset.test_labels)):
+    for part, inputs, targets in (("", dataset.inputs, dataset.targets), ("test_", dataset.test_inputs, dataset.test_targets)):
         where = f"data set {name!r}: {part}"
-        if inputs.dtype != dtype or labels.dtype != np.int32:
-            raise TombolaError(f"{where}inputs are {inputs.dtype} and {part}labels {labels.dtype}; they must be {dtype} and int32")
-        if labels.shape != inputs.shape[:1] or len(labels) == 0:
-            raise TombolaError(f"{where}inputs {inputs.shape} need one label each, but {part}labels have shape {labels.shape}")
-        # The extremes are NaN or infinite exactly if some value is; unlike isfinite(inputs), they need no second array.
-        if dtype == np.float32 and inputs.size and not (np.isfinite(inputs.min()) and np.isfinite(inputs.max())):
-            raise TombolaError(f"{where}inputs hold NaN or infinite values; every value must be finite")
-        if labels.min() < 0 or labels.max() >= dataset.classes:
-            raise TombolaError(f"{where}labels span {labels.min()} to {labels.max()}, but they must lie in 0 to {dataset.classes - 1}")
+        if inputs.dtype != dtype:
+            raise TombolaError(f"{where}inputs are {inputs.dtype}; they must be {dtype}")
+        if len(inputs) == 0:
+            raise TombolaError(f"{where}inputs are empty; at least one example is needed")
+        _check_values(f"{where}inputs", inputs)
+        if dtype == np.int32:
+            _check_range(f"{where}inputs (tokens)", inputs, dataset.vocabulary)
+        if targets is not None:
+            _check_targets(where, part, inputs, targets, dataset.classes)
+    if (dataset.targets is None) != (dataset.test_targets is None):
+        raise TombolaError(f"data set {name!r}: targets and test_targets must both be given, or neither")
+    if dataset.targets is not None and dataset.test_targets is not None and dataset.targets.shape[1:] != dataset.test_targets.shape[1:]:
+        raise TombolaError(
+            f"data set {name!r}: a test target has shape {dataset.test_targets.shape[1:]}, a training target {dataset.targets.shape[1:]}; "
+            "they must be equal"
+        )
     if dataset.test_inputs.shape[1:] != dataset.shape:
         raise TombolaError(
             f"data set {name!r}: a test example has shape {dataset.test_inputs.shape[1:]}, a training example {dataset.shape}; "
             "they must be equal"
         )
-    if not 0 < dataset.validation < len(dataset.labels):
-        raise TombolaError(f"data set {name!r}: validation is {dataset.validation}, but it must be 1 to {len(dataset.labels) - 1}")
+    if not 0 < dataset.validation < len(dataset.inputs):
+        raise TombolaError(f"data set {name!r}: validation is {dataset.validation}, but it must be 1 to {len(dataset.inputs) - 1}")
+
+
+def _check_targets(where: str, part: str, inputs: np.ndarray, targets: np.ndarray, classes: int | None) -> None:
+    wanted, text = (np.dtype(np.float32), "values") if classes is None else (np.dtype(np.int32), "classes")
+    if targets.dtype != wanted:
+        raise TombolaError(f"{where}targets are {targets.dtype}; {text} must be {wanted}")
+    if len(targets) != len(inputs) or (targets.ndim == 1) == (classes is None):
+        shape = "(n,)" if classes is not None else "(n, ...), such as (n, 1)"
+        raise TombolaError(
+            f"{where}inputs {inputs.shape} need a target each, {shape} of {text}, but {part}targets have shape {targets.shape}"
+        )
+    _check_values(f"{where}targets", targets)
+    if classes is not None:
+        _check_range(f"{where}targets", targets, classes)
+
+
+def _check_values(where: str, values: np.ndarray) -> None:
+    # The extremes are NaN or infinite exactly if some value is; unlike isfinite(values), they need no second array.
+    if values.dtype == np.float32 and values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        raise TombolaError(f"{where} hold NaN or infinite values; every value must be finite")
+
+
+def _check_range(where: str, values: np.ndarray, count: int | None) -> None:
+    if count is not None and values.size and (values.min() < 0 or values.max() >= count):
+        raise TombolaError(f"{where} span {values.min()} to {values.max()}, but they must lie in 0 to {count - 1}")
 
 
 def _dtype(name: str, dataset: Dataset) -> np.dtype:
-    """Of the inputs: float32 without mean and std, uint8 with both."""
+    """Of the inputs: float32 without mean and std, uint8 with both; int32 of tokens."""
+    if dataset.vocabulary is not None:
+        return np.dtype(np.int32)
     if dataset.mean is None and dataset.std is None:
         return np.dtype(np.float32)
     for what, values in (("mean", dataset.mean), ("std", dataset.std)):
@@ -143,6 +190,7 @@ def _loader(name: str) -> Loader:
 def _loaded(name: str, loader: Loader, folder: Path) -> Dataset:
     dataset = loader(folder)
     check(name, dataset)
-    for array in (dataset.inputs, dataset.labels, dataset.test_inputs, dataset.test_labels):
-        array.flags.writeable = False
+    for array in (dataset.inputs, dataset.targets, dataset.test_inputs, dataset.test_targets):
+        if array is not None:
+            array.flags.writeable = False
     return dataset

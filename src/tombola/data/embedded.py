@@ -44,9 +44,9 @@ def mnist1d(folder: Path | None = None) -> Dataset:
     canonical, further = _mnist1d_draw(None), _mnist1d_draw(_FURTHER_SEED)
     return Dataset(
         inputs=np.concatenate([canonical["x"], further["x"][:1000]]),
-        labels=np.concatenate([canonical["y"], further["y"][:1000]]),
+        targets=np.concatenate([canonical["y"], further["y"][:1000]]),
         test_inputs=canonical["x_test"],
-        test_labels=canonical["y_test"],
+        test_targets=canonical["y_test"],
         classes=10,
         validation=1000,
     )
@@ -64,9 +64,9 @@ def digits(folder: Path | None = None) -> Dataset:
     test = np.isin(np.arange(len(whole["labels"])), np.concatenate(chosen))
     return Dataset(
         inputs=whole["inputs"][~test],
-        labels=whole["labels"][~test],
+        targets=whole["labels"][~test],
         test_inputs=whole["inputs"][test],
-        test_labels=whole["labels"][test],
+        test_targets=whole["labels"][test],
         classes=10,
         validation=300,
     )

@@ -48,9 +48,9 @@ def imagenet(folder: Path | None = None) -> Dataset:
     pool, test = _parts(where)
     return Dataset(
         inputs=pixels(pool, where / "train", SIZE),
-        labels=_labels(pool),
+        targets=_labels(pool),
         test_inputs=pixels(test, where / "val", SIZE),
-        test_labels=_labels(test),
+        test_targets=_labels(test),
         classes=pool[-1].label + 1,
         validation=min(_VALIDATION, max(1, len(pool) // 10)),
         mean=MEAN,

@@ -41,9 +41,9 @@ def cifar10(folder: Path | None = None) -> Dataset:
     records = np.concatenate(train)
     return Dataset(
         inputs=_standardised(records),
-        labels=records[:, 0].astype(np.int32),
+        targets=records[:, 0].astype(np.int32),
         test_inputs=_standardised(test),
-        test_labels=test[:, 0].astype(np.int32),
+        test_targets=test[:, 0].astype(np.int32),
         classes=source.classes,
         validation=source.validation,
     )
@@ -54,9 +54,9 @@ def _from_idx(name: str, folder: Path | None) -> Dataset:
     images, labels, test_images, test_labels = (read(source, file, where) for file in source.files)
     return Dataset(
         inputs=_unit(images)[..., None],
-        labels=labels.astype(np.int32),
+        targets=labels.astype(np.int32),
         test_inputs=_unit(test_images)[..., None],
-        test_labels=test_labels.astype(np.int32),
+        test_targets=test_labels.astype(np.int32),
         classes=source.classes,
         validation=source.validation,
     )

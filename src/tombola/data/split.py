@@ -1,4 +1,4 @@
-"""Which examples a replicate trains and validates on, and with which labels."""
+"""Which examples a replicate trains and validates on, and with which targets."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ class Split:
     """(n_train,) int32, indices into the pool."""
     validation: np.ndarray
     """(n_validation,) int32, disjoint from `train`."""
-    labels: np.ndarray
-    """(n_pool,) int32: the pool's labels, with noise on training examples only."""
+    targets: np.ndarray | None
+    """(n_pool, ...): the pool's, with label noise on training examples only; None where there are none."""
 
 
 def split(dataset: Dataset, data: Data, seed: int) -> Split:
@@ -33,11 +33,13 @@ def split(dataset: Dataset, data: Data, seed: int) -> Split:
         TombolaError: more examples are asked for than the pool has.
     """
     n_train, n_validation = sizes(dataset, data)
-    order = generator(seed, "split").permutation(len(dataset.labels)).astype(np.int32)
+    order = generator(seed, "split").permutation(len(dataset.inputs)).astype(np.int32)
     train, validation = order[:n_train], order[::-1][:n_validation].copy()
-    noise = generator(seed, "label_noise")
-    places, drawn = noise.permutation(n_train), noise.integers(dataset.classes, size=n_train)
     noisy = round(data.label_noise * n_train)
-    labels = dataset.labels.copy()
-    labels[train[places[:noisy]]] = drawn[:noisy]
-    return Split(train, validation, labels)
+    targets = dataset.targets
+    if noisy and targets is not None:
+        noise = generator(seed, "label_noise")
+        places, drawn = noise.permutation(n_train), noise.integers(dataset.classes or 0, size=n_train)
+        targets = targets.copy()
+        targets[train[places[:noisy]]] = drawn[:noisy]
+    return Split(train, validation, targets)

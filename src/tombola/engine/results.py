@@ -7,7 +7,7 @@ from tombola.core.trees import Tree
 from tombola.engine import provenance
 from tombola.procedures.run import Run
 from tombola.store.files import dump_json
-from tombola.training.replica import COLUMNS, Outcome, Replica
+from tombola.training.replica import Outcome, Replica, columns
 
 
 def files(run: Run, replica: Replica, outcome: Outcome, network: str, seconds: float, together: int) -> dict[str, bytes]:
@@ -18,7 +18,7 @@ def files(run: Run, replica: Replica, outcome: Outcome, network: str, seconds: f
         seconds: wall time of the batch that trained it.
         together: replicas in that batch.
     """
-    lines = [",".join(COLUMNS), *(",".join(_number(value) for value in row) for row in outcome.rows)]
+    lines = [",".join(columns(run.task.objective)), *(",".join(_number(value) for value in row) for row in outcome.rows)]
     summary = {
         **{name: None if np.isnan(value) else value for name, value in outcome.summary.items()},
         "kept": masks.kept(replica.mask),

@@ -6,21 +6,22 @@ planes through them, layers taken from another checkpoint: all are such shares.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from tombola.core.objective import Objective
 from tombola.core.task import Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.split import split
 from tombola.training.cohort import setup
 from tombola.training.program import network_inputs
+from tombola.training.scorer import Judged, scorer
 from tombola.training.setup import Setup
 
 Part = Literal["train", "validation", "test"]
@@ -59,17 +60,49 @@ class WeightCombinations:
 class Scores(NamedTuple):
     """What P networks do on one part of the data, n examples."""
 
+    objective: Objective
+    classes: int
+    """Their number; 0 where targets are none."""
     loss: np.ndarray
-    """(P,) mean cross-entropy in nats."""
+    """(P,) mean loss; in nats, of classification. NaN where a network's outputs or its loss are not finite."""
+    measures: Mapping[str, np.ndarray]
+    """Name -> (P, n), the headline first: of each example."""
     prediction: np.ndarray
-    """(P, n) int32: the class of the largest logit."""
-    labels: np.ndarray
-    """(n,) int32; on the training part those that were trained on, noise included."""
+    """(P, n, ...): what the network says; its class, of classification."""
+    targets: np.ndarray
+    """(n, ...); on the training part those that were trained on, noise included."""
 
     @property
     def error(self) -> np.ndarray:
-        """(P,) share of examples that are misclassified, in [0, 1]."""
-        return (self.prediction != self.labels).mean(axis=1)
+        """(P,) the headline: of classification the share of examples that are misclassified, in [0, 1]."""
+        return self.mean(next(iter(self.measures)))
+
+    @property
+    def balanced_error(self) -> np.ndarray:
+        """(P,) the mean of `by_class` over the classes that have examples."""
+        return np.nanmean(self.by_class, axis=1)
+
+    @property
+    def by_class(self) -> np.ndarray:
+        """(P, classes) the headline on each class's examples, NaN for one without any. Where targets are classes."""
+        values, counts = next(iter(self.measures.values())), np.bincount(self.targets, minlength=self.classes)
+        sums = np.stack([values[:, self.targets == one].sum(axis=1, dtype=np.float64) for one in range(self.classes)], axis=1)
+        return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+    @property
+    def chance(self) -> float:
+        """The headline of the best constant answer."""
+        return self.objective.chance(self.targets)
+
+    def mean(self, name: str) -> np.ndarray:
+        """(P,) a measure, averaged over the examples."""
+        return self.measures[name].mean(axis=1, dtype=np.float64)
+
+    def disagreement(self, first: int, second: int) -> float:
+        """How far the predictions of two points lie apart, in the unit of the headline; NaN where one of them has none."""
+        if not np.isfinite(self.loss[[first, second]]).all():
+            return float("nan")
+        return self.objective.disagreement(self.prediction[first], self.prediction[second])
 
 
 def evaluate(task: Task, dataset: Dataset, networks: WeightCombinations, parts: Sequence[Part] = PARTS) -> dict[Part, Scores]:
@@ -78,33 +111,54 @@ def evaluate(task: Task, dataset: Dataset, networks: WeightCombinations, parts: 
     layout = _layout(networks.points, found.network.convolutional, dataset.on_disk)
     program = _compile(found, layout)
     own = split(dataset, task.data, networks.seed)
-    examples = {
-        "train": (dataset.inputs, own.train[: networks.train], own.labels),
-        "validation": (dataset.inputs, own.validation, own.labels),
-        "test": (dataset.test_inputs, np.arange(len(dataset.test_labels)), dataset.test_labels),
+    examples: dict[Part, tuple[np.ndarray, np.ndarray, Any]] = {
+        "train": (dataset.inputs, own.train[: networks.train], own.targets),
+        "validation": (dataset.inputs, own.validation, own.targets),
+        "test": (dataset.test_inputs, np.arange(len(dataset.test_inputs)), dataset.test_targets),
     }
-    collected: dict[Part, list[list[tuple[Any, Any]]]] = {part: [] for part in parts}
+    of_inputs = found.objective.targets == "inputs"
+    collected: dict[Part, list[list[Judged]]] = {part: [] for part in parts}
     for weights, recompute in _blocks(found, networks, layout, program):
         if found.network.running and recompute.any():
             batches_seen = [dataset.inputs[batch] for batch in _batches(own.train[:STATISTICS_EXAMPLES], layout.batch)]
             weights = _renewed(program, weights, jax.device_put(recompute, layout.stacked), batches_seen)
         for part in parts:
-            pool, indices, labels = examples[part]
-            batches: list[tuple[Any, Any]] = []
+            pool, indices, targets = examples[part]
+            batches: list[Judged] = []
             for batch in _batches(indices, layout.batch):
-                batches.append(program.score(weights, pool[batch], labels[batch]))
+                batches.append(program.score(weights, pool[batch], None if of_inputs else targets[batch]))
                 if dataset.on_disk:  # else a host faster than the devices would fill their memory with batches
                     jax.block_until_ready(batches[-2:-1])
             collected[part].append(batches)
-    return {part: _gathered(jax.device_get(collected[part]), networks.points, *examples[part][1:]) for part in parts}
+    return {
+        part: Scores(
+            found.objective,
+            found.data.classes or 0,
+            *_gathered(jax.device_get(collected[part]), networks.points),
+            _targets(found, *examples[part]),
+        )
+        for part in parts
+    }
 
 
-def _gathered(blocks: list[list[tuple[np.ndarray, np.ndarray]]], points: int, indices: np.ndarray, labels: np.ndarray) -> Scores:
-    """(mean loss, predictions) of each batch of each block -> those of all examples, without the points that fill the last block."""
-    sizes = np.array([predicted.shape[1] for _, predicted in blocks[0]])
-    losses = [np.average([loss for loss, _ in block], axis=0, weights=sizes) for block in blocks]
-    predictions = [np.concatenate([predicted for _, predicted in block], axis=1) for block in blocks]
-    return Scores(np.concatenate(losses)[:points], np.concatenate(predictions)[:points], labels[indices])
+def _gathered(blocks: list[list[Judged]], points: int) -> Judged:
+    """Each batch of each block (the loss as its mean) -> all examples, without the points that fill the last block."""
+    sizes = np.array([one.prediction.shape[1] for one in blocks[0]])
+    losses = [np.average([one.loss for one in block], axis=0, weights=sizes) for block in blocks]
+
+    def joined(read: Callable[[Judged], np.ndarray]) -> np.ndarray:
+        return np.concatenate([np.concatenate([read(one) for one in block], axis=1) for block in blocks])[:points]
+
+    measures = {name: joined(partial(_measure, name)) for name in blocks[0][0].measures}
+    return Judged(np.concatenate(losses)[:points], measures, joined(lambda one: one.prediction))
+
+
+def _measure(name: str, judged: Judged) -> np.ndarray:
+    return judged.measures[name]
+
+
+def _targets(found: Setup, pool: np.ndarray, indices: np.ndarray, targets: Any) -> np.ndarray:
+    return np.asarray(network_inputs(found, pool[indices]) if found.objective.targets == "inputs" else targets[indices])
 
 
 class _Layout(NamedTuple):
@@ -176,13 +230,13 @@ class _Program(NamedTuple):
     replace: Callable[..., Tree]
     """(leaves (N, ...), statistics of each batch, weight of each batch, which (N,)) -> leaves with their mean in the place of
     those that were there."""
-    score: Callable[..., tuple[Any, Any]]
-    """(leaves (N, ...), inputs (batch, ...), labels (batch,)) -> mean loss (N,), predicted classes (N, batch)."""
+    score: Callable[..., Judged]
+    """(leaves (N, ...), inputs (batch, ...), targets (batch, ...) or None) -> what they come to, the loss as its mean (N,)."""
 
 
 @lru_cache(maxsize=32)
 def _compile(found: Setup, layout: _Layout) -> _Program:
-    network = found.network
+    network, judge = found.network, scorer(found)
 
     def mix(sources: Sequence[Tree], shares: Mapping[str, Any]) -> Tree:
         def leaf(path: str) -> Any:
@@ -196,10 +250,9 @@ def _compile(found: Setup, layout: _Layout) -> _Program:
     def statistics(weights: Tree, inputs: Any) -> Tree:
         return network.statistics(weights, network_inputs(found, inputs))
 
-    def score(weights: Tree, inputs: Any, labels: Any) -> tuple[Any, Any]:
-        logits, _ = network.apply(weights, network_inputs(found, inputs), train=False)
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-        return loss, jnp.argmax(logits, -1).astype(jnp.int32)
+    def score(weights: Tree, inputs: Any, targets: Any) -> Judged:
+        judged = judge(weights, network_inputs(found, inputs), targets)
+        return judged._replace(loss=judged.loss.mean())
 
     def replace(weights: Tree, found: Sequence[Tree], share: Any, which: Any) -> Tree:
         def leaf(path: str) -> Any:

@@ -43,10 +43,10 @@ def reset(
         train: training examples to evaluate on; None: all.
 
     Gives, for G sets and the columns C checkpoints, then D draws: `error`, `loss` (G, C + D), on `part`;
-    `validation_error` (G, C + D); `class_error` (G, C + D, classes), NaN for a class without examples; `own_error`,
+    `validation_error` (G, C + D); `class_error` (G, C + D, classes) where there are any, NaN for one without examples; `own_error`,
     `own_loss`, `own_validation_error`, `own_class_error` (classes,), of the trained network; `rms`, the 2-norm of what
     moved over sqrt(size), `max`, its largest magnitude, and `cosine` (G, C + D), over the set's trainable leaves; `chance`,
-    the error of the best constant answer; `examples`.
+    the error of the best constant answer; `examples`. The error is the objective's headline.
 
     Source: Zhang, Bengio & Singer 2019, section 3.
     """
@@ -70,15 +70,13 @@ def reset(
     recompute = (np.arange(len(flat)) < len(flat) - 1) & (batch_norm == "recompute")
     shape = (len(chosen), len(others))
     moved = _moved(network, chosen, final, others)
-    (outputs,) = (layer.prunable[0] for layer in network.layers if layer.kind == "output")
-    classes = network.shapes[outputs].shape[-1]
 
     def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
         found, judged = dict(moved), scores[part]
         columns = {
             "error": judged.error,
             "loss": judged.loss,
-            "class_error": _by_class(judged, classes),
+            **({"class_error": judged.by_class} if judged.classes else {}),
             "validation_error": scores["validation"].error,
         }
         for name, values in columns.items():
@@ -126,13 +124,6 @@ def _moved(network: Network, chosen: list[list[Layer]], final: Tree, others: lis
             found["max"][row, column] = max(float(np.abs(final[path] - other[path]).max()) for path in leaves)
             found["cosine"][row, column] = cosine(final, other, leaves)
     return found
-
-
-def _by_class(scores: Scores, classes: int) -> np.ndarray:
-    """(P, classes): the share of each class's examples that are misclassified."""
-    wrong = scores.prediction != scores.labels
-    with np.errstate(invalid="ignore"):
-        return np.stack([wrong[:, scores.labels == one].sum(1) / np.sum(scores.labels == one) for one in range(classes)], axis=1)
 
 
 @measurements.register

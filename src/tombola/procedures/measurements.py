@@ -13,7 +13,7 @@ from tombola.core.errors import TombolaError
 from tombola.core.registry import Registry
 from tombola.core.trees import Tree
 from tombola.evaluation.barrier import places
-from tombola.evaluation.similarity import cosine, disagreement, distance
+from tombola.evaluation.similarity import cosine, distance
 from tombola.evaluation.weight_combinations import PARTS, Part, Scores, WeightCombinations
 from tombola.models.network import Network
 from tombola.procedures.measurement import BatchNorm, check_options
@@ -69,9 +69,9 @@ def path(
         train: training examples to evaluate on; None: all.
         matched: whether the second network's units are permuted to match the first one's before.
 
-    Gives: `a` (P,); `train_error`, `test_error` (P,), shares; `train_loss`, `test_loss` (P,), nats; `train_own`,
+    Gives: `a` (P,); `train_error`, `test_error` (P,), the objective's headline; `train_loss`, `test_loss` (P,); `train_own`,
     `test_own` (2,), errors of first and second with their own statistics; `train_disagreement`, `test_disagreement`;
-    `train_chance`, `test_chance`, the error of the best constant answer; `train_examples`, `test_examples`, their numbers;
+    `train_chance`, `test_chance`, that of the best constant answer; `train_examples`, `test_examples`, their numbers;
     `distance`, `cosine` of the trainable weights; `since_start`, `since_initial` (2,), distances travelled.
     """
     check_options(batch_norm, train)
@@ -98,7 +98,7 @@ def path(
         for part, of in scores.items():
             read_off[f"{part}_error"], read_off[f"{part}_loss"] = of.error[: len(a)], of.loss[: len(a)]
             read_off[f"{part}_own"] = of.error[own]
-            read_off[f"{part}_disagreement"] = np.array(disagreement(*of.prediction[own]))
+            read_off[f"{part}_disagreement"] = np.array(of.disagreement(*own))
             read_off |= facts(part, of)
         return read_off
 
@@ -114,10 +114,8 @@ def _different(network: Network, first: Tree, second: Tree) -> list[str]:
 
 
 def facts(part: Part, scores: Scores) -> dict[str, np.ndarray]:
-    """How many examples there are, and how often the most frequent class is wrong."""
-    examples = scores.labels.size
-    chance = 1 - np.bincount(scores.labels).max() / examples
-    return {f"{part}_examples": np.array(examples), f"{part}_chance": np.array(chance)}
+    """How many examples there are, and the headline of the best constant answer."""
+    return {f"{part}_examples": np.array(len(scores.targets)), f"{part}_chance": np.array(scores.chance)}
 
 
 def _travelled(name: str, before: Tree | None, first: Tree, second: Tree, trainable: list[str], mask: Tree | None) -> dict[str, np.ndarray]:

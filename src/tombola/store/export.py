@@ -9,14 +9,17 @@ what follows from the seed (`tombola.store.packed`).
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from tombola.core import masks
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
+from tombola.core.objective import read_objective
 from tombola.core.spec import Spec
 from tombola.core.step import Step
 from tombola.core.task import Data, Model, Supermask
@@ -70,7 +73,6 @@ def export_packed(store: Store, digest: str, step: str, path: Path, data_dir: Pa
     Raises:
         TombolaError: as `export_run`, and if the run's network cannot be built here.
     """
-    from tombola.data.dataset import load
     from tombola.models.build import build
     from tombola.procedures.packed import Origin, pack, sizes, unpack
     from tombola.store import packed as packed_file
@@ -78,8 +80,8 @@ def export_packed(store: Store, digest: str, step: str, path: Path, data_dir: Pa
     _check_writable(path)
     stored = _stored(store, digest, step)
     spec = stored.record.json("spec")
-    model, dataset = _described(Model, spec["task"]["model"]), load(_described(Data, spec["task"]["data"]), data_dir)
-    network = build(model, dataset.shape, dataset.classes)
+    model, info = _described(Model, spec["task"]["model"]), _data_info(spec["task"], data_dir)
+    network = build(model, info.shape, prod(info.outputs))
     packed = pack(
         network, Origin(spec["seed"], _own(spec.get("kept")), _own(spec.get("pruned")), stored.factors), stored.weights, stored.mask
     )
@@ -88,7 +90,7 @@ def export_packed(store: Store, digest: str, step: str, path: Path, data_dir: Pa
         raise TombolaError(
             f"run {stored.record.digest} cannot be packed: its weights are not those of its model; export it without --packed"
         )
-    metadata = packed_file.described(packed, model, dataset.shape, dataset.classes, sha256)
+    metadata = packed_file.described(packed, model, info.shape, prod(info.outputs), sha256)
     written = _written(path, stored, packed.arrays, stored.mask, metadata)
     found = sizes(network, packed, stored.mask)
     of = {name: getattr(found, name) for name in ("dense", "mask", "signs", "values", "entropy")}
@@ -110,17 +112,16 @@ def export_compact(store: Store, digest: str, step: str, path: Path, data_dir: P
     Raises:
         TombolaError: as `export_run`, and if the run's network cannot be made smaller or not be built here.
     """
-    from tombola.data.dataset import load
     from tombola.models.build import build
     from tombola.surgery.compact import compact_model
 
     _check_writable(path)
     stored = _stored(store, digest, step)
     task = stored.record.json("spec")["task"]
-    model, dataset = _described(Model, task["model"]), load(_described(Data, task["data"]), data_dir)
-    small, left = compact_model(model, dataset.shape, dataset.classes, stored.weights, stored.mask)
+    model, info = _described(Model, task["model"]), _data_info(task, data_dir)
+    small, left = compact_model(model, info.shape, prod(info.outputs), stored.weights, stored.mask)
     assert left.mask is not None
-    before = {one.layer: one.count for one in build(model, dataset.shape, dataset.classes).units}
+    before = {one.layer: one.count for one in build(model, info.shape, prod(info.outputs)).units}
     units = {layer: kept.tolist() for layer, kept in left.kept.items()}
     metadata = {"model": json.dumps(small.canonical()), "units": json.dumps(units)}
     return {
@@ -128,6 +129,13 @@ def export_compact(store: Store, digest: str, step: str, path: Path, data_dir: P
         "units": {"before": before, "after": left.sizes},
         "values": {"before": _values(stored.weights), "after": _values(left.weights)},
     }
+
+
+def _data_info(task: Mapping[str, Any], data_dir: Path | None) -> DataInfo:
+    """What the network of a stored run's task was made for."""
+    from tombola.data.dataset import load
+
+    return read_objective(task.get("objective", "classification")).info(load(_described(Data, task["data"]), data_dir))
 
 
 def _check_writable(path: Path) -> None:

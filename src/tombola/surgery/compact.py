@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,7 @@ def compact_task(
     if not 0 <= replicate < lead[0]:
         raise TombolaError(f"replicate = {replicate}, but the weights have {lead[0]} replicates, which count from 0")
     one, kept = replica(weights, replicate), None if mask is None else replica(mask, replicate)
-    model, left = compact_model(task.model, found.shape, found.classes, one, kept)
+    model, left = compact_model(task.model, found.data.shape, prod(found.data.outputs), one, kept)
     return model, stack([left.weights]), None if left.mask is None else stack([left.mask])
 
 

@@ -16,6 +16,7 @@ from tombola.training.plan import Plan, plan
 from tombola.training.program import compile_program
 from tombola.training.replica import Checkpoint, Outcome, Replica
 from tombola.training.replica_batch import Arrays, ReplicaBatch
+from tombola.training.scorer import check
 from tombola.training.setup import Setup
 from tombola.training.sparse_storage import sparse_sizes
 
@@ -28,7 +29,9 @@ def setup(task: Task, dataset: Dataset) -> Setup:
     if task.recipe.batch > train:
         raise TombolaError(f"batch = {task.recipe.batch}, but there are only {train} training examples; choose a smaller batch")
     pixels = None if dataset.mean is None or dataset.std is None else (tuple(dataset.mean.tolist()), tuple(dataset.std.tolist()))
-    found = Setup(task.model, task.recipe, dataset.shape, dataset.classes, train, task.data.augment, pixels)
+    objective = task.objective.fitted(dataset)
+    found = Setup(task.model, task.recipe, objective, objective.info(dataset), train, task.data.augment, pixels)
+    check(objective, found)
     trained_paths(found.network, task.recipe.frozen)  # raises
     return found
 

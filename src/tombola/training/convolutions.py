@@ -42,7 +42,7 @@ def remembered(found: Setup, replicas: int) -> Algorithm:
     """
     what = {
         "model": found.model.canonical(),
-        "shape": [*found.shape, found.classes],
+        "shape": [*found.data.shape, *found.data.outputs],
         "batch": found.recipe.batch,
         "replicas": replicas,
         "device": jax.devices()[0].device_kind,
@@ -64,12 +64,12 @@ def measured(found: Setup, replicas: int) -> dict[Algorithm, float]:
     network, batch = found.network, found.recipe.batch
     weights = {path: jnp.broadcast_to(leaf, (replicas, *leaf.shape)) for path, leaf in network.init(0).items()}
     trained = {path: weights[path] for path in found.trained}
-    images = jnp.asarray(np.random.default_rng(0).standard_normal((replicas, batch, *found.shape), np.float32))
-    labels, key = jnp.zeros((replicas, batch), jnp.int32), jax.random.key(0) if network.stochastic else None
+    images = jnp.asarray(np.random.default_rng(0).standard_normal((replicas, batch, *found.data.shape), np.float32))
+    targets, key = jnp.zeros((replicas, batch, *found.target.shape), found.target.dtype), jax.random.key(0) if network.stochastic else None
     seconds: dict[Algorithm, float] = {}
     for algorithm in CANDIDATES:
         step = jax.jit(jax.vmap(gradient(found, algorithm), in_axes=(0, 0, 0, 0, None)))
-        seconds[algorithm] = _least_seconds(partial(step, trained, weights, images, labels, key))
+        seconds[algorithm] = _least_seconds(partial(step, trained, weights, images, targets, key))
     return seconds
 
 

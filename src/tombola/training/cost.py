@@ -13,8 +13,8 @@ def step_operations(setup: Setup) -> float:
     """Floating-point operations of the gradients of one batch, as XLA counts them: of the leaves that train, by the way back to them."""
     network, batch = setup.network, setup.recipe.batch
     before = {path: leaf for path, leaf in network.shapes.items() if path in setup.trained}
-    images = jax.ShapeDtypeStruct((batch, *setup.shape), "float32")
-    labels = jax.ShapeDtypeStruct((batch,), "int32")
+    images = jax.ShapeDtypeStruct((batch, *setup.data.shape), setup.data.dtype)
+    targets = jax.ShapeDtypeStruct((batch, *setup.target.shape), setup.target.dtype)
     key = jax.eval_shape(lambda: jax.random.key(0)) if network.stochastic else None
-    lowered = jax.jit(gradient(setup)).lower(before, dict(network.shapes), images, labels, key)
+    lowered = jax.jit(gradient(setup)).lower(before, dict(network.shapes), images, targets, key)
     return float((lowered.cost_analysis() or {})["flops"])

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import PartitionSpec
 
 from tombola.core.step import Step
@@ -22,6 +21,7 @@ from tombola.models.computing import Computing
 from tombola.training import optimizers
 from tombola.training.plan import Plan
 from tombola.training.schedules import learning_rate
+from tombola.training.scorer import scorer, shaped
 from tombola.training.setup import Setup
 
 INTERVALS = 32
@@ -47,9 +47,9 @@ class Fixed(NamedTuple):
 
     mask: Tree
     keys: Any
-    """(2, 2) uint32: augmentation, dropout."""
-    labels: Any
-    """(pool,) int32, with this replica's label noise."""
+    """(3, 2) uint32: augmentation, dropout, what the objective does to batches."""
+    targets: Any
+    """(pool, ...), with this replica's label noise; None where targets are the inputs."""
     rate: Any
     """float32: the learning rate, which the schedule is a factor of."""
     begin: Any
@@ -60,23 +60,23 @@ class Program(NamedTuple):
     """Compiled functions over a batch of replicas, the leading axis of all leaves of State and Fixed."""
 
     start: Callable[[Tree], State]
-    advance: Callable[..., tuple[State, tuple[Any, Any, Any, Any]]]
+    advance: Callable[..., tuple[State, tuple[Any, ...]]]
     """(state, fixed, order, first epoch, stops (INTERVALS + 1,), what (INTERVALS,), count, pool inputs, indices and share of its
-    validation set, test inputs, labels, indices, share) -> (state, rows), where steps run in a loop.
+    validation set, test inputs, targets, indices, share) -> (state, rows), where steps run in a loop.
 
     From stops[0] on, for each i < count: iterations stops[i] .. stops[i + 1] - 1, then what[i].
     order: (replicas, epochs_ahead, train) int32, pool indices in training order from the first epoch on.
-    rows: validation loss, accuracy, test loss, accuracy, each (replicas, INTERVALS), NaN where they were not asked for."""
+    rows: `Objective.columns` on the validation set, then on the test set, each (replicas, INTERVALS), NaN where not asked for."""
     step: Callable[..., tuple[Tree, Any]]
     """(t, weights, moments, fixed, order, first epoch, inputs) -> (weights, moments) after iteration t;
     inputs: the pool's, or under a streamed plan (replicas, batch, ...), those of iteration t."""
-    score: Callable[..., tuple[Any, Any]]
-    """(weights, inputs, labels (replicas, n), indices (replicas, batches, batch), share (batches, batch)) -> loss and accuracy,
+    score: Callable[..., tuple[Any, ...]]
+    """(weights, inputs, targets (replicas, n, ...), indices (replicas, batches, batch), share (batches, batch)) -> `Objective.columns`,
     each weighted by `share`; inputs: the whole set's, or under a streamed plan (replicas, batch, ...), those of the one batch."""
-    validate: Callable[..., tuple[State, Any, Any]]
-    """(state, begin, t, before, then as `score`, of the validation set) -> (state, loss, accuracy); the best weights are kept.
+    validate: Callable[..., tuple[State, tuple[Any, ...]]]
+    """(state, begin, t, before, then as `score`, of the validation set) -> (state, columns); the best weights are kept.
 
-    `before`: loss and accuracy of batches that were scored already, summed."""
+    `before`: columns of batches that were scored already, summed."""
 
 
 def compile_program(setup: Setup, plan: Plan) -> Program:
@@ -92,9 +92,13 @@ def compile_program(setup: Setup, plan: Plan) -> Program:
 
 @lru_cache(maxsize=64)
 def _compile(setup: Setup, plan: Plan) -> Program:
-    network, recipe = setup.network, setup.recipe
+    network, recipe, objective = setup.network, setup.recipe, setup.objective
+    judge, width = scorer(setup, Computing(plan.algorithm, recipe.precision)), len(objective.columns)
     paths = setup.trained
     rate, gradients = learning_rate(recipe, setup.steps_per_epoch), gradient(setup, plan.algorithm)
+
+    def outputs_of(weights: Tree, inputs: Any) -> Any:
+        return shaped(setup, network.apply(weights, inputs, train=False, how=Computing(plan.algorithm, recipe.precision))[0])
 
     def trained(weights: Tree) -> Tree:
         return {path: weights[path] for path in weights if path in paths}
@@ -113,39 +117,43 @@ def _compile(setup: Setup, plan: Plan) -> Program:
     def step(t: Any, weights: Tree, moments: Any, fixed: Fixed, order: Any, first: Any, inputs: Any) -> tuple[Tree, Any]:
         epoch, position = t // setup.steps_per_epoch, t % setup.steps_per_epoch
         batch = jax.lax.dynamic_slice(order, (epoch - first, position * recipe.batch), (1, recipe.batch))[0]
-        images, labels = prepared(inputs, batch), fixed.labels[batch]
+
+        def key(stream: int) -> Any:
+            return jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[stream]), t)
+
+        images = prepared(inputs, batch)
         if setup.augment in augmentations:
-            images = spread(augmentations[setup.augment](jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[0]), t), images))
-        dropout = jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[1]), t) if network.stochastic else None
+            images = spread(augmentations[setup.augment](key(0), images))
+        targets = images if fixed.targets is None else fixed.targets[batch]
+        if objective.changes_batches:
+            images, targets = objective.batch(key(2), (images, targets), lambda inputs: outputs_of(weights, inputs))
         before = trained(weights)
-        of_batch, statistics = gradients(before, weights, images, labels, dropout)
+        of_batch, statistics = gradients(before, weights, images, targets, key(1) if network.stochastic else None)
         after, updated = optimizers.step(recipe, of_batch, moments, before, fixed.mask, rate(fixed.rate, t), in_c=plan.native)
         stepped = {**weights, **after, **statistics}, updated
         if plan.per_device == 1:
             return stepped
         return jax.tree.map(lambda new, old: jnp.where(t < fixed.begin, old, new), stepped, (weights, moments))
 
-    def score(weights: Tree, inputs: Any, labels: Any, indices: Any, share: Any) -> tuple[Any, Any]:
-        def of_batch(indices: Any, share: Any) -> tuple[Any, Any]:
-            logits, _ = network.apply(weights, prepared(inputs, indices), train=False, how=Computing(plan.algorithm, recipe.precision))
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[indices])
-            correct = jnp.argmax(logits, -1) == labels[indices]
-            return jnp.sum(jnp.where(share > 0, losses, 0) * share), jnp.sum(correct * share)
+    def score(weights: Tree, inputs: Any, targets: Any, indices: Any, share: Any) -> tuple[Any, ...]:
+        def of_batch(indices: Any, share: Any) -> tuple[Any, ...]:
+            found = judge(weights, prepared(inputs, indices), None if targets is None else targets[indices])
+            shown = (1 - values if objective.measured[name].complement else values for name, values in found.measures.items())
+            return tuple(jnp.sum(jnp.where(share > 0, values, 0) * share) for values in (found.loss, *shown))
 
         if len(share) == 1:
             return of_batch(indices[0], share[0])
-        loss, correct = jax.lax.map(lambda batch: of_batch(*batch), (indices, share))
-        return loss.sum(), correct.sum()
+        return tuple(column.sum() for column in jax.lax.map(lambda batch: of_batch(*batch), (indices, share)))
 
-    def validate(state: State, begin: Any, t: Any, before: tuple[Any, Any], *examples: Any) -> tuple[State, Any, Any]:
-        loss, correct = (earlier + here for earlier, here in zip(before, score(state.weights, *examples), strict=True))
+    def validate(state: State, begin: Any, t: Any, before: tuple[Any, ...], *examples: Any) -> tuple[State, tuple[Any, ...]]:
+        loss, *others = (earlier + here for earlier, here in zip(before, score(state.weights, *examples), strict=True))
         loss = jnp.where(t < begin, jnp.inf, loss)
         better = loss < state.best_loss
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.weights, state.best)
         kept = state._replace(
             best=best, best_loss=jnp.where(better, loss, state.best_loss), best_step=jnp.where(better, t, state.best_step)
         )
-        return kept, loss, correct
+        return kept, (loss, *others)
 
     def advance(
         state: State,
@@ -159,8 +167,8 @@ def _compile(setup: Setup, plan: Plan) -> Program:
         indices: Any,
         share: Any,
         *test: Any,
-    ) -> tuple[State, tuple[Any, Any, Any, Any]]:
-        unknown = (jnp.float32(jnp.nan),) * 2
+    ) -> tuple[State, tuple[Any, ...]]:
+        unknown = (jnp.float32(jnp.nan),) * width
 
         def steps(t0: Any, t1: Any, state: State) -> State:
             def body(t: Any, carry: tuple[Tree, Any]) -> tuple[Tree, Any]:
@@ -169,17 +177,17 @@ def _compile(setup: Setup, plan: Plan) -> Program:
             weights, moments = jax.lax.fori_loop(t0, t1, body, (state.weights, state.moments))
             return state._replace(weights=weights, moments=moments)
 
-        def validated(state: State, t: Any) -> tuple[State, Any, Any]:
-            return validate(state, fixed.begin, t, (0.0, 0.0), pool, fixed.labels, indices, share)
+        def validated(state: State, t: Any) -> tuple[State, tuple[Any, ...]]:
+            return validate(state, fixed.begin, t, (0.0,) * width, pool, fixed.targets, indices, share)
 
         def interval(index: Any, carry: tuple[State, Any]) -> tuple[State, Any]:
             (state, rows), t = carry, stops[index + 1]
             state = steps(stops[index], t, state)
-            state, *found = jax.lax.cond(what[index] >= VALIDATED, validated, lambda state, t: (state, *unknown), state, t)
+            state, found = jax.lax.cond(what[index] >= VALIDATED, validated, lambda state, t: (state, unknown), state, t)
             found += jax.lax.cond(what[index] == TESTED, lambda weights: score(weights, *test), lambda weights: unknown, state.weights)
             return state, tuple(column.at[index].set(value) for column, value in zip(rows, found, strict=True))
 
-        return jax.lax.fori_loop(0, count, interval, (state, (jnp.full(INTERVALS, jnp.nan),) * 4))
+        return jax.lax.fori_loop(0, count, interval, (state, (jnp.full(INTERVALS, jnp.nan),) * (2 * width)))
 
     source = "r" if plan.streamed else "s"
     return Program(
@@ -192,15 +200,15 @@ def _compile(setup: Setup, plan: Plan) -> Program:
 
 
 def gradient(setup: Setup, algorithm: Algorithm = "direct") -> Callable[..., tuple[Tree, Tree]]:
-    """(leaves that train, weights, images, labels, dropout key or None) -> gradients of a batch's mean loss, running statistics.
+    """(leaves that train, weights, images, targets, dropout key or None) -> gradients of a batch's mean loss, running statistics.
 
     By the leaves that train alone: no gradient is computed of a frozen layer, and none goes further back than the first that trains.
     """
-    network, smoothing, how = setup.network, setup.recipe.label_smoothing, Computing(algorithm, setup.recipe.precision)
+    network, objective, how = setup.network, setup.objective, Computing(algorithm, setup.recipe.precision)
 
-    def loss(before: Tree, weights: Tree, images: Any, labels: Any, dropout: Any) -> tuple[Any, Tree]:
-        logits, changed = network.apply({**weights, **before}, images, train=True, dropout_key=dropout, how=how)
-        return smoothed_cross_entropy(logits, labels, smoothing).mean(), changed
+    def loss(before: Tree, weights: Tree, images: Any, targets: Any, dropout: Any) -> tuple[Any, Tree]:
+        outputs, changed = network.apply({**weights, **before}, images, train=True, dropout_key=dropout, how=how)
+        return objective.training_loss(shaped(setup, outputs), targets, setup.recipe.label_smoothing).mean(), changed
 
     return jax.grad(loss, has_aux=True)
 
@@ -211,15 +219,6 @@ def network_inputs(setup: Setup, inputs: Any) -> Any:
         return inputs
     mean, std = (jnp.array(one, jnp.float32) for one in setup.pixels)
     return (inputs.astype(jnp.float32) / 255 - mean) / std
-
-
-def smoothed_cross_entropy(logits: Any, labels: Any, smoothing: float) -> Any:
-    """Cross-entropy against (1 - smoothing) onehot + smoothing / classes: logits (..., C), labels (...) -> (...).
-
-    One-hot also without smoothing: the gradient of a look-up is a scatter, which is slow on every platform.
-    """
-    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
-    return optax.softmax_cross_entropy(logits, targets)
 
 
 def _over_replicas(function: Callable[..., Any], arguments: str, plan: Plan, donate: tuple[int, ...] = ()) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tombola.core.masks import Mask
+from tombola.core.objective import Objective
 from tombola.core.trees import Tree
 
 NOISE = ("data_order", "augmentation", "dropout")
@@ -46,10 +47,11 @@ class Outcome:
     """What one replica's training gave."""
 
     rows: tuple[tuple[float, ...], ...]
-    """One a evaluation: `COLUMNS`."""
+    """One a evaluation: `columns`."""
     summary: Mapping[str, float]
     snapshots: Mapping[int, Tree]
 
 
-COLUMNS = ("step", "val_loss", "val_acc", "test_loss", "test_acc")
-"""Of `Outcome.rows`; NaN where the test set was not evaluated. Losses are mean cross-entropies in nats."""
+def columns(objective: Objective) -> tuple[str, ...]:
+    """Of `Outcome.rows`: step, val_loss, val_acc, test_loss, test_acc, say; NaN where the test set was not evaluated."""
+    return ("step", *(f"{part}_{name}" for part in ("val", "test") for name in objective.columns))

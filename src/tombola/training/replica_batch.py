@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from tombola.core import keys
-from tombola.core.task import Recipe, Task
+from tombola.core.task import Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.order import epoch_order
@@ -17,7 +17,7 @@ from tombola.data.split import Split, split
 from tombola.training.inputs import Inputs
 from tombola.training.plan import Plan
 from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Fixed, Program
-from tombola.training.replica import NOISE, Checkpoint, Outcome, Replica
+from tombola.training.replica import Checkpoint, Outcome, Replica
 from tombola.training.setup import Setup
 
 CHECKPOINT_SECONDS = 15.0
@@ -44,12 +44,14 @@ class ReplicaBatch:
         assert len(begins) == 1 or layout.per_device > 1
         self.t = min(begins) if replicas[0].resume is None else replicas[0].resume.iteration
         self.splits = splits
-        self.fixed = self._put(_fixed(task.recipe, padded, splits))
+        self.fixed = self._put(_fixed(task, padded, splits))
         self.orders = [_Orders(replica, part.train) for replica, part in zip(padded, splits, strict=True)]
-        self.test_labels = self._put(np.tile(arrays.dataset.test_labels, (layout.capacity, 1)))
+        self.objective = found.objective
+        tested = None if found.objective.targets == "inputs" else arrays.dataset.test_targets
+        self.test_targets = self._put(None if tested is None else np.stack([tested] * layout.capacity))
         self.rows: list[tuple[list[int], list[int], tuple[Any, ...]]] = []
-        """Of each call that evaluated: iterations, what was done at each, and (replicas, >= iterations) validation loss, accuracy,
-        test loss, accuracy."""
+        """Of each call that evaluated: iterations, what was done at each, and (replicas, >= iterations) of each column that
+        validation and test have."""
         self.snapshots: list[dict[int, Tree]] = [dict(replica.resume.snapshots) if replica.resume else {} for replica in replicas]
         self.earlier = [replica.resume.rows if replica.resume else () for replica in replicas]
         start = self._put(stack([replica.start for replica in padded]))
@@ -61,7 +63,7 @@ class ReplicaBatch:
             self.state = self._put(jax.tree.unflatten(jax.tree.structure(jax.eval_shape(program.start, start)), leaves))
         self.drawn, self.order, self.first_epoch = np.empty(0), None, -1
         self.batches: dict[str, list[tuple[Any, Any]]] = {}
-        self.nothing = self._put(np.zeros(layout.capacity, np.float32))
+        self.nothing = self._put((np.zeros(layout.capacity, np.float32),) * len(self.objective.columns))
 
     def _put(self, tree: Any) -> Any:
         return jax.device_put(tree, self.layout.stacked)
@@ -136,7 +138,7 @@ class ReplicaBatch:
         pool, tests = self.arrays.pool.batch(validation[0], after=()), self.arrays.test.batch(test[0], after=())
         self.state, columns = self.program.advance(
             self.state, self.fixed, self.order, np.int32(self.first_epoch), *there, np.int32(len(stops)),
-            pool, *validation, tests, self.test_labels, *test,
+            pool, *validation, tests, self.test_targets, *test,
         )  # fmt: skip
         return columns
 
@@ -146,7 +148,7 @@ class ReplicaBatch:
             inputs = self.arrays.pool.batch(self._chosen(t), after=weights)
             weights, moments = self.program.step(np.int32(t), weights, moments, self.fixed, self.order, first, inputs)
         self.state = self.state._replace(weights=weights, moments=moments)
-        nan = (np.full(self.layout.capacity, np.nan),) * 2
+        nan = (np.full(self.layout.capacity, np.nan),) * len(self.objective.columns)
         if what == NOTHING:
             return nan + nan
         return *self._validate(stop), *(self._score(self.state.weights, "test") if what == TESTED else nan)
@@ -163,27 +165,26 @@ class ReplicaBatch:
                 if self.t in replica.keep:
                     self.snapshots[index][self.t] = _replica(weights, index)
 
-    def _validate(self, stop: int) -> tuple[Any, Any]:
-        """Mean loss and accuracy on the validation set; the best weights so far are kept. One call, where it is one batch."""
+    def _validate(self, stop: int) -> tuple[Any, ...]:
+        """The objective's columns on the validation set; the best weights so far are kept. One call, where it is one batch."""
         *others, (indices, share) = self._batches("validation")
-        before = self._sum(self.state.weights, "validation", others) if others else (self.nothing, self.nothing)
+        before = self._sum(self.state.weights, "validation", others) if others else self.nothing
         inputs = self.arrays.pool.batch(indices, after=before)
-        self.state, loss, correct = self.program.validate(
-            self.state, self.fixed.begin, np.int32(stop), before, inputs, self.fixed.labels, indices, share
+        self.state, columns = self.program.validate(
+            self.state, self.fixed.begin, np.int32(stop), before, inputs, self.fixed.targets, indices, share
         )
-        return loss, correct
+        return columns
 
-    def _score(self, weights: Tree, part: str) -> tuple[Any, Any]:
-        """Mean loss (nats) and accuracy of each replica on the validation, test or training set; arrays on the devices."""
+    def _score(self, weights: Tree, part: str) -> tuple[Any, ...]:
+        """The objective's columns of each replica on the validation, test or training set; arrays on the devices."""
         return self._sum(weights, part, self._batches(part))
 
-    def _sum(self, weights: Tree, part: str, batches: list[tuple[Any, Any]]) -> tuple[Any, Any]:
-        inputs, labels = (self.arrays.test, self.test_labels) if part == "test" else (self.arrays.pool, self.fixed.labels)
-        scores: list[tuple[Any, Any]] = []
+    def _sum(self, weights: Tree, part: str, batches: list[tuple[Any, Any]]) -> tuple[Any, ...]:
+        inputs, targets = (self.arrays.test, self.test_targets) if part == "test" else (self.arrays.pool, self.fixed.targets)
+        scores: list[tuple[Any, ...]] = []
         for indices, share in batches:
-            scores.append(self.program.score(weights, inputs.batch(indices, after=scores[-1:]), labels, indices, share))
-        losses, accuracies = zip(*scores, strict=True)
-        return sum(losses[1:], losses[0]), sum(accuracies[1:], accuracies[0])
+            scores.append(self.program.score(weights, inputs.batch(indices, after=scores[-1:]), targets, indices, share))
+        return tuple(sum(column[1:], column[0]) for column in zip(*scores, strict=True))
 
     def _batches(self, part: str) -> list[tuple[Any, Any]]:
         """(indices, weight of each example in the mean) of the batches of an evaluation, on the devices.
@@ -193,7 +194,7 @@ class ReplicaBatch:
         """
         if part in self.batches:
             return self.batches[part]
-        everything = np.arange(len(self.arrays.dataset.test_labels), dtype=np.int32)
+        everything = np.arange(len(self.arrays.dataset.test_inputs), dtype=np.int32)
         indices = np.stack([everything if part == "test" else getattr(one, part) for one in self.splits])
         count, shares = indices.shape[1], self.layout.shares
         size = min(self.layout.evaluation_batch, count // shares * shares or count)
@@ -217,15 +218,9 @@ class ReplicaBatch:
         return [(*earlier, *mine) for earlier, mine in zip(self.earlier, own, strict=True)]
 
     def _outcomes(self) -> list[Outcome]:
-        train_loss, train_acc = self._score(self.state.weights, "train")
-        test_loss, test_acc = self._score(self.state.best, "test")
-        columns = {
-            "es_step": self.state.best_step,
-            "es_test_loss": test_loss,
-            "es_test_acc": test_acc,
-            "train_loss": train_loss,
-            "train_acc": train_acc,
-        }
+        names, columns = self.objective.columns, {"es_step": self.state.best_step}
+        for part, scores in (("es_test", self._score(self.state.best, "test")), ("train", self._score(self.state.weights, "train"))):
+            columns |= {f"{part}_{name}": score for name, score in zip(names, scores, strict=True)}
         host = {name: np.asarray(value) for name, value in columns.items()}
         summaries = [{name: float(value[index]) for name, value in host.items()} for index in range(len(self.replicas))]
         return [Outcome(*one) for one in zip(self._rows(), summaries, self.snapshots, strict=True)]
@@ -235,7 +230,7 @@ class _Orders:
     """The data order of one replica, an epoch at a time, each drawn once."""
 
     def __init__(self, replica: Replica, train: np.ndarray) -> None:
-        self._draw = partial(epoch_order, replica.seed, _noise_stream(replica, "data_order"), examples=train)
+        self._draw = partial(epoch_order, replica.seed, _noise_stream(replica, "data_order", "data_order"), examples=train)
         self._examples = len(train)
         self._drawn: dict[int, np.ndarray] = {}
 
@@ -247,18 +242,19 @@ class _Orders:
         return there
 
 
-def _fixed(recipe: Recipe, replicas: Sequence[Replica], splits: Sequence[Split]) -> Fixed:
+def _fixed(task: Task, replicas: Sequence[Replica], splits: Sequence[Split]) -> Fixed:
+    streams = {"augmentation": "augmentation", "dropout": "dropout", "batch": "augmentation"}
     return Fixed(
         mask=stack([replica.mask for replica in replicas]),
-        keys=np.stack([[keys.stream(replica.seed, _noise_stream(replica, name)) for name in NOISE[1:]] for replica in replicas]),
-        labels=np.stack([part.labels for part in splits]),
-        rate=np.array([replica.rate or recipe.learning_rate for replica in replicas], np.float32),
+        keys=np.stack([[keys.stream(one.seed, _noise_stream(one, *stream)) for stream in streams.items()] for one in replicas]),
+        targets=None if task.objective.targets == "inputs" else np.stack([np.asarray(part.targets) for part in splits]),
+        rate=np.array([replica.rate or task.recipe.learning_rate for replica in replicas], np.float32),
         begin=np.array([replica.begin for replica in replicas], np.int32),
     )
 
 
-def _noise_stream(replica: Replica, name: str) -> str:
-    suffix = replica.noise.get(name, "")
+def _noise_stream(replica: Replica, name: str, kind: str) -> str:
+    suffix = replica.noise.get(kind, "")
     return f"{name}/{suffix}" if suffix else name
 
 

@@ -3,6 +3,10 @@
 import math
 from typing import NamedTuple
 
+import jax
+
+from tombola.core.data_info import DataInfo
+from tombola.core.objective import Objective
 from tombola.core.task import Model, Recipe
 from tombola.models.build import build, removable
 from tombola.models.masked import masked
@@ -20,8 +24,9 @@ class Setup(NamedTuple):
 
     model: Model
     recipe: Recipe
-    shape: tuple[int, ...]
-    classes: int
+    objective: Objective
+    """With what it takes from the data filled in."""
+    data: DataInfo
     train: int
     augment: str
     pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
@@ -32,10 +37,16 @@ class Setup(NamedTuple):
     @property
     def network(self) -> Network:
         """The network, built once; under a mask that is learnt, if the recipe says so; or with some kernels in sparse storage."""
-        plain = build(self.model, self.shape, self.classes)
+        plain = build(self.model, self.data.shape, math.prod(self.data.outputs))
         if self.sparse:
             return sparse_network(plain, self.sparse)
         return plain if self.recipe.supermask is None else masked(plain, self.recipe.supermask)
+
+    @property
+    def target(self) -> jax.ShapeDtypeStruct:
+        """Shape and dtype of one example's target."""
+        classes = self.objective.targets == "classes"
+        return jax.ShapeDtypeStruct((), "int32") if classes else jax.ShapeDtypeStruct(self.data.outputs, "float32")
 
     @property
     def trained(self) -> frozenset[str]:
@@ -45,12 +56,16 @@ class Setup(NamedTuple):
     @property
     def removable(self) -> tuple[str, ...]:
         """The layers and blocks that can be taken out of the network, each by itself."""
-        return removable(self.model, self.shape, self.classes)
+        return removable(self.model, self.data.shape, math.prod(self.data.outputs))
 
     @property
     def noise(self) -> frozenset[str]:
         """The streams of SGD noise that training draws from; the others change nothing."""
-        there = {"data_order": True, "augmentation": self.augment != "none", "dropout": self.network.stochastic}
+        there = {
+            "data_order": True,
+            "augmentation": self.augment != "none" or self.objective.changes_batches,
+            "dropout": self.network.stochastic,
+        }
         return frozenset(stream for stream in NOISE if there[stream])
 
     @property

@@ -13,7 +13,7 @@ from tombola.core.task import Task
 from tombola.core.trees import Tree, replica, replicas, stack
 from tombola.data.dataset import load
 from tombola.training.cohort import check_keep, setup, total_iterations, train_cohort
-from tombola.training.replica import COLUMNS, NOISE, Outcome, Replica
+from tombola.training.replica import NOISE, Outcome, Replica, columns
 from tombola.training.trajectory import Trajectory
 
 
@@ -99,7 +99,7 @@ def train_copies(
 
 def _trajectory(task: Task, seeds: tuple[int, ...], mask: Mask, outcomes: list[Outcome], per_epoch: int, end: int) -> Trajectory:
     rows = np.array([outcome.rows for outcome in outcomes])
-    metrics = {name: rows[:, :, column] for column, name in enumerate(COLUMNS)}
+    metrics = {name: rows[:, :, column] for column, name in enumerate(columns(task.objective))}
     return Trajectory(
         task=task,
         seeds=seeds,

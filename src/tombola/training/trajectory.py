@@ -20,8 +20,8 @@ class Trajectory:
     seeds: tuple[int, ...]
     mask: Mask
     metrics: Mapping[str, np.ndarray]
-    """`step` (n,) iterations; `val_loss`, `val_acc`, `test_loss`, `test_acc` (R, n): nats, and shares in [0, 1];
-    NaN where the test set was not evaluated."""
+    """`step` (n,) iterations; `val_loss`, `val_acc`, `test_loss`, `test_acc` (R, n): nats, and shares in [0, 1]; NaN where the test
+    set was not evaluated. What stands for `acc` with another objective is in its `columns`: `mse`, say."""
     summary: Mapping[str, np.ndarray]
     """(R,) each: `es_step` (iteration of minimum validation loss), `es_test_loss`, `es_test_acc`, and `train_loss`,
     `train_acc` on the whole training set after the last step."""

@@ -1,0 +1,192 @@
+"""What is learnt: an objective is a typed description on the task, and the small object that its loss and measures are methods of."""
+
+import hashlib
+import inspect
+import linecache
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from importlib import import_module
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import BeforeValidator
+
+from tombola.core.data_info import DataInfo
+from tombola.core.errors import TombolaError
+from tombola.core.registry import Registry
+from tombola.core.spec import Spec
+
+
+class Measure(NamedTuple):
+    """How a measure is called and shown."""
+
+    title: str
+    """In words: "error", "mean squared error"."""
+    unit: str = ""
+    """What figures and tables show it in: "%", or "" for the unit of the data."""
+    factor: float = 1.0
+    """From the measure to that unit: 100 for per cent."""
+    complement: tuple[str, str] | None = None
+    """(column, title) of 1 - measure, where curves hold that in its place: ("acc", "accuracy")."""
+
+    @property
+    def difference(self) -> str:
+        """Unit of the difference of two values."""
+        return "pp" if self.unit == "%" else self.unit
+
+
+class Objective(Spec):
+    """What is learnt. Subclass it, or one that is there, and register the class: its fields are its options, typed.
+
+    A subclass says in `measured` what its `measures` are called; the first is the *headline*, by which networks are compared: barriers,
+    tables and figures show it. Arrays are JAX's in `batch`, `loss` and `measures`, NumPy's elsewhere; B counts examples.
+    """
+
+    targets: ClassVar[Literal["classes", "values", "inputs"]] = "values"
+    """What targets are: classes, integers from 0; values, float32 of any shape; or the inputs themselves."""
+    measured: ClassVar[Mapping[str, Measure]] = {}
+    """Name of each measure, the headline first -> how it is shown. A name is a column: letters, digits and `_`."""
+    name: ClassVar[str] = ""
+    """Under which it is registered."""
+    source: ClassVar[str] = ""
+    """Digest of a user's own code, when it was registered."""
+
+    def batch(self, key: Any, examples: tuple[Any, Any], predict: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """(inputs, targets) of a batch to train on, made from those of the data set (after augmentation): noise, crops, an attack.
+
+        Args:
+            key: JAX's, another for each iteration; its stream counts as augmentation among the streams of SGD noise.
+            predict: inputs (B, ...) -> outputs of the network as it is, by which gradients may be taken.
+        """
+        return examples
+
+    def loss(self, outputs: Any, targets: Any) -> Any:
+        """(B,) loss of each example. Its mean is minimised; on the validation set it decides the early stop."""
+        raise NotImplementedError
+
+    def training_loss(self, outputs: Any, targets: Any, smoothing: float) -> Any:
+        """(B,) what training minimises the mean of, where that is not `loss`. `smoothing`: the recipe's, 0 unless `smooths`."""
+        return self.loss(outputs, targets)
+
+    def measures(self, outputs: Any, targets: Any) -> Mapping[str, Any]:
+        """Name -> (B,) of each example, as `measured` says; a network's is the mean. Lower is better."""
+        raise NotImplementedError
+
+    def prediction(self, outputs: Any) -> Any:
+        """(B, ...) what a network says of each example: its outputs."""
+        return outputs
+
+    def disagreement(self, first: Any, second: Any) -> float:
+        """How far the predictions of two networks, (n, ...) each, lie apart, in the unit of the headline."""
+        raise NotImplementedError
+
+    def chance(self, targets: Any) -> float:
+        """The headline of the best constant answer to targets (n, ...)."""
+        raise NotImplementedError
+
+    def info(self, dataset: Any) -> DataInfo:
+        """What a network is made for. Raises if the data set has no targets of the kind that is needed."""
+        there = "classes" if dataset.classes is not None else "inputs" if dataset.targets is None else "values"
+        if self.targets not in (there, "inputs"):
+            what = "the data set has no targets" if there == "inputs" else f"the targets of the data set are {there}"
+            fit = {"classes": "classification", "values": "regression", "inputs": "reconstruction"}[there]
+            raise TombolaError(f"objective {self.name!r} learns {self.targets}, but {what}; choose another, such as objective={fit}")
+        outputs = {"classes": (dataset.classes,), "inputs": dataset.shape}.get(self.targets) or dataset.targets.shape[1:]
+        return DataInfo(
+            dataset.shape, outputs, dataset.input_dtype, dataset.classes if self.targets == "classes" else None, dataset.vocabulary
+        )
+
+    def fitted(self, dataset: Any) -> "Objective":
+        """The objective with what it takes from the data filled in: weights of classes, say."""
+        return self
+
+    @property
+    def smooths(self) -> bool:
+        """Whether `Recipe.label_smoothing` means something to it."""
+        return False
+
+    @property
+    def changes_batches(self) -> bool:
+        """Whether it has a `batch` of its own."""
+        return type(self).batch is not Objective.batch
+
+    @property
+    def headline(self) -> Measure:
+        """How the first measure is shown."""
+        return next(iter(self.measured.values()))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What curves call the loss and each measure, after ``val_``, ``test_``, ``train_`` or ``es_test_``; the headline's is second."""
+        return ("loss", *(shown.complement[0] if shown.complement else name for name, shown in self.measured.items()))
+
+    def headline_of(self, column: Any) -> Any:
+        """The headline, lower is better, from its column in curves or summaries."""
+        return 1 - column if self.headline.complement else column
+
+    @cached_property
+    def _canonical(self) -> dict[str, Any]:
+        return {**Spec._canonical.func(self), **({"source": self.source} if self.source else {})}  # type: ignore[attr-defined]
+
+
+objectives: Registry[type[Objective]] = Registry("objective")
+
+
+def register(part: Any) -> Any:
+    """Register a class of objectives: ``@register``, or ``@register("name")``. Raises unless it is one, with measures."""
+    if isinstance(part, str):
+        return lambda kind: _register(part, kind)
+    return _register(getattr(part, "__name__", str(part)), part)
+
+
+def _register(name: str, kind: type[Objective]) -> type[Objective]:
+    if not (inspect.isclass(kind) and issubclass(kind, Objective)):
+        raise TombolaError(f"objective {name!r} must be a class derived from tombola.objectives.Objective, or from one that is there")
+    if not kind.measured:
+        raise TombolaError(f'objective {name!r} says no `measured`: write measured = {{"mse": Measure("mean squared error")}}, say')
+    if wrong := [one for one in kind.measured if not one.isidentifier() or one == "loss"]:
+        raise TombolaError(
+            f"objective {name!r}: a measure is called {wrong[0]!r}; its name is a column: letters, digits and _, and not loss"
+        )
+    kind.name = kind.stored_name = name
+    own = [one for one in kind.__mro__ if issubclass(one, Objective) and not one.__module__.startswith("tombola.")]
+    kind.source = _digest(own) if own else ""
+    objectives.add(name, kind)
+    return kind
+
+
+def find_objective(name: str) -> type[Objective]:
+    """A registered class, Tombola's own among them, which nothing else may have loaded yet."""
+    import_module("tombola.objectives")
+    return objectives[name]
+
+
+def _digest(classes: list[type]) -> str:
+    linecache.checkcache()  # a file that was edited since is read again
+    return hashlib.sha256("".join(_text(one) for one in classes).encode()).hexdigest()[:16]
+
+
+def _text(kind: type) -> str:
+    try:
+        return inspect.getsource(kind)
+    except OSError:  # made by type(), or typed in at a prompt: then what its methods were compiled to tells
+        return "".join(part.__code__.co_code.hex() for part in vars(kind).values() if inspect.isfunction(part))
+
+
+def read_objective(given: Any) -> Any:
+    """An objective by its name, by its class, or as a mapping of its canonical form."""
+    if isinstance(given, str):
+        return find_objective(given)()
+    if isinstance(given, Mapping):
+        options = dict(given)
+        kind = find_objective(options.pop("spec", options.pop("name", "classification")))
+        if options.pop("source", kind.source) != kind.source:
+            raise TombolaError(f"objective {kind.name!r} is not the one that this was described with; load that, or describe it anew")
+        return kind(**options)
+    given = given() if inspect.isclass(given) and issubclass(given, Objective) else given
+    if isinstance(given, Objective) and "name" not in vars(type(given)):
+        raise TombolaError(f"objective {type(given).__name__!r} is not registered; write @tb.objectives.register above its class")
+    return given
+
+
+Learnt = Annotated[Objective, BeforeValidator(read_objective)]
+"""A field that takes an objective, its name, or a mapping of its name and options."""
