@@ -177,14 +177,14 @@ def report(carried_out, tmp_path, monkeypatch):
 
     def draw(figure, findings):
         made.append(figure.name)
-        return figure.title  # in the place of a canvas: to draw takes a second
+        return figure.title  # in the place of a drawing: that takes a second
 
     def as_csv(frame):
         made.append("table")
         return frame.to_csv().encode()
 
     monkeypatch.setattr(figures, "draw", draw)
-    monkeypatch.setattr(figures, "rendered", lambda canvas, form: f'<svg width="1pt" height="1pt">{canvas} {form}</svg>'.encode())
+    monkeypatch.setattr(figures, "files", lambda title, stem: {f"{stem}.{form}": f"<svg>{title}</svg>".encode() for form in figures.FORMS})
     monkeypatch.setattr(page, "as_csv", as_csv)
 
     def again(one=carried_out[1][NAMES[0]]):

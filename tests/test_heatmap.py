@@ -2,7 +2,6 @@
 
 import csv
 import math
-import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,7 +13,6 @@ from matplotlib.colors import LogNorm, to_rgb
 from tombola.models.tasks import task
 from tombola.report import figures, page, text
 from tombola.report.glossary import GLOSSARY
-from tombola.report.heatmap import digits, maps_of, scale_of, size_of, written
 from tombola.report.table import terminal
 from tombola.studies.base import Config, Figure, Findings, Panel, Study
 
@@ -26,6 +24,14 @@ DISTANCE = Panel("distance", "distance (2-norm)", log=True)
 ONE = Figure("layers", "Layers", (ERROR,), kind="heatmap", detail="layers", x_label="put back to", caption="Made up.")
 TWO = replace(ONE, panels=(ERROR, DISTANCE))
 WORK = Figure("work", "Work", (Panel("error", "error (%)", 100),), x="parameters")
+
+
+def drawn(figure, report):
+    return figures.draw(figure, report).canvas
+
+
+def caption(figure, report):
+    return figures.draw(figure, report).caption
 
 
 def error(variant, arm, row, column):
@@ -120,7 +126,7 @@ def grey(colour):
 
 def test_rows_and_columns_keep_their_order_with_the_first_on_top_and_values_are_means_over_replicates():
     report = made(layers())
-    canvas = figures.draw(ONE, report)
+    canvas = drawn(ONE, report)
     (ax,) = maps(canvas)
     assert labels(ax.yaxis) == list(LAYERS)
     assert labels(ax.xaxis) == list(COLUMNS)
@@ -129,7 +135,6 @@ def test_rows_and_columns_keep_their_order_with_the_first_on_top_and_values_are_
     assert ax.get_title(loc="left") == ""
     mean = (0.015 + 0.001 + 0.002) / 3  # two draws of replicate 0 count as one
     expected = [[100 * (error("slow", "dense", row, column) + mean) for column in COLUMNS] for row in LAYERS]
-    np.testing.assert_allclose(maps_of(ONE, report)[0].values[0], expected)
     np.testing.assert_allclose(ax.images[0].get_array(), expected)
     assert {place: label.get_text() for place, label in numbers(ax).items()} == {
         (row, column): f"{expected[row][column]:.1f}" for row in range(3) for column in range(4)
@@ -137,7 +142,7 @@ def test_rows_and_columns_keep_their_order_with_the_first_on_top_and_values_are_
 
 
 def test_colours_go_from_light_to_dark_in_grey_too_and_numbers_can_be_read_on_them():
-    (ax,) = maps(figures.draw(ONE, made(layers())))
+    (ax,) = maps(drawn(ONE, made(layers())))
     image = ax.images[0]
     values = np.ma.getdata(image.get_array()).ravel()
     shades = [grey(image.to_rgba(value)[:3]) for value in np.sort(values)]
@@ -146,22 +151,9 @@ def test_colours_go_from_light_to_dark_in_grey_too_and_numbers_can_be_read_on_th
         assert abs(grey(label.get_color()) - grey(image.to_rgba(image.get_array()[row, column])[:3])) > 0.4
 
 
-def test_a_number_is_as_readable_on_a_dark_page():
-    from tombola.report.inline import dark_colours, inline_svg
-
-    canvas = figures.draw(ONE, made(layers()))
-    svg = inline_svg(figures.rendered(canvas, "svg"), "a", "b")
-    turned = dict(re.findall(r"--c(\w{6}): (#\w{6});", dark_colours(svg)))
-    styles = dict(re.findall(r'<text style="([^"]*)"[^>]*>(\d+\.\d)</text>', svg))
-    found = {re.search(r"fill: var\(--c(\w{6})", style).group(1) for style in styles if "fill" in style}
-    assert len(found) == 1  # light ones; black ones, which say no colour, stay black
-    (light,) = found
-    assert turned[light] == f"#{light}"
-
-
 def test_a_column_for_each_panel_with_the_labels_of_the_first():
     report = made(layers())
-    canvas = figures.draw(TWO, report)
+    canvas = drawn(TWO, report)
     left, right = maps(canvas)
     assert (labels(left.yaxis), labels(right.yaxis)) == (list(LAYERS), [""] * 3)
     assert left.get_window_extent().x1 < right.get_window_extent().x0
@@ -183,64 +175,45 @@ def test_a_column_for_each_panel_with_the_labels_of_the_first():
         assert (box.y0 + box.y1) / 2 == pytest.approx(right.transData.transform((0, row))[1], abs=2)
 
 
-def test_a_log_scale_needs_positive_values():
-    positive = pd.DataFrame([[0.01, 5.0]])
-    assert isinstance(scale_of(DISTANCE, [positive]), LogNorm)
-    assert isinstance(scale_of(DISTANCE, [positive * 0 + 3]), LogNorm)
-    for values in (positive - 0.01, positive - 1):
-        assert not isinstance(scale_of(DISTANCE, [values]), LogNorm)
-    assert not isinstance(scale_of(replace(DISTANCE, log=False), [positive]), LogNorm)
-    assert scale_of(DISTANCE, [positive - 1]).vmin == pytest.approx(-0.99)
-
-
-def test_a_linear_scale_begins_at_0_unless_that_is_far_below():
-    free = replace(ERROR, threshold=None)
-    assert (scale_of(free, [pd.DataFrame([[4.0, 9.0]])]).vmin, scale_of(free, [pd.DataFrame([[8.0, 9.0]])]).vmin) == (0, 8)
-    assert scale_of(ERROR, [pd.DataFrame([[8.0, 9.0]])]).vmin == 0  # its threshold is at 2
-    assert scale_of(free, [pd.DataFrame([[math.nan, math.inf, 1.0, 4.0]])]).vmax == 4
-    nothing = scale_of(free, [pd.DataFrame([[math.nan]])])
-    assert nothing.vmin < nothing.vmax
-
-
 def test_the_threshold_is_a_line_on_the_colour_bar_and_in_the_caption():
     report = made(layers())
-    canvas = figures.draw(TWO, report)
+    canvas = drawn(TWO, report)
     with_line, without = bars(canvas)
     assert [line.get_xdata()[0] for line in with_line.lines] == [pytest.approx(2)] * 2  # a line and its rim
     assert len(without.lines) == 0
-    assert figures.caption(TWO, report) == (
+    assert caption(TWO, report) == (
         "Made up. A cell: mean over 3 replicates; darker is more. On the right: how a row is classed. "
         "Thin vertical line on a colour bar: the threshold, 2."
     )
     bare = made(layers().drop(columns="mark"))
-    assert "classed" not in figures.caption(ONE, bare)
-    assert marks(maps(figures.draw(ONE, bare))[0]) == []
+    assert "classed" not in caption(ONE, bare)
+    assert marks(maps(drawn(ONE, bare))[0]) == []
     plain = replace(ONE, panels=(replace(ERROR, threshold=None),), caption="")
     one = made(layers().query("replicate == 1").assign(mark=""))
-    assert figures.caption(plain, one) == "A cell: one replicate; darker is more."
+    assert caption(plain, one) == "A cell: one replicate; darker is more."
 
 
 def test_what_was_not_measured_is_hatched_and_has_no_number():
     details = layers()
     holed = made(details.assign(error=details.error.where((details["row"] != "hidden1") | (details["column"] != "0"))))
-    (ax,) = maps(figures.draw(ONE, holed))
+    (ax,) = maps(drawn(ONE, holed))
     assert ax.patch.get_hatch()
     assert set(numbers(ax)) == {(row, column) for row in range(3) for column in range(4)} - {(1, 1)}
     assert ax.images[0].get_array().mask.sum() == 1
-    assert "Hatched: nothing was measured." in figures.caption(ONE, holed)
+    assert "Hatched: nothing was measured." in caption(ONE, holed)
     missing = made(details[(details["row"] != "hidden1") | (details["column"] != "0")])
-    assert set(numbers(maps(figures.draw(ONE, missing))[0])) == set(numbers(ax))
-    (whole,) = maps(figures.draw(ONE, made(details)))
+    assert set(numbers(maps(drawn(ONE, missing))[0])) == set(numbers(ax))
+    (whole,) = maps(drawn(ONE, made(details)))
     assert not whole.patch.get_hatch()
-    assert "Hatched" not in figures.caption(ONE, made(details))
+    assert "Hatched" not in caption(ONE, made(details))
     never = made(details.assign(error=math.nan))
-    assert numbers(maps(figures.draw(ONE, never))[0]) == {}
+    assert numbers(maps(drawn(ONE, never))[0]) == {}
 
 
 def test_infinite_values_are_dark_and_say_so():
     details = layers()
     infinite = made(details.assign(error=details.error.where(details["row"] != "hidden2", math.inf)))
-    (ax,) = maps(figures.draw(ONE, infinite))
+    (ax,) = maps(drawn(ONE, infinite))
     assert numbers(ax)[0, 0].get_text() == "inf"
     assert ax.images[0].get_array()[0, 0] == ax.images[0].norm.vmax < 100
 
@@ -255,29 +228,29 @@ def test_infinite_values_are_dark_and_say_so():
 )
 def test_maps_of_variants_and_arms_are_titled_in_the_studys_order_and_share_a_scale(variants, arms, titles):
     report = made(layers(variants, arms))
-    canvas = figures.draw(ONE, report)
-    drawn = maps(canvas)
-    assert [ax.get_title(loc="left").replace("\n", " ") for ax in drawn] == titles
-    assert len({ax.images[0].get_clim() for ax in drawn}) == len(bars(canvas)) == 1
-    assert "All maps have the same scale." in figures.caption(ONE, report)
-    assert [ax.get_subplotspec().colspan.start for ax in drawn] == [index % 2 for index in range(len(titles))]  # a variant a row
-    assert [bool(labels(ax.yaxis)[0]) for ax in drawn] == [index % 2 == 0 for index in range(len(titles))]
-    assert [bool(ax.get_xlabel()) for ax in drawn] == [index >= len(titles) - 2 for index in range(len(titles))]
-    stacked = maps(figures.draw(TWO, report))
-    assert [ax.get_subplotspec().colspan.start for ax in stacked] == [0] * len(titles) + [1] * len(titles)
-    assert [ax.get_title(loc="left") for ax in stacked] == titles + [""] * len(titles)
-    assert "All maps of a panel have the same scale." in figures.caption(TWO, report)
+    canvas = drawn(ONE, report)
+    shown = maps(canvas)
+    assert [ax.get_title(loc="left").replace("\n", " ") for ax in shown] == titles
+    assert len({ax.images[0].get_clim() for ax in shown}) == len(bars(canvas)) == 1
+    assert "All maps have the same scale." in caption(ONE, report)
+    assert [ax.get_subplotspec().colspan.start for ax in shown] == [index % 2 for index in range(len(titles))]  # a variant a row
+    assert [bool(labels(ax.yaxis)[0]) for ax in shown] == [index % 2 == 0 for index in range(len(titles))]
+    assert [bool(ax.get_xlabel()) for ax in shown] == [index >= len(titles) - 2 for index in range(len(titles))]
+    stacked = maps(drawn(TWO, report))
+    assert [ax.get_subplotspec().colspan.start for ax in stacked] == [0, 1] * len(titles)
+    assert [ax.get_title(loc="left") for ax in stacked] == [name for title in titles for name in (title, "")]
+    assert "All maps of a panel have the same scale." in caption(TWO, report)
 
 
 def test_variants_have_rows_of_their_own():
     deep = pd.concat([layers(("slow",), rows=("hidden1", "output")), layers(("fast",), rows=("hidden1", "hidden2", "output"))])
-    slow, fast = maps(figures.draw(ONE, made(deep)))
+    slow, fast = maps(drawn(ONE, made(deep)))
     assert (labels(slow.yaxis), labels(fast.yaxis)) == (["hidden1", "output"], ["hidden1", "hidden2", "output"])
 
 
 def test_a_figure_shows_the_variants_and_arms_that_it_names():
     report = made(layers(tuple(VARIANTS), tuple(ARMS)))
-    (ax,) = maps(figures.draw(replace(ONE, variants=("fast",), arms=("imp",)), report))
+    (ax,) = maps(drawn(replace(ONE, variants=("fast",), arms=("imp",)), report))
     assert ax.images[0].get_array()[0, 0] == pytest.approx(100 * (0.05 + 0.03 + 0.006))
 
 
@@ -302,7 +275,7 @@ def test_nothing_overlaps_and_all_lies_within_the_figure(details, panels):
     figure = replace(
         ONE, panels=(ERROR, DISTANCE, replace(ERROR, label="the same once more, under a label that is a long one (%)"))[:panels]
     )
-    canvas = figures.draw(figure, made(details))
+    canvas = drawn(figure, made(details))
     assert canvas.get_size_inches()[0] <= 8.6 + 1e-9
     frame = canvas.bbox
     for ax in maps(canvas):
@@ -312,7 +285,8 @@ def test_nothing_overlaps_and_all_lies_within_the_figure(details, panels):
             assert frame.y0 <= box.y0 <= box.y1 <= frame.y1
         columns, rows = ax.get_xlim()[1] + 0.5, ax.get_ylim()[0] + 0.5
         cell = ax.get_window_extent().width / columns, ax.get_window_extent().height / rows
-        assert len(numbers(ax)) == columns * rows
+        assert len(numbers(ax)) in (0, columns * rows)
+        assert numbers(ax) or panels > 1 or len(details["row"].unique()) > 3
         for label in numbers(ax).values():
             assert label.get_window_extent().width < cell[0]
             assert label.get_fontsize() < 72 / canvas.dpi * cell[1]
@@ -324,32 +298,9 @@ def test_nothing_overlaps_and_all_lies_within_the_figure(details, panels):
 
 
 def test_long_names_of_columns_stand_aslant():
-    aslant = maps(figures.draw(ONE, made(sized(list(MARKS), NETWORK))))[0]
-    level = maps(figures.draw(ONE, made(sized(list(MARKS), EPOCHS))))[0]
+    aslant = maps(drawn(ONE, made(sized(list(MARKS), NETWORK))))[0]
+    level = maps(drawn(ONE, made(sized(list(MARKS), EPOCHS))))[0]
     assert (aslant.get_xticklabels()[0].get_rotation(), level.get_xticklabels()[0].get_rotation()) == (45, 0)
-
-
-def test_numbers_that_would_be_too_small_are_left_out():
-    many = [str(column) for column in range(60)]
-    assert numbers(maps(figures.draw(ONE, made(sized(list(MARKS), many))))[0]) == {}
-    short, long = pd.DataFrame([["1.2"]]), pd.DataFrame([["1234.5"]])
-    assert size_of([short], 40, 40) == size_of([long], 40, 40) > size_of([short, long], 22, 40) > size_of([long], 10, 40) == 0
-    assert size_of([short], 40, 5) == 0
-
-
-def test_cells_show_three_digits_of_the_largest():
-    def shown(*values, log=False):
-        frame = pd.DataFrame([values])
-        return list(written([frame], scale_of(replace(DISTANCE, log=log), [frame]))[0].iloc[0])
-
-    assert shown(90.04, 1.26, math.nan) == ["90.0", "1.3", ""]
-    assert shown(100.0, 0.84) == ["100.0", "0.8"]
-    assert shown(4.321, -0.001) == ["4.32", "0.00"]
-    assert shown(0.0432, -0.0123) == ["0.043", "-0.012"]
-    assert shown(1520.0, 2.0) == ["1,520", "2"]
-    assert shown(0.0) == ["0"]
-    assert shown(1520.0, 0.034, log=True) == ["1.5k", "0.034"]
-    assert [digits(value) for value in (1.0, 12.34, 0.000012, 3.4e12)] == ["1", "12", "1e-5", "3e12"]
 
 
 def test_the_page_has_the_map_and_its_table_with_all_words(tmp_path):
@@ -373,7 +324,7 @@ def test_a_map_is_the_same_bytes_again():
     report = made(layers(tuple(VARIANTS)))
     details = report.details["layers"]
     holed = replace(report, details={"layers": details.assign(error=details.error.where(details["column"] != "0"))})
-    assert figures.rendered(figures.draw(TWO, holed), "svg") == figures.rendered(figures.draw(TWO, holed), "svg")
+    assert figures.rendered(drawn(TWO, holed), "svg") == figures.rendered(drawn(TWO, holed), "svg")
 
 
 # -- other x axes and other levels ----------------------------------------------------------------------------------
@@ -394,24 +345,24 @@ def arm_line(ax):
 
 def test_x_is_the_size_of_the_network_from_small_to_large():
     report = made(layers())
-    (ax,) = figures.draw(WORK, one_arm(report)).axes
+    (ax,) = drawn(WORK, one_arm(report)).axes
     assert ax.get_xlabel() == "parameters of the whole network"
     assert ax.get_xscale() == "log"
     assert list(arm_line(ax).get_xdata()) == [1507, 9007, 54007]
     np.testing.assert_allclose(arm_line(ax).get_ydata(), [51, 26, 100 * 0.5 / 3 + 1])
     assert ax.get_xlim()[0] < 1507 < 54007 < ax.get_xlim()[1]
-    assert labels(ax.xaxis) == ["2k", "5k", "10k", "20k", "50k"]
+    assert labels(ax.xaxis) == ["2,000", "5,000", "10k", "20k", "50k"]
     assert dense_lines(ax) == []
-    assert [entry.get_text() for entry in figures.draw(WORK, report).legends[0].get_texts()] == list(ARMS.values())
+    assert [entry.get_text() for entry in drawn(WORK, report).legends[0].get_texts()] == list(ARMS.values())
     falling = replace(report, table=report.table.assign(parameters=100_000 - report.table.parameters))
-    assert (np.diff(arm_line(figures.draw(WORK, falling).axes[0]).get_xdata()) > 0).all()
+    assert (np.diff(arm_line(drawn(WORK, falling).axes[0]).get_xdata()) > 0).all()
 
 
 @pytest.mark.parametrize("x", ["density", "kept", "level", "step", "parameters"])
 def test_a_label_of_the_x_axis_takes_the_place_of_the_usual_one(x):
     report = made(layers())
     counted = replace(report, table=report.table.assign(kept=100 * (report.table.level + 1), step=report.table.level))
-    usual, own = (figures.draw(replace(WORK, x=x, x_label=label), counted).axes[0].get_xlabel() for label in ("", "so many"))
+    usual, own = (drawn(replace(WORK, x=x, x_label=label), counted).axes[0].get_xlabel() for label in ("", "so many"))
     assert usual not in ("", own)
     assert own == "so many"
 
@@ -420,11 +371,11 @@ def test_levels_that_count_layers():
     report = one_arm(made(layers(), "layers"))
     assert text.level_names(report.table, report) == ("layers reset", {0: "0", 1: "1", 2: "2"})
     assert text.level_titles(report.table, report)[2] == "layers reset: 2"
-    (ax,) = figures.draw(replace(WORK, x="level"), report).axes
+    (ax,) = drawn(replace(WORK, x="level"), report).axes
     assert ax.get_xlabel() == "layers reset"
     assert list(arm_line(ax).get_xdata()) == [0, 1, 2]
-    assert dense_lines(ax) == dense_lines(figures.draw(replace(WORK, x="density"), report).axes[0]) == []
-    rounds = figures.draw(replace(WORK, x="level"), one_arm(made(layers()))).axes[0]
+    assert dense_lines(ax) == dense_lines(drawn(replace(WORK, x="density"), report).axes[0]) == []
+    rounds = drawn(replace(WORK, x="level"), one_arm(made(layers()))).axes[0]
     assert rounds.get_xlabel() == "rounds of pruning"
     assert len(dense_lines(rounds)) == 1
 
@@ -433,11 +384,11 @@ def test_levels_that_are_widths():
     report = one_arm(made(layers(), "widths"))
     assert text.level_names(report.table, report) == ("width", {0: "16", 1: "64", 2: "256"})
     assert text.level_titles(report.table, report)[2] == "width 256"
-    (ax,) = figures.draw(replace(WORK, x="level"), report).axes
+    (ax,) = drawn(replace(WORK, x="level"), report).axes
     assert ax.get_xlabel() == "width"
     assert list(arm_line(ax).get_xdata()) == [16, 64, 256]
     assert labels(ax.xaxis) == ["16", "64", "256"]
-    assert dense_lines(ax) == dense_lines(figures.draw(replace(WORK, x="density"), report).axes[0]) == []
+    assert dense_lines(ax) == dense_lines(drawn(replace(WORK, x="density"), report).axes[0]) == []
 
 
 @pytest.mark.parametrize(
@@ -452,9 +403,9 @@ def test_tables_and_captions_say_what_levels_count(levels, key, names, word, tmp
     page.write([report], tmp_path)
     html = (tmp_path / "index.html").read_text()
     assert f"All numbers, by {word} and arm" in html
-    assert f"<th>{key}</th>" in html
+    assert f'<th scope="col">{key}</th>' in html
     scatter = Figure("scatter", "Scatter", (ERROR,), kind="scatter", across=Panel("parameters", "parameters"))
-    assert f"one replicate of an arm at one {word}, draws averaged" in figures.caption(scatter, report)
+    assert f"one replicate of an arm at one {word}, draws averaged" in caption(scatter, report)
 
 
 def alone(figure, details):
@@ -494,5 +445,5 @@ def test_arms_without_a_point_are_not_in_the_legend_of_points():
     report = alone(figure, layers())
     nothing = report.table.parameters.where(report.table.arm != "imp")
     for table, arms in ((report.table, set(ARMS.values())), (report.table.assign(parameters=nothing), {ARMS["dense"]})):
-        (legend,) = figures.draw(figure, replace(report, table=table)).legends
+        (legend,) = drawn(figure, replace(report, table=table)).legends
         assert {label.get_text() for label in legend.get_texts()} == arms

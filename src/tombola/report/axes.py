@@ -1,84 +1,261 @@
-"""Axes with ticks that say what was run."""
+"""Axes: their limits, their ticks, where pairs of them stand, and one legend below them."""
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from statistics import median
 from typing import TYPE_CHECKING
 
+from tombola.report.style import PALE, typeset
+from tombola.studies.base import Panel
+
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
+    from matplotlib.axis import XAxis, YAxis
+    from matplotlib.figure import Figure as Canvas
 
-_INCHES_A_CHARACTER = 0.072
-"""Upper bound of a digit's width at the tick labels' size, with a little air."""
-
-
-def falling_axis(ax: "Axes", ticks: Sequence[float], ends: tuple[float, float], label: Callable[[float], str], inches: float) -> None:
-    """Log x axis from dense on the left to sparse on the right: all ticks, and labels at those that have room.
-
-    Args:
-        ax: the panel.
-        ticks: densities in (0, 1], or numbers of weights.
-        ends: the largest and the smallest value that is shown.
-        label: what is written at a tick.
-        inches: length of the axis, which decides how many labels fit.
-    """
-    ax.set_xscale("log")
-    ax.set_xlim(ends[0] * 1.12, ends[1] / 1.12)
-    x_ticks(ax, sorted(set(ticks), reverse=True), label, inches)
+_WIDTHS = {1: 3.9, 2: 6.4, 3: 8.6}
+"""Inches of a figure of so many columns of panels."""
+_FLAT, _FLATTEST = 2.0, 5.0
+"""Limits are shared by the variants of a metric unless they are so many times as long as those of the typical variant, or of any."""
+_OUTLYING = 2.5
+"""A series that makes an axis so many times as long as all others do reaches beyond it."""
 
 
-def growing_axis(ax: "Axes", ends: tuple[float, float], label: Callable[[float], str], inches: float) -> None:
-    """Log x axis from the smallest to the largest of some positive numbers: round ticks, and labels at those that have room."""
-    left, right = ends[0] / 1.12, ends[1] * 1.12
-    ax.set_xscale("log")
-    ax.set_xlim(left, right)
-    x_ticks(ax, round_numbers(left, right), label, inches)
+@dataclass(frozen=True)
+class Facet:
+    """A pair of axes: what a panel shows of a variant."""
+
+    ax: "Axes"
+    variant: str
+    panel: Panel
+    leftmost: bool
+    """Or another metric than the axes to its left."""
+    lowest: bool
 
 
-def rising_axis(ax: "Axes", ticks: Sequence[float], steps: Sequence[float], inches: float) -> None:
-    """Log x axis of steps k, or of widths, from left to right, linear below the smallest positive one, so that 0 has a place on it.
+def facets(panels: Sequence[Panel], titles: Mapping[str, str], height: float = 2.2) -> tuple["Canvas", list[Facet]]:
+    """An empty figure and its axes. One panel: the variants side by side, at most three to a row. Several: rows of panels for
+    each variant.
 
     Args:
-        ax: the panel.
-        ticks: its own steps.
-        steps: those of all panels, which are to have the same axis.
-        inches: length of the axis, which decides how many labels fit.
+        panels: of the figure.
+        titles: variant to title; "" for none.
+        height: of the axes, in inches.
     """
-    first, last = min(steps), max(steps)
-    if last > 0:
-        least = min(step for step in steps if step > 0)
-        ax.set_xscale("symlog", linthresh=least, linscale=linear_part(last / least))
-    scale = ax.xaxis.get_transform()
-    left, right = (float(end) for end in scale.transform([first, last]))
-    air = 0.04 * (right - left) or 0.5
-    ax.set_xlim(*scale.inverted().transform([left - air, right + air]))
-    x_ticks(ax, sorted(set(ticks)), lambda step: f"{step:,.0f}", inches)
+    many = len(panels) > 1
+    count = len(panels) if many else len(titles)
+    deep = math.ceil(count / 3)
+    across = math.ceil(count / deep)  # four are two rows of two
+    rows = deep * (len(titles) if many else 1)
+    canvas = empty((_WIDTHS[across], (height + 0.25 + 0.17 * any(titles.values())) * rows))
+    axes = canvas.subplots(rows, across, squeeze=False)
+    found = []
+    for place, variant in enumerate(titles):
+        for index, panel in enumerate(panels):
+            at = index if many else place
+            row, column = deep * place * many + at // across, at % across
+            if titles[variant] and index == 0:
+                title(axes[row, column], titles[variant], _WIDTHS[across] / (1 if many else across))
+            last = place == len(titles) - 1 and at + across >= count if many else at + across >= count
+            found.append(Facet(axes[row, column], variant, panel, many or column == 0, last))
+    for ax in set(axes.flat) - {facet.ax for facet in found}:
+        ax.remove()
+    return canvas, found
 
 
-def linear_part(ratio: float) -> float:
-    """Decades that the part from 0 to the smallest positive value takes of a log axis over so many times that value."""
-    return max(0.05, 0.25 * math.log10(ratio))
+def empty(size: tuple[float, float]) -> "Canvas":
+    """A figure whose layout matplotlib solves."""
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Canvas(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.04))
 
 
-def x_ticks(ax: "Axes", ticks: Sequence[float], label: Callable[[float], str], inches: float) -> None:
-    """Ticks in the order from left to right, with labels at those that have room on an axis of so many inches."""
-    places = ax.xaxis.get_transform().transform([*ax.get_xlim(), *ticks])
-    places = inches * (places - places[0]) / (places[1] - places[0])
-    labels = [label(tick) for tick in ticks]
-    shown = thinned(places[2:], [_INCHES_A_CHARACTER * len(label) for label in labels])
-    ax.set_xticks([ticks[index] for index in shown], [labels[index] for index in shown])
-    ax.set_xticks([tick for index, tick in enumerate(ticks) if index not in shown], labels=[], minor=True)
+def nothing(why: str) -> "Canvas":
+    """A figure in the place of one that has nothing to show (levels beyond those that a small scale runs)."""
+    canvas = empty((_WIDTHS[1], 0.6))
+    canvas.text(0.5, 0.5, why, ha="center", va="center")
+    return canvas
 
 
-def round_axis(ax: "Axes", ends: tuple[float, float]) -> None:
-    """Linear x axis of whole numbers, such as rounds of pruning, from the first to the last: whole ticks."""
+def title(ax: "Axes", text: str, inches: float) -> None:
+    """A title in bold on the left, broken to fit a width."""
+    shown = textwrap.fill(text, max(12, int(inches / 0.075)), break_on_hyphens=False)
+    typeset(ax.set_title(shown, loc="left", fontsize=8, fontweight="bold"))
+
+
+def legend(canvas: "Canvas", handles: "Mapping[str, Artist]", title: str | None = None) -> None:
+    """One legend under all panels, in as many columns as there is room for; its entries have ids, "legend0" and so on."""
+    if not handles:
+        return
+    width, height = canvas.get_size_inches()
+    columns = max(1, min(len(handles), int(width / (0.06 * max(map(len, handles)) + 0.58))))
+    lines = math.ceil(len(handles) / columns)
+    canvas.set_size_inches(width, height + 0.17 * (lines + (title is not None)))
+    labels = [f"\N{ZERO WIDTH SPACE}{label}" if label.startswith("_") else label for label in handles]  # else left out
+    shown = canvas.legend(
+        [*handles.values()], labels, loc="outside lower center", ncols=math.ceil(len(handles) / lines), title=title, title_fontsize=8
+    )
+    for index, (text, handle) in enumerate(zip(shown.get_texts(), shown.legend_handles, strict=True)):
+        typeset(text)
+        text.set_gid(f"legend{index}")
+        if handle is not None:
+            handle.set_gid(f"legend{index}-mark")
+
+
+def y_axes(drawn: Sequence[Facet], values: Sequence[Sequence[Iterable[float]]], top: float = 0.06, zero: bool = False) -> bool:
+    """The y axes of one metric's facets, the same for all variants unless that flattens one: around the values of all series but
+    one that lies far from the others. Returns whether there is such a one.
+    """
+    log = drawn[0].panel.log
+    every = [[_shown(series, log=False) for series in of_facet] for of_facet in values]
+    each = [_together(of_facet, log) for of_facet in every]
+    union = _together([[*chain(*of_series)] for of_series in zip(*every, strict=True)], log)
+    spans = [span for span in (_span(own, log) for own in each) if span]
+    shared = bool(spans) and _span(union, log) <= min(_FLAT * median(spans), _FLATTEST * min(spans))
+    outlying = False
+    for facet, own, series in zip(drawn, each, every, strict=True):
+        panel, shown = facet.panel, union if shared and own else own
+        outlying |= len(shown) < sum(map(len, series))
+        set_label(facet.ax.yaxis, panel.label if facet.leftmost or not shared else "")
+        scale_axis(facet.ax.yaxis, with_threshold(shown, panel), panel.log, top=top, zero=zero)
+        draw_threshold(facet.ax.yaxis, shown, panel)
+    return outlying
+
+
+def _together(series: Sequence[Sequence[float]], log: bool) -> list[float]:
+    """The values of all series, without those of one that makes their range much longer."""
+    every = [value for one in series for value in one]
+    for index, one in enumerate(series):
+        others = [value for place, other in enumerate(series) for value in other if place != index]
+        if sum(map(bool, series)) > 2 and one and 0 < _OUTLYING * _span(others, log) < _span(every, log):
+            return others
+    return every
+
+
+def _shown(values: Iterable[float], log: bool) -> list[float]:
+    """The finite values; on a log axis the positive ones."""
+    return [float(value) for value in values if math.isfinite(value) and (value > 0 or not log)]
+
+
+def _span(values: Iterable[float], log: bool) -> float:
+    shown = _shown(values, log)
+    if not shown:
+        return 0.0
+    return math.log(max(shown) / min(shown)) if log else max(shown) - min(shown)
+
+
+def set_label(axis: "XAxis | YAxis", label: str) -> None:
+    """A label, broken where it is longer than the axis."""
+    axis.set_label_text(textwrap.fill(label, 36))
+    typeset(axis.label)
+
+
+def needs_log(values: Iterable[float]) -> bool:
+    """Whether most of some values would lie on each other at the low end of a linear axis.
+
+    >>> needs_log([0, 1, 4, 16, 64, 256, 1024]), needs_log([0, 10, 20, 30])
+    (True, False)
+    """
+    found = sorted(set(_shown(values, log=False)))
+    return len(found) > 3 and found[0] >= 0 and found[-1] > 30 * found[1] and median(found) < 0.15 * found[-1]
+
+
+def scale_axis(
+    axis: "XAxis | YAxis",
+    values: Sequence[float],
+    log: bool = False,
+    falling: bool = False,
+    form: "Callable[[float], str] | None" = None,
+    top: float = 0.06,
+    zero: bool = False,
+    whole: bool = False,
+    at: Iterable[float] = (),
+) -> None:
+    """Limits around the finite values, with a little air, and ticks at round numbers; without values the panel says so.
+
+    Args:
+        axis: of which the scale is set.
+        values: to be shown.
+        log: logarithmic; linear below the smallest positive value if there are values of 0, so that they have a place.
+        falling: the largest value first.
+        form: writes a tick's number.
+        top: share of the range that is left free above it.
+        zero: the axis begins at 0.
+        whole: ticks are whole numbers.
+        at: places of the ticks of a log axis, if they are at most six.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    first, last = ends
-    air = 0.04 * (last - first) or 0.5
-    ax.set_xlim(first - air, last + air)
-    ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
+    shown, positive = _shown(values, log=False), _shown(values, log=True)
+    if not shown:
+        axis.set_ticks([])
+        axis.set_ticks([], minor=True)
+        if not axis.axes.texts:
+            axis.axes.text(0.5, 0.5, "no finite values", transform=axis.axes.transAxes, ha="center", va="center")
+        return
+    low, high = min(shown), max(shown)
+    least = min(positive) if log and positive and low <= 0 else 0.0
+    set_scale = getattr(axis.axes, f"set_{axis.axis_name}scale")
+    if least:
+        set_scale("symlog", linthresh=least, linscale=max(0.05, 0.25 * math.log10(high / least)))
+    elif log and positive:
+        set_scale("log", nonpositive="clip")
+    scale = axis.get_transform()
+    start, end = (float(value) for value in scale.transform([low, high]))
+    air = end - start if end - start > 1e-9 * abs(end) else 0.1 * abs(end) or 1.0
+    limits = scale.inverted().transform([0.0 if zero else start - 0.06 * air, end + top * air])
+    getattr(axis.axes, f"set_{axis.axis_name}lim")(*(limits[::-1] if falling else limits))
+    if log and positive:
+        own = sorted(set(at)) or [0.0, least] * (least == high)
+        ticks = own if 0 < len(own) <= 6 else [0.0] * bool(least) + round_numbers(max(least, limits[0]), high if falling else limits[1])
+        axis.set_ticks(ticks[:: -1 if falling else 1], [(form or short)(tick) for tick in ticks[:: -1 if falling else 1]])
+        axis.set_ticks([], minor=True)
+    elif log:
+        axis.set_ticks([low])
+    else:
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole))
+        if axis.axis_name == "x":
+            axis.set_major_formatter(lambda tick, _: (form or short)(round(tick, 12)))
+
+
+def with_threshold(values: Iterable[float], panel: Panel) -> list[float]:
+    """The values that an axis is to show, on its scale, and the panel's threshold, unless none of them is finite."""
+    shown = list(values)
+    return shown if panel.threshold is None or not _shown(shown, log=False) else [*shown, panel.scale * panel.threshold]
+
+
+def draw_threshold(axis: "XAxis | YAxis", values: Iterable[float], panel: Panel) -> None:
+    """What counts as stable, or as equal: a thin line across a panel, if the panel has any values."""
+    if panel.threshold is not None and _shown(values, log=False):
+        across = axis.axes.axhline if axis.axis_name == "y" else axis.axes.axvline
+        across(panel.scale * panel.threshold, color=PALE, linewidth=0.8, zorder=1.4)
+
+
+def threshold_marks(panels: Sequence[Panel], direction: str, where: str = "") -> str:
+    """A sentence for the caption; "" where there is no threshold. `where`: if not across a panel.
+
+    >>> threshold_marks([Panel("gap", "gap (pp)", scale=100, threshold=0.02)], "horizontal")
+    'Thin horizontal line: the threshold, 2.'
+    """
+    values = list(dict.fromkeys(f"{panel.scale * panel.threshold:,.6g}" for panel in panels if panel.threshold is not None))
+    s = "s" * (len(values) > 1)
+    return f"Thin {direction} line{s}{where}: the threshold{s}, {' and '.join(values)}." if values else ""
+
+
+def short(value: float) -> str:
+    """A number with at most four digits.
+
+    >>> [short(value) for value in (0.05, 950, 1000, 4500, 266_200, 4_300_992)]
+    ['0.05', '950', '1,000', '4,500', '266k', '4.3M']
+    """
+    from matplotlib.ticker import EngFormatter
+
+    return f"{value:,.6g}" if abs(value) < 10_000 or not math.isfinite(value) else EngFormatter(sep="")(float(f"{value:.3g}"))
 
 
 def percent_label(density: float) -> str:
@@ -90,58 +267,18 @@ def percent_label(density: float) -> str:
     return f"{100 * density:.1f}".removesuffix(".0") if density >= 0.01 else f"{100 * density:.2g}"
 
 
-def count_label(count: float) -> str:
-    """A number of weights with two or three digits.
-
-    >>> [count_label(count) for count in (950, 1000, 1500, 266200, 4300992)]
-    ['950', '1k', '1.5k', '266k', '4.3M']
-    """
-    unit, letter = next((unit, letter) for unit, letter in ((1e6, "M"), (1e3, "k"), (1, "")) if count >= 0.9995 * unit or unit == 1)
-    return f"{count / unit:.0f}{letter}" if count >= 99.5 * unit else f"{count / unit:.2g}{letter}"
-
-
-def thinned(places: Sequence[float], widths: Sequence[float], gap: float = 0.05) -> list[int]:
-    """Indices of labels that stand clear of each other: every k-th from the first on, k as small as it can be, and
-    the last if it has room.
-
-    >>> thinned([0.0, 1.0, 2.0, 3.0], [1.2, 1.2, 1.2, 1.2])
-    [0, 2]
-    """
-
-    def clear(a: int, b: int) -> bool:
-        return abs(places[a] - places[b]) >= (widths[a] + widths[b]) / 2 + gap
-
-    count = len(places)
-    for stride in range(1, count + 1):
-        shown = list(range(0, count, stride))
-        if all(clear(a, b) for a, b in pairwise(shown)):
-            break
-    return [*shown, count - 1] if clear(shown[-1], count - 1) else shown
-
-
 def round_numbers(low: float, high: float) -> list[float]:
-    """Three to eight ticks of a log axis: powers of ten, 1-2-5 steps or finer ones; over a short way equally spaced.
+    """Ticks of a log axis: powers of ten, 1-2-5 steps or finer ones; over a short way equally spaced.
 
-    >>> round_numbers(900, 120_000), round_numbers(1.9, 21), round_numbers(0.064, 0.078)
-    ([1000.0, 10000.0, 100000.0], [2.0, 5.0, 10.0, 20.0], [0.065, 0.07, 0.075])
+    >>> round_numbers(900, 1_200_000), round_numbers(1.9, 21), round_numbers(0.064, 0.078)
+    ([1000.0, 10000.0, 100000.0, 1000000.0], [2.0, 5.0, 10.0, 20.0], [0.065, 0.07, 0.075])
     """
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for digits in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
-        ticks = [digit * 10.0**decade for decade in decades for digit in digits if low <= digit * 10.0**decade <= high]
-        if len(ticks) >= 3:
-            return ticks[:: max(1, math.ceil(len(ticks) / 8))]
-    step = next(
-        digit * 10.0**decade
-        for decade in reversed(range(decades[0] - 12, decades[-1] + 1))
-        for digit in (5, 2, 1)
-        if math.floor(high / (digit * 10.0**decade)) - math.ceil(low / (digit * 10.0**decade)) >= 2
-    )
-    return [round(index * step, 15) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
-
-def log_ticks(axis: "Axis", least: float = 0.0) -> None:
-    """Round numbers on a log axis, written out. On one that is linear below `least` they begin there, and 0 is one."""
-    low, high = sorted(axis.get_view_interval())
-    ticks = [0.0] * bool(least) + round_numbers(max(low, least), high)
-    axis.set_ticks(ticks, [f"{tick:,.6g}" for tick in ticks])
-    axis.set_ticks([], minor=True)
+    decades = math.log10(high / low)
+    if decades < 0.5:
+        ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
+    else:
+        subs = (1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2.1 else (1,)
+        ticks = LogLocator(subs=subs, numticks=12 if decades < 2.1 else 7).tick_values(low, high)
+    return [round(float(tick), 15) for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]

@@ -1,69 +1,262 @@
-"""Lines of levels and arms: their looks, their legend, their bands."""
+"""Lines: a study's metrics against density, step or size; curves of training; profiles of a details table."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tombola.report.result import arms_of
-from tombola.report.style import PALE, Look, look, sequence
-from tombola.report.text import level_names
-from tombola.studies.base import Findings
+from tombola.report import axes, text
+from tombola.report.axes import Facet
+from tombola.report.drawing import Drawing, handle, means, of_row
+from tombola.report.result import titles
+from tombola.report.style import DENSE_LINE, PALE, Look, looks, sequence
+from tombola.report.summary import GROUP, of_variant, summarise
+from tombola.studies.base import Figure, Findings
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure as Canvas
 
+X_LABELS = {
+    "density": "density (% of weights remaining)",
+    "kept": "remaining weights",
+    "rounds": "rounds of pruning",
+    "step": "step k (iterations)",
+    "layers": "layers reset",
+    "width": "width",
+    "parameters": "parameters of the whole network",
+}
+_RISING = ("step", "width", "parameters")
+"""What grows from left to right and has a column of the table to itself."""
+_EARLY, _ENOUGH = 0.2, 4
+"""Share of training, from its beginning, that has no say in the limits of the y axis, if so many evaluations follow it."""
 _MARKED = 7
-"""Markers on a line: enough to follow it, few enough to see it."""
+"""Markers on a long line: enough to follow it, few enough to see it."""
 
 
 @dataclass(frozen=True)
-class Looks:
-    """How the lines of a figure of levels and arms look, and what its legend says of them."""
+class Series:
+    """A line in each facet: an arm, or an arm at a level."""
 
-    of: dict[tuple[str, int], Look]
-    """(arm, level) -> look, in the order of drawing."""
-    handles: list["Line2D"]
-    title: str | None
+    arm: str
+    level: int | None
+    look: Look
+    label: str
+    entries: tuple[int, ...]
+    """Of the legend, that it belongs to: hidden with any of them."""
 
-
-def looks(rows: "pd.DataFrame", report: Findings) -> Looks:
-    """Colour and marker tell the level, line style the arm; where there is but one level, all tell the arm."""
-    from matplotlib.lines import Line2D
-
-    labels = {**arms_of(report), **{arm: arm for arm in rows.arm.unique() if arm not in arms_of(report)}}
-    own = {arm: look(index) for index, arm in enumerate(labels) if arm in set(rows.arm)}
-    title, names = level_names(rows, report)
-    if len(names) == 1 and len(own) > 1:
-        (level,) = names
-        handles = [Line2D([], [], color=of.colour, marker=of.marker, linestyle=of.line, label=labels[arm]) for arm, of in own.items()]
-        return Looks({(arm, level): of for arm, of in own.items()}, handles, None)
-    colours = sequence(len(names))
-    styles = {arm: of.line if len(own) > 1 else "-" for arm, of in own.items()}  # a single arm is drawn as the legend's levels are
-    found = {
-        (arm, level): Look(colours[place], look(place).marker, drawn) for place, level in enumerate(names) for arm, drawn in styles.items()
-    }
-    handles = [Line2D([], [], color=colours[place], marker=look(place).marker, label=name) for place, name in enumerate(names.values())]
-    if len(own) > 1:
-        handles += [Line2D([], [], color=PALE, linestyle=of.line, label=labels[arm]) for arm, of in own.items()]
-    return Looks(found, handles, title)
+    def of(self, rows: "pd.DataFrame") -> "pd.DataFrame":
+        """Its rows of a summary, from left to right."""
+        own = rows[rows.arm == self.arm]
+        return own if self.level is None else own[own.level == self.level]
 
 
-def lines(ax: "Axes", x: str, scale: float, rows: "pd.DataFrame", style: Looks) -> None:
-    """Every (arm, level) of a facet's rows as a line over the column `x`."""
-    for place, ((arm, level), own) in enumerate(style.of.items()):
-        of_line = rows[(rows.level == level) & (rows.arm == arm)].sort_values(x)
-        if len(of_line):
-            _line(ax, x, scale, of_line, own, place / len(style.of))
+class Lines(Drawing):
+    """Means with 95 % bands, as in Frankle & Carbin 2019, figures 3 to 5; against what levels count, with minima and maxima."""
+
+    _dense = False
+    """Whether the dense network is a line across a panel."""
+
+    def draw(self) -> "Canvas":
+        """A pair of axes for each panel and variant."""
+        self.against_levels, self.x = self.figure.kind == "density", axis_of(self.figure, self.report)
+        summary = placed(self.rows, [panel.metric for panel in self.figure.panels], self.x, not self.against_levels)
+        series, entries, title = self._series()
+        canvas, drawn = axes.facets(self.figure.panels, titles(self.rows, self.report))
+        for panel in self.figure.panels:
+            self._panel([facet for facet in drawn if facet.panel == panel], summary[summary.metric == panel.metric], series)
+        for facet in drawn:
+            self._x_axis(facet, summary)
+        if self._dense:
+            entries["dense network"] = handle(Look(PALE, "", "-"), **DENSE_LINE)
+        axes.legend(canvas, entries, title)
+        return canvas
+
+    def marks(self) -> list[str]:
+        """Bands, bars and thresholds."""
+        several, bars = self.rows.replicate.nunique() > 1, "; thin bars: minimum and maximum" * self.against_levels
+        found = [f"Lines: {means(self.rows.replicate.unique())}" + (f"; bands: its 95 % t-interval{bars}." if several else ".")]
+        if self.against_levels:
+            metrics = [panel.metric for panel in self.figure.panels]
+            if any(lower_bounds(self.rows, name) for name in metrics):
+                found.append("Hollow markers: censored in at least one replicate, so that training longer may change the value.")
+            logs = [self.rows[panel.metric] for panel in self.figure.panels if panel.log] + ([self.rows.step] if self.x == "step" else [])
+            if any((values == 0).any() for values in logs):
+                found.append("A log axis with a 0 is linear below the smallest value above it.")
+        return [*found, self.thresholds()]
+
+    def _series(self) -> "tuple[list[Series], dict[str, Artist], str | None]":
+        """The lines, the legend's entries, and its title. Against levels colour, marker and dash tell the arm, as they do where
+        there is one level; else colour and marker tell the level, the dash the arm.
+        """
+        labels, known = self.labels, looks(self.report.study.arms or self.rows.arm)
+        of_arm = {arm: (known | looks([*known, *labels]))[arm] for arm in labels}
+        title, levels = ("", {}) if self.against_levels else text.level_names(self.rows, self.report)
+        if len(levels) < 2 and (len(labels) > 1 or self.against_levels):
+            series = [
+                Series(arm, next(iter(levels), None), of_arm[arm], label, (place,)) for place, (arm, label) in enumerate(labels.items())
+            ]
+            return series, {label: handle(of_arm[arm]) for arm, label in labels.items()}, None
+        colours, shapes = sequence(len(levels)), [*looks(map(str, levels)).values()]
+        entries = {name: handle(Look(colours[at], shapes[at].marker, "-")) for at, name in enumerate(levels.values())}
+        several = len(labels) > 1
+        series = [
+            Series(
+                arm,
+                level,
+                Look(colours[at], shapes[at].marker, of_arm[arm].line if several else "-"),
+                f"{label}, {name}" if several else name,
+                (at, *([len(levels) + place] if several else [])),
+            )
+            for at, (level, name) in enumerate(levels.items())
+            for place, (arm, label) in enumerate(labels.items())
+        ]
+        if several:
+            entries |= {label: handle(Look(PALE, "", of_arm[arm].line)) for arm, label in labels.items()}
+        return series, entries, title
+
+    def _panel(self, group: list[Facet], summary: "pd.DataFrame", series: list[Series]) -> None:
+        """One metric: the y axes of its facets, then its lines."""
+        scale, ends = group[0].panel.scale, ("least", "most") if self.against_levels else ("mean",)
+        rows = [of_variant(summary, facet.variant) for facet in group]
+        of_curves = [self._learnt(own) for own in rows]
+        values = [[scale * np.concatenate([one.of(own)[end] for end in ends]) for one in series] for own in of_curves]
+        finite = np.concatenate([own["mean"] for own in rows])
+        finite = finite[np.isfinite(finite)]
+        zero = self.figure.kind == "profile" and not group[0].panel.log and len(finite) > 0 and 0 <= finite.min() <= 0.5 * finite.max()
+        never = self.against_levels and bool((summary.infinite > 0).any())
+        if axes.y_axes(group, values, 0.16 if never else 0.06, zero):
+            self.notes.append("Triangles at an edge: a mean beyond the axis.")
+        for facet, own in zip(group, rows, strict=True):
+            if self.report.study.levels == "rounds" and self.against_levels and self.x not in _RISING:
+                self._dense_line(facet, own)
+            bounds = lower_bounds(of_variant(self.rows, facet.variant), facet.panel.metric) if self.against_levels else []
+            for place, one in enumerate(series):
+                if len(one.of(own)):
+                    self._line(facet, one.of(own), one, place / len(series), bounds)
+            if never:
+                self._never(facet, own[own.infinite > 0], series)
+
+    def _learnt(self, rows: "pd.DataFrame") -> "pd.DataFrame":
+        """The rows that set the limits: of curves, the first steep rise would take all the room, if there is anything after it."""
+        if self.figure.kind != "curves" or not len(rows):
+            return rows
+        later = rows[rows.x >= _EARLY * rows.x.max()]
+        if later.x.nunique() < _ENOUGH:
+            return rows
+        self.notes.append("The first fifth of training may lie outside the axes.")
+        return later
+
+    def _line(self, facet: Facet, rows: "pd.DataFrame", one: Series, shift: float, bounds: list[tuple[str, int]]) -> None:
+        """A mean with its band; `shift`, in [0, 1): where markers begin, so that those of other lines are beside."""
+        ax, scale, look = facet.ax, facet.panel.scale, one.look
+        mean = scale * rows["mean"].where(np.isfinite(rows["mean"]))
+        bounded = np.isfinite(rows.low) & np.isfinite(rows.high)
+        band = ax.fill_between(rows.x, scale * rows.low, scale * rows.high, where=bounded, color=look.colour, alpha=0.15, linewidth=0)
+        order = 3 - 0.1 * one.entries[0] / (one.entries[0] + 1)  # the paper's arm lies on top
+        (line,) = ax.plot(rows.x, mean, color=look.colour, marker=look.marker, linestyle=look.line, label=one.label, zorder=order)
+        artists: list[Artist] = [band, line]
+        if self.against_levels:
+            artists.append(ax.vlines(rows.x, scale * rows.least, scale * rows.most, color=look.colour, linewidth=0.6, alpha=0.6))
+            hollow = rows[[(row.arm, row.level) in bounds for row in rows.itertuples()]]
+            if len(hollow):
+                (ring,) = ax.plot(hollow.x, scale * hollow["mean"], look.marker, color=look.colour, zorder=3.1)
+                ring.set(markerfacecolor="white", markeredgewidth=0.8)
+                artists.append(ring)
+        elif len(rows) > 2 * _MARKED:
+            every = len(rows) // _MARKED
+            line.set(linewidth=1.1, markevery=(int(shift * every), every))
+        artists += self._beyond(facet, rows.x, mean, look)
+        self.tie(one.entries, *artists)
+        for _, row in rows.iterrows():
+            at = scale * row["mean"] if np.isfinite(row["mean"]) else ax.get_ylim()[1]
+            self.point(ax, row.x, at, one.label, entry=list(one.entries), at=self._said(row.x), **of_row(row, scale))
+
+    def _beyond(self, facet: Facet, x: "pd.Series[float]", mean: "pd.Series[float]", look: Look) -> "list[Artist]":
+        """Triangles where means lie below or above the axis; not in curves, which begin outside."""
+        if self.figure.kind == "curves":
+            return []
+        found: list[Artist] = []
+        for edge, (end, marker) in enumerate(zip(sorted(facet.ax.get_ylim()), ("v", "^"), strict=True)):
+            out = mean > end if edge else mean < end
+            if out.any():
+                (line,) = facet.ax.plot(x[out], [0.015, 0.985][edge] + 0 * x[out], marker, color=look.colour, markersize=4)
+                line.set(transform=facet.ax.get_xaxis_transform(), clip_on=False)
+                found.append(line)
+        return found
+
+    def _never(self, facet: Facet, rows: "pd.DataFrame", series: list[Series]) -> None:
+        """Arrows at the top where a mean is infinite, side by side where several arms' are."""
+        from matplotlib.transforms import ScaledTranslation
+
+        self.notes.append("Arrows at the top edge: at least one replicate never gets there, so that the mean is infinite.")
+        known = {one.arm: one for one in series}
+        for (_, row), rank in zip(rows.iterrows(), rows.groupby("level").cumcount(), strict=True):
+            aside = 3.5 / 72 * ((rank + 1) // 2 * (-1) ** rank)  # 0, -1, 1, -2, ...
+            where = facet.ax.get_xaxis_transform() + ScaledTranslation(aside, 0, facet.ax.figure.dpi_scale_trans)
+            one = known[row.arm]
+            arrow = {"arrowstyle": "-|>,head_width=0.2,head_length=0.4", "color": one.look.colour, "shrinkA": 0, "shrinkB": 0}
+            drawn = facet.ax.annotate("", (row.x, 1.0), (row.x, 0.91), xycoords=where, textcoords=where, arrowprops=arrow)
+            (marker,) = facet.ax.plot([row.x], [0.91], one.look.marker, color=one.look.colour, transform=where)
+            self.tie(one.entries, marker, *filter(None, [drawn.arrow_patch]))
+
+    def _dense_line(self, facet: Facet, rows: "pd.DataFrame") -> None:
+        """A line for the dense network, if there is one; arms may be networks of their own."""
+        dense = rows[(rows.level == 0) & np.isfinite(rows["mean"])]["mean"]
+        if len(dense) and np.ptp(dense) <= 1e-9 * abs(dense.iloc[0]) and rows.x.nunique() > 1:
+            facet.ax.axhline(facet.panel.scale * dense.iloc[0], zorder=1.5, **DENSE_LINE)
+            self._dense = True
+
+    def _x_axis(self, facet: Facet, summary: "pd.DataFrame") -> None:
+        """The same ends for all variants."""
+        label = self.figure.x_label or ("training iteration" if self.figure.kind == "curves" else X_LABELS.get(self.x, ""))
+        axes.set_label(facet.ax.xaxis, label if facet.lowest else "")
+        axes.scale_axis(facet.ax.xaxis, list(summary.x), **self._x_scale(summary))
+
+    def _x_scale(self, summary: "pd.DataFrame") -> dict[str, Any]:
+        if not self.against_levels:
+            return {"log": self.figure.kind == "profile" and axes.needs_log(summary.x), "whole": self.figure.kind == "curves"}
+        if self.x in ("density", "kept"):
+            return {"log": True, "falling": True, "form": axes.percent_label if self.x == "density" else axes.short}
+        return {"log": self.x in _RISING, "whole": True, "at": summary.x.unique() if self.x in ("step", "width") else ()}
+
+    def _said(self, x: float) -> str:
+        """A place on the x axis in words, for the page."""
+        if self.x == "density" and self.against_levels:
+            return text.percent(x)
+        name = {"kept": "weights", "rounds": "round", "step": "step", "layers": "layers", "x": "x"}.get(self.x, self.x)
+        return f"{name} {axes.short(float(f'{x:.4g}'))}"
 
 
-def _line(ax: "Axes", x: str, scale: float, rows: "pd.DataFrame", style: Look, shift: float) -> None:
-    """A mean with its 95 % band; `shift`, in [0, 1): where its markers begin, so that those of other lines are beside."""
-    mean = scale * rows["mean"].where(np.isfinite(rows["mean"]))
-    bounded = np.isfinite(rows.low) & np.isfinite(rows.high)
-    ax.fill_between(rows[x], scale * rows.low, scale * rows.high, where=bounded, color=style.colour, alpha=0.13, linewidth=0)
-    every = max(1, len(rows) // _MARKED)
-    (drawn,) = ax.plot(rows[x], mean, color=style.colour, linestyle=style.line, linewidth=1.1)
-    drawn.set(marker=style.marker, markevery=(int(shift * every), every))
+def axis_of(figure: Figure, report: Findings) -> str:
+    """What the x axis shows: of curves the step, of profiles x, else `figure.x`, or where that is the level what levels count."""
+    if figure.kind != "density":
+        return {"curves": "step"}.get(figure.kind, "x")
+    counted = {"rounds": "rounds", "steps": "step", "layers": "layers", "widths": "width"}
+    return counted[report.study.levels] if figure.x == "level" else figure.x
+
+
+def placed(table: "pd.DataFrame", metrics: list[str], x: str, own: bool = False) -> "pd.DataFrame":
+    """The summary of what was measured, with its place on the x axis: column `x`, from left to right. `own`: each level has several
+    places, as a curve has.
+    """
+    if own:
+        summary = summarise(table, metrics, by=(*GROUP, x)).assign(x=lambda rows: rows[x])
+    elif x == "kept" or x in _RISING:
+        summary = summarise(table, metrics).join(table.groupby(list(GROUP))[x].mean().rename("x"), on=list(GROUP))
+    else:
+        summary = summarise(table, metrics).assign(x=lambda rows: rows["density" if x == "density" else "level"])
+    return summary[(summary.n > 0) & np.isfinite(summary.x)].sort_values("x" if own or x in _RISING else "level", kind="stable")
+
+
+def lower_bounds(table: "pd.DataFrame", metric: str) -> list[tuple[str, int]]:
+    """(arm, level) of one variant where a replicate's metric is censored: column `es_censored` says so of `es_iteration` and
+    of `acc_es`.
+    """
+    columns = [name for name in table.columns if name.endswith("_censored") and name != metric]
+    column = next((name for name in columns if name.removesuffix("_censored") in metric.split("_")), None)
+    if column is None:
+        return []
+    censored = table.groupby(["arm", "level"])[column].max()
+    return sorted(censored.index[censored > 0])

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tombola.report import text
-from tombola.report.groups import titled
 from tombola.report.result import arms_of, instead, panels_of, rows_of, titles
 from tombola.report.summary import GROUP, alike, counts, of_variant, summarise
 from tombola.studies.base import Figure, Findings
@@ -63,7 +62,7 @@ def numbers_of(report: Findings, main: bool = False) -> tuple[list[Numbers], str
 def _of_maps(figure: Figure, report: Findings) -> tuple[list[Numbers], str]:
     """Rows of the map for levels, its columns for arms."""
     found, summaries = [], []
-    for title, details in titled(rows_of(figure, report), report, ("variant", "arm")):
+    for title, details in text.titled(rows_of(figure, report), report, ("variant", "arm")):
         places = {name: place for place, name in enumerate(details.row.unique())}
         columns = {name: name for name in details.column.unique()}
         rows = details.assign(variant="", arm=details.column, level=details.row.map(places))

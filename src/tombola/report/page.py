@@ -1,28 +1,32 @@
 """One self-contained page, and the files behind it."""
 
+import json
 import re
+from collections import Counter
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tombola.report import figures, page_parts
-from tombola.report.files import writable, write_file
-from tombola.report.inline import dark_colours, inline_svg
+from tombola.evaluation.verdict import Effect
+from tombola.report import figures, text
+from tombola.report.files import safe_names, writable, write_file
+from tombola.report.glossary import GLOSSARY
 from tombola.report.kept import Kept, of_figure, of_frame
-from tombola.report.page_style import CSS
+from tombola.report.numbers import Numbers, numbers_of
 from tombola.report.table import as_csv, claims_as_json
 from tombola.store.files import dump_json
-from tombola.studies.base import Figure, Findings
+from tombola.studies.base import Figure, Findings, studies
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_SYMBOLS = {"replicated": "\N{HEAVY CHECK MARK}", "not replicated": "\N{HEAVY BALLOT X}", "undecided": "?"}
+
 
 def write(reports: Sequence[Findings], folder: Path) -> list[Path]:
-    """Write index.html and a folder for each study: table.csv, curves.csv, the details tables,
-    claims.json, figures as svg, pdf, png.
+    """Write index.html and a folder for each study: table.csv, curves.csv, the details tables, claims.json, and of each figure
+    svg, pdf, png, its caption (txt) and the numbers behind its marks (json).
 
     Nothing is loaded from elsewhere: the page may be mailed, archived, opened offline. It is written last, so that
     it never links to a file that is not there. Tables and figures that are there already, made from the same, are left
@@ -30,89 +34,132 @@ def write(reports: Sequence[Findings], folder: Path) -> list[Path]:
     """
     folder = Path(folder)
     writable(folder)
-    names = _folder_names(reports)
     written, sections = [], []
-    for name, report in zip(names, reports, strict=True):
+    for name, report in zip(safe_names(report.study.name for report in reports), reports, strict=True):
         paths, section = _study(report, folder, name)
         written += paths
         sections.append(section)
-    links = [(name, report.study.name) for name, report in zip(names, reports, strict=True)]
-    page = write_file(folder / "index.html", _page(sections, links).encode())
-    return [page, *written]
+    return [write_file(folder / "index.html", _page(sections).encode()), *written]
 
 
-def _folder_names(reports: Sequence[Findings]) -> list[str]:
-    """One name a report, fit for a folder and an id; a study that comes twice (another task) is numbered."""
-    names: list[str] = []
-    for report in reports:
-        base = re.sub(r"[^\w.-]+", "-", report.study.name, flags=re.ASCII).strip(".-") or "study"
-        again = sum(other == base or other.rsplit("--", 1)[0] == base for other in names)
-        names.append(f"{base}--{again + 1}" if again else base)
-    return names
+def _page(sections: Sequence[dict[str, Any]]) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    here = Path(__file__).parent
+    environment = Environment(loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.get_template("page.html").render(
+        title=sections[0]["name"] if len(sections) == 1 else f"{len(sections)} studies",
+        studies=sections,
+        css=_markup((here / "page.css").read_text()),
+        script=_markup((here / "page.js").read_text()),
+        glossary=GLOSSARY,
+        symbols=_SYMBOLS,
+        estimate=text.estimate,
+        p_value=text.p_value,
+        levels=_levels,
+    )
 
 
-def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], str]:
-    kept = Kept(folder / name)
+def _markup(content: str) -> Any:
+    """Our own content, which is HTML already."""
+    from markupsafe import Markup
+
+    return Markup(content)
+
+
+def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], dict[str, Any]]:
+    """The files of a study, and what the page shows of it."""
+    kept, study = Kept(folder / name), report.study
     frames = {"table": report.table, "curves": report.curves, **report.details}
     made_from = {table: of_frame(frame) for table, frame in frames.items()}
-    tables = [path for table, frame in frames.items() for path in _table(table, frame, made_from[table], kept)]
+    files = zip(safe_names(frames), frames, strict=True)
+    tables = [path for file, table in files for path in _table(file, frames[table], made_from[table], kept)]
     tables.append(write_file(folder / name / "claims.json", dump_json(claims_as_json(report.verdicts))))
-    shown = [_figure(figure, report, of_figure(figure, report, list(made_from.values())), kept, name) for figure in report.study.figures]
-    kept.note()
-    parts = [
-        page_parts.heading(report, name),
-        page_parts.claims(report),
-        *[html for _, html in shown],
-        page_parts.summary_table(report),
-        _files(tables, name),
-        page_parts.provenance(report),
+    names = safe_names(["claims", *(figure.name for figure in study.figures)])[1:]
+    drawn = [
+        _figure(figure, report, of_figure(figure, report, list(made_from.values())), kept, stem)
+        for figure, stem in zip(study.figures, names, strict=True)
     ]
-    section = f'<section id="{escape(name)}">\n' + "\n".join(part for part in parts if part) + "\n</section>"
-    return [*tables, *(path for paths, _ in shown for path in paths)], section
+    kept.note()
+    replicates, numbers, note = report.table.replicate.nunique(), *numbers_of(report)
+    tally = Counter(verdict.verdict for verdict in report.verdicts)
+    claims = ", ".join(f"{count} {verdict}" for verdict, count in tally.items()) or "none"
+    counted = {"rounds": "density", "steps": "step", "layers": "number of layers reset", "widths": "width"}[study.levels]
+    shown = {
+        "id": name,
+        "name": study.name,
+        "answers": studies[study.name].answers if study.name in studies else "",
+        "facts": f"Task {study.config.task.name}, {replicates} replicate{'s' if replicates != 1 else ''}. Claims: {claims}.",
+        "figures": [one for _, one in drawn],
+        "verdicts": report.verdicts,
+        "numbers": [_columns(one) for one in numbers],
+        "note": note,
+        "by": f"All numbers, by {counted} and arm" if numbers and numbers[0].key else "The numbers of the first figure",
+        "data": [_link(path) for path in tables],
+        "command": report.provenance.get("command", ""),
+        "provenance": [(key, value) for key, value in report.provenance.items() if key != "command"],
+        "configuration": _configuration(report),
+    }
+    return [*tables, *(path for paths, _ in drawn for path in paths)], shown
 
 
 def _table(name: str, frame: "pd.DataFrame", made_from: str, kept: Kept) -> list[Path]:
     return kept.files([f"{name}.csv"], made_from, lambda: {f"{name}.csv": as_csv(frame)})
 
 
-def _figure(figure: Figure, report: Findings, made_from: str, kept: Kept, name: str) -> tuple[list[Path], str]:
-    names = [f"{figure.name}.{form}" for form in figures.FORMS]
-    paths = kept.files(names, made_from, lambda: figures.files(figures.draw(figure, report), figure.name))
-    svg = inline_svg(paths[0].read_bytes(), f"{name}-{figure.name}", figure.title)
-    links = " ".join(_link(path, name, path.suffix[1:].upper()) for path in paths)
-    caption = f"<b>{escape(figure.title)}.</b> {escape(figures.caption(figure, report))} {links}"
-    return paths, f'<figure>\n<div class="plot" tabindex="0">{svg}</div>\n<figcaption>{caption}</figcaption>\n</figure>'
+def _figure(figure: Figure, report: Findings, made_from: str, kept: Kept, stem: str) -> tuple[list[Path], dict[str, Any]]:
+    names = [f"{stem}.{form}" for form in figures.FORMS]
+    paths = kept.files(names, made_from, lambda: figures.files(figures.draw(figure, report), stem))
+    content = {path.suffix: path.read_text() for path in paths if path.suffix in (".svg", ".txt", ".json")}
+    svg = content[".svg"]
+    width = re.search(r'width="([\d.]+)pt"', svg)
+    return paths, {
+        "title": figure.title,
+        "kind": figures.kind_of(figure, report).kind,
+        "svg": _markup(svg[svg.index("<svg") :]),
+        "width": width.group(1) if width else "400",
+        "numbers": _markup(content[".json"].replace("<", "\\u003c")),
+        "caption": content[".txt"].removeprefix(f"{figure.title}. "),
+        "links": [(path.suffix[1:].upper(), _link(path)[1]) for path in paths if path.suffix != ".txt"],
+    }
 
 
-def _files(paths: Sequence[Path], name: str) -> str:
-    return "<p>Data: " + ", ".join(_link(path, name, path.name) for path in paths) + "</p>"
+def _link(path: Path) -> tuple[str, str]:
+    """(name, address beside the page)"""
+    return path.name, quote(f"{path.parent.name}/{path.name}")
 
 
-def _link(path: Path, name: str, label: str) -> str:
-    return f'<a href="{quote(f"{name}/{path.name}")}">{escape(label)}</a>'
+def _levels(effect: Effect) -> tuple[tuple[str, str, str], list[tuple[str, str, str]]]:
+    """Head and rows of an effect's levels."""
+    places, stepwise = text.decimals([(effect.high - effect.low) / 2]), effect.along == "step"
+    rows = [
+        (text.number(place, 0) if stepwise else text.percent(place), text.number(mean, places, sign=True), text.short(p))
+        for place, mean, p in effect.per_level
+    ]
+    return (text.STEP if stepwise else "density", f"mean ({effect.unit})", "p (Holm)"), rows
 
 
-def _page(sections: Sequence[str], links: Sequence[tuple[str, str]]) -> str:
-    title = links[0][1] if len(links) == 1 else f"{len(links)} studies"
-    items = "".join(f'<li><a href="#{quote(name)}">{escape(study)}</a></li>' for name, study in links)
-    contents = f"<nav><ul>{items}</ul></nav>" if len(links) > 1 else ""
-    body = "\n".join(sections)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)} - Tombola</title>
-<style>{CSS}@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark_colours(body)} }} }}
-</style>
-</head>
-<body>
-<h1>Tombola report</h1>
-{contents}
-{page_parts.glossary()}
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
+def _columns(numbers: Numbers) -> dict[str, Any]:
+    """A variant's numbers as one wide table."""
+    columns = [(block, arm) for block in numbers.blocks for arm in block.arms]
+    keys = [numbers.key, *(["kept"] if numbers.kept else [])]
+    rows = [
+        [name, *([numbers.kept.get(level, "")] if numbers.kept else []), *(block.cells.get((arm, level), "") for block, arm in columns)]
+        for level, name in numbers.levels.items()
+    ]
+    return {
+        "label": numbers.label,
+        "keys": len(keys),
+        "head": [*keys, *(block.arms[arm] for block, arm in columns)],
+        "over": [(block.label, len(block.arms)) for block in numbers.blocks],
+        "rows": rows,
+    }
+
+
+def _configuration(report: Findings) -> list[tuple[str, str]]:
+    from tombola.engine.configuring import fields_of  # loads JAX
+
+    def written(value: Any) -> str:
+        return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
+
+    return [(path, written(value)) for path, value in fields_of(report.study.config).items()]

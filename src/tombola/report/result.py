@@ -1,5 +1,6 @@
 """What of a finished study is shown, and in which order."""
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 from tombola.studies.base import Figure, Findings, Panel
@@ -8,9 +9,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def plain(name: str) -> str:
+    """A name without control characters, which would reach a terminal, and which XML does not have."""
+    return "".join("?" if unicodedata.category(sign) == "Cc" else sign for sign in name)
+
+
 def arms_of(report: Findings) -> dict[str, str]:
     """Arm to label, in the study's order; arms that only the table has come last, under their own names."""
-    return {**report.study.arms, **{arm: arm for arm in report.table.arm.unique() if arm not in report.study.arms}}
+    return {arm: plain(report.study.arms.get(arm, arm)) for arm in dict.fromkeys([*report.study.arms, *report.table.arm.unique()])}
 
 
 def variants_of(report: Findings) -> dict[str, str]:
@@ -18,7 +24,7 @@ def variants_of(report: Findings) -> dict[str, str]:
     frames = [report.table, *(frame for frame in report.details.values() if "variant" in frame.columns)]
     present = list(dict.fromkeys(variant for frame in frames for variant in frame.variant.unique()))
     ordered = [*(variant for variant in report.study.variants if variant in present), *present]
-    return {variant: report.study.variants.get(variant, variant) for variant in dict.fromkeys(ordered)}
+    return {variant: plain(report.study.variants.get(variant, variant)) for variant in dict.fromkeys(ordered)}
 
 
 def rows_of(figure: Figure, report: Findings) -> "pd.DataFrame":

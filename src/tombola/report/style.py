@@ -1,41 +1,91 @@
 """How figures look: one palette, one set of settings, whatever the user's own matplotlib is set to."""
 
-from collections.abc import Iterator
+import itertools
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.text import Text
 
 INK, PALE = "#262626", "#8c8c8c"
-
-_COLOURS = ("#0072b2", "#e69f00", "#101010", "#d55e00", "#56b4e9", "#009e73", "#cc79a7", "#882255", "#999933")
-"""Okabe & Ito's colours and two of Paul Tol's, which colour-blind people tell apart, ordered so that the first four
-differ in grey too."""
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
-_LINES: tuple[Any, ...] = (
-    "-",
-    (0, (5, 1.5)),
-    (0, (1.2, 1.2)),
-    (0, (5, 1.5, 1.2, 1.5)),
-    (0, (9, 2)),
-    (0, (5, 1.5, 1.2, 1.5, 1.2, 1.5)),
-    (0, (2.5, 1.2)),
-    (0, (9, 1.5, 1.2, 1.5)),
-    (0, (1.2, 2.6)),
-)
+DENSE_LINE: dict[str, Any] = {"color": PALE, "linewidth": 0.8, "linestyle": (0, (6, 3))}
+"""The dense network where it is no line of its own."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker and line style: any one of them suffices to know a line, of nine at most."""
+    """Colour, marker and line style: any one of them suffices to know a line, of twelve at most."""
 
     colour: str
     marker: str
     line: Any
 
 
-def look(index: int) -> Look:
-    """The look of arm 0, 1, 2, ..."""
-    return Look(_COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)], _LINES[index % len(_LINES)])
+_LOOKS = (
+    Look("#0072b2", "o", "-"),
+    Look("#e69f00", "s", (0, (5, 1.5))),
+    Look("#101010", "^", (0, (1.2, 1.2))),
+    Look("#d55e00", "D", (0, (5, 1.5, 1.2, 1.5))),
+    Look("#56b4e9", "v", (0, (9, 2))),
+    Look("#009e73", "P", (0, (5, 1.5, 1.2, 1.5, 1.2, 1.5))),
+    Look("#cc79a7", "X", (0, (2.5, 1.2))),
+    Look("#777777", "*", (0, (6, 3))),
+    Look("#999933", "<", (0, (1.2, 2.6))),
+    Look("#332288", ">", (0, (3, 1, 1, 1, 1, 1, 1, 1))),
+    Look("#44aa99", "h", (0, (7, 3))),
+    Look("#882255", "p", (0, (9, 1.5, 1.2, 1.5))),
+)
+"""Okabe & Ito's colours, four of Paul Tol's and a grey, which colour-blind people tell apart, ordered so that the first four differ
+in grey too.
+"""
+_ROLES = (
+    ("ticket", "iterative", "rewind", "imp", "kept", "large_final"),
+    ("reinit", "magnitude_increase", "fine_tuning"),
+    ("random",),
+    ("movement", "learned", "one_shot", "freeze", "resample"),
+    ("rescaled", "large_init_large_final", "constant"),
+    ("signed", "large_init", "untrained"),
+    ("edge_popup", "large_final_same_sign"),
+    ("dense", "trained", "none", "whole"),
+)
+"""What arms are called that have the same look in every study: for each look, names of one role or of roles that never meet."""
+
+
+def looks(arms: Iterable[str]) -> dict[str, Look]:
+    """Arm -> its look: that of its role, and what is left over, in order, for the arms without one.
+
+    >>> looks(["mine", "ticket"])["ticket"] == looks(["ticket", "random"])["ticket"]
+    True
+    """
+    names = list(dict.fromkeys(arms))
+    found: dict[str, Look] = {}
+    for look, role in zip(_LOOKS, _ROLES, strict=False):
+        found |= dict.fromkeys([name for name in names if name in role][:1], look)
+    again = [replace(look, marker=_LOOKS[(index + turn) % len(_LOOKS)].marker) for turn in range(1, 6) for index, look in enumerate(_LOOKS)]
+    free = itertools.cycle([*(look for look in _LOOKS if look not in found.values()), *again])
+    return {arm: found[arm] if arm in found else next(free) for arm in names}
+
+
+def typeset(text: "Text") -> None:
+    """Symbols of a label as symbols: W_0, log10, sqrt(size), sigma. What holds a dollar is left as it is."""
+    written = text.get_text()
+    shown = written
+    for pattern, symbol in _SYMBOLS:
+        shown = re.sub(pattern, symbol, shown)
+    if "$" in shown and "$" not in written:
+        text.set_parse_math(True)
+        text.set_text(shown)
+
+
+_SYMBOLS = (
+    (r"\b([wW])_(\w)\b", r"$\1_{\2}$"),
+    (r"\blog10\b", r"$\\log_{10}$"),
+    (r"\bsqrt\(size\)", r"$\\sqrt{\\mathrm{size}}$"),
+    (r"\bsigma\b", r"$\\sigma$"),
+)
 
 
 def sequence(length: int) -> list[str]:
@@ -80,6 +130,7 @@ def styled() -> Iterator[None]:
         "legend.frameon": False,
         "legend.handlelength": 3.2,
         "legend.columnspacing": 1.2,
+        "text.parse_math": False,  # a user's name may have a dollar in it
         "svg.fonttype": "none",  # text stays text: it can be searched, and read aloud
         "svg.hashsalt": "tombola",  # ids that do not change from run to run
         "pdf.fonttype": 42,  # fonts embedded as TrueType, which journals ask for

@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -28,8 +29,15 @@ _STYLES = {"replicated": "bold green", "not replicated": "bold red", "undecided"
 
 
 def as_csv(table: "pd.DataFrame") -> bytes:
-    """The content of a file: floats in the shortest form that reads back bitwise."""
-    return table.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
+    """The content of a file: floats in the shortest form that reads back bitwise; a name that a spreadsheet would take for a formula
+    begins with an apostrophe.
+    """
+    named = {name: table[name].map(_inert) for name in table.columns if table[name].dtype.kind not in "biuf"}
+    return table.assign(**named).to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and re.match(r"[=+@\t\r]|-(?![\d.]+$)", value) else value
 
 
 # -- JSON -----------------------------------------------------------------------------------------------------------

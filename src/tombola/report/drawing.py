@@ -1,0 +1,98 @@
+"""What every kind of figure has: rows, a canvas, a caption, and the numbers behind its marks."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tombola.report.axes import nothing, threshold_marks
+from tombola.report.result import arms_of, rows_of
+from tombola.report.style import Look
+from tombola.studies.base import Figure, Findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+
+class Drawing:
+    """A figure of a report. A kind fills `draw` and `marks`; marks that belong to an entry of the legend are tied to it."""
+
+    kind = "plot"
+    """For the page: a `grid` stays on white paper, a `plot` is turned over on a dark page."""
+
+    def __init__(self, figure: Figure, report: Findings) -> None:
+        self.figure, self.report, self.rows = figure, report, rows_of(figure, report)
+        self.notes: list[str] = []
+        """Sentences that drawing adds to the caption."""
+        self._points: list[tuple[Axes, float, float, dict[str, Any]]] = []
+        self._tied = 0
+        self.canvas = self.draw() if len(self.rows) else nothing("nothing of this was run")
+        self.canvas.draw_without_rendering()  # lays the figure out, once for all formats
+        self.canvas.set_layout_engine("none")
+
+    def draw(self) -> "Canvas":
+        """The figure."""
+        raise NotImplementedError
+
+    def marks(self) -> list[str]:
+        """Sentences that say what the marks mean."""
+        raise NotImplementedError
+
+    @property
+    def caption(self) -> str:
+        """What the study says of the figure, then what its marks mean."""
+        marks = [*self.marks(), *dict.fromkeys(self.notes)] if len(self.rows) else []
+        return " ".join(filter(None, [self.figure.caption, *marks]))
+
+    def thresholds(self, direction: str = "horizontal") -> str:
+        """A sentence for the panels' thresholds."""
+        return threshold_marks(self.figure.panels, direction)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Arm to label, of the figure's rows."""
+        known, present = arms_of(self.report), list(self.rows.arm.unique())
+        return {arm: label for arm, label in (known | {arm: arm for arm in present if arm not in known}).items() if arm in present}
+
+    def tie(self, entries: Sequence[int], *artists: "Artist") -> None:
+        """Give artists ids that name the legend's entries that they belong to: "series0_3-1", "series0_3-2"."""
+        for artist in artists:
+            self._tied += 1
+            artist.set_gid(f"series{'_'.join(map(str, entries))}-{self._tied}")
+
+    def point(self, ax: "Axes", x: float, y: float, label: str, **numbers: Any) -> None:
+        """A place, in data coordinates, with what the page says there: `entry`, `at`, `mean`, `low`, `high`, `n`."""
+        self._points.append((ax, x, y, {"label": label, **numbers}))
+
+    def numbers(self) -> list[dict[str, Any]]:
+        """The points with their places in the drawing: points (1/72 inch) from its left and upper edges."""
+        points, height = 72 / self.canvas.dpi, 72 * self.canvas.get_size_inches()[1]
+        found = []
+        for ax, x, y, numbers in self._points:
+            edge = ax.get_window_extent()
+            left, up = (points * float(at) for at in np.clip(ax.transData.transform((x, y)), edge.min, edge.max))
+            found.append({"place": [round(left, 1), round(height - up, 1)], **numbers})
+        return found
+
+
+def of_row(row: "pd.Series[Any]", scale: float) -> dict[str, Any]:
+    """The numbers of a summary's row, as `Drawing.point` takes them; what is not finite is None, which JSON can say."""
+    found = {name: scale * float(row[name]) for name in ("mean", "low", "high")}
+    shown = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in found.items()}
+    return {**shown, "n": int(row.n), "infinite": int(row.infinite)}
+
+
+def handle(look: Look, **settings: Any) -> "Artist":
+    """A legend's sample of a line."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], **{"color": look.colour, "marker": look.marker, "linestyle": look.line, **settings})
+
+
+def means(replicates: Sequence[Any]) -> str:
+    """How many replicates a mean is over."""
+    return f"mean over {len(replicates)} replicates" if len(replicates) > 1 else "one replicate"
