@@ -24,7 +24,8 @@ FORMS = (*_UNDATED, "txt", "json")
 
 def kind_of(figure: Figure, report: Findings) -> "type[Drawing]":
     """What draws a figure of a report: lines, points or a grid."""
-    from tombola.report.grid import HeatMap, Image, Surface
+    from tombola.report.grid import Image, Surface
+    from tombola.report.heatmap import HeatMap
     from tombola.report.lines import Lines
     from tombola.report.points import Dots, Scatter, narrow, single
 

@@ -1,4 +1,4 @@
-"""Grids: heat maps by layer, images, and surfaces through weight space."""
+"""Grids: images, surfaces through weight space, and what heat maps share with them."""
 
 import math
 from collections.abc import Sequence
@@ -8,27 +8,21 @@ import numpy as np
 
 from tombola.report import axes, text
 from tombola.report.axes import short
-from tombola.report.drawing import Drawing, means, of_row
+from tombola.report.drawing import Drawing
 from tombola.report.style import INK
-from tombola.report.summary import summarise
 from tombola.studies.base import Panel
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure as Canvas
 
-_WIDTH = 8.6
+WIDTH = 8.6
 """Inches of a figure's width at most."""
 _COLOURS, _GREYS = "YlGnBu", "Greys"
 """From pale to dark, in grey as well."""
-_NUMBER = 6.5
-"""Points of the numbers in cells."""
-_LETTER = 0.062
+LETTER = 0.062
 """Inches of a letter of a label, about."""
-_MOST = 160
-"""Numbers in the cells of a map, at most: more are not read."""
 
 
 class Grid(Drawing):
@@ -48,7 +42,7 @@ class Grid(Drawing):
         around = self.beside() + (0.9 if len(panels) == 1 else 0.0)
         gaps = across * (0.25 + self.apart())
         heights = height + 0.16 * math.ceil(lines) + self.below()
-        size = min(_WIDTH, width * across + gaps + around), heights * down + 0.2 + 0.5 * (len(panels) > 1)
+        size = min(WIDTH, width * across + gaps + around), heights * down + 0.2 + 0.5 * (len(panels) > 1)
         canvas = axes.empty(size)
         grid = canvas.subplots(down, across, squeeze=False)
         for ax in grid.flat[len(self.groups) * len(panels) :]:
@@ -65,7 +59,7 @@ class Grid(Drawing):
         return self.rows if "variant" in self.rows.columns else self.rows.assign(variant="")
 
     def _across(self, width: float) -> int:
-        fit = max(1, int((_WIDTH - self.beside() - 0.9) / (width + 0.25 + self.apart())))
+        fit = max(1, int((WIDTH - self.beside() - 0.9) / (width + 0.25 + self.apart())))
         rows = self._rows()
         fastest = next((rows[column].nunique() for column in reversed(self.by) if rows[column].nunique() > 1), 1)
         return fastest if 1 < fastest <= fit else math.ceil(len(self.groups) / math.ceil(len(self.groups) / fit))
@@ -127,136 +121,6 @@ class Grid(Drawing):
 
     def finish(self) -> None:
         """What is drawn when the sizes of the axes are known."""
-
-
-class HeatMap(Grid):
-    """Cells by row and column: means over replicates, with their numbers where those can be read."""
-
-    def size(self) -> tuple[float, float]:
-        """As many cells as the widest map has, a line of text high, or lower where there are very many."""
-        rows, columns = (max(own[name].nunique() for _, own in self.groups) for name in ("row", "column"))
-        room = (_WIDTH - self.beside() - 0.3 * len(self.figure.panels)) / len(self.figure.panels)
-        return min(max(1.6, 0.42 * columns), max(1.6, room) if len(self.figure.panels) > 1 else _WIDTH - 2.5), max(0.5, 0.19 * rows)
-
-    def beside(self) -> float:
-        """The labels of rows, and their marks."""
-        return _LETTER * max(map(len, self.rows.row.unique())) + (self._marks() if len(self.figure.panels) > 1 else 0.0) + 0.2
-
-    def below(self) -> float:
-        """The labels of columns, aslant where they would touch."""
-        return 0.1 + (0.75 * _LETTER * max(map(len, self.rows.column.unique())) if self._aslant() else 0.15)
-
-    def apart(self) -> float:
-        """The marks of rows."""
-        return self._marks() if len(self.figure.panels) == 1 else 0.0
-
-    def _marks(self) -> float:
-        return _LETTER * self.rows.mark.astype(str).map(len).max() if "mark" in self.rows.columns else 0.0
-
-    def _aslant(self) -> bool:
-        columns = self.rows.column.unique()
-        return _LETTER * max(map(len, columns)) + 0.04 > self.size()[0] / len(columns)
-
-    def marks(self) -> list[str]:
-        """What a cell is."""
-        n, details = self.rows.replicate.unique(), self.rows
-        found = [f"A cell: {means(n)}; darker is more."]
-        if len(self.groups) > 1:
-            found.append(f"All maps{' of a panel' if len(self.figure.panels) > 1 else ''} have the same scale.")
-        if any(values.isna().any(axis=None) for _, _, values, _ in self.drawn):
-            found.append("Hatched: nothing was measured.")
-        if "mark" in details.columns and details.mark.astype(bool).any():
-            found.append("On the right: how a row is classed.")
-        direction = "vertical" if len(self.figure.panels) > 1 else "horizontal"
-        return [*found, axes.threshold_marks(self.figure.panels, direction, " on a colour bar")]
-
-    def scale_of(self, panel: Panel) -> "Normalize":
-        """Over a panel's finite means and its threshold: logarithmic where the panel says so and all are above 0, else linear, from
-        0 on where that is not far below; never so short that colours tell noise apart.
-        """
-        from matplotlib.colors import LogNorm, Normalize
-
-        found = [summarise(rows, [panel.metric], by=("row", "column")) for _, rows in self.groups]
-        ends = panel.scale * np.concatenate([of["mean"] for of in found])
-        noise = 2 * panel.scale * float(np.nanmedian([*np.concatenate([of.most - of.least for of in found]), 0.0]))
-        shown = [*ends[np.isfinite(ends)], *([panel.scale * panel.threshold] if panel.threshold is not None else [])] or [0.0]
-        low, high = float(min(shown)), float(max(shown))
-        if panel.log and low > 0:
-            return LogNorm(low, high) if low < high else LogNorm(low / 2, high * 2)
-        low = 0.0 if 0 <= low <= 0.5 * high else low
-        spare = max(0.0, noise - (high - low)) / 2
-        low = max(low - spare, 0.0) if low >= 0 else low - spare
-        return Normalize(low, high + spare if low < high + spare else low + 1)
-
-    def fill(self, ax: "Axes", rows: "pd.DataFrame", panel: Panel, scale: "Normalize", left: bool, lowest: bool) -> Any:
-        """Cells with thin gaps between them, hatched where there is no value; rows and columns as they first come."""
-        names, columns = rows["row"].unique(), rows["column"].unique()
-        summary = summarise(rows, [panel.metric], by=("row", "column"))
-        values = panel.scale * summary.pivot(index="row", columns="column", values="mean").reindex(index=names, columns=columns)
-        image = ax.imshow(values.clip(scale.vmin, scale.vmax), cmap=self.colours, norm=scale, interpolation="nearest", aspect="auto")
-        ax.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
-        ax.set_yticks(np.arange(1, len(names)) - 0.5, minor=True)
-        ax.grid(visible=False)
-        ax.grid(visible=True, which="minor", color="white", linewidth=0.8 if values.size < 500 else 0.3)
-        ax.tick_params(which="both", length=0, pad=2)
-        ax.spines[:].set_visible(False)
-        if values.isna().any(axis=None):
-            ax.patch.set(facecolor="#f4f4f4", edgecolor="#c8c8c8", hatch="//////", linewidth=0)
-            ax.patch.set_hatch_linewidth(0.5)
-        other = len(self.figure.panels) == 1 and any(list(own["row"].unique()) != list(names) for _, own in self.groups)
-        self._label(ax, names, columns, left or other, lowest)
-        if panel is self.figure.panels[-1] and "mark" in rows.columns:
-            for row, mark in enumerate(rows.groupby("row").mark.first().reindex(names).fillna("")):
-                at = ax.annotate(mark, (1, row), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=7)
-                at.set(va="center_baseline", annotation_clip=False, fontweight="bold" if mark == "critical" else "normal")
-        for _, row in summary[summary.n > 0].iterrows():
-            place = list(columns).index(row["column"]), list(names).index(row["row"])
-            self.point(ax, *place, f"{row['row']}, {row['column']}", entry=[], at="", **of_row(row, panel.scale))
-        self.drawn.append((ax, panel, values, image))
-        return image
-
-    def _label(self, ax: "Axes", rows: Sequence[str], columns: Sequence[str], left: bool, lowest: bool) -> None:
-        ax.set_xticks(range(len(columns)), columns, fontsize=7)
-        if self._aslant():
-            ax.tick_params(axis="x", labelrotation=45)
-            for label in ax.get_xticklabels():
-                label.set(ha="right", va="top", rotation_mode="anchor")
-        ax.set_xlabel(self.figure.x_label if lowest else "")
-        ax.set_yticks(range(len(rows)), rows if left else [""] * len(rows), fontsize=7)
-
-    def finish(self) -> None:
-        """The numbers of each panel's maps, if all fit into their cells and are few enough to be read."""
-        for panel in self.figure.panels:
-            own = [(ax, values, image) for ax, of, values, image in self.drawn if of is panel]
-            texts = [written(values, panel.log) for _, values, _ in own]
-            fits = all(_fits(ax, shown) for (ax, _, _), shown in zip(own, texts, strict=True))
-            for (ax, values, image), shown in zip(own, texts, strict=True):
-                for row, column in np.argwhere(shown != "") if fits else ():
-                    ground = image.to_rgba(values.iat[row, column])
-                    colour = "black" if np.dot(ground[:3], (0.299, 0.587, 0.114)) > 0.5 else "white"
-                    ax.text(
-                        column, row, shown[row, column], fontsize=_NUMBER, color=colour, ha="center", va="center_baseline", in_layout=False
-                    )
-
-
-def _fits(ax: "Axes", shown: "np.ndarray[Any, Any]") -> bool:
-    """Whether the numbers of a map can be read in its cells."""
-    frame, points = ax.get_window_extent(), 72 / ax.figure.dpi
-    longest = max((len(number) for number in shown.ravel()), default=0)
-    wide, high = points * frame.width / shown.shape[1], points * frame.height / shown.shape[0]
-    return shown.size <= _MOST and 0.58 * _NUMBER * longest + 2 <= wide and high >= _NUMBER + 2
-
-
-def written(values: "pd.DataFrame", log: bool) -> "np.ndarray[Any, Any]":
-    """The numbers of cells: three digits of the largest and as many decimals of all, or two digits of each on a log scale."""
-    every = np.abs(values.to_numpy(float))
-    most = float(np.max(every[np.isfinite(every)], initial=0.0))
-    places = min(3, max(0, 2 - math.floor(math.log10(0.99 * most)))) if most else 0
-
-    def form(value: float) -> str:
-        return "" if math.isnan(value) else short(float(f"{value:.2g}")) if log else text.number(value, places)
-
-    return np.vectorize(form, otypes=[object])(values.to_numpy(float))
 
 
 class Image(Grid):
