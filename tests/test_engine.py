@@ -20,6 +20,7 @@ from tombola.engine.graph import graph
 from tombola.engine.progress import Progress, duration
 from tombola.procedures.imp import imp, imp_runs
 from tombola.procedures.run import Action, Run
+from tombola.pruning.pruning import Pruning
 from tombola.store.store import Store
 from tombola.training import cohort
 from tombola.training.plan import plan
@@ -97,10 +98,16 @@ def test_masks_of_imp_are_nested_exact_and_rewound():
 
 
 def test_mistakes_in_imp():
-    with pytest.raises(TombolaError, match="from 0 to 1"):
+    with pytest.raises(TombolaError, match="must be less than or equal to 1"):
         imp(TASK, 1, fraction=1.5)
-    with pytest.raises(TombolaError, match="unknown kind of layer 'dens': did you mean 'dense'"):
+    with pytest.raises(
+        TombolaError, match="no layer or kind of layer 'dens'; the layers are hidden1, hidden2, output; the kinds dense, conv"
+    ):
         imp(TASK, 1, fraction={"dens": 0.1})
+    with pytest.raises(TombolaError, match="pruning is given whole, and criterion beside it"):
+        imp(TASK, 1, pruning=Pruning(), criterion="movement")
+    with pytest.raises(TombolaError, match="no field 'criterio'"):
+        imp(TASK, 1, criterio="movement")
     with pytest.raises(TombolaError, match="levels = -1"):
         imp(TASK, -1)
     with pytest.raises(TombolaError, match="no pruning rate for 'output'"):

@@ -11,7 +11,7 @@ import tombola as tb
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.engine import execute, measuring
-from tombola.engine.configuring import resolve
+from tombola.engine.configuring import fields_of, resolve
 from tombola.engine.run import run
 from tombola.engine.study import findings, study_graph, study_measurements
 from tombola.procedures.run import Action
@@ -197,7 +197,7 @@ def test_densities_are_the_papers_where_it_has_the_task():
         assert configured("ranges", task, "paper").compared[0] == 1
         assert configured("ranges", task, "paper").compared[-1] > rounds
     for name in ("sparse", "instability", "path"):
-        assert configured(name, "resnet50-imagenet", "paper").rates == {"conv": 0.7}  # 30 % at once
+        assert configured(name, "resnet50-imagenet", "paper").pruning.rates == {"conv": 0.7}  # 30 % at once
     assert configured("sparse", "resnet50-imagenet", "paper").compared == (1,)
     assert configured("sparse", "digits-noise-mlp", "small").compared == (3, 6, 9, 12)
     assert configured("sparse", "digits-noise-mlp", "small").part == "train"  # noisy labels
@@ -241,7 +241,15 @@ VALUES = {
 }
 CLAIMS_ONLY = {"judged"}
 """What no run and no figure shows; `test_what_is_judged_can_be_set` does."""
-FIELDS = [(name, field) for name in NAMES for field in type(configured(name)).model_fields if field not in ("task", *CLAIMS_ONLY)]
+
+
+def settable(config):
+    """Names of a study's own fields, those of `pruning` among them but for what the study chooses itself."""
+    own = [path.removeprefix("pruning.") for path in fields_of(config) if not path.startswith("task.")]
+    return dict.fromkeys(field for field in own if field not in getattr(config, "chosen", ()) or field in type(config).model_fields)
+
+
+FIELDS = [(name, field) for name in NAMES for field in settable(configured(name)) if field not in CLAIMS_ONLY]
 
 
 @cache

@@ -195,7 +195,10 @@ def config():
         ("label_noise=0.4", "task.data.label_noise", 0.4),
         ("widths=[10, 5]", None, None),
         ("test_every=null", "task.recipe.test_every", None),
-        ("scope=global", "scope", "global"),
+        ("scope=global", "pruning.scope", "global"),
+        ("pruning.criterion=movement", "pruning.criterion", "movement"),
+        ("rates.hidden1=0.5", "pruning.rates", {"hidden1": 0.5}),
+        ("task.rates.conv=0.5", "task.rates", {"dense": 0.2, "output": 0.1, "conv": 0.5}),
     ],
 )
 def test_settings_reach_any_field(setting, path, value):

@@ -9,7 +9,7 @@ import pytest
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.engine import execute
-from tombola.engine.configuring import resolve
+from tombola.engine.configuring import fields_of, resolve
 from tombola.engine.reading import load_tree
 from tombola.engine.starts import materialise
 from tombola.engine.study import findings, run_study, study_graph
@@ -167,7 +167,15 @@ SETTINGS = {
     "settings": 'settings=[{"gain": 2}]',
     "depths": "depths=[3]",
 }
-FIELDS = [(name, field) for name in NAMES for field in type(configured(name)).model_fields if field not in ("task", "margin")]
+
+
+def settable(config):
+    """Names of a study's own fields, those of `pruning` among them but for what the study chooses itself."""
+    own = [path.removeprefix("pruning.") for path in fields_of(config) if not path.startswith("task.")]
+    return dict.fromkeys(field for field in own if field not in getattr(config, "chosen", ()) or field in type(config).model_fields)
+
+
+FIELDS = [(name, field) for name in NAMES for field in settable(configured(name)) if field not in ("margin",)]
 
 
 @cache

@@ -15,8 +15,8 @@ from tombola.data.dataset import load
 from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
+from tombola.engine.reading import load_tree as stored
 from tombola.engine.starts import materialise
-from tombola.engine.starts import source as stored
 from tombola.models.build import build
 from tombola.models.masked import masked
 from tombola.models.nnx_network import NNXNetwork

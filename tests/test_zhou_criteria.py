@@ -10,7 +10,7 @@ from tombola.core.task import Data, Model, Recipe, Task
 from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
-from tombola.engine.starts import source as stored
+from tombola.engine.reading import load_tree as stored
 from tombola.models.build import build
 from tombola.models.tasks import task as named_task
 from tombola.procedures.actions import Context, mask_actions

@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tombola.core.errors import unknown
 from tombola.core.objective import Learnt, find_objective
 from tombola.core.spec import Spec
 from tombola.core.step import Step
@@ -18,14 +17,8 @@ Kind = Literal["dense", "conv", "shortcut", "output", "embedding"]
 KINDS = get_args(Kind)
 
 
-def _kind(name: str) -> str:
-    if name not in KINDS:
-        raise unknown("kind of layer", name, KINDS)
-    return name
-
-
-Rates = dict[Annotated[str, AfterValidator(_kind)], Fraction]
-"""Kind of layer -> the share of its remaining weights that one round of pruning takes."""
+Rates = dict[str, Fraction]
+"""Kind of layer, or name of a layer, which goes first -> the share of its remaining weights that one round of pruning takes."""
 
 
 class Data(Spec):
@@ -129,7 +122,7 @@ class Task(Spec):
     objective: Learnt = Field(default_factory=lambda: find_objective("classification")())
     name: str = "custom"
     rates: Rates = {"dense": 0.2, "conv": 0.2, "output": 0.1, "shortcut": 0.0, "embedding": 0.2}
-    """The share of its remaining weights that one round of pruning takes from a layer, by kind of layer."""
+    """The share of its remaining weights that one round of pruning takes from a layer, by its kind or its name."""
     scope: Literal["layer", "global"] = "layer"
     """Whether a round takes its share from each layer, or from all of them together."""
 

@@ -26,8 +26,8 @@ def resolve(
     Args:
         model: a network to put in the place of the task's own.
         settings: ``KEY=VALUE``; the key is a field's full path (``task.recipe.steps``) or its last part where that is
-            unambiguous (``steps``); the value is JSON, or plain text.
-        fields: further fields of the configuration; None leaves them as they are.
+            unambiguous (``steps``), and a field of the study itself goes before one of its task; the value is JSON, or plain text.
+        fields: further fields of the configuration, by the same keys; None leaves them as they are.
     """
     kind: StudyKind = studies[name]
     if task is not None and task not in tasks:
@@ -37,7 +37,7 @@ def resolve(
         config = config.but(task=config.task.but(model=model))
     for key, value in fields.items():
         if value is not None:
-            config = config.but(**{key: value})
+            config = _replaced(config, _path(config, key), value)
     return kind.build(apply(config, settings))
 
 
@@ -65,17 +65,22 @@ def fields_of(spec: Spec, prefix: str = "") -> dict[str, Any]:
 
 def _path(config: Config, key: str) -> list[str]:
     there = fields_of(config)
-    if key in there:
-        return key.split(".")
-    within = [path for path, value in there.items() if isinstance(value, Mapping) and key.startswith(f"{path}.")]
-    if within:  # an entry of a dictionary, such as task.rates.conv
-        return [*within[0].split("."), key.removeprefix(f"{within[0]}.")]
-    matches = [path for path in there if path.endswith(f".{key}")]
-    if len(matches) > 1:
-        raise TombolaError(f"--set {key}: several fields are called so: {', '.join(matches)}; write one of these")
-    if not matches:
-        raise unknown("field", key, {*there, *(path.rsplit(".", 1)[-1] for path in there)})
-    return matches[0].split(".")
+    if path := _field(there, key):
+        return path.split(".")
+    for place in (place for place, letter in enumerate(key) if letter == "."):  # an entry of a dictionary, such as rates.conv
+        path = _field(there, key[:place])
+        if path and isinstance(there[path], Mapping):
+            return [*path.split("."), key[place + 1 :]]
+    raise unknown("field", key, {*there, *(path.rsplit(".", 1)[-1] for path in there)})
+
+
+def _field(there: Iterable[str], key: str) -> str:
+    """The full path of a field, of which the key is all or the last part; "" if there is none."""
+    found = [path for path in there if f".{path}".endswith(f".{key}")]
+    own = [path for path in found if path == key] or [path for path in found if not path.startswith("task.")] or found
+    if len(own) > 1:
+        raise TombolaError(f"--set {key}: several fields are called so: {', '.join(own)}; write one of these")
+    return own[0] if own else ""
 
 
 def _replaced(spec: Any, path: list[str], value: Any) -> Any:

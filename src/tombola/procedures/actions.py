@@ -4,16 +4,17 @@ An action takes a `Context`, its parents in order, and its options; it returns a
 from the run's own named streams, so the same description always gives the same bits.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
 from tombola.core.masks import Mask
 from tombola.core.registry import Registry
+from tombola.core.task import KINDS, Rates
 from tombola.core.trees import Tree
 from tombola.models.network import Network
 from tombola.pruning import controls, criteria, selection, structured
-from tombola.pruning.structured import Norm, Structure
+from tombola.pruning.pruning import Pruning
 from tombola.surgery import values
 
 mask_actions: Registry = Registry("mask action")
@@ -30,30 +31,17 @@ class Context(NamedTuple):
 
 
 @mask_actions.register
-def prune(
-    context: Context,
-    initial: Tree,
-    final: Tree,
-    before: Mask,
-    *,
-    rates: dict[str, float],
-    criterion: str = "large_final",
-    source: str = "",
-    scope: selection.Scope = "layer",
-    structure: Structure = "weights",
-    norm: Norm = "l2",
-) -> Mask:
+def prune(context: Context, initial: Tree, final: Tree, before: Mask, *, source: str = "", **options: Any) -> Mask:
     """One round of pruning: the lowest scores among the weights (or whole units) that `before` keeps are removed.
 
     Args:
         initial, final: weights that the criterion scores.
-        rates: share of the remaining weights to remove, by kind of layer.
         source: digest of a user's own criterion (`criteria.code_digest`): it must be the one that is registered now.
+        options: those of `Pruning.options`.
     """
-    if source != criteria.code_digest(criterion):
-        raise TombolaError(f"criterion {criterion!r} is not the one that this run was described with; describe the run anew")
-    scores = {path: criteria.scores(criterion, initial[path], final[path], kept) for path, kept in before.items()}
-    return prune_round(context.network, scores, before, rates_by_path(context.network, rates), scope, structure, norm)
+    pruning = described(source, **options)
+    scores = {path: criteria.scores(pruning.criterion, initial[path], final[path], kept) for path, kept in before.items()}
+    return prune_round(context.network, scores, before, pruning)
 
 
 @mask_actions.register
@@ -179,21 +167,37 @@ def _first(context: Context, weights: Tree | None) -> Tree:
     return context.network.init(context.seed) if weights is None else weights
 
 
-def prune_round(
-    network: Network, scores: Tree, before: Mask, rates: dict[str, float], scope: selection.Scope, structure: Structure, norm: Norm
-) -> Mask:
+def described(source: str, **options: Any) -> Pruning:
+    """How a run or a measurement prunes, from its options. Raises if a user's criterion is no longer the one that they mean."""
+    pruning = Pruning(**{"scope": "layer", **options})
+    if source != criteria.code_digest(pruning.criterion):
+        raise TombolaError(f"criterion {pruning.criterion!r} is not the one that this was described with; describe it anew")
+    return pruning
+
+
+def prune_round(network: Network, scores: Tree, before: Mask, pruning: Pruning) -> Mask:
     """One round on scores: single weights, or whole units by the norm of their weights' scores."""
-    structured.check_structure(structure, norm)
-    if structure == "units":
-        return structured.prune_units(scores, before, rates, network.units, norm, scope)
-    return selection.prune(scores, before, rates, scope)
+    rates = rates_by_path(network, pruning.rates)
+    assert pruning.scope is not None
+    if pruning.structure == "units":
+        return structured.prune_units(scores, before, rates, network.units, pruning.norm, pruning.scope)
+    return selection.prune(scores, before, rates, pruning.scope)
 
 
-def rates_by_path(network: Network, rates: dict[str, float]) -> dict[str, float]:
-    """Path of each prunable leaf -> rate of its kind of layer."""
+def rates_by_path(network: Network, rates: Rates) -> dict[str, float]:
+    """Path of each prunable leaf -> the rate of its layer: by the layer's name, or else by its kind.
+
+    Raises:
+        TombolaError: a name that is neither a layer's nor a kind's; a layer without a rate.
+    """
+    layers = {layer.name: layer for layer in network.layers if layer.prunable}
+    if wrong := [name for name in rates if name not in layers and name not in KINDS]:
+        raise TombolaError(
+            f"rates: there is no layer or kind of layer {wrong[0]!r}; the layers are {', '.join(layers)}; the kinds {', '.join(KINDS)}"
+        )
     found: dict[str, float] = {}
-    for layer in network.layers:
-        if layer.prunable and layer.kind not in rates:
-            raise TombolaError(f"rates: no pruning rate for {layer.kind!r} layers such as {layer.name!r}; add one (0 leaves them whole)")
-        found.update(dict.fromkeys(layer.prunable, rates.get(layer.kind, 0.0)))
+    for name, layer in layers.items():
+        if name not in rates and layer.kind not in rates:
+            raise TombolaError(f"rates: no pruning rate for {layer.kind!r} layers such as {name!r}; add one (0 leaves them whole)")
+        found.update(dict.fromkeys(layer.prunable, rates.get(name, rates.get(layer.kind, 0.0))))
     return found

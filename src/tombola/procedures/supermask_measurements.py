@@ -13,7 +13,7 @@ from tombola.core.trees import Tree
 from tombola.evaluation.weight_combinations import Part, Scores, WeightCombinations
 from tombola.models.network import Network
 from tombola.models.supermask import chosen, effective, probabilities, sampled
-from tombola.procedures.actions import prune_round, rates_by_path
+from tombola.procedures.actions import described, prune_round
 from tombola.procedures.measurements import Context, Query, facts, measurements
 from tombola.pruning import criteria, selection
 from tombola.surgery.combine import combine
@@ -29,12 +29,10 @@ def heuristic_supermasks(
     initial: Tree,
     final: Tree,
     *,
-    rates: dict[str, float],
     rounds: int,
-    criterion: str = "large_final_same_sign",
     source: str = "",
-    scope: selection.Scope = "layer",
     pictured: Sequence[int] = (),
+    **options: Any,
 ) -> Query:
     """Untrained networks under one-shot masks of a trained one: m_l * W_0, and m_l * a sign(W_0).
 
@@ -43,10 +41,10 @@ def heuristic_supermasks(
 
     Args:
         initial, final: W_0 and W_T.
-        rates: share of the remaining weights that a round takes, by kind of layer.
         rounds: L; there are L + 1 masks.
         source: digest of a user's own criterion.
         pictured: rounds of which the mask is shown in the plane of initial and final values.
+        options: those of `Pruning.options`, of single weights.
 
     Gives: `density` (L + 1,); `init_acc`, `constant_acc`, `init_validation_acc`, `constant_validation_acc` (L + 1,), shares;
     `picture/L` (25, 25), the share of the weights there that the mask keeps, by final and initial value in bins from -3 to 3
@@ -54,13 +52,11 @@ def heuristic_supermasks(
 
     Source: Zhou et al. 2019, section 5.
     """
-    if source != criteria.code_digest(criterion):
-        raise TombolaError(f"criterion {criterion!r} is not the one that this measurement was described with; describe it anew")
-    network, by_path = context.network, rates_by_path(context.network, rates)
-    scores = {path: criteria.scores(criterion, initial[path], final[path]) for path in network.prunable}
+    network, pruning = context.network, described(source, **options)
+    scores = {path: criteria.scores(pruning.criterion, initial[path], final[path]) for path in network.prunable}
     found: list[Mask] = [selection.dense({path: network.shapes[path].shape for path in network.prunable})]
     for _ in range(rounds):
-        found.append(prune_round(network, scores, found[-1], by_path, scope, "weights", "l2"))
+        found.append(prune_round(network, scores, found[-1], pruning))
     networks = [combine(mask, values) for values in (initial, constant(network, initial)) for mask in found]
     pictures = {f"picture/{level}": picture(network, initial, final, found[level]) for level in pictured}
 

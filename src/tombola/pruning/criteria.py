@@ -23,6 +23,16 @@ _ranked: set[str] = set()
 """Names of the criteria whose score of a weight depends on the other weights of its layer."""
 
 
+def named(criterion: str | Criterion) -> str:
+    """The name of a criterion; a function is registered under its own."""
+    if not callable(criterion):
+        return criterion
+    if not hasattr(criterion, "__name__"):
+        raise TombolaError(f"a criterion is a function (initial, final) -> scores with a name, not {criterion!r}; define it by def")
+    criteria.register(criterion)
+    return criterion.__name__
+
+
 def code_digest(name: str) -> str:
     """Digest of the source of a user's own criterion, so that an edited one makes another run; "" for Tombola's."""
     function = criteria[name]

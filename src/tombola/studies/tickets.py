@@ -1,17 +1,16 @@
 """What studies of pruning share: the settings of iterative magnitude pruning, the chain of tickets, their controls."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
-from tombola.core.step import Step
-from tombola.core.task import Rates, Task
+from tombola.core.task import Task
 from tombola.procedures.imp import imp_runs
 from tombola.procedures.run import Action, Run
-from tombola.pruning.structured import Norm, Structure, check_structure
+from tombola.pruning.pruning import Pruning
 from tombola.studies.base import Config
 
 Levels = Annotated[int, Field(ge=1, le=60)]
@@ -20,53 +19,37 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Pruning(Config):
-    """Iterative magnitude pruning: what all its studies can be set to."""
+class PruningConfig(Config):
+    """What all studies of pruning can be set to."""
 
-    rates: Rates = {}
-    """Share of its remaining weights that a round takes, by kind of layer; what is not named is as the task has it."""
-    scope: Literal["layer", "global"] | None = None
-    """None: as the task has it."""
-    criterion: str = "large_final"
-    structure: Structure = "weights"
-    """`units`: whole units and channels are pruned, by the norm of their weights' scores."""
-    norm: Norm = "l2"
-    """Of `structure` `units`."""
-    prune_at: Step = Step("end")
-    """The step whose weights the criterion sees as final ones."""
+    chosen: ClassVar[Mapping[str, str]] = {}
+    """Field of `pruning` that the study chooses itself -> what to do instead of setting it."""
+
+    pruning: Pruning = Pruning()
 
     @model_validator(mode="after")
-    def _norm_is_of_units(self) -> Self:
-        check_structure(self.structure, self.norm)
+    def _leaves_what_is_chosen(self) -> Self:
+        for name, instead in self.chosen.items():
+            if getattr(self.pruning, name) != Pruning.model_fields[name].default:
+                raise TombolaError(f"{name} = {getattr(self.pruning, name)!r}, but {instead}")
         return self
 
-    def rates_of(self, task: Task) -> dict[str, float]:
-        """Rates by kind of layer: the study's own over the task's."""
-        return {**task.rates, **self.rates}
-
-    def scope_of(self, task: Task) -> Literal["layer", "global"]:
-        """The study's scope, or the task's."""
-        return self.scope or task.scope
+    @property
+    def rates(self) -> dict[str, float]:
+        """Rates by kind or name of layer: the study's own over the task's."""
+        return self.pruning.of(self.task).rates
 
 
-def tickets(config: Pruning, replicate: int, task: Task | None = None, **changes: Any) -> list[Run]:
+def tickets(config: PruningConfig, replicate: int, task: Task | None = None, levels: int | None = None, **changes: Any) -> list[Run]:
     """The dense run of a replicate and its winning tickets, one a level.
 
     Args:
-        changes: other arguments of `imp_runs`; `levels` and `rewind` are needed where the configuration has none.
+        levels: needed where the configuration has none.
+        changes: fields of `pruning` that are otherwise than configured.
     """
-    task = task or config.task
-    arguments = {
-        "levels": getattr(config, "levels", None),
-        "rates": config.rates_of(task),
-        "rewind": getattr(config, "rewind", "0it"),
-        "criterion": config.criterion,
-        "scope": config.scope_of(task),
-        "structure": config.structure,
-        "norm": config.norm,
-        "prune_at": config.prune_at,
-    }
-    return imp_runs(task, replicate_seed(config.seed, replicate), **{**arguments, **changes})
+    rounds = getattr(config, "levels", None) if levels is None else levels
+    assert isinstance(rounds, int)
+    return imp_runs(task or config.task, replicate_seed(config.seed, replicate), rounds, config.pruning.but(**changes))
 
 
 def reinitialised(ticket: Run, level: int, draw: int = 0) -> Run:
@@ -75,9 +58,9 @@ def reinitialised(ticket: Run, level: int, draw: int = 0) -> Run:
     return ticket.but(mask=same, kept=Action(name="reinit", options={"stream": f"reinit/{level}/{draw}"}))
 
 
-def randomly_masked(config: Pruning, ticket: Run, level: int, draw: int = 0) -> Run:
+def randomly_masked(config: PruningConfig, ticket: Run, level: int, draw: int = 0) -> Run:
     """The ticket's start under a random mask with its count in each layer."""
-    name = "shuffle" if config.structure == "weights" else "shuffle_units"
+    name = "shuffle" if config.pruning.structure == "weights" else "shuffle_units"
     return ticket.but(mask=Action(name=name, of=(ticket.its_mask(),), options={"stream": f"mask/{level}/{draw}"}))
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tombola.core.errors import TombolaError
-from tombola.core.step import Step
 from tombola.evaluation.early_stopping import es_iteration, iterations_to
 from tombola.evaluation.paired import by_replicate, effect_over_levels
 from tombola.evaluation.verdict import Effect
-from tombola.procedures.imp import prune_options, pruned_mask
+from tombola.procedures.imp import pruned_mask
 from tombola.procedures.run import Action, Run
+from tombola.pruning.pruning import Pruning
 from tombola.studies.base import Cell, Panel, Result
-from tombola.studies.tickets import Levels, Pruning, reinitialised
+from tombola.studies.tickets import Levels, PruningConfig, reinitialised
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,15 +22,8 @@ if TYPE_CHECKING:
 SOURCE = "Frankle & Carbin 2019"
 
 
-class Rewound(Pruning):
-    """Iterative magnitude pruning with one step to rewind to."""
-
-    rewind: Step = Step("0it")
-    """The step k whose weights W_k the tickets start from."""
-
-
-class Pruned(Rewound):
-    """The same with a number of rounds."""
+class Pruned(PruningConfig):
+    """Iterative magnitude pruning by a number of rounds."""
 
     levels: Levels = 13
     """Rounds of pruning after the dense run."""
@@ -50,15 +43,9 @@ def compared_cells(config: Pruned, replicate: int, chain: Sequence[Run], compare
     return cells + [Cell("reinit", replicate, level, run, variant=variant) for level, run in again]
 
 
-def at_once(config: Pruning, dense: Run, level: int, criterion: str | None = None, final: str | None = None) -> Action:
-    """The mask of one round that takes as much as `level` rounds do: 1 - (1 - rate)^level.
-
-    Args:
-        final: the step of the dense run whose weights the criterion sees as final ones; None: the study's `prune_at`.
-    """
-    rates = {kind: rate if level == 1 else 1 - (1 - rate) ** level for kind, rate in config.rates_of(dense.task).items()}
-    options = prune_options(rates, criterion or config.criterion, config.scope_of(dense.task), config.structure, config.norm)
-    return pruned_mask(dense, dense, options, final or config.prune_at)
+def at_once(pruning: Pruning, dense: Run, level: int) -> Action:
+    """The mask of one round that takes as much as `level` rounds do."""
+    return pruned_mask(pruning.at_once(dense.task, level), dense, dense)
 
 
 METRICS = (

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tombola.core.errors import TombolaError
 from tombola.evaluation import connectivity as of
 from tombola.evaluation.paired import by_replicate, effect_over_levels, levels_within
 from tombola.evaluation.verdict import Effect, Verdict
@@ -37,6 +36,8 @@ SHAPE = "random masks differ in this too, by the shape of the layer alone"
 class Connectivity(Pruned):
     """Masks of winning tickets, read as graphs."""
 
+    chosen = {"structure": "connectivity compares with random masks of single weights; leave structure=weights"}
+
 
 def _configure(scale: Scale, task: str) -> Connectivity:
     by_scale: dict[str, dict[str, Any]] = {"smoke": {"replicates": 2, "levels": 2}, "small": {}, "paper": {"levels": 20}}
@@ -52,8 +53,6 @@ def _configure(scale: Scale, task: str) -> Connectivity:
 )
 def connectivity(config: Connectivity) -> Study:
     """Connections per unit in the masks of tickets, against random masks of equal counts; which inputs stay connected."""
-    if config.structure != "weights":
-        raise TombolaError("connectivity compares with random masks of single weights, so it needs structure=weights")
     chains = [tickets(config, replicate) for replicate in range(config.replicates)]
     shown = spread_levels(config.levels, 4)
     return Study(

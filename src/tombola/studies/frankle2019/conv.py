@@ -54,7 +54,7 @@ def _configure(scale: Scale, task: str) -> Conv:
 )
 def conv(config: Conv) -> Study:
     """Tickets and their re-initialisation; the same with only convolutions, or only fully connected layers, pruned."""
-    rates = config.rates_of(config.task)
+    rates = config.rates
     if config.task.model.name == "mlp" or not rates.get("conv") or not (rates.get("dense") or rates.get("output")):
         raise TombolaError(
             f"task {config.task.name!r} does not prune convolutions and fully connected layers both; use conv2-cifar10, conv4-cifar10 "

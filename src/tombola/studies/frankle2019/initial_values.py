@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from tombola.core.errors import TombolaError
 from tombola.core.task import Task
 from tombola.evaluation.histogram import density_of, valley
 from tombola.evaluation.paired import at_levels, by_replicate, difference, effect_over_levels, levels_within
@@ -30,6 +29,8 @@ EDGES = np.linspace(-2.5, 2.5, 41)
 
 class InitialValues(Pruned):
     """Tickets whose initial values are kept, drawn again, disturbed, or looked at."""
+
+    chosen = {"rewind": "this study is about initial values; leave it at '0it'"}
 
     noise: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 1.0, 2.0, 3.0)
     """Standard deviations of the Gaussian noise, in those of the layer's initialiser."""
@@ -60,8 +61,6 @@ def _configure(scale: Scale, task: str) -> InitialValues:
 def initial_values(config: InitialValues) -> Study:
     """Controls on the tickets' initial values; and their distribution, layer by layer, for the task's optimiser and for SGD."""
     distinct("noise", config.noise)
-    if config.rewind != "0it":
-        raise TombolaError(f"rewind = {str(config.rewind)!r}, but this study is about initial values; leave it at '0it'")
     tasks = {"task": config.task, "sgd": _with_sgd(config)}
     chains = {
         (which, replicate): tickets(config, replicate, task) for which, task in tasks.items() for replicate in range(config.replicates)
@@ -132,7 +131,7 @@ def _controls(config: InitialValues, replicate: int, chain: list[Run]) -> list[C
         others = {
             "reinit": reinitialised(ticket, level),
             "resample": ticket.but(mask=same, kept=Action(name="resample", options={"stream": f"resample/{level}"})),
-            "before": ticket.but(mask=at_once(config, chain[0], level, "large_init", final="0it")),
+            "before": ticket.but(mask=at_once(config.pruning.but(criterion="large_init", prune_at="0it"), chain[0], level)),
         }
         for scale in config.noise:
             noise = Action(name="noise", options={"scale": scale, "stream": f"noise/{level}"})

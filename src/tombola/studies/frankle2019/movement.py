@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
 from tombola.evaluation.movement import exchanged, largest
 from tombola.evaluation.movement import movement as moved
@@ -32,6 +31,11 @@ ARMS = {
 class MovementConfig(Pruned):
     """The dense run's weights, grouped by whether the tickets keep them."""
 
+    chosen = dict.fromkeys(
+        ("structure", "criterion", "prune_at"),
+        "its controls choose single weights by |w_f| at the end; leave structure, criterion, prune_at",
+    )
+
 
 def _configure(scale: Scale, task: str) -> MovementConfig:
     by_scale: dict[str, dict[str, Any]] = {"smoke": {"replicates": 2, "levels": 2}, "small": {}, "paper": {"levels": 20}}
@@ -55,8 +59,6 @@ def movement(config: MovementConfig) -> Study:
     selection alone makes of movement that has nothing to do with the weight. Both controls choose once, where the ticket's
     own mask was chosen round by round.
     """
-    if config.structure != "weights" or config.criterion != "large_final" or config.prune_at != "end":
-        raise TombolaError("the controls of movement choose single weights by |w_f| at the end; leave structure, criterion and prune_at")
     cells = []
     keep: dict[Run, tuple[str, ...]] = {}
     for replicate in range(config.replicates):

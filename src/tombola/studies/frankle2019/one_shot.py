@@ -58,7 +58,7 @@ def one_shot(config: OneShot) -> Study:
         chain = tickets(config, replicate)
         cells += [Cell("iterative", replicate, level, run) for level, run in enumerate(chain)]
         for level, iterative in enumerate(chain[1:], start=1):
-            ticket = iterative.but(mask=at_once(config, chain[0], level))
+            ticket = iterative.but(mask=at_once(config.pruning, chain[0], level))
             cells.append(Cell("one_shot", replicate, level, ticket))
             cells += [Cell("reinit", replicate, level, reinitialised(ticket, level, draw), draw) for draw in range(config.reinits)]
     caption = "One-shot: one round from the dense network to the level's density. As the paper's figure 4."

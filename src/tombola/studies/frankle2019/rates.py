@@ -49,7 +49,7 @@ def rates(config: PruningRates) -> Study:
     cells = []
     for replicate in range(config.replicates):
         for fraction, ladder in ladders.items():
-            taken = {kind: fraction * rate / _highest(config) for kind, rate in config.rates_of(config.task).items()}
+            taken = {kind: fraction * rate / _highest(config) for kind, rate in config.rates.items()}
             chain = tickets(config, replicate, levels=len(ladder) - 1, rates=taken)
             cells += [Cell(str(fraction), replicate, places[density], run) for density, run in zip(ladder, chain, strict=True)]
     return Study(
@@ -72,7 +72,7 @@ def rates(config: PruningRates) -> Study:
 
 
 def _highest(config: PruningRates) -> float:
-    return max(config.rates_of(config.task).values()) or 1.0
+    return max(config.rates.values()) or 1.0
 
 
 def _ladder(config: PruningRates, fraction: float) -> list[float]:

@@ -10,14 +10,14 @@ from tombola.evaluation.paired import by_replicate, effect_over_levels, interpol
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
 from tombola.studies.base import Cell, Figure, Scale, Study, study
-from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, ES, METRICS, SOURCE, Rewound, measure
-from tombola.studies.tickets import Level, distinct, tickets
+from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, ES, METRICS, SOURCE, measure
+from tombola.studies.tickets import Level, PruningConfig, distinct, tickets
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class Sizes(Rewound):
+class Sizes(PruningConfig):
     """The same task with smaller and larger parents."""
 
     parents: Annotated[tuple[dict[str, Any], ...], Field(min_length=2)] = (

@@ -14,7 +14,7 @@ from tombola.core.task import Recipe, Task
 from tombola.evaluation.paired import difference, effect_over_levels, levels_within
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
-from tombola.procedures.imp import prune_options, pruned_mask
+from tombola.procedures.imp import pruned_mask
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Cell, Figure, Scale, Study, study
 from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, METRICS, SOURCE, Pruned, measure
@@ -112,10 +112,10 @@ def _arms(config: Strategies, replicate: int, task: Task) -> dict[Strategy, list
     distinct("strategies", config.strategies)
     late = config.late or task.recipe.steps.times(0.1)
     going_on = _chain(config, replicate, task, task)
-    reset = Action(name="rewind", of=(going_on[0].at(config.rewind),))
+    reset = Action(name="rewind", of=(going_on[0].at(config.pruning.rewind),))
     arms: dict[Strategy, list[Run]] = {
         "reset": tickets(config, replicate, task),
-        "continued": [going_on[0], *(run.but(kept=reset, begin=config.rewind, noise={}) for run in going_on[1:])],
+        "continued": [going_on[0], *(run.but(kept=reset, begin=config.pruning.rewind, noise={}) for run in going_on[1:])],
         "weight_rewinding": tickets(config, replicate, task, rewind=late),
         "lr_rewinding": going_on,
     }
@@ -127,10 +127,9 @@ def _arms(config: Strategies, replicate: int, task: Task) -> dict[Strategy, list
 def _chain(config: Strategies, replicate: int, task: Task, retraining: Task) -> list[Run]:
     """Rounds that go on from the last weights, each under an order of the data of its own."""
     chain = tickets(config, replicate, task)[:1]
-    options = prune_options(config.rates_of(task), config.criterion, config.scope_of(task), config.structure, config.norm)
     for level in range(1, config.levels + 1):
         last = chain[-1]
-        mask = pruned_mask(chain[0], last, options, config.prune_at)
+        mask = pruned_mask(config.pruning, chain[0], last)
         weights = Action(name="rewind", of=(last.at("end"),))
         chain.append(Run(task=retraining, seed=last.seed, mask=mask, kept=weights, noise={"data_order": f"round/{level}"}))
     return chain

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from tombola.core.errors import TombolaError
 from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.evaluation.paired import by_replicate, difference, effect_over_levels, levels_within
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 class Warmup(Pruned):
     """A high learning rate, a low one, and one with warm-up; SGD with momentum throughout, whatever the task has."""
+
+    chosen = {"scope": "this study compares both scopes; leave it as it is"}
 
     high: Positive = 0.1
     """Learning rate."""
@@ -57,16 +58,14 @@ def _configure(scale: Scale, task: str) -> Warmup:
 )
 def warmup(config: Warmup) -> Study:
     """Tickets by global and by layer-wise pruning, and re-initialised ones, at three learning-rate schedules."""
-    if config.scope is not None:
-        raise TombolaError(f"scope = {config.scope!r}, but this study compares both scopes; leave it as it is")
     length = config.task.recipe.steps.times(config.rise)
     settings = {
         "high": (_with(config.task, config.high), f"rate {config.high:g}"),
         "low": (_with(config.task, config.low), f"rate {config.low:g}"),
         "warm": (_with(config.task, config.warm, length), f"rate {config.warm:g}, warm-up {length}"),
     }
-    rates = config.rates_of(config.task)
-    even = {kind: max(rates.values()) if rate else 0.0 for kind, rate in rates.items()}  # global pruning has one rate
+    rates = config.rates
+    even = {name: max(rates.values()) if rate else 0.0 for name, rate in rates.items()}  # global pruning has one rate
     cells = []
     for variant, (task, _) in settings.items():
         for replicate in range(config.replicates):

@@ -14,10 +14,11 @@ from tombola.evaluation.barrier import FORMS, STABLE, Form, barrier, check_ends
 from tombola.evaluation.paired import by_replicate
 from tombola.procedures.measurement import BatchNorm, Measurement
 from tombola.procedures.run import Action, Run
+from tombola.pruning.pruning import Pruning
 from tombola.studies.base import Cell, Config, Panel, Result, Results, Scale
 from tombola.studies.dense import dense_run as dense_run
 from tombola.studies.dense import for_noise as for_noise
-from tombola.studies.tickets import Pruning, Share
+from tombola.studies.tickets import PruningConfig, Share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +42,10 @@ EXTREME = {
     "resnet50-imagenet": 1,
 }
 """Task -> rounds of pruning to the density that the paper looks at (3.5; 16.8, 8.6, 8.6; 1.5, 5.5, 1.5; 30 %; table 1)."""
-ONE_SHOT = {"resnet50-imagenet": {"rates": {"conv": 0.7}}}
+ONE_SHOT = {"resnet50-imagenet": {"pruning": Pruning(rates={"conv": 0.7})}}
 """Task -> fields for what the paper prunes at once."""
+REWOUND_TO_K = {"rewind": "tickets are rewound to each of the steps k here; set k instead"}
+"""`PruningConfig.chosen` of studies with several steps k."""
 LEARNT = 0.02
 """How much better than the best constant answer a pair of networks is at least for its barrier to count."""
 
@@ -90,8 +93,10 @@ class Instability(Children):
     """Steps k at which the copies are made; none named: 0 and 1/256, 1/128, ... 1/2 of training."""
 
 
-class Sparse(Pruning, Instability):
+class Sparse(PruningConfig, Instability):
     """The same for sparse networks."""
+
+    chosen = REWOUND_TO_K
 
 
 def at_smoke(scale: Scale, **fields: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tombola.studies.base import Cell, Figure, Panel, Scale, Study, study
 from tombola.studies.frankle2020.common import (
     DISTANCE,
     METRICS,
+    REWOUND_TO_K,
     Paths,
     at_smoke,
     dense_run,
@@ -23,7 +24,7 @@ from tombola.studies.frankle2020.common import (
     measure,
     steps_of,
 )
-from tombola.studies.tickets import Levels, Pruning, tickets
+from tombola.studies.tickets import Levels, PruningConfig, tickets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 SOURCE = "Paul et al. 2023"
 
 
-class SuccessiveLevels(Pruning, Paths):
+class SuccessiveLevels(PruningConfig, Paths):
     """Paths from the end of one level to the end of the next, for tickets rewound to several steps."""
+
+    chosen = REWOUND_TO_K
 
     levels: Levels = 13
     """Rounds of pruning after the dense run."""

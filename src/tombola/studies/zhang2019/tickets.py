@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from tombola.core.step import Step
 from tombola.evaluation.paired import effect_of
 from tombola.evaluation.statistics import rank_correlation
 from tombola.evaluation.verdict import Verdict
 from tombola.models.tasks import task as named_task
 from tombola.procedures.run import Run
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
-from tombola.studies.tickets import Level, Pruning, distinct, randomly_masked, reinitialised, tickets
+from tombola.studies.tickets import Level, PruningConfig, distinct, randomly_masked, reinitialised, tickets
 from tombola.studies.zhang2019.common import METRICS as COMMON
 from tombola.studies.zhang2019.common import (
     RANDOM,
@@ -36,13 +35,12 @@ ARMS = {"ticket": "winning ticket", "random": "random mask", "reinit": "ticket's
 METRICS = ("layer_density", "random_error", "random_rise", *(name for name in COMMON if name not in ("draw", "step")))
 
 
-class Tickets(Pruning, Layers):
+class Tickets(PruningConfig, Layers):
     """Layers of sparse networks, put back to what the networks began with."""
 
     levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (3, 7, 11)
     """Rounds of pruning after which networks are looked at, beside the dense one (20 % a round: 51, 21, 8.6 %)."""
     kinds: Annotated[tuple[Kind, ...], Field(min_length=1)] = ("ticket", "random", "reinit")
-    rewind: Step = Step("0it")
     draws: Annotated[int, Field(ge=1)] = 10
     """Fresh draws of each layer."""
 
@@ -103,7 +101,7 @@ def in_tickets(config: Tickets) -> Study:
 def _cells(config: Tickets) -> list[Cell]:
     cells = []
     for replicate in range(config.replicates):
-        chain = tickets(config, replicate, levels=max(config.levels), rewind=config.rewind)
+        chain = tickets(config, replicate, levels=max(config.levels))
         for kind in config.kinds:
             cells.append(_cell(config, kind, replicate, 0, chain[0]))
             cells += [_cell(config, kind, replicate, level, _run(config, kind, chain[level], level)) for level in sorted(config.levels)]

@@ -10,8 +10,8 @@ from tombola.core.step import Step
 from tombola.evaluation.paired import densities, levels_within
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Cell, Figure, Scale
-from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL, Rewound
-from tombola.studies.tickets import Levels
+from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL
+from tombola.studies.tickets import Levels, PruningConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ SPARSE = (0.03, 0.06)
 SPARSE_NOTE = "Accuracy at early stop, at 3 to 6 %; where rounds pass over that, at the density next to 4 %, from 2 to 8 %."
 
 
-class Masked(Rewound):
+class Masked(PruningConfig):
     """Iterative pruning, and what the weights under and outside its masks start from."""
 
     levels: Levels = 24

@@ -1,22 +1,18 @@
 """Which weights to keep: tickets by criterion (section 2)."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from tombola.core.keys import replicate_seed
-from tombola.core.step import Step
-from tombola.core.task import Rates
 from tombola.evaluation.paired import at_levels, by_replicate, difference, effect_over_levels, levels_within
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
-from tombola.procedures.imp import imp_runs
 from tombola.procedures.run import Run
 from tombola.pruning.criteria import criteria as registered
-from tombola.studies.base import Config, Scale, Study, study
+from tombola.studies.base import Scale, Study, study
 from tombola.studies.frankle2019.common import METRICS, measure
-from tombola.studies.tickets import Levels, distinct
+from tombola.studies.tickets import Levels, PruningConfig, distinct, tickets
 from tombola.studies.zhou2019.common import SOURCE, accuracy, at_scale, rows
 
 if TYPE_CHECKING:
@@ -48,21 +44,15 @@ NEAR = ("large_final", "magnitude_increase", "large_final_same_sign", "movement"
 SAME, DIFFERENT = "_same_sign", "_diff_sign"
 
 
-class Criteria(Config):
+class Criteria(PruningConfig):
     """Iterative pruning by several criteria."""
+
+    chosen = {"criterion": "this study compares several; set criteria instead"}
 
     criteria: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(CRITERIA)
     """Registered criteria, a user's own among them."""
     levels: Levels = 24
     """Rounds of pruning after the dense run: the paper's."""
-    rates: Rates = {}
-    """Share of its remaining weights that a round takes, by kind of layer; what is not named is as the task has it."""
-    scope: Literal["layer", "global"] | None = None
-    """None: as the task has it."""
-    rewind: Step = Step("0it")
-    """The step k whose weights W_k the tickets start from."""
-    prune_at: Step = Step("end")
-    """The step whose weights the criteria see as final ones."""
 
 
 def _configure(scale: Scale, task: str) -> Criteria:
@@ -112,16 +102,7 @@ def criteria(config: Criteria) -> Study:
 
 
 def _chain(config: Criteria, replicate: int, criterion: str) -> list[Run]:
-    return imp_runs(
-        config.task,
-        replicate_seed(config.seed, replicate),
-        config.levels,
-        rates={**config.task.rates, **config.rates},
-        rewind=config.rewind,
-        criterion=criterion,
-        scope=config.scope or config.task.scope,
-        prune_at=config.prune_at,
-    )
+    return tickets(config, replicate, criterion=criterion)
 
 
 def _wide(name: str) -> bool:

@@ -9,7 +9,7 @@ from pydantic import Field
 from tombola.evaluation.paired import at_levels, by_replicate, difference, effect_over_levels, levels_within
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
-from tombola.procedures.imp import prune_options, pruned_mask
+from tombola.procedures.imp import pruned_mask
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.frankle2019.common import METRICS as COMMON
@@ -94,16 +94,15 @@ def _arm(config: Mask0, replicate: int, arm: str) -> list[Run]:
 
 
 def _chain(config: Mask0, dense: Run, arm: str) -> list[Run]:
-    task, weights = dense.task, dense.at(config.rewind)
-    options = prune_options(config.rates_of(task), config.criterion, config.scope_of(task), config.structure, config.norm)
+    pruning, weights = config.pruning, dense.at(config.pruning.rewind)
     back = Action(name="rewind", of=(weights,))
     chain = [dense]
     for _ in range(config.levels):
         last = chain[-1]
-        zeroed = Action(name="zeroed", of=(weights, last.at(config.prune_at)))
+        zeroed = Action(name="zeroed", of=(weights, last.at(pruning.prune_at)))
         pruned = {"zero": None, "freeze": back, "v1": zeroed, "v2": zeroed}[arm]
-        mask = pruned_mask(dense, last, options, config.prune_at)
-        chain.append(dense.but(mask=mask, kept=zeroed if arm == "v2" else back, pruned=pruned, begin=config.rewind))
+        mask = pruned_mask(pruning, dense, last)
+        chain.append(dense.but(mask=mask, kept=zeroed if arm == "v2" else back, pruned=pruned, begin=pruning.rewind))
     return chain
 
 
@@ -120,8 +119,8 @@ def measure(config: Mask0, cell: Cell, results: Results) -> Row:
     if cell.run.mask is None:
         return row
     last = cell.run.mask.of[1].run
-    initial = results[Run(task=cell.run.task, seed=cell.run.seed)].weights(config.rewind)
-    final, before, now = results[last].weights(config.prune_at), results[last].weights("mask"), results[cell.run].weights("mask")
+    initial = results[Run(task=cell.run.task, seed=cell.run.seed)].weights(config.pruning.rewind)
+    final, before, now = results[last].weights(config.pruning.prune_at), results[last].weights("mask"), results[cell.run].weights("mask")
     towards = {path: abs(final[path]) < abs(initial[path]) for path in now}
     groups = {"moved_kept": now, "moved_pruned": {path: before[path] & ~now[path] for path in now}}
     for name, group in groups.items():

@@ -8,7 +8,7 @@ from pydantic import Field
 from tombola.evaluation.paired import difference, effect_over_levels
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
-from tombola.procedures.imp import prune_options
+from tombola.procedures.imp import pruned_mask
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Scale, Study, study
 from tombola.studies.frankle2019.common import METRICS, measure
@@ -87,11 +87,9 @@ def _chain(config: Mask1, replicate: int, arm: str) -> list[Run]:
     if config.masks == "ticket":
         return [chain[0], *(under(ticket, _start(config, chain[0], arm, level)) for level, ticket in enumerate(chain[1:], 1))]
     own = chain[:1]
-    task = config.task
-    options = prune_options(config.rates_of(task), config.criterion, config.scope_of(task), config.structure, config.norm)
     for level, ticket in enumerate(chain[1:], 1):
         last = own[-1]
-        mask = Action(name="prune", of=(last.at(last.begin), last.at(config.prune_at), last.its_mask()), options=options)
+        mask = pruned_mask(config.pruning, last, last, last.begin)
         own.append(ticket.but(mask=mask, kept=_start(config, chain[0], arm, level)))
     return own
 
@@ -99,10 +97,10 @@ def _chain(config: Mask1, replicate: int, arm: str) -> list[Run]:
 def _start(config: Mask1, dense: Run, arm: str, level: int) -> Action:
     name, signed = arm.removesuffix(SIGN), arm.endswith(SIGN)
     if arm == "constant_sign":
-        return values(name, dense, config.rewind)
+        return values(name, dense, config.pruning.rewind)
     if arm == "constant":
-        return values(name, dense, config.rewind, keep_sign=False, stream=f"{name}/{level}/0")
-    return drawn(name, dense, config.rewind, level, signed)
+        return values(name, dense, config.pruning.rewind, keep_sign=False, stream=f"{name}/{level}/0")
+    return drawn(name, dense, config.pruning.rewind, level, signed)
 
 
 def claims(config: Mask1, table: "pd.DataFrame") -> list[Verdict]:

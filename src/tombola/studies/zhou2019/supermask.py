@@ -1,21 +1,20 @@
 """Heuristic supermasks: what the masks of a trained network are worth on the untrained one (section 5)."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from tombola.core.errors import TombolaError
-from tombola.core.task import Rates
 from tombola.evaluation.paired import effect_of
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
 from tombola.procedures.measurement import Measurement
-from tombola.pruning.criteria import code_digest, criteria
-from tombola.studies.base import Cell, Config, Figure, Panel, Results, Row, Scale, Study, study
+from tombola.pruning.criteria import criteria
+from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.dense import dense_run
-from tombola.studies.tickets import Levels, distinct
+from tombola.studies.tickets import Levels, PruningConfig, distinct
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,16 +38,17 @@ COMPARED = (
 PICTURED = ("large_final", "magnitude_increase", "movement", "large_init_large_final", "large_final_same_sign")
 
 
-class Supermasks(Config):
+class Supermasks(PruningConfig):
     """One-shot masks of a dense run on its untrained network."""
+
+    chosen = {
+        "criterion": "this study compares several; set criteria instead",
+        **dict.fromkeys(("structure", "rewind", "prune_at"), "masks of single weights at the end are put on initial values; leave it"),
+    }
 
     criteria: Annotated[tuple[str, ...], Field(min_length=1)] = COMPARED
     levels: Levels = 24
     """Rounds L: the l-th mask keeps what l rounds of pruning at `rates` leave."""
-    rates: Rates = {}
-    """Share of its remaining weights that a round takes, by kind of layer; what is not named is as the task has it."""
-    scope: Literal["layer", "global"] | None = None
-    """None: as the task has it."""
     pictured: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=4)] = (4, 8, 14)
     """Rounds of which the masks are shown in the plane of initial and final values."""
 
@@ -126,15 +126,11 @@ def _drawings(config: Supermasks) -> list[tuple[str, str, tuple[str, ...]]]:
 def measurement(config: Supermasks, criterion: str, replicate: int) -> Measurement:
     """The untrained networks under the masks of one criterion."""
     run = dense_run(config, replicate)
-    options: dict[str, Any] = {
-        "criterion": criterion,
-        "rates": {**config.task.rates, **config.rates},
+    options = {
+        **config.pruning.but(criterion=criterion).options(run.task),
         "rounds": config.levels,
-        "scope": config.scope or config.task.scope,
         "pictured": list(config.pictured),
     }
-    if own := code_digest(criterion):
-        options["source"] = own
     return Measurement(task=run.task, seed=run.seed, name="heuristic_supermasks", of=(run.at("0it"), run.at("end")), options=options)
 
 

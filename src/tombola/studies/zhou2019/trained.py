@@ -15,6 +15,7 @@ from tombola.models.tasks import task as named_task
 from tombola.procedures.mask_training import RATES, mask_recipe
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Action, Run
+from tombola.pruning.pruning import Pruning
 from tombola.studies.base import Cell, Config, Figure, Panel, Results, Row, Scale, Study, study
 from tombola.studies.dense import dense_run
 from tombola.studies.tickets import Positive, Share, distinct, margin
@@ -196,7 +197,7 @@ def _look(config: Trained, run: Run) -> Measurement:
 
 
 def _one_shot(config: Trained, dense: Run) -> Measurement:
-    options = {"criterion": "large_final_same_sign", "rates": config.task.rates, "rounds": 24, "scope": config.task.scope}
+    options = Pruning(criterion="large_final_same_sign").options(config.task) | {"rounds": 24}
     ends = dense.at("0it"), dense.at("end")
     return Measurement(task=dense.task, seed=dense.seed, name="heuristic_supermasks", of=ends, options=options)
 
