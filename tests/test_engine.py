@@ -374,3 +374,13 @@ def test_progress_counts_steps_and_tells_the_time_left(monkeypatch):
 @pytest.mark.parametrize(("seconds", "text"), [(4.4, "4 s"), (61, "1 min 01 s"), (3700, "1 h 01 min")])
 def test_durations_read_well(seconds, text):
     assert duration(seconds) == text
+
+
+def test_rates_by_name_of_a_layer_go_before_its_kind_and_imp_follows_the_tasks_scope():
+    named = imp(TASK, 1, rates={"hidden2": 0.5, "output": 0}, replicates=1)[1]
+    assert [int(leaf.sum()) for leaf in named.mask.values()] == [64 * 8 - round(0.2 * 64 * 8), 24, 60]
+    everywhere = TASK.but(rates=dict.fromkeys(("dense", "output"), 0.5), scope="global")
+    by_task, by_argument = imp(everywhere, 1, replicates=1)[1], imp(TASK, 1, rates=0.5, scope="global", replicates=1)[1]
+    layers = {path: leaf.sum() for path, leaf in by_task.mask.items()}
+    assert sum(layers.values()) == 310 and layers["output/kernel"] != 30  # not half of each layer
+    assert trees.equal(by_task.mask, by_argument.mask)
