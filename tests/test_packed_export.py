@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors import safe_open
 
 import tombola as tb
 from tombola import cli
@@ -16,7 +15,7 @@ from tombola.core.errors import TombolaError
 from tombola.core.task import Supermask
 from tombola.data import dataset
 from tombola.models.build import build
-from tombola.models.network import Network
+from tombola.models.nnx_network import NNXNetwork
 from tombola.models.supermask import SCORE, chosen, effective, nonzero
 from tombola.procedures import packed
 from tombola.store.export import load_ticket
@@ -57,12 +56,11 @@ def exported(run, *options, file="file.safetensors"):
 
 
 def tree_of(file="file.safetensors"):
-    return load_tree(Path(file))
+    return load_tree(Path(file))[0]
 
 
 def metadata_of(file="file.safetensors"):
-    with safe_open(file, "numpy") as opened:
-        return opened.metadata()
+    return load_tree(Path(file))[1]
 
 
 def save(tree, metadata, file="damaged.safetensors"):
@@ -185,9 +183,9 @@ def test_packed_and_compact_are_two_forms(findings, capsys):
 
 def test_another_draw_is_refused(findings, monkeypatch):
     exported(run_of(findings, "rescaled"), "--packed")
-    init = Network.init_tensor
+    init = NNXNetwork.init_tensor
     monkeypatch.setattr(
-        Network, "init_tensor", lambda self, path, seed, stream: np.nextafter(init(self, path, seed, stream), np.float32(9))
+        NNXNetwork, "init_tensor", lambda self, path, seed, stream: np.nextafter(init(self, path, seed, stream), np.float32(9))
     )
     with pytest.raises(TombolaError, match="SHA-256") as error:
         load_ticket("file.safetensors")

@@ -1,5 +1,6 @@
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -61,7 +62,7 @@ def test_what_is_put_comes_back(kind, tmp_path):
 def test_scalars_and_orders_survive(tmp_path):
     tree = {"scalar": np.float32(3.0), "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "empty": np.zeros((0, 2))}
     save_tree(tmp_path / "t.safetensors", tree)
-    back = load_tree(tmp_path / "t.safetensors")
+    back, _ = load_tree(tmp_path / "t.safetensors")
     assert back["scalar"].shape == ()
     np.testing.assert_array_equal(back["fortran"], tree["fortran"])
     assert list(back) == sorted(tree)
@@ -176,7 +177,7 @@ def test_a_checkpoint_comes_back_bitwise(tmp_path):
     )
     checkpoints.save(path, point)
     back = checkpoints.load(path)
-    assert checkpoints.iteration(path) == back.iteration == 30
+    assert checkpoints.iteration(path, pytest.fail) == back.iteration == 30
     assert [leaf.tobytes() for leaf in back.state] == [np.asarray(leaf).tobytes() for leaf in point.state]
     assert np.array_equal(back.rows, point.rows, equal_nan=True)
     assert trees.equal(back.snapshots[10], point.snapshots[10])
@@ -184,13 +185,65 @@ def test_a_checkpoint_comes_back_bitwise(tmp_path):
 
 def test_a_checkpoint_that_is_missing_damaged_or_of_other_versions_is_none(tmp_path, monkeypatch):
     path = tmp_path / "c.safetensors"
-    assert checkpoints.load(path) is checkpoints.iteration(path) is None
+    assert checkpoints.load(path) is checkpoints.iteration(path, pytest.fail) is None
     checkpoints.save(path, Checkpoint(1, (np.zeros(2),), ((0.0,) * 5,), {}))
     monkeypatch.setattr(checkpoints, "_versions", lambda: "jax-0")
-    assert checkpoints.load(path) is checkpoints.iteration(path) is None
+    assert checkpoints.load(path) is checkpoints.iteration(path, pytest.fail) is None
     monkeypatch.undo()
-    path.write_bytes(path.read_bytes()[:20])
-    assert checkpoints.load(path) is checkpoints.iteration(path) is None
+
+
+def mutated(content, random):
+    """The content with one kind of damage: a bit, a byte, a piece that is cut out, doubled, or swapped with another."""
+    place, size = random.randrange(len(content)), random.randrange(1, 40)
+    other = random.randrange(len(content))
+    piece = content[place : place + size]
+    return random.choice(
+        [
+            content[:place] + bytes([content[place] ^ 1 << random.randrange(8)]) + content[place + 1 :],
+            content[:place] + random.randbytes(1) + content[place + 1 :],
+            content[:place],
+            content[:place] + content[place + size :],
+            content[:place] + piece + content[place:],
+            content[:other] + piece + content[other + len(piece) :],
+        ]
+    )
+
+
+def test_a_damaged_checkpoint_is_named_and_taken_away_or_makes_no_difference(tmp_path):
+    path, source = tmp_path / "c.safetensors", random.Random(5)
+    point = Checkpoint(7, (np.arange(6.0, dtype=np.float32), np.int32(3)), ((0.0, 1.0, 0.5, np.nan, np.nan),), {7: {"a": np.ones(3)}})
+    checkpoints.save(path, point)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(300):
+        path.write_bytes(mutated(whole, source))
+        said = []
+        found = checkpoints.iteration(path, said.append)
+        if said:
+            refused += 1
+            assert found is None
+            assert str(path) in said[0]
+            assert not path.exists()
+        elif found is not None:
+            back = checkpoints.load(path)
+            assert (found, [leaf.tobytes() for leaf in back.state]) == (7, [leaf.tobytes() for leaf in map(np.asarray, point.state)])
+    assert refused > 200
+
+
+def test_a_damaged_ticket_is_refused_or_makes_no_difference(tmp_path):
+    path, source = tmp_path / "t.safetensors", random.Random(6)
+    weights = {"a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "a/bias": np.ones(3, np.float32)}
+    save_tree(path, {**weights, "a/kernel.mask": np.packbits(np.array([[True, False, True], [False, True, True]]))}, {"run": "abc"})
+    (wanted, mask), whole, refused = load_ticket(path), path.read_bytes(), 0
+    for _ in range(300):
+        path.write_bytes(mutated(whole, source))
+        try:
+            found, kept = load_ticket(path)
+        except TombolaError:
+            refused += 1
+        else:
+            assert trees.equal(found, wanted)
+            assert trees.equal(kept, mask)
+    assert refused > 200
 
 
 def test_a_ticket_file_holds_weights_and_packed_mask(tmp_path):

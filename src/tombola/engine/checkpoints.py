@@ -1,16 +1,16 @@
 """A run in progress on disk."""
 
-import json
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from tombola.store.files import save_tree
+from tombola.store.files import load_tree, save_tree
 from tombola.training.replica import Checkpoint
 
-_FORM = 2
-"""Of a state: 2 since replicas may be stored sparsely."""
+_FORM = 3
+"""Of a state: 2 since replicas may be stored sparsely, 3 since it is sealed."""
 
 
 def _versions() -> str:
@@ -28,17 +28,13 @@ def save(path: Path | None, checkpoint: Checkpoint) -> None:
 
 
 def load(path: Path | None) -> Checkpoint | None:
-    """The checkpoint, or None if there is none, it is damaged, or other versions of JAX made it (their bits may differ)."""
-    from safetensors import SafetensorError, safe_open
+    """The checkpoint; None if there is none, or if other versions of JAX made it (their bits may differ).
 
+    Raises `SafetensorError` or `OSError` where it is damaged.
+    """
     if path is None or not path.exists():
         return None
-    try:
-        with safe_open(path, "np") as file:
-            metadata = file.metadata()
-            tree = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError, json.JSONDecodeError):
-        return None
+    tree, metadata = load_tree(path)
     if metadata.get("made") != _versions():
         return None
     snapshots: dict[int, dict[str, np.ndarray]] = {}
@@ -51,20 +47,20 @@ def load(path: Path | None) -> Checkpoint | None:
     return Checkpoint(int(metadata["iteration"]), state, rows, snapshots)
 
 
+def iteration(path: Path | None, warn: Callable[[str], None]) -> int | None:
+    """Where a checkpoint stands that a run can go on from. One that is damaged is named and taken away: its run begins anew."""
+    from safetensors import SafetensorError
+
+    try:
+        found = load(path)
+    except (SafetensorError, OSError):
+        warn(f"{path} is damaged; its run begins anew")
+        remove(path)
+        return None
+    return None if found is None else found.iteration
+
+
 def remove(path: Path | None) -> None:
     """Take a checkpoint away: its run has ended."""
     if path is not None:
         path.unlink(missing_ok=True)
-
-
-def iteration(path: Path | None) -> int | None:
-    """Where the checkpoint stands, without reading its weights."""
-    from safetensors import SafetensorError, safe_open
-
-    if path is None or not path.exists():
-        return None
-    try:
-        with safe_open(path, "np") as file:
-            return int(file.metadata()["iteration"]) if file.metadata().get("made") == _versions() else None
-    except (SafetensorError, OSError):
-        return None

@@ -143,7 +143,7 @@ class Engine:
 
     def _position(self, digest: str, waits: bool) -> tuple[int, bool]:
         """Where it goes on, and whether it was begun. Replicas that share a device wait for each other's begin: one for all."""
-        checkpoint = checkpoints.iteration(self.store.checkpoint_path(digest))
+        checkpoint = checkpoints.iteration(self.store.checkpoint_path(digest), self.progress.warn)
         if checkpoint is not None:
             return checkpoint, True
         return 0 if waits else self._begin(digest), False

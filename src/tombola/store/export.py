@@ -218,12 +218,10 @@ def load_ticket(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, np.n
 
 def _read(path: Path) -> tuple[Tree, dict[str, str]]:
     """Tensors and metadata of a file."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-        return load_tree(path), metadata
+        return load_tree(path)
     except OSError as error:
         raise TombolaError(f"{path} cannot be read ({error.strerror or error}); give a file that `tombola export` wrote") from None
     except SafetensorError as error:

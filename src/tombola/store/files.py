@@ -1,5 +1,6 @@
 """JSON and safetensors, written whole or not at all."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,9 @@ import numpy as np
 
 from tombola.core.files import write_atomically
 from tombola.core.trees import Tree
+
+SEAL = "content_sha256"
+"""Key of the metadata under which a file says what its content comes to."""
 
 
 def dump_json(value: Any) -> bytes:
@@ -24,13 +28,35 @@ def dump_tree(tree: Mapping[str, Any], metadata: Mapping[str, str] | None = None
 
 
 def save_tree(path: Path, tree: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
-    """Write what `dump_tree` makes of a tree."""
-    write_atomically(path, dump_tree(tree, metadata))
+    """Write a tree with metadata and a seal: the SHA-256 of both, by which `load_tree` finds damage."""
+    there = {name: np.asarray(leaf, order="C") for name, leaf in tree.items()}
+    write_atomically(path, dump_tree(there, {**(metadata or {}), SEAL: _seal(there, metadata or {})}))
 
 
-def load_tree(path: Path) -> Tree:
-    """The inverse of `save_tree`."""
-    return read_tree(path.read_bytes())
+def load_tree(path: Path) -> tuple[Tree, dict[str, str]]:
+    """(tree, metadata) of what `save_tree` wrote.
+
+    Raises:
+        OSError: if the file cannot be read.
+        SafetensorError: if it is damaged. Files that were written before there was a seal are read without one.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with safe_open(path, "np") as file:
+        metadata = dict(file.metadata() or {})
+        tree = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    seal = metadata.pop(SEAL, None)
+    if seal is not None and seal != _seal(tree, metadata):
+        raise SafetensorError("its content is not what was written")
+    return tree, metadata
+
+
+def _seal(tree: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    found = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tree):
+        found.update(repr((name, tree[name].dtype.str, tree[name].shape)).encode())
+        found.update(np.ascontiguousarray(tree[name]).data)
+    return found.hexdigest()
 
 
 def read_tree(content: bytes) -> Tree:
