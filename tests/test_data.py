@@ -237,7 +237,6 @@ def test_load_cuts_the_test_set_and_shares_the_pool():
         ({"train": 1198}, "pool of 1497 examples, but train 1198 \\+ validation 300 .* at most 1197"),
         ({"train": 1000, "validation": 498}, "train 1000 \\+ validation 498 .* at most 999"),
         ({"validation": 1497}, "validation can be at most 1496, not 1497"),
-        ({"augment": "flip_crop"}, "augment 'flip_crop' needs images .* shape \\(64,\\)"),
         ({"name": "arrays-0123456789ab"}, "not in this process; give them again with from_arrays"),
     ],
 )

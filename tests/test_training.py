@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 import tombola as tb
 from tombola.core import trees
 from tombola.core.errors import TombolaError
+from tombola.core.step import Timeline
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
 from tombola.data.order import epoch_order
@@ -352,7 +353,7 @@ def test_divergence_is_reported_not_hidden():
     ],
 )
 def test_schedules(fields, expected):
-    rate = learning_rate(Recipe(steps="100it", batch=1, learning_rate=1.0, **fields), steps_per_epoch=20)
+    rate = learning_rate(Recipe(steps="100it", batch=1, learning_rate=1.0, **fields), Timeline(100, 20))
     for t, value in expected.items():
         np.testing.assert_allclose(rate(0.1, t), value, rtol=1e-5)
 

@@ -18,6 +18,7 @@ from tombola.studies.catalogue import studies
 
 def catalogue(json: bool, load: Sequence[Path]) -> None:
     """Studies, tasks and parts."""
+    from tombola.data.augment import augmentations
     from tombola.data.fetch import catalogue as data_sets
     from tombola.models.initializers import initializers
     from tombola.models.registry import models
@@ -25,6 +26,7 @@ def catalogue(json: bool, load: Sequence[Path]) -> None:
     from tombola.procedures.actions import mask_actions, value_actions
     from tombola.pruning.criteria import criteria
     from tombola.training.optimizers import optimizers
+    from tombola.training.schedules import schedules
 
     _load(load)
     found: dict[str, list[dict[str, str]]] = {
@@ -35,6 +37,8 @@ def catalogue(json: bool, load: Sequence[Path]) -> None:
         "models": models,
         "initializers": initializers,
         "optimizers": optimizers,
+        "schedules": schedules,
+        "augmentations": augmentations,
         "criteria": criteria,
         "mask actions": mask_actions,
         "value actions": value_actions,

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -78,3 +78,15 @@ class Step(str):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(cls, serialization=core_schema.to_string_ser_schema())
+
+
+class Timeline(NamedTuple):
+    """How long a training is: what a step needs to become an iteration."""
+
+    total: int
+    """T, its last iteration."""
+    steps_per_epoch: int
+
+    def iteration(self, step: "Step | str | int") -> int:
+        """Iterations since the start of training. Raises if the step lies after the end."""
+        return Step(step).iterations(self.steps_per_epoch, self.total)

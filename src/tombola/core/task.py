@@ -33,9 +33,10 @@ class Data(Spec):
     """The first n test examples; None: all."""
     label_noise: Fraction = 0.0
     """Share of training labels replaced by uniformly drawn ones, by key. Validation and test stay clean."""
-    augment: Literal["none", "flip_crop", "resized_crop"] = "none"
-    """On the training batches only. ``flip_crop``: random mirror image and a crop after padding by 4 pixels;
-    ``resized_crop``: random mirror image and a random part of 8 to 100 % of the area, resized to the whole."""
+    augment: str = "none"
+    """On the training batches only: ``none``, or a registered augmentation (`tombola.data.augment`). ``flip_crop``: random
+    mirror image and a crop after padding by 4 pixels; ``resized_crop``: random mirror image and a random part of 8 to
+    100 % of the area, resized to the whole."""
 
 
 Precision = Literal["float32", "tf32"]
@@ -81,12 +82,18 @@ class Recipe(Spec):
     """Length T of training, counted from iteration 0 also where a run begins later."""
     batch: Count
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    optimizer: Literal["sgd", "momentum", "nesterov", "adam", "adamw"] = "adam"
+    optimizer: str = "adam"
+    """A registered optimiser (`tombola.training.optimizers`): sgd, momentum, nesterov, adam, adamw, or a user's own."""
+    optimizer_options: dict[str, Any] = {}
+    """What else the optimiser takes, such as ``{"b1": 0.8}`` of `adam`."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of `momentum` and `nesterov`; the other optimisers have none."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Coefficient of an L2 term in the gradient, on every leaf that is not frozen; decoupled in `adamw`."""
-    schedule: Literal["constant", "stepped", "cosine"] = "constant"
+    schedule: str = "constant"
+    """A registered schedule of the learning rate (`tombola.training.schedules`): constant, stepped, cosine, or a user's own."""
+    schedule_options: dict[str, Any] = {}
+    """What else the schedule takes."""
     milestones: tuple[Step, ...] = ()
     """Steps at which a `stepped` learning rate is multiplied by `decay`."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.1

@@ -1,7 +1,17 @@
-"""Augmentation on the device: a pure function of a key and a batch."""
+"""Augmentation on the device: a registered function of a key and a batch, pure, that works under ``jit`` and ``vmap``.
+
+A user's own file adds one, for inputs of any shape:
+
+    @tb.augmentations.register
+    def jitter(key, inputs):
+        return inputs + 0.1 * jax.random.normal(key, inputs.shape)
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from tombola.core.errors import TombolaError, unknown
+from tombola.core.registry import Registry
 
 if TYPE_CHECKING:
     import jax
@@ -17,7 +27,30 @@ ASPECT = (3 / 4, 4 / 3)
 
 _TRIES = 10
 
+augmentations: Registry[Callable[["jax.Array", "jax.Array"], "jax.Array"]] = Registry("augmentation")
+"""``Data.augment`` -> function of a key and a batch (B, *shape) -> (B, *shape); ``none`` is not among them."""
 
+
+def check_augment(name: str, data: str, shape: tuple[int, ...]) -> None:
+    """Raise unless an augmentation is ``none``, or registered and fit for a data set's examples of the given shape."""
+    if name == "none":
+        return
+    if name not in augmentations:
+        raise unknown("augmentation", name, ["none", *augmentations])
+    import jax
+
+    batch = jax.ShapeDtypeStruct((2, *shape), "float32")
+    try:
+        found = jax.eval_shape(augmentations[name], jax.eval_shape(lambda: jax.random.key(0)), batch)
+    except TombolaError as error:
+        raise TombolaError(f"{error}, but an example of {data} has shape {shape}; set augment to 'none'") from None
+    except Exception as error:
+        raise TombolaError(f"augmentation {name!r} fails on a batch of {data}, (B, {str(shape)[1:]}: {error}") from error
+    if getattr(found, "shape", None) != batch.shape:
+        raise TombolaError(f"augmentation {name!r} must return a batch of the shape that it is given, {batch.shape}, not {found}")
+
+
+@augmentations.register
 def flip_crop(key: "jax.Array", images: "jax.Array") -> "jax.Array":
     """Mirror each image left to right with probability 1/2, pad it by 4 pixels and crop it at random to its old size.
 
@@ -28,7 +61,7 @@ def flip_crop(key: "jax.Array", images: "jax.Array") -> "jax.Array":
     import jax
     import jax.numpy as jnp
 
-    batch, height, width, _ = images.shape
+    batch, height, width = _image_shape("flip_crop", images)
     mirror_key, shift_key = jax.random.split(key)
     mirror = jax.random.bernoulli(mirror_key, 0.5, (batch, 1))
     shift = jax.random.randint(shift_key, (2, batch, 1), -PADDING, PADDING + 1)
@@ -41,6 +74,7 @@ def flip_crop(key: "jax.Array", images: "jax.Array") -> "jax.Array":
     return jnp.where(inside, shifted, 0)
 
 
+@augmentations.register
 def resized_crop(key: "jax.Array", images: "jax.Array") -> "jax.Array":
     """Take a random part of each image, resize it to the whole, and mirror it left to right with probability 1/2.
 
@@ -51,7 +85,7 @@ def resized_crop(key: "jax.Array", images: "jax.Array") -> "jax.Array":
     import jax
     import jax.numpy as jnp
 
-    batch, height, width, _ = images.shape
+    batch, height, width = _image_shape("resized_crop", images)
     area_key, aspect_key, place_key, mirror_key = jax.random.split(key, 4)
     area = jax.random.uniform(area_key, (_TRIES, batch), minval=AREA[0], maxval=AREA[1])
     aspect = jnp.exp(jax.random.uniform(aspect_key, (_TRIES, batch), minval=jnp.log(ASPECT[0]), maxval=jnp.log(ASPECT[1])))
@@ -69,8 +103,10 @@ def resized_crop(key: "jax.Array", images: "jax.Array") -> "jax.Array":
     return jnp.where(mirror, parts[:, :, ::-1], parts)
 
 
-augmentations: dict[str, Callable[["jax.Array", "jax.Array"], "jax.Array"]] = {"flip_crop": flip_crop, "resized_crop": resized_crop}
-"""``Data.augment`` -> function of a key and a batch; ``none`` is not among them."""
+def _image_shape(name: str, images: "jax.Array") -> tuple[int, int, int]:
+    if len(images.shape) != 4:
+        raise TombolaError(f"augment {name!r} needs images (height, width, channels)")
+    return images.shape[:3]
 
 
 def _inside(index: "jax.Array", length: int) -> "jax.Array":

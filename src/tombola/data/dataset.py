@@ -70,15 +70,10 @@ def load(data: Data, folder: Path | str | None = None) -> Dataset:
 
     Raises:
         TombolaError: an unknown name, missing or damaged files, more examples asked for than there are,
-            augmentation of what is no image, label noise on what are no classes.
+            label noise on what are no classes.
     """
     whole = _loaded(data.name, _loader(data.name), data_folder(folder))
     sizes(whole, data)
-    if data.augment != "none" and len(whole.shape) != 3:
-        raise TombolaError(
-            f"augment {data.augment!r} needs images (height, width, channels), but an example of {data.name} has shape "
-            f"{whole.shape}; set augment to 'none'"
-        )
     if data.label_noise and whole.classes is None:
         raise TombolaError(f"label_noise draws other classes, but the targets of {data.name} are no classes; set it to 0")
     if data.test is None:

@@ -20,7 +20,17 @@ def available(leaves: Tree) -> bool:
 
 
 def step(
-    gradients: Tree, state: optax.ScaleByAdamState, weights: Tree, mask: Tree, rate: Any, *, l2: float = 0.0, decay: float = 0.0
+    gradients: Tree,
+    state: optax.ScaleByAdamState,
+    weights: Tree,
+    mask: Tree,
+    rate: Any,
+    *,
+    l2: float = 0.0,
+    decay: float = 0.0,
+    b1: float = B1,
+    b2: float = B2,
+    eps: float = EPSILON,
 ) -> tuple[Tree, optax.ScaleByAdamState]:
     """A step of Optax's ``scale_by_adam``, up to rounding; where a mask is 0 a weight is held.
 
@@ -29,8 +39,8 @@ def step(
         l2: weight decay as a term of the gradient. `decay`: as a term of the update.
     """
     count = optax.safe_increment(state.count)
-    corrections = [1 / (1 - base ** count.astype(jnp.float32)) for base in (B1, B2)]
-    constants = jnp.stack([jnp.asarray(one, jnp.float32) for one in (rate, *corrections, B1, 1 - B1, B2, 1 - B2, EPSILON, l2, decay)])
+    corrections = [1 / (1 - base ** count.astype(jnp.float32)) for base in (b1, b2)]
+    constants = jnp.stack([jnp.asarray(one, jnp.float32) for one in (rate, *corrections, b1, 1 - b1, b2, 1 - b2, eps, l2, decay)])
     operands: list[Any] = [constants]
     results: list[Any] = []
     aliases: dict[int, int] = {}

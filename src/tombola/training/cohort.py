@@ -6,9 +6,11 @@ from functools import lru_cache
 
 from tombola.core.errors import TombolaError
 from tombola.core.task import Task
+from tombola.data.augment import check_augment
 from tombola.data.dataset import Dataset, sizes
 from tombola.kernels.device import give_back, prepare
 from tombola.models.sparse_storage import Sizes, to_dense, to_sparse
+from tombola.training import optimizers
 from tombola.training.convolutions import fastest
 from tombola.training.frozen import trained_paths
 from tombola.training.inputs import inputs_of
@@ -16,6 +18,7 @@ from tombola.training.plan import Plan, plan
 from tombola.training.program import compile_program
 from tombola.training.replica import Checkpoint, Outcome, Replica
 from tombola.training.replica_batch import Arrays, ReplicaBatch
+from tombola.training.schedules import learning_rate
 from tombola.training.scorer import check
 from tombola.training.setup import Setup
 from tombola.training.sparse_storage import sparse_sizes
@@ -33,6 +36,8 @@ def setup(task: Task, dataset: Dataset) -> Setup:
     found = Setup(task.model, task.recipe, objective, objective.info(dataset), train, task.data.augment, pixels)
     check(objective, found)
     trained_paths(found.network, task.recipe.frozen)  # raises
+    optimizers.check(task.recipe)
+    check_augment(task.data.augment, task.data.name, dataset.shape)
     return found
 
 
@@ -45,6 +50,7 @@ def total_iterations(task: Task, setup: Setup) -> int:
         for step in steps:
             if step.iterations(per_epoch) > total:
                 raise TombolaError(f"{name} {str(step)!r} lies after the end of training at iteration {total}; choose an earlier step")
+    learning_rate(recipe, setup.timeline)  # raises
     for name in ("evaluate_every", "test_every"):
         step = getattr(recipe, name)
         if step is not None and step.iterations(per_epoch) == 0:

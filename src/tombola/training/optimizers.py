@@ -1,22 +1,59 @@
-"""Optimisers: Optax transformations of gradients, and the step that is made of one."""
+"""Optimisers: Optax transformations of gradients, and the step that is made of one.
+
+An optimiser is a registered function ``(recipe, **options)`` that returns an `optax.GradientTransformation`. What it makes of
+a gradient is the direction u of the step w <- w - rate u: the learning rate, its schedule and the sign are not part of it.
+A user's own file adds one, whose options are then those of ``Recipe.optimizer_options``:
+
+    @tb.optimizers.register
+    def lion(recipe, *, b1=0.9, b2=0.99):
+        return optax.chain(optax.scale_by_lion(b1, b2), optax.add_decayed_weights(recipe.weight_decay))
+"""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from tombola.core.errors import TombolaError
 from tombola.core.registry import Registry
 from tombola.core.task import Recipe
 from tombola.core.trees import Tree
 from tombola.kernels import adam as adam_in_c
+from tombola.kernels.adam import B1, B2, EPSILON
 
-optimizers: Registry[Callable[[Recipe], optax.GradientTransformation]] = Registry("optimizer")
+optimizers: Registry[Callable[..., optax.GradientTransformation]] = Registry("optimizer")
 
 
 def transformation(recipe: Recipe) -> optax.GradientTransformation:
     """The recipe's optimiser. Its state starts empty wherever a run begins, also at a step k > 0."""
-    return optimizers[recipe.optimizer](recipe)
+    return optimizers.call(recipe.optimizer, recipe, **recipe.optimizer_options)
+
+
+@lru_cache(maxsize=256)
+def check(recipe: Recipe) -> None:
+    """Raise for an optimiser that is not registered, for options that it does not take, and for a user's own that is none.
+
+    A user's own takes one step on two made-up leaves, so that what is wrong with it shows before anything trains.
+    """
+    of, found = f"optimizer {recipe.optimizer!r}", transformation(recipe)
+    if not isinstance(found, optax.GradientTransformation):
+        raise TombolaError(f"{of} must return an optax.GradientTransformation, such as optax.scale_by_lion(), not {type(found).__name__}")
+    if optimizers[recipe.optimizer].__module__.startswith("tombola."):
+        return
+    ones = {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}
+    try:
+        update, _ = found.update(ones, found.init(ones), ones)
+        slope = sum(float(np.sum(update[path])) for path in ones)
+    except Exception as error:
+        raise TombolaError(f"{of} must work as optax.scale_by_lion() does, on a dict of weights, but it fails: {error}") from error
+    if slope < 0:
+        raise TombolaError(
+            f"{of} steps along the gradient, not against it: the learning rate and the sign are Tombola's, w - rate u; "
+            "return the part without them, such as optax.scale_by_lion() for optax.lion(rate)"
+        )
 
 
 def step(recipe: Recipe, gradients: Tree, moments: Any, weights: Tree, mask: Tree, rate: Any, in_c: bool = False) -> tuple[Tree, Any]:
@@ -29,16 +66,12 @@ def step(recipe: Recipe, gradients: Tree, moments: Any, weights: Tree, mask: Tre
     """
     if in_c and recipe.optimizer in _ADAMS and adam_in_c.available(weights):
         place, decay = _ADAMS[recipe.optimizer]
-        after, state = adam_in_c.step(gradients, moments[place], weights, mask, rate, **{decay: recipe.weight_decay})
+        given = {decay: recipe.weight_decay, **recipe.optimizer_options}
+        after, state = adam_in_c.step(gradients, moments[place], weights, mask, rate, **given)
         return after, (*moments[:place], state, *moments[place + 1 :])
     update, moments = transformation(recipe).update(gradients, moments, weights)
     moved = {path: leaf - rate * update[path] for path, leaf in weights.items()}
     return {path: jnp.where(mask[path], leaf, weights[path]) if path in mask else leaf for path, leaf in moved.items()}, moments
-
-
-def _scaled() -> optax.GradientTransformation:
-    """Adam's own step, with the constants of the one in C."""
-    return optax.scale_by_adam(adam_in_c.B1, adam_in_c.B2, adam_in_c.EPSILON)
 
 
 def _l2(recipe: Recipe) -> optax.GradientTransformation:
@@ -65,15 +98,15 @@ def nesterov(recipe: Recipe) -> optax.GradientTransformation:
 
 
 @optimizers.register
-def adam(recipe: Recipe) -> optax.GradientTransformation:
-    """Adam with b1 = .9, b2 = .999, eps = 1e-8."""
-    return optax.chain(_l2(recipe), _scaled())
+def adam(recipe: Recipe, *, b1: float = B1, b2: float = B2, eps: float = EPSILON) -> optax.GradientTransformation:
+    """Adam with b1 = .9, b2 = .999, eps = 1e-8 (Kingma & Ba 2015)."""
+    return optax.chain(_l2(recipe), optax.scale_by_adam(b1, b2, eps))
 
 
 @optimizers.register
-def adamw(recipe: Recipe) -> optax.GradientTransformation:
-    """Adam with decoupled decay: u = adam(g) + decay * w."""
-    return optax.chain(_scaled(), _l2(recipe))
+def adamw(recipe: Recipe, *, b1: float = B1, b2: float = B2, eps: float = EPSILON) -> optax.GradientTransformation:
+    """Adam with decoupled decay: u = adam(g) + decay * w (Loshchilov & Hutter 2019)."""
+    return optax.chain(optax.scale_by_adam(b1, b2, eps), _l2(recipe))
 
 
 _ADAMS = {"adam": (1, "l2"), "adamw": (0, "decay")}

@@ -95,7 +95,7 @@ def _compile(setup: Setup, plan: Plan) -> Program:
     network, recipe, objective = setup.network, setup.recipe, setup.objective
     judge, width = scorer(setup, Computing(plan.algorithm, recipe.precision)), len(objective.columns)
     paths = setup.trained
-    rate, gradients = learning_rate(recipe, setup.steps_per_epoch), gradient(setup, plan.algorithm)
+    rate, gradients = learning_rate(recipe, setup.timeline), gradient(setup, plan.algorithm)
 
     def outputs_of(weights: Tree, inputs: Any) -> Any:
         return shaped(setup, network.apply(weights, inputs, train=False, how=Computing(plan.algorithm, recipe.precision))[0])
@@ -122,7 +122,7 @@ def _compile(setup: Setup, plan: Plan) -> Program:
             return jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[stream]), t)
 
         images = prepared(inputs, batch)
-        if setup.augment in augmentations:
+        if setup.augment != "none":
             images = spread(augmentations[setup.augment](key(0), images))
         targets = images if fixed.targets is None else fixed.targets[batch]
         if objective.changes_batches:

@@ -7,6 +7,7 @@ import jax
 
 from tombola.core.data_info import DataInfo
 from tombola.core.objective import Objective
+from tombola.core.step import Timeline
 from tombola.core.task import Model, Recipe
 from tombola.models.build import build, removable
 from tombola.models.masked import masked
@@ -72,6 +73,11 @@ class Setup(NamedTuple):
     def steps_per_epoch(self) -> int:
         """Whole batches in an epoch; what is left over waits for the next epoch's order."""
         return self.train // self.recipe.batch
+
+    @property
+    def timeline(self) -> Timeline:
+        """How long the recipe trains."""
+        return Timeline(self.recipe.steps.iterations(self.steps_per_epoch), self.steps_per_epoch)
 
     @property
     def chunk(self) -> int:
