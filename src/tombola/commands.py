@@ -18,15 +18,13 @@ from tombola.studies.catalogue import studies
 
 def catalogue(json: bool, load: Sequence[Path]) -> None:
     """Studies, tasks and parts."""
-    from tombola.data.augment import augmentations
+    import tombola
     from tombola.data.fetch import catalogue as data_sets
     from tombola.models.initializers import initializers
     from tombola.models.registry import models
     from tombola.models.tasks import tasks
     from tombola.procedures.actions import mask_actions, value_actions
     from tombola.pruning.criteria import criteria
-    from tombola.training.optimizers import optimizers
-    from tombola.training.schedules import schedules
 
     _load(load)
     found: dict[str, list[dict[str, str]]] = {
@@ -36,9 +34,7 @@ def catalogue(json: bool, load: Sequence[Path]) -> None:
     parts: dict[str, Registry[Any]] = {
         "models": models,
         "initializers": initializers,
-        "optimizers": optimizers,
-        "schedules": schedules,
-        "augmentations": augmentations,
+        **{kind: getattr(tombola, kind) for kind in ("optimizers", "schedules", "augmentations")},
         "criteria": criteria,
         "mask actions": mask_actions,
         "value actions": value_actions,
