@@ -234,7 +234,7 @@ class focal(tb.objectives.Classification):
 
 @pytest.fixture
 def focal(tmp_path):
-    from tombola.models.custom import load_file
+    from tombola.core.loading import load_file
 
     path = tmp_path / "focal.py"
     path.write_text(FOCAL)
@@ -260,7 +260,7 @@ def test_a_focal_loss_of_a_users_file(focal):
 
 
 def test_an_edited_objective_is_another_one(focal, monkeypatch):
-    from tombola.models.custom import load_file
+    from tombola.core.loading import load_file
 
     first = toy("toy-classes", "focal")
     monkeypatch.setattr(objectives, "_parts", {name: part for name, part in objectives._parts.items() if name != "focal"})

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tombola.core import masks
 from tombola.core.errors import TombolaError
 from tombola.pruning import controls, selection
-from tombola.pruning.criteria import code_digest, criteria, scores
+from tombola.pruning.criteria import criteria, scores
 from tombola.pruning.interactive import prune as prune_stacked
 from tombola.pruning.interactive import table
 
@@ -127,17 +127,17 @@ def test_criteria_of_a_user_are_checked_and_told_apart_by_their_source():
     for function in (wrong, flat, mine):
         criteria.add(function.__name__, function)
     with pytest.raises(TombolaError, match="criterion 'wrong' must take"):
-        scores("wrong", np.ones(3), np.ones(3))
+        scores(criteria.described("wrong"), np.ones(3), np.ones(3))
     with pytest.raises(TombolaError, match=r"returns shape \(\)"):
-        scores("flat", np.ones(3), np.ones(3))
-    before = code_digest("mine")
+        scores(criteria.described("flat"), np.ones(3), np.ones(3))
+    before = criteria.code_digest("mine")
 
     def mine(initial, final):
         return -abs(final)
 
     criteria.add("mine", mine)
-    assert before != code_digest("mine") != ""
-    assert code_digest("large_final") == ""
+    assert before != criteria.code_digest("mine") != ""
+    assert criteria.code_digest("large_final") == ""
     for name in ("wrong", "flat", "mine"):
         criteria._parts.pop(name)
 

@@ -10,7 +10,6 @@ from typing import Any
 from tombola.core.errors import TombolaError
 from tombola.core.registry import Registry
 from tombola.core.spec import Spec
-from tombola.core.task import Model
 from tombola.store.store import Damaged, Store
 from tombola.studies.base import Study
 from tombola.studies.catalogue import studies
@@ -18,29 +17,18 @@ from tombola.studies.catalogue import studies
 
 def catalogue(json: bool, load: Sequence[Path]) -> None:
     """Studies, tasks and parts."""
-    import tombola
+    from tombola.core import parts
     from tombola.data.fetch import catalogue as data_sets
-    from tombola.models.initializers import initializers
-    from tombola.models.registry import models
-    from tombola.models.tasks import tasks
-    from tombola.procedures.actions import mask_actions, value_actions
-    from tombola.pruning.criteria import criteria
 
     _load(load)
-    found: dict[str, list[dict[str, str]]] = {
-        "studies": [{"name": name, "what": studies[name].answers} for name in studies],
-        "tasks": [{"name": name, "what": _first_line(tasks[name])} for name in tasks],
+    registries = {name: one for name, one in vars(parts).items() if isinstance(one, Registry) and one is not parts.options}
+    found = {
+        name.replace("_", " "): [{"name": part, "what": _first_line(what)} for part, what in registry.items()]
+        for name, registry in registries.items()
     }
-    parts: dict[str, Registry[Any]] = {
-        "models": models,
-        "initializers": initializers,
-        **{kind: getattr(tombola, kind) for kind in ("optimizers", "schedules", "augmentations")},
-        "criteria": criteria,
-        "mask actions": mask_actions,
-        "value actions": value_actions,
-    }
-    found |= {kind: [{"name": name, "what": _first_line(registry[name])} for name in registry] for kind, registry in parts.items()}
-    found["data sets"] = [{"name": str(one["name"]), "what": ""} for one in data_sets()]
+    there = {str(one["name"]) for one in data_sets()}
+    found["data sets"] = [{"name": name, "what": ""} for name in sorted(there)]
+    found["data sets"] += [row for row in found.pop("datasets") if row["name"] not in there]
     if json:
         return _json(found)
     for kind, rows in found.items():
@@ -241,29 +229,23 @@ def data_verify(name: str, data_dir: Path | None, json: bool) -> None:
 
 def _resolve(study: str, options: dict[str, Any]) -> Study:
     from tombola.engine.configuring import resolve
+    from tombola.models.custom import from_class
 
     options = dict(options)
     _load(options.pop("load"))
     name = options.pop("model")
-    return resolve(study, model=None if name is None else _model(name), **options)
-
-
-def _model(name: str) -> Model:
-    from tombola.models.custom import identify
-
-    found = Model(**identify(name))
-    return found.but(initializer="own") if ":" in name else found
+    return resolve(study, model=None if name is None else from_class(name), **options)
 
 
 def _load(files: Sequence[Path]) -> None:
-    from tombola.models.custom import load_file
+    from tombola.core.loading import load_file
 
     for file in files:
         load_file(file)
 
 
 def _first_line(part: Any) -> str:
-    return (getattr(part, "__doc__", None) or "").strip().split("\n")[0]
+    return (getattr(part, "answers", None) or getattr(part, "__doc__", None) or "").strip().split("\n")[0]
 
 
 def _shown(value: Any) -> Any:

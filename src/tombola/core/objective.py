@@ -1,18 +1,16 @@
 """What is learnt: an objective is a typed description on the task, and the small object that its loss and measures are methods of."""
 
-import hashlib
 import inspect
-import linecache
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from importlib import import_module
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 
 from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
-from tombola.core.registry import Registry
+from tombola.core.identity import code_digest
+from tombola.core.parts import objectives
 from tombola.core.spec import Spec
 
 
@@ -47,8 +45,6 @@ class Objective(Spec):
     """Name of each measure, the headline first -> how it is shown. A name is a column: letters, digits and `_`."""
     name: ClassVar[str] = ""
     """Under which it is registered."""
-    source: ClassVar[str] = ""
-    """Digest of a user's own code, when it was registered."""
 
     def batch(self, key: Any, examples: tuple[Any, Any], predict: Callable[[Any], Any]) -> tuple[Any, Any]:
         """(inputs, targets) of a batch to train on, made from those of the data set (after augmentation): noise, crops, an attack.
@@ -125,10 +121,8 @@ class Objective(Spec):
 
     @cached_property
     def _canonical(self) -> dict[str, Any]:
-        return {**Spec._canonical.func(self), **({"source": self.source} if self.source else {})}  # type: ignore[attr-defined]
-
-
-objectives: Registry[type[Objective]] = Registry("objective")
+        own = {} if type(self).__module__.startswith("tombola.") else {"source": code_digest(type(self), f"objective {self.name!r}")}
+        return {**Spec._canonical.func(self), **own}  # type: ignore[attr-defined]
 
 
 def register(part: Any) -> Any:
@@ -148,28 +142,13 @@ def _register(name: str, kind: type[Objective]) -> type[Objective]:
             f"objective {name!r}: a measure is called {wrong[0]!r}; its name is a column: letters, digits and _, and not loss"
         )
     kind.name = kind.stored_name = name
-    own = [one for one in kind.__mro__ if issubclass(one, Objective) and not one.__module__.startswith("tombola.")]
-    kind.source = _digest(own) if own else ""
     objectives.add(name, kind)
     return kind
 
 
 def find_objective(name: str) -> type[Objective]:
-    """A registered class, Tombola's own among them, which nothing else may have loaded yet."""
-    import_module("tombola.objectives")
+    """A registered class."""
     return objectives[name]
-
-
-def _digest(classes: list[type]) -> str:
-    linecache.checkcache()  # a file that was edited since is read again
-    return hashlib.sha256("".join(_text(one) for one in classes).encode()).hexdigest()[:16]
-
-
-def _text(kind: type) -> str:
-    try:
-        return inspect.getsource(kind)
-    except OSError:  # made by type(), or typed in at a prompt: then what its methods were compiled to tells
-        return "".join(part.__code__.co_code.hex() for part in vars(kind).values() if inspect.isfunction(part))
 
 
 def read_objective(given: Any) -> Any:
@@ -178,8 +157,8 @@ def read_objective(given: Any) -> Any:
         return find_objective(given)()
     if isinstance(given, Mapping):
         options = dict(given)
-        kind = find_objective(options.pop("spec", options.pop("name", "classification")))
-        if options.pop("source", kind.source) != kind.source:
+        source, kind = options.pop("source", ""), find_objective(options.pop("spec", options.pop("name", "classification")))
+        if source and source != code_digest(kind):
             raise TombolaError(f"objective {kind.name!r} is not the one that this was described with; load that, or describe it anew")
         return kind(**options)
     given = given() if inspect.isclass(given) and issubclass(given, Objective) else given

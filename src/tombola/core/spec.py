@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
@@ -24,6 +25,8 @@ class Spec(BaseModel):
 
     labels: ClassVar[frozenset[str]] = frozenset()
     """Fields that only name or advise: left out of the canonical form."""
+    forgotten: ClassVar[frozenset[str]] = frozenset()
+    """Fields that earlier versions stored and that say nothing now."""
     stored_name: ClassVar[str] = ""
     """What the canonical form calls the class, where that is not its name: a class that was renamed keeps its digests."""
 
@@ -50,6 +53,11 @@ class Spec(BaseModel):
         """SHA-256 of the canonical form: 16 hex digits, which name the run's folder in a store."""
         text = json.dumps({"format": FORMAT, **self.canonical()}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def of_canonical(cls, canonical: Mapping[str, Any]) -> Self:
+        """The description whose canonical form is stored."""
+        return cls(**{name: value for name, value in canonical.items() if name != "spec" and name not in cls.forgotten})
 
     def but(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated again."""

@@ -5,9 +5,10 @@ Descriptions only: no array and no JAX here, so that ``--help`` and ``show`` sta
 
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tombola.core.objective import Learnt, find_objective
+from tombola.core.parts import augmentations, initializers, models, optimizers, plain_options, schedules
 from tombola.core.spec import Spec
 from tombola.core.step import Step
 
@@ -33,7 +34,7 @@ class Data(Spec):
     """The first n test examples; None: all."""
     label_noise: Fraction = 0.0
     """Share of training labels replaced by uniformly drawn ones, by key. Validation and test stay clean."""
-    augment: str = "none"
+    augment: Annotated[str, BeforeValidator(augmentations.described)] = "none"
     """On the training batches only: ``none``, or a registered augmentation (`tombola.data.augment`). ``flip_crop``: random
     mirror image and a crop after padding by 4 pixels; ``resized_crop``: random mirror image and a random part of 8 to
     100 % of the area, resized to the whole."""
@@ -47,16 +48,17 @@ def _ordered(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Model(Spec):
-    """A network by name: a registered one, ``package.module:Class`` or ``path.py:Class``."""
+    """A network by name; `tb.model` makes it of a class, ``path.py:Class`` or ``package.module:Class``."""
 
-    name: str
-    options: dict[str, Any] = {}
-    initializer: str = "glorot_normal"
+    forgotten: ClassVar[frozenset[str]] = frozenset({"source"})
+
+    name: Annotated[str, BeforeValidator(models.described)]
+    """A user's own as ``name@digest``, by its code: an edited network is another network."""
+    options: Annotated[dict[str, Any], AfterValidator(plain_options)] = {}
+    initializer: Annotated[str, BeforeValidator(initializers.described)] = "glorot_normal"
     """How kernels are drawn (biases are 0, normalisation is the identity); ``own``: as the module itself draws them."""
     gain: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Factor on every kernel's initial values: the initialiser's standard deviation times this."""
-    source: str = ""
-    """Digest of a user's own source, so that an edited network is another network."""
     without: Annotated[tuple[str, ...], AfterValidator(_ordered)] = ()
     """Layers or blocks (names of `Network.layers`, or of their blocks) that are taken out: the identity stands in their
     place. All other tensors keep their initial values, with `own` too: a module draws them before. Sorted, as `frozen`."""
@@ -82,7 +84,7 @@ class Recipe(Spec):
     """Length T of training, counted from iteration 0 also where a run begins later."""
     batch: Count
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    optimizer: str = "adam"
+    optimizer: Annotated[str, BeforeValidator(optimizers.described)] = "adam"
     """A registered optimiser (`tombola.training.optimizers`): sgd, momentum, nesterov, adam, adamw, or a user's own."""
     optimizer_options: dict[str, Any] = {}
     """What else the optimiser takes, such as ``{"b1": 0.8}`` of `adam`."""
@@ -90,7 +92,7 @@ class Recipe(Spec):
     """Of `momentum` and `nesterov`; the other optimisers have none."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Coefficient of an L2 term in the gradient, on every leaf that is not frozen; decoupled in `adamw`."""
-    schedule: str = "constant"
+    schedule: Annotated[str, BeforeValidator(schedules.described)] = "constant"
     """A registered schedule of the learning rate (`tombola.training.schedules`): constant, stepped, cosine, or a user's own."""
     schedule_options: dict[str, Any] = {}
     """What else the schedule takes."""

@@ -7,11 +7,11 @@ A user's own file adds one, for inputs of any shape:
         return inputs + 0.1 * jax.random.normal(key, inputs.shape)
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tombola.core.errors import TombolaError, unknown
-from tombola.core.registry import Registry
+from tombola.core.errors import TombolaError
+from tombola.core.parts import augmentations as augmentations
+from tombola.core.registry import plain
 
 if TYPE_CHECKING:
     import jax
@@ -27,16 +27,12 @@ ASPECT = (3 / 4, 4 / 3)
 
 _TRIES = 10
 
-augmentations: Registry[Callable[["jax.Array", "jax.Array"], "jax.Array"]] = Registry("augmentation")
-"""``Data.augment`` -> function of a key and a batch (B, *shape) -> (B, *shape); ``none`` is not among them."""
-
 
 def check_augment(name: str, data: str, shape: tuple[int, ...]) -> None:
     """Raise unless an augmentation is ``none``, or registered and fit for a data set's examples of the given shape."""
     if name == "none":
         return
-    if name not in augmentations:
-        raise unknown("augmentation", name, ["none", *augmentations])
+    augmentations.check(name, "none")
     import jax
 
     batch = jax.ShapeDtypeStruct((2, *shape), "float32")
@@ -45,9 +41,9 @@ def check_augment(name: str, data: str, shape: tuple[int, ...]) -> None:
     except TombolaError as error:
         raise TombolaError(f"{error}, but an example of {data} has shape {shape}; set augment to 'none'") from None
     except Exception as error:
-        raise TombolaError(f"augmentation {name!r} fails on a batch of {data}, (B, {str(shape)[1:]}: {error}") from error
+        raise TombolaError(f"augmentation {plain(name)!r} fails on a batch of {data}, (B, {str(shape)[1:]}: {error}") from error
     if getattr(found, "shape", None) != batch.shape:
-        raise TombolaError(f"augmentation {name!r} must return a batch of the shape that it is given, {batch.shape}, not {found}")
+        raise TombolaError(f"augmentation {plain(name)!r} must return a batch of the shape that it is given, {batch.shape}, not {found}")
 
 
 @augmentations.register

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tombola.core.errors import TombolaError
-from tombola.core.registry import Registry
+from tombola.core.parts import datasets as datasets
 from tombola.core.task import Data
 from tombola.data.folders import data_folder
 
@@ -57,9 +57,6 @@ class Dataset:
 
 
 Loader = Callable[[Path | None], Dataset]
-
-datasets: Registry[Loader] = Registry("data set")
-"""Name -> loader, a function of the folder of data files."""
 
 
 def load(data: Data, folder: Path | str | None = None) -> Dataset:

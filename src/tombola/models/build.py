@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from tombola.core.errors import TombolaError, unknown
+from tombola.core.errors import TombolaError
+from tombola.core.loading import summary
+from tombola.core.parts import models
+from tombola.core.registry import plain
 from tombola.core.task import Model
-from tombola.models.custom import identify, resolve, summary
 from tombola.models.initializers import Initializer, initializers
 from tombola.models.network import Network
 from tombola.models.nnx_network import NNXNetwork, key_of
@@ -23,16 +25,15 @@ def build(model: Model, shape: tuple[int, ...], classes: int) -> Network:
     Raises a `TombolaError` for an unknown model, option or initializer, and for a user's module that cannot be made,
     cannot be run or does not return (batch, classes).
     """
-    if ":" in model.name and not model.source:
-        model = model.but(**identify(model.name))
+    models[model.name]  # the network that was kept is not given where the code that made it has changed
     return _build(model, tuple(shape), classes)
 
 
 @cache
 def _build(model: Model, shape: tuple[int, ...], classes: int) -> NNXNetwork:
     initializer = None if model.initializer == "own" else _initializer(model.initializer)
-    made = resolve(model.name, model.source)
-    options = check_options(model.name, made, model.options)
+    made, name = models[model.name], plain(model.name)
+    options = check_options(name, made, model.options)
     whole = _build(model.but(without=()), shape, classes) if model.without else None
     if whole:
         check_names(model.without, whole.layers, _obstacles(whole, shape))
@@ -41,7 +42,7 @@ def _build(model: Model, shape: tuple[int, ...], classes: int) -> NNXNetwork:
         # A stream of its own for dropout: in the common one, a dropout layer would move all the draws after it.
         module = made(shape, classes, rngs=nnx.Rngs(key, dropout=0), **options)
         if not isinstance(module, nnx.Module):
-            raise TombolaError(f"model {model.name!r} makes a {type(module).__name__}, but it must make an nnx.Module")
+            raise TombolaError(f"model {name!r} makes a {type(module).__name__}, but it must make an nnx.Module")
         return take_out(module, whole.layers, model.without) if whole else module
 
     try:
@@ -50,7 +51,7 @@ def _build(model: Model, shape: tuple[int, ...], classes: int) -> NNXNetwork:
     except TombolaError:
         raise
     except Exception as error:
-        raise TombolaError(f"model {model.name!r} does not work on examples of shape {shape}: {summary(error)}") from error
+        raise TombolaError(f"model {name!r} does not work on examples of shape {shape}: {summary(error)}") from error
     return network
 
 
@@ -71,19 +72,18 @@ def _obstacles(network: NNXNetwork, shape: tuple[int, ...]) -> dict[str, str]:
 
 
 def _initializer(name: str) -> Initializer:
-    if name not in initializers:
-        raise unknown("initializer", name, [*initializers, "own"])
+    initializers.check(name, "own")
     return initializers[name]
 
 
 def _check_output(network: Network, model: Model, shape: tuple[int, ...], classes: int) -> None:
     if not network.layers:
-        raise TombolaError(f"model {model.name!r} has no weights; assign its layers to attributes in __init__")
+        raise TombolaError(f"model {plain(model.name)!r} has no weights; assign its layers to attributes in __init__")
     key, inputs = _examples(network, shape)
     logits, _ = jax.eval_shape(partial(network.apply, train=True), network.shapes, inputs, dropout_key=key)
     if getattr(logits, "shape", None) != (2, classes):
         given = getattr(logits, "shape", type(logits).__name__)
-        raise TombolaError(f"model {model.name!r} returns {given} for 2 examples, but it must return logits, (2, {classes})")
+        raise TombolaError(f"model {plain(model.name)!r} returns {given} for 2 examples, but it must return logits, (2, {classes})")
 
 
 def _examples(network: Network, shape: tuple[int, ...]) -> tuple[Any, Any]:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 
+from tombola.core.parts import models
 from tombola.core.task import Count
 from tombola.models.parts import Rate, check_images, check_widths, conv, max_pool, pooled
-from tombola.models.registry import models
 from tombola.models.units import chain
 
 

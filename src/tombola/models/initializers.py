@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tombola.core.registry import Registry
+from tombola.core.parts import initializers as initializers
 
 Shape = tuple[int, ...]
 
@@ -23,9 +23,6 @@ class Initializer(Protocol):
     __name__: str
 
     def __call__(self, key: jax.Array, shape: Shape) -> jax.Array: ...
-
-
-initializers: Registry[Initializer] = Registry("initializer")
 
 
 def fans(shape: Shape) -> tuple[int, int]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 
+from tombola.core.parts import models
 from tombola.core.task import Count
 from tombola.models.parts import Rate
-from tombola.models.registry import models
 from tombola.models.units import chain
 
 

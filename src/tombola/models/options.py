@@ -8,8 +8,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from tombola.core.errors import TombolaError, unknown
+from tombola.core.parts import given_options
 from tombola.core.spec import one_line
-from tombola.models.custom import SIGNATURE
+
+SIGNATURE = "(shape, classes, *, rngs, **options)"
+"""How the class (or function) of a network is called; it returns an ``nnx.Module``."""
 
 
 def check_options(name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,7 +21,7 @@ def check_options(name: str, factory: Callable[..., Any], options: Mapping[str, 
     Raises for an option that the factory does not have, for a value that its annotation excludes, and for a factory
     that does not take ``(shape, classes, *, rngs, **options)``.
     """
-    parameters = _parameters(factory)
+    parameters, options = _parameters(factory), given_options(options)
     known = [part.name for part in parameters.values() if part.kind in (part.KEYWORD_ONLY, part.POSITIONAL_OR_KEYWORD)]
     takes_any = any(part.kind is part.VAR_KEYWORD for part in parameters.values())
     signature = inspect.Signature(list(parameters.values()))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from tombola.core.errors import TombolaError, unknown
-from tombola.models.custom import summary
+from tombola.core.loading import summary
 from tombola.models.layer import Layer
 from tombola.models.layers import Identity, attributes, children, join
 from tombola.models.units import Feeds

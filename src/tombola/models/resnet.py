@@ -7,9 +7,9 @@ import jax
 from flax import nnx
 
 from tombola.core.errors import TombolaError
+from tombola.core.parts import models
 from tombola.core.task import Count
 from tombola.models.parts import batch_norm, check_images, check_widths, conv, identity, max_pool
-from tombola.models.registry import models
 from tombola.models.units import chain
 
 Depth = Literal[18, 34, 50, 101, 152]

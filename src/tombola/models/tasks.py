@@ -4,14 +4,13 @@
 two cores; `smoke` only shows that everything runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tombola.core.errors import unknown
-from tombola.core.registry import Registry
+from tombola.core.parts import tasks as tasks
 from tombola.core.task import Data, Model, Recipe, Task
 
-tasks: Registry[Callable[[str], Task]] = Registry("task")
 SCALES = ("smoke", "small", "paper")
 
 _LENET_RATES = {"dense": 0.2, "output": 0.1}

@@ -6,9 +6,9 @@ from typing import Literal
 import jax
 from flax import nnx
 
+from tombola.core.parts import models
 from tombola.core.task import Count
 from tombola.models.parts import batch_norm, check_images, check_widths, conv, identity, max_pool
-from tombola.models.registry import models
 from tombola.models.units import chain
 
 Depth = Literal[11, 13, 16, 19]

@@ -9,16 +9,14 @@ from typing import Any, NamedTuple
 from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
 from tombola.core.masks import Mask
-from tombola.core.registry import Registry
+from tombola.core.parts import mask_actions as mask_actions
+from tombola.core.parts import value_actions as value_actions
 from tombola.core.task import KINDS, Rates
 from tombola.core.trees import Tree
 from tombola.models.network import Network
 from tombola.pruning import controls, criteria, selection, structured
 from tombola.pruning.pruning import Pruning
 from tombola.surgery import values
-
-mask_actions: Registry = Registry("mask action")
-value_actions: Registry = Registry("value action")
 
 
 class Context(NamedTuple):
@@ -31,15 +29,14 @@ class Context(NamedTuple):
 
 
 @mask_actions.register
-def prune(context: Context, initial: Tree, final: Tree, before: Mask, *, source: str = "", **options: Any) -> Mask:
+def prune(context: Context, initial: Tree, final: Tree, before: Mask, **options: Any) -> Mask:
     """One round of pruning: the lowest scores among the weights (or whole units) that `before` keeps are removed.
 
     Args:
         initial, final: weights that the criterion scores.
-        source: digest of a user's own criterion (`criteria.code_digest`): it must be the one that is registered now.
         options: those of `Pruning.options`.
     """
-    pruning = described(source, **options)
+    pruning = described(**options)
     scores = {path: criteria.scores(pruning.criterion, initial[path], final[path], kept) for path, kept in before.items()}
     return prune_round(context.network, scores, before, pruning)
 
@@ -167,12 +164,9 @@ def _first(context: Context, weights: Tree | None) -> Tree:
     return context.network.init(context.seed) if weights is None else weights
 
 
-def described(source: str, **options: Any) -> Pruning:
-    """How a run or a measurement prunes, from its options. Raises if a user's criterion is no longer the one that they mean."""
-    pruning = Pruning(**{"scope": "layer", **options})
-    if source != criteria.code_digest(pruning.criterion):
-        raise TombolaError(f"criterion {pruning.criterion!r} is not the one that this was described with; describe it anew")
-    return pruning
+def described(**options: Any) -> Pruning:
+    """How a run or a measurement prunes, from its options."""
+    return Pruning(**{"scope": "layer", **options})
 
 
 def prune_round(network: Network, scores: Tree, before: Mask, pruning: Pruning) -> Mask:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tombola.core.errors import TombolaError
-from tombola.core.registry import Registry
+from tombola.core.parts import measurements as measurements
 from tombola.core.trees import Tree
 from tombola.evaluation.barrier import places
 from tombola.evaluation.similarity import cosine, distance
@@ -40,9 +40,6 @@ class Query(NamedTuple):
     read: Callable[[Mapping[Part, Scores]], dict[str, np.ndarray]]
     """Scores -> named arrays."""
     parts: tuple[Part, ...] = PARTS
-
-
-measurements: Registry[Callable[..., Query]] = Registry("measurement")
 
 
 @measurements.register

@@ -30,7 +30,6 @@ def heuristic_supermasks(
     final: Tree,
     *,
     rounds: int,
-    source: str = "",
     pictured: Sequence[int] = (),
     **options: Any,
 ) -> Query:
@@ -42,7 +41,6 @@ def heuristic_supermasks(
     Args:
         initial, final: W_0 and W_T.
         rounds: L; there are L + 1 masks.
-        source: digest of a user's own criterion.
         pictured: rounds of which the mask is shown in the plane of initial and final values.
         options: those of `Pruning.options`, of single weights.
 
@@ -52,7 +50,7 @@ def heuristic_supermasks(
 
     Source: Zhou et al. 2019, section 5.
     """
-    network, pruning = context.network, described(source, **options)
+    network, pruning = context.network, described(**options)
     scores = {path: criteria.scores(pruning.criterion, initial[path], final[path]) for path in network.prunable}
     found: list[Mask] = [selection.dense({path: network.shapes[path].shape for path in network.prunable})]
     for _ in range(rounds):

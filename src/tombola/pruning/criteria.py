@@ -6,7 +6,6 @@ X_same_sign and X_diff_sign, which keep, by X, first the weights that kept, or c
 """
 
 import hashlib
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -14,35 +13,13 @@ import numpy as np
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
-from tombola.core.registry import Registry
+from tombola.core.parts import criteria as criteria
+from tombola.core.registry import plain
 
 Criterion = Callable[[Any, Any], Any]
 
-criteria: Registry = Registry("criterion")
 _ranked: set[str] = set()
 """Names of the criteria whose score of a weight depends on the other weights of its layer."""
-
-
-def named(criterion: str | Criterion) -> str:
-    """The name of a criterion; a function is registered under its own."""
-    if not callable(criterion):
-        return criterion
-    if not hasattr(criterion, "__name__"):
-        raise TombolaError(f"a criterion is a function (initial, final) -> scores with a name, not {criterion!r}; define it by def")
-    criteria.register(criterion)
-    return criterion.__name__
-
-
-def code_digest(name: str) -> str:
-    """Digest of the source of a user's own criterion, so that an edited one makes another run; "" for Tombola's."""
-    function = criteria[name]
-    if function.__module__.startswith("tombola."):
-        return ""
-    try:
-        text = inspect.getsource(function)
-    except Exception:  # typed in at a prompt, or the file is gone: then what it was compiled to tells
-        text = function.__code__.co_code.hex()
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def scores(name: str, initial: Any, final: Any, before: Any = None) -> Any:
@@ -58,9 +35,11 @@ def scores(name: str, initial: Any, final: Any, before: Any = None) -> Any:
     try:
         found = function(initial, final)
     except Exception as error:
-        raise TombolaError(f"criterion {name!r} must take (initial, final) and return scores, but it fails: {error}") from error
+        raise TombolaError(f"criterion {plain(name)!r} must take (initial, final) and return scores, but it fails: {error}") from error
     if np.shape(found) != np.shape(final):
-        raise TombolaError(f"criterion {name!r} returns shape {np.shape(found)} for weights of shape {np.shape(final)}; one score a weight")
+        raise TombolaError(
+            f"criterion {plain(name)!r} returns shape {np.shape(found)} for weights of shape {np.shape(final)}; one score a weight"
+        )
     return found
 
 

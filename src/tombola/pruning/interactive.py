@@ -19,12 +19,13 @@ def score(trajectory: Trajectory, criterion: str | Callable[[Any, Any], Any] = "
     Args:
         criterion: the name of a registered criterion, or a function (initial, final) -> scores of one leaf.
     """
+    name = "" if callable(criterion) else criteria.criteria.described(criterion)
     first, last = (select(tree, trajectory.mask) for tree in (trajectory.initial, trajectory.final))
 
     def scored(one: Tree, other: Tree, kept: Mask) -> Tree:
         if callable(criterion):
             return {path: criterion(one[path], other[path]) for path in one}
-        return {path: criteria.scores(criterion, one[path], other[path], kept[path]) for path in one}
+        return {path: criteria.scores(name, one[path], other[path], kept[path]) for path in one}
 
     return per_replica(scored, first, last, trajectory.mask)
 

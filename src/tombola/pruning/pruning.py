@@ -7,7 +7,7 @@ from pydantic import field_validator, model_validator
 from tombola.core.spec import Spec
 from tombola.core.step import Step
 from tombola.core.task import KINDS, Rates, Task
-from tombola.pruning.criteria import Criterion, code_digest, named
+from tombola.pruning.criteria import Criterion, criteria
 from tombola.pruning.selection import Scope
 from tombola.pruning.structured import Norm, Structure, check_structure
 
@@ -21,7 +21,7 @@ class Pruning(Spec):
     scope: Scope | None = None
     """`layer`: the share is taken from each layer; `global`: from all of them together. None: as the task has it."""
     criterion: str = "large_final"
-    """A registered criterion. In Python a function (initial, final) -> scores too, which is registered under its name."""
+    """A registered criterion; in Python a function (initial, final) -> scores too. A user's own as ``name@digest``, by its code."""
     structure: Structure = "weights"
     """`units`: whole units and channels are pruned, by the norm of their weights' scores."""
     norm: Norm = "l2"
@@ -39,7 +39,7 @@ class Pruning(Spec):
     @field_validator("criterion", mode="before")
     @classmethod
     def _by_name(cls, criterion: str | Criterion) -> str:
-        return named(criterion)
+        return criteria.described(criterion)
 
     @model_validator(mode="after")
     def _norm_is_of_units(self) -> Self:
@@ -59,8 +59,6 @@ class Pruning(Spec):
         """Those of the mask action `prune`; what is at its default is left out where it came later than stored runs."""
         found = self.of(task)
         options: dict[str, Any] = {"rates": found.rates, "criterion": found.criterion, "scope": found.scope}
-        if own := code_digest(found.criterion):
-            options["source"] = own
         if found.structure != "weights":
             options |= {"structure": found.structure, "norm": found.norm}
         return options

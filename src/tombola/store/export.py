@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.objective import read_objective
-from tombola.core.spec import Spec
 from tombola.core.step import Step
 from tombola.core.task import Data, Model, Supermask
 from tombola.core.trees import Tree
@@ -28,7 +27,6 @@ from tombola.procedures.run import Action
 from tombola.store.files import load_tree, save_tree
 from tombola.store.store import Record, Store
 
-S = TypeVar("S", bound=Spec)
 PLAIN = "tombola ticket 1"
 
 
@@ -80,7 +78,7 @@ def export_packed(store: Store, digest: str, step: str, path: Path, data_dir: Pa
     _check_writable(path)
     stored = _stored(store, digest, step)
     spec = stored.record.json("spec")
-    model, info = _described(Model, spec["task"]["model"]), _data_info(spec["task"], data_dir)
+    model, info = Model.of_canonical(spec["task"]["model"]), _data_info(spec["task"], data_dir)
     network = build(model, info.shape, prod(info.outputs))
     packed = pack(
         network, Origin(spec["seed"], _own(spec.get("kept")), _own(spec.get("pruned")), stored.factors), stored.weights, stored.mask
@@ -118,7 +116,7 @@ def export_compact(store: Store, digest: str, step: str, path: Path, data_dir: P
     _check_writable(path)
     stored = _stored(store, digest, step)
     task = stored.record.json("spec")["task"]
-    model, info = _described(Model, task["model"]), _data_info(task, data_dir)
+    model, info = Model.of_canonical(task["model"]), _data_info(task, data_dir)
     small, left = compact_model(model, info.shape, prod(info.outputs), stored.weights, stored.mask)
     assert left.mask is not None
     before = {one.layer: one.count for one in build(model, info.shape, prod(info.outputs)).units}
@@ -135,7 +133,7 @@ def _data_info(task: Mapping[str, Any], data_dir: Path | None) -> DataInfo:
     """What the network of a stored run's task was made for."""
     from tombola.data.dataset import load
 
-    return read_objective(task.get("objective", "classification")).info(load(_described(Data, task["data"]), data_dir))
+    return read_objective(task.get("objective", "classification")).info(load(Data.of_canonical(task["data"]), data_dir))
 
 
 def _check_writable(path: Path) -> None:
@@ -157,7 +155,7 @@ def _stored(store: Store, digest: str, step: str) -> _Stored:
         return _Stored(record, iteration, weights, mask, {})
     from tombola.procedures.packed import plain
 
-    return _Stored(record, iteration, *plain(_described(Supermask, learnt), weights, mask))
+    return _Stored(record, iteration, *plain(Supermask.of_canonical(learnt), weights, mask))
 
 
 def _with_masks(weights: Tree, mask: Mask) -> Tree:
@@ -179,11 +177,6 @@ def _written(path: Path, stored: _Stored, tree: Tree, mask: Mask, metadata: dict
         "kept": kept,
         "prunable": prunable,
     }
-
-
-def _described(kind: type[S], canonical: Mapping[str, Any]) -> S:
-    """The description whose canonical form is stored."""
-    return kind(**{name: value for name, value in canonical.items() if name != "spec"})
 
 
 def _own(canonical: Mapping[str, Any] | None) -> Action | None:

@@ -56,7 +56,7 @@ def rebuilt(arrays: Tree, metadata: Mapping[str, str], path: Path) -> tuple[Tree
     from tombola.models.build import build
 
     try:
-        model = Model(**_options(json.loads(metadata["model"])))
+        model = Model.of_canonical(json.loads(metadata["model"]))
         given = _typed(dict[str, Action], metadata["actions"])
         factors = _typed(dict[str, float], metadata["factors"])
         origin = Origin(int(metadata["seed"]), given.get("kept"), given.get("pruned"), factors)
@@ -104,7 +104,3 @@ def digest(weights: Tree, mask: Mask) -> str:
 def _typed(kind: type[T], text: str) -> T:
     """JSON of the metadata as what it has to be."""
     return TypeAdapter(kind).validate_json(text)
-
-
-def _options(canonical: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in canonical.items() if name != "spec"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from tombola.core.errors import TombolaError
-from tombola.core.registry import Registry
+from tombola.core.parts import studies as studies
 from tombola.core.spec import Spec
 from tombola.core.task import Count, Task
 from tombola.evaluation.verdict import Verdict
@@ -209,9 +209,6 @@ class StudyKind:
     default_task: str
     configure: Callable[[Scale, str], Config]
     build: Callable[[Any], Study]
-
-
-studies: Registry[StudyKind] = Registry("study")
 
 
 def study(

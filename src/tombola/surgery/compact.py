@@ -87,15 +87,16 @@ def smaller(model: Model, sizes: Mapping[str, int]) -> Model:
 
     They become its option `widths`, in forward order. Raises if the model has no such option.
     """
-    from tombola.models.custom import resolve
+    from tombola.core.parts import models
+    from tombola.core.registry import plain
     from tombola.models.options import check_options
 
-    options, factory = {**model.options, "widths": list(sizes.values())}, resolve(model.name, model.source)
+    options, factory = {**model.options, "widths": list(sizes.values())}, models[model.name]
     try:
-        check_options(model.name, factory, options)
+        check_options(plain(model.name), factory, options)
     except TombolaError as error:
         raise TombolaError(
-            f"model {model.name!r} cannot be made smaller; give it an option `widths`, the units of {', '.join(sizes)} ({error})"
+            f"model {plain(model.name)!r} cannot be made smaller; give it an option `widths`, the units of {', '.join(sizes)} ({error})"
         ) from None
     return model.but(options=options)
 

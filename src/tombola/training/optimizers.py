@@ -9,7 +9,6 @@ A user's own file adds one, whose options are then those of ``Recipe.optimizer_o
         return optax.chain(optax.scale_by_lion(b1, b2), optax.add_decayed_weights(recipe.weight_decay))
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -18,13 +17,12 @@ import numpy as np
 import optax
 
 from tombola.core.errors import TombolaError
-from tombola.core.registry import Registry
+from tombola.core.parts import optimizers as optimizers
+from tombola.core.registry import plain
 from tombola.core.task import Recipe
 from tombola.core.trees import Tree
 from tombola.kernels import adam as adam_in_c
 from tombola.kernels.adam import B1, B2, EPSILON
-
-optimizers: Registry[Callable[..., optax.GradientTransformation]] = Registry("optimizer")
 
 
 def transformation(recipe: Recipe) -> optax.GradientTransformation:
@@ -38,10 +36,10 @@ def check(recipe: Recipe) -> None:
 
     A user's own takes one step on two made-up leaves, so that what is wrong with it shows before anything trains.
     """
-    of, found = f"optimizer {recipe.optimizer!r}", transformation(recipe)
+    of, found = f"optimizer {plain(recipe.optimizer)!r}", transformation(recipe)
     if not isinstance(found, optax.GradientTransformation):
         raise TombolaError(f"{of} must return an optax.GradientTransformation, such as optax.scale_by_lion(), not {type(found).__name__}")
-    if optimizers[recipe.optimizer].__module__.startswith("tombola."):
+    if "@" not in recipe.optimizer:
         return
     ones = {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}
     try:

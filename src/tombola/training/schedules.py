@@ -15,13 +15,12 @@ import jax
 import jax.numpy as jnp
 
 from tombola.core.errors import TombolaError
-from tombola.core.registry import Registry
+from tombola.core.parts import schedules as schedules
+from tombola.core.registry import plain
 from tombola.core.step import Timeline
 from tombola.core.task import Recipe
 
 Factor = Callable[[Any], Any]
-
-schedules: Registry[Callable[..., Factor]] = Registry("schedule")
 
 
 def learning_rate(recipe: Recipe, timeline: Timeline) -> Callable[[Any, Any], Any]:
@@ -37,9 +36,11 @@ def learning_rate(recipe: Recipe, timeline: Timeline) -> Callable[[Any, Any], An
     try:
         shape = jax.eval_shape(factor, jax.ShapeDtypeStruct((), jnp.float32)).shape
     except Exception as error:
-        raise TombolaError(f"schedule {recipe.schedule!r} must return a function of the iteration, but it fails: {error}") from error
+        raise TombolaError(f"schedule {plain(recipe.schedule)!r} must return a function of the iteration, but it fails: {error}") from error
     if shape != ():
-        raise TombolaError(f"schedule {recipe.schedule!r} must return a function of t that gives one number, not an array of shape {shape}")
+        raise TombolaError(
+            f"schedule {plain(recipe.schedule)!r} must return a function of t that gives one number, not an array of shape {shape}"
+        )
 
     def scheduled(rate: Any, t: Any) -> Any:
         value, t = (jnp.asarray(one, jnp.float32) for one in (rate, t))

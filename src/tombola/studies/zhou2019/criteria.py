@@ -78,7 +78,7 @@ def criteria(config: Criteria) -> Study:
     """
     distinct("criteria", config.criteria)
     for name in config.criteria:
-        registered[name]  # raises for what is none
+        registered.check(name)
     drawings = (
         ("criteria", "Tickets by criterion: large final values, growth, movement", [name for name in config.criteria if not _wide(name)]),
         (

@@ -74,7 +74,7 @@ def supermask(config: Supermasks) -> Study:
     """Test accuracy without training, of every criterion's one-shot masks, by density and by what kept weights are."""
     distinct("criteria", config.criteria)
     for name in config.criteria:
-        criteria[name]  # raises
+        criteria.check(name)
     if beyond := [level for level in config.pictured if level > config.levels]:
         raise TombolaError(f"pictured = {list(config.pictured)}, but there are only {config.levels} levels; leave {beyond[0]} out")
     return Study(

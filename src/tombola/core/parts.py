@@ -1,0 +1,59 @@
+"""Every kind of part that can be registered: the one list of them. What registers Tombola's own is imported when it is needed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tombola.core.registry import Registry
+
+studies: Registry = Registry("study", "tombola.studies.catalogue", by_name=True)
+tasks: Registry = Registry("task", "tombola.models.tasks", by_name=True)
+"""Name -> function of the scale -> `Task`."""
+models: Registry = Registry("model", *(f"tombola.models.{name}" for name in ("mlp", "conv", "vgg", "resnet")))
+"""Name -> factory ``(shape, classes, *, rngs, **options) -> nnx.Module``, where `shape` is one example's."""
+initializers: Registry = Registry("initializer", "tombola.models.initializers")
+"""Name -> ``(key, shape) -> array``."""
+objectives: Registry = Registry("objective", "tombola.objectives", by_name=True)
+"""Name -> class derived from `tombola.objectives.Objective`, whose instances say their code themselves."""
+augmentations: Registry = Registry("augmentation", "tombola.data.augment")
+"""Name -> function of a key and a batch (B, *shape) -> (B, *shape)."""
+schedules: Registry = Registry("schedule", "tombola.training.schedules")
+"""Name -> function of the `Recipe` and the `Timeline` -> factor of the learning rate as a function of the iteration."""
+optimizers: Registry = Registry("optimizer", "tombola.training.optimizers")
+"""Name -> function of the `Recipe` -> ``optax.GradientTransformation``."""
+criteria: Registry = Registry("criterion", "tombola.pruning.criteria")
+"""Name -> ``(initial, final) -> scores``."""
+mask_actions: Registry = Registry("mask action", "tombola.procedures.actions")
+value_actions: Registry = Registry("value action", "tombola.procedures.actions")
+measurements: Registry = Registry("measurement", "tombola.engine.measuring")
+datasets: Registry = Registry("data set", by_name=True)
+"""Name -> loader, a function of the folder of data files."""
+
+options: Registry = Registry("option")
+"""What a user gives to a model as an option and is no plain value: a function, an array, a class."""
+
+
+def plain_options(given: Any) -> Any:
+    """Options as JSON values: a dtype by its name, and what is no plain value as a part of the user's, ``{"part": "name@digest"}``."""
+    if isinstance(given, np.generic):
+        given = given.item()
+    if given is None or isinstance(given, str | bool | int | float):
+        return given
+    if isinstance(given, Mapping):
+        return {str(name): plain_options(one) for name, one in given.items()}
+    if isinstance(given, list | tuple):
+        return type(given)(map(plain_options, given))
+    if isinstance(given, type) and issubclass(given, np.generic):
+        given = np.dtype(given)
+    dtype = getattr(given, "dtype", None) if isinstance(given, type) else given  # jnp.float32 is a class that has one
+    return {"dtype": dtype.name} if isinstance(dtype, np.dtype) else {"part": options.described(given)}
+
+
+def given_options(plain: Any) -> Any:
+    """The values of which `plain_options` made JSON."""
+    if isinstance(plain, Mapping):
+        if plain.keys() == {"dtype"}:
+            return np.dtype(plain["dtype"])
+        return options[plain["part"]] if plain.keys() == {"part"} else {name: given_options(one) for name, one in plain.items()}
+    return type(plain)(map(given_options, plain)) if isinstance(plain, list | tuple) else plain
