@@ -2,12 +2,14 @@
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tombola.core import interrupts
 from tombola.core.errors import TombolaError
 
 _EXAMPLES = """examples:
@@ -108,7 +110,8 @@ def _loading() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0, or 2 after a mistake that the user can mend."""
+    """Run one command; 0, 2 after a mistake that the user can mend, or 130 or 143 if it was told to stop."""
+    _open_streams()
     parser = _parser()
     given = vars(parser.parse_args(arguments))
     if given.pop("version"):
@@ -127,13 +130,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from tombola import commands
 
-        getattr(commands, verb)(**given)
+        with interrupts.heeded():
+            try:
+                getattr(commands, verb)(**given)
+            except KeyboardInterrupt:
+                how = interrupts.name()
+                print(f"tombola: {how}; the same command goes on where this one stopped", file=sys.stderr)
+                return 143 if how == "terminated" else 130
     except TombolaError as error:
         print(f"tombola: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("tombola: interrupted; the same command goes on where this one stopped", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stderr.close()
     except OSError as error:
@@ -142,6 +148,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tombola: {error.strerror}; make room: what is finished stays, and the same command goes on from there", file=sys.stderr)
         return 2
     return 0
+
+
+def _open_streams() -> None:
+    """A stream that was closed swallows what is written; a character that a terminal cannot show is escaped. Neither ends the work."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (as long as the process)
+        elif hasattr(stream := getattr(sys, name), "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """Where caches live, and how a file gets to its place whole or not at all."""
 
 import os
+import tempfile
 import uuid
 from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """``TOMBOLA_CACHE``, else ``XDG_CACHE_HOME/tombola``, else ``~/.cache/tombola``."""
-    if own := os.environ.get("TOMBOLA_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tombola"
+    """``TOMBOLA_CACHE``, else ``XDG_CACHE_HOME/tombola``, else ``~/.cache/tombola``; without a home a folder of temporary files."""
+    own = os.environ.get("TOMBOLA_CACHE")
+    try:
+        return Path(own).expanduser() if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tombola"
+    except RuntimeError:  # no HOME, and a user whom the system does not know
+        return Path(tempfile.gettempdir()) / f"tombola-{os.getuid()}"
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
+from tombola.core import interrupts
+
 _PLAIN_SECONDS = 15.0
 """Between two lines where the output is no terminal."""
 
@@ -43,7 +45,8 @@ class Progress:
         self._draw()
 
     def advance(self, steps: int) -> None:
-        """So many replica-steps were trained."""
+        """So many replica-steps were trained. Raises `KeyboardInterrupt` if the process was told to stop."""
+        interrupts.check()
         self._done += steps
         self._draw()
 
