@@ -11,8 +11,9 @@ from tombola.core.registry import Registry
 from tombola.core.spec import Spec
 from tombola.core.step import Step
 from tombola.core.task import Data, Model, Recipe, Task
+from tombola.procedures.actions import mask_actions, value_actions
 from tombola.procedures.imp import imp_runs
-from tombola.procedures.run import Run
+from tombola.procedures.run import STORED_NAMES, Action, Run
 
 TASK = Task(data=Data(name="digits"), model=Model(name="mlp"), recipe=Recipe(steps="100it", batch=60, learning_rate=1e-3))
 
@@ -187,3 +188,10 @@ def test_equality_is_bitwise():
     assert trees.equal({"a": np.array([np.nan])}, {"a": np.array([np.nan])})
     assert not trees.equal({"a": np.array([0.0])}, {"a": np.array([-0.0])})
     assert not trees.equal({"a": np.zeros(1)}, {"b": np.zeros(1)})
+
+
+def test_actions_go_by_the_names_of_the_field_and_are_stored_under_those_they_had():
+    old, new = Action(name="constant", options={"keep_sign": True}), Action(name="signed_constant", options={"keep_sign": True})
+    assert (old, old.name) == (new, "signed_constant")
+    assert new.canonical() == {"spec": "Action", "name": "constant", "options": {"keep_sign": True}}
+    assert all(today in mask_actions or today in value_actions for today in STORED_NAMES)

@@ -108,10 +108,63 @@ def test_impossible_rates_are_errors(rate):
         selection.prune({"a": np.ones(4)}, {"a": np.ones(4, bool)}, {"a": rate})
 
 
-def test_nan_scores_rank_lowest_so_that_one_diverged_replicate_does_not_end_a_study():
-    scores = {"a": np.array([1.0, np.nan, -np.inf, 0.0])}
-    assert selection.prune(scores, {"a": np.ones(4, bool)}, {"a": 0.25})["a"].tolist() == [True, False, True, True]
-    assert selection.prune({"a": np.full(4, np.nan)}, {"a": np.ones(4, bool)}, {"a": 0.5})["a"].tolist() == [False, False, True, True]
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize(("value", "words"), [(np.nan, "1 of 3 scores of kept weights of 'a'"), (np.inf, "not finite"), (1j, "complex128")])
+def test_scores_of_kept_weights_that_are_no_finite_numbers_are_refused_and_those_of_pruned_ones_are_not_looked_at(scope, value, words):
+    scores = {"a": np.array([1.0, value, 0.5, 0.0])}
+    with pytest.raises(TombolaError, match=words):
+        selection.prune(scores, {"a": np.array([True, True, True, False])}, {"a": 0.25}, scope)
+    if not np.iscomplex(value):
+        left = selection.prune(scores, {"a": np.array([True, False, True, True])}, {"a": 1 / 3}, scope)
+        assert left["a"].tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_ties_are_broken_at_random_by_named_streams_and_nothing_else_is(scope):
+    shape, dense = {"a": (40, 30), "b": (30, 10)}, selection.dense({"a": (40, 30), "b": (30, 10)})
+    plateau = {path: np.zeros(size) for path, size in shape.items()}
+    plateau["a"][:, :3] = 1  # 120 of 1,200 stand out
+    rates = dict.fromkeys(shape, 0.75)
+    by_position = selection.prune(plateau, dense, rates, scope)
+    found, again, other = (selection.prune(plateau, dense, rates, scope, selection.ties_of(seed)) for seed in (1, 1, 2))
+    assert not by_position["a"][:10, 3:].any()  # whole rows are gone
+    assert found["a"][:10].any(axis=1).all()
+    assert all(mask["a"][:, :3].all() for mask in (found, other))
+    assert masks.kept(found) == masks.kept(by_position)
+    assert all((found[path] == again[path]).all() for path in shape)
+    assert any((found[path] != other[path]).any() for path in shape)
+    half = selection.prune(
+        plateau,
+        selection.prune(plateau, dense, dict.fromkeys(shape, 0.5), scope, selection.ties_of(1)),
+        dict.fromkeys(shape, 0.5),
+        scope,
+        selection.ties_of(1),
+    )
+    assert all((half[path] == found[path]).all() for path in shape)  # round by round as at once
+    apart = {path: np.random.default_rng(3).permutation(np.prod(size)).reshape(size) + 0.5 * (path == "b") for path, size in shape.items()}
+    assert all(
+        (selection.prune(apart, dense, rates, scope)[path] == selection.prune(apart, dense, rates, scope, selection.ties_of(1))[path]).all()
+        for path in shape
+    )
+
+
+def test_a_criterion_cannot_write_into_the_weights():
+    def greedy(initial, final):
+        final *= 0
+        return final
+
+    weights = np.ones(3)
+    with pytest.raises(TombolaError, match="read-only"):
+        scores(criteria.described(greedy), weights, weights)
+    assert weights.all()
+
+
+def test_ranks_are_comparable_between_layers_of_different_size():
+    random = np.random.default_rng(0)
+    leaves = {"a": random.normal(size=(2, 5000)), "b": random.normal(size=(2, 100))}
+    found = {path: scores("large_init_large_final", *leaf) for path, leaf in leaves.items()}
+    left = selection.prune(found, selection.dense({"a": (5000,), "b": (100,)}), {"a": 0.5, "b": 0.5}, "global")
+    assert 0.4 < left["b"].mean() < 0.6
 
 
 def test_criteria_of_a_user_are_checked_and_told_apart_by_their_source():
@@ -164,7 +217,8 @@ def test_pruning_stacked_replicas_is_pruning_each(capsys):
 def test_no_two_criteria_agree():
     random = np.random.default_rng(2)
     w_i, w_f = random.normal(size=(2, 400))
-    chosen = {name: tuple(np.argsort(criteria[name](w_i, w_f), kind="stable")[-100:]) for name in criteria}
+    slope = random.normal(size=400)
+    chosen = {name: tuple(np.argsort(scores(name, w_i, w_f, gradient=slope), kind="stable")[-100:]) for name in criteria}
     assert len(set(chosen.values())) == len(chosen)
 
 

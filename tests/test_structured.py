@@ -21,6 +21,7 @@ from tombola.models.custom import from_class
 from tombola.models.resnet import Design, ResNet
 from tombola.models.units import Units
 from tombola.pruning import selection
+from tombola.pruning.selection import ties_of
 from tombola.pruning.structured import kept_units, prune_units, shuffle_units
 from tombola.store.export import load_ticket
 from tombola.surgery.compact import compact, compact_model, smaller
@@ -179,12 +180,16 @@ def test_norms_rank_differently_and_only_kept_weights_count():
         kept("l11")
 
 
-def test_ties_go_by_position_and_nan_ranks_lowest():
+def test_ties_go_by_position_or_at_random_and_nan_is_refused():
     only_a = {**rates(0.0), "a/kernel": 1 / 3}
     tied = {**SCORES, "a/kernel": np.ones((2, 3))}
     assert kept_units(prune_units(tied, DENSE, only_a, UNITS), UNITS)["a"].tolist() == [False, True, True]
     broken = {**SCORES, "a/kernel": np.array([[3.0, 1.0, np.nan], [0.0, 1.9, 2.0]])}
-    assert kept_units(prune_units(broken, DENSE, only_a, UNITS), UNITS)["a"].tolist() == [True, True, False]
+    with pytest.raises(TombolaError, match="1 of 6 scores of kept weights of 'a/kernel' are not finite"):
+        prune_units(broken, DENSE, only_a, UNITS)
+    gone = [kept_units(prune_units(tied, DENSE, only_a, UNITS, ties=ties_of(seed)), UNITS)["a"] for seed in range(60)]
+    assert all(kept.sum() == 2 for kept in gone)
+    assert min(np.sum(~np.array(gone), axis=0)) > 5  # each of the three in about a third of the seeds
 
 
 def test_global_scope_ranks_layers_together_and_leaves_out_those_of_rate_zero():

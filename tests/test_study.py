@@ -141,6 +141,7 @@ def test_early_stopping_is_the_first_minimum_and_censored_at_the_end():
     assert es_iteration(metrics([3, 1, 2, 1])) == (100, False)
     assert es_iteration(metrics([3, 2, 1])) == (200, True)
     assert es_iteration(metrics([3, np.nan, np.nan])) == (0, False)
+    assert np.isnan(es_iteration(metrics([np.nan, np.nan]))[0])
 
 
 def test_iterations_to_a_loss():

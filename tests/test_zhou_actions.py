@@ -62,10 +62,10 @@ def values_of(leaf):
 DRAWN = ["reinit", "permute", "reshuffle"]
 TABLE = [
     *((name, {"stream": "s", "keep_sign": keep}) for name in DRAWN for keep in (False, True)),
-    ("constant", {}),
-    ("constant", {"stream": "s", "keep_sign": False}),
-    ("resign", {"stream": "s"}),
-    *(("zeroed", {"moved": moved, "stream": "s"}) for moved in ("towards", "away", "random")),
+    ("signed_constant", {}),
+    ("signed_constant", {"stream": "s", "keep_sign": False}),
+    ("random_signs", {"stream": "s"}),
+    *(("zero_moved", {"moved": moved, "stream": "s"}) for moved in ("towards", "away", "random")),
 ]
 IDS = [" ".join([name, *map(str, options.values())]) for name, options in TABLE]
 
@@ -73,7 +73,7 @@ IDS = [" ".join([name, *map(str, options.values())]) for name, options in TABLE]
 @pytest.mark.parametrize(("name", "options"), TABLE, ids=IDS)
 def test_prunable_leaves_change_and_all_else_is_as_in_the_parent(name, options):
     before = {path: leaf.copy() for path, leaf in WEIGHTS.items()}
-    extra = [FINAL] if name == "zeroed" else []
+    extra = [FINAL] if name == "zero_moved" else []
     found = act(name, WEIGHTS, *extra, **options)
     assert trees.equal(WEIGHTS, before)
     assert list(found) == list(WEIGHTS)
@@ -81,17 +81,17 @@ def test_prunable_leaves_change_and_all_else_is_as_in_the_parent(name, options):
     for path in PATHS:
         assert (found[path].shape, found[path].dtype) == (WEIGHTS[path].shape, WEIGHTS[path].dtype)
         assert (found[path] != WEIGHTS[path]).mean() > 0.2
-    if name != "zeroed" and (name, options.get("keep_sign")) != ("reinit", False):
+    if name != "zero_moved" and (name, options.get("keep_sign")) != ("reinit", False):
         assert trees.equal(act(name, **options), act(name, INITIAL, **options))  # no parent: the initial weights
 
 
 @pytest.mark.parametrize(("name", "options"), TABLE, ids=IDS)
 def test_values_are_a_function_of_seed_stream_and_leaf(name, options):
-    extra = [FINAL] if name == "zeroed" else []
+    extra = [FINAL] if name == "zero_moved" else []
     once, again = (act(name, WEIGHTS, *extra, **options) for _ in range(2))
     assert trees.equal(once, again)
     other = (act(name, WEIGHTS, *extra, **{**options, "stream": "t"}), act(name, WEIGHTS, *extra, seed=8, **options))
-    random = options.get("moved") == "random" or name == "resign" or (options.get("stream") and "moved" not in options)
+    random = options.get("moved") == "random" or name == "random_signs" or (options.get("stream") and "moved" not in options)
     for changed in other:
         assert all((changed[path] != once[path]).any() == bool(random) for path in PATHS)
     if random:  # two layers of one shape and the same values
@@ -160,22 +160,22 @@ def test_every_place_is_as_likely_to_get_a_value():
 
 
 def test_constants_are_the_deviation_of_the_initialiser_under_the_weights_own_signs():
-    found = act("constant", WEIGHTS, mask=None)
+    found = act("signed_constant", WEIGHTS, mask=None)
     for path in PATHS:
         assert (found[path] == np.where(WEIGHTS[path] < 0, -1, 1) * np.float32(NETWORK.std(path))).all()
     named = build(Model(name="mlp", options={"widths": [40, 40, 40]}, initializer="signed_constant"), (64,), 10).init(SEED)
-    found = act("constant", named, mask=None)
+    found = act("signed_constant", named, mask=None)
     assert all((sign(found[path]) == sign(named[path])).all() for path in PATHS)
     glorot = build(Model(name="mlp", options={"widths": [40, 40, 40]}, initializer="glorot_normal"), (64,), 10)
-    assert trees.equal(act("constant", network=glorot), named)  # the same thing as that initialiser
+    assert trees.equal(act("signed_constant", network=glorot), named)  # the same thing as that initialiser
 
 
-@pytest.mark.parametrize(("name", "options"), [("constant", {"keep_sign": False}), ("resign", {})])
+@pytest.mark.parametrize(("name", "options"), [("signed_constant", {"keep_sign": False}), ("random_signs", {})])
 def test_random_signs_are_fair_and_have_nothing_to_do_with_those_of_the_weights(name, options):
     found = act(name, WEIGHTS, stream="s", **options)
     for path in PATHS:
         size = WEIGHTS[path].size
-        magnitude = abs(WEIGHTS[path]) if name == "resign" else np.float32(NETWORK.std(path))
+        magnitude = abs(WEIGHTS[path]) if name == "random_signs" else np.float32(NETWORK.std(path))
         assert (abs(found[path]) == magnitude).all()
         nonzero = found[path][WEIGHTS[path] != 0]
         assert abs((nonzero > 0).mean() - 0.5) < 2.5 / np.sqrt(size)
@@ -194,7 +194,7 @@ def test_the_values_of_a_masked_network_leave_its_scores():
 def test_values_take_arrays_of_jax():
     weights, final = ({path: jnp.asarray(leaf) for path, leaf in tree.items()} for tree in (WEIGHTS, FINAL))
     for name, options in TABLE:
-        extra = [(final, FINAL)] if name == "zeroed" else []
+        extra = [(final, FINAL)] if name == "zero_moved" else []
         found = act(name, weights, *(one for one, _ in extra), **options)
         wanted = act(name, WEIGHTS, *(other for _, other in extra), **options)
         assert all((np.asarray(found[path]) == wanted[path]).all() for path in NETWORK.shapes)
@@ -204,7 +204,7 @@ def test_values_take_arrays_of_jax():
 
 
 def test_zeroed_are_those_that_moved_towards_zero_or_for_the_control_the_others():
-    towards, away = (act("zeroed", WEIGHTS, FINAL, mask=None, **options) for options in ({}, {"moved": "away"}))
+    towards, away = (act("zero_moved", WEIGHTS, FINAL, mask=None, **options) for options in ({}, {"moved": "away"}))
     for path in PATHS:
         for w, f, one, other in zip(*(tree[path].reshape(-1) for tree in (WEIGHTS, FINAL, towards, away)), strict=True):
             assert (one, other) == ((0, w) if abs(f) < abs(w) else (w, 0))
@@ -212,8 +212,8 @@ def test_zeroed_are_those_that_moved_towards_zero_or_for_the_control_the_others(
 
 def test_at_random_as_many_are_zeroed_among_the_kept_and_among_the_pruned():
     solid = {path: np.where(leaf == 0, np.float32(0.5), leaf) for path, leaf in WEIGHTS.items()}
-    towards = act("zeroed", solid, FINAL)
-    found, other = (act("zeroed", solid, FINAL, moved="random", stream=stream) for stream in "st")
+    towards = act("zero_moved", solid, FINAL)
+    found, other = (act("zero_moved", solid, FINAL, moved="random", stream=stream) for stream in "st")
     for path, kept in MASK.items():
         for group in (kept, ~kept):
             count = (towards[path][group] == 0).sum()
@@ -230,7 +230,7 @@ def test_in_a_chain_of_its_own_what_was_held_stays_held():
         random = np.random.default_rng(level)
         final = {path: np.where(mask[path], random.normal(size=leaf.shape), start[path]) for path, leaf in mask.items()}
         after = {path: leaf & (random.random(leaf.shape) < 0.6) for path, leaf in mask.items()}
-        now = combine(after, WEIGHTS, act("zeroed", WEIGHTS, {**start, **final}, mask=after))
+        now = combine(after, WEIGHTS, act("zero_moved", WEIGHTS, {**start, **final}, mask=after))
         for path in PATHS:
             held, new = ~mask[path], mask[path] & ~after[path]
             assert (now[path][held] == start[path][held]).all()
@@ -245,10 +245,10 @@ def test_in_a_chain_of_its_own_what_was_held_stays_held():
     ("name", "parents", "options", "words"),
     [
         ("reshuffle", 1, {"stream": "s", "mask": None}, "needs a mask"),
-        ("constant", 1, {"keep_sign": False}, "name a stream"),
-        ("zeroed", 2, {"moved": "random"}, "a stream to draw from"),
-        ("zeroed", 2, {"moved": "random", "stream": "s", "mask": None}, "needs a mask"),
-        ("zeroed", 2, {"moved": "toward"}, "did you mean 'towards'"),
+        ("signed_constant", 1, {"keep_sign": False}, "name a stream"),
+        ("zero_moved", 2, {"moved": "random"}, "a stream to draw from"),
+        ("zero_moved", 2, {"moved": "random", "stream": "s", "mask": None}, "needs a mask"),
+        ("zero_moved", 2, {"moved": "toward"}, "did you mean 'towards'"),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(name, parents, options, words):
@@ -270,7 +270,7 @@ def test_every_action_makes_a_run_whose_pruned_weights_stay_where_it_put_them(tm
     dense, ticket = imp_runs(TASK, SEED, 1, rates={"dense": 0.5, "output": 0.3}, rewind="5it")
     same = Action(name="same", of=(ticket.its_mask(),))
     weights, final = dense.at("5it"), dense.at("end")
-    starts = [Action(name=name, of=(weights, final)[: 2 if name == "zeroed" else 1], options=options) for name, options in TABLE]
+    starts = [Action(name=name, of=(weights, final)[: 2 if name == "zero_moved" else 1], options=options) for name, options in TABLE]
     runs = [ticket.but(mask=same, kept=start) for start in starts]
     runs += [ticket.but(mask=same, kept=start, pruned=start) for start in starts[-3:]]  # V2 and its controls
     runs += [ticket.but(mask=same, pruned=start) for start in starts]
@@ -282,7 +282,7 @@ def test_every_action_makes_a_run_whose_pruned_weights_stay_where_it_put_them(tm
     network = build(TASK.model, (64,), 10)
 
     def made(action):
-        parents = [first, last][: len(action.of)] if action.name == "zeroed" else [first]
+        parents = [first, last][: len(action.of)] if action.name == "zero_moved" else [first]
         return act(action.name, *parents, mask=whole, network=network, **action.options)
 
     for run in runs:

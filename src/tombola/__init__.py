@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Data": "tombola.core.task",
     "Model": "tombola.core.task",
+    "Pruning": "tombola.pruning.pruning",
     "Recipe": "tombola.core.task",
     "Step": "tombola.core.step",
     "Store": "tombola.store.store",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,35 @@ from tombola.core.masks import Mask
 from tombola.core.trees import Tree
 from tombola.engine.reading import load_tree
 from tombola.engine.resolved import resolved
+from tombola.models.network import Network
 from tombola.procedures.actions import Context, mask_actions, value_actions
-from tombola.procedures.run import Action, Run
+from tombola.procedures.run import Action, Run, RunRef
 from tombola.pruning import selection
 from tombola.store.store import Store
 from tombola.surgery.combine import combine
 from tombola.training.setup import Setup
+from tombola.training.slopes import mean_gradient
 
 
 def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tree]:
-    """(mask, start) of a run whose parents are stored. Raises `Damaged` where one of their files is."""
+    """(mask, start) of a run whose parents are stored. Raises `Damaged` where one of their files is.
+
+    What is made from a network that diverged is no network either: its start is NaN, so that NaN is all that its rows say; and
+    its mask has the right counts alone.
+    """
     network = resolved(run.task, data_dir)[0].network
     shapes = _prunable_shapes(network)
-    context = Context(network, run.seed)
+    context = Context(network, run.seed, slopes=partial(mean_gradient, run.task, data_dir))
+    diverged = False
 
     def act(actions: Any, action: Action, context: Context) -> Any:
+        nonlocal diverged
         parents = [load_tree(parent.run, parent.what, store, data_dir) for parent in action.of]
+        if any(not _finite(tree) for tree in parents) or any(begins_diverged(store, parent) for parent in action.of):
+            diverged = True
+            stands = zip(parents, action.of, strict=True)
+            parents = [tree if parent.what == "mask" else _made_up(parent, network) for tree, parent in stands]
+            context = context._replace(slopes=lambda seed, weights, *_: weights)
         return actions.call(action.name, context, *parents, **action.options)
 
     mask = selection.dense(shapes) if run.mask is None else act(mask_actions, run.mask, context)
@@ -35,7 +49,17 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
     context = context._replace(mask=mask)
     kept = network.init(run.seed) if run.kept is None else act(value_actions, run.kept, context)
     pruned = 0.0 if run.pruned is None else act(value_actions, run.pruned, context)
-    return mask, combine(mask, kept, pruned)
+    start = combine(mask, kept, pruned)
+    return mask, {path: np.full_like(leaf, np.nan) for path, leaf in start.items()} if diverged else start
+
+
+def begins_diverged(store: Store, parent: RunRef) -> bool:
+    """Whether a parent's mask is that of no network: of a run whose start was not finite."""
+    return parent.what == "mask" and bool(np.isnan(store.get(parent.run.digest).metrics()["val_loss"][0]))
+
+
+def _finite(tree: Tree) -> bool:
+    return all(np.isfinite(leaf).all() for leaf in tree.values())
 
 
 def rehearse(runs: Iterable[Run], data_dir: Path | None) -> None:
@@ -54,15 +78,16 @@ def rehearse(runs: Iterable[Run], data_dir: Path | None) -> None:
 
 
 def _rehearse(actions: Any, action: Action, found: Setup) -> None:
-    mask = selection.dense(_prunable_shapes(found.network))
+    context = Context(found.network, 0, selection.dense(_prunable_shapes(found.network)), lambda seed, weights, *_: weights)
+    actions.call(action.name, context, *(_made_up(parent, found.network) for parent in action.of), **action.options)
 
-    def parent(what: str) -> Tree:
-        """Numbers with which a criterion that can be negative is negative."""
-        value = 1.0 if what == "0it" else -0.5
-        return mask if what == "mask" else {path: np.full(one.shape, value, one.dtype) for path, one in found.network.shapes.items()}
 
-    parents = [parent(source.what) for source in action.of]
-    actions.call(action.name, Context(found.network, 0, mask), *parents, **action.options)
+def _made_up(parent: RunRef, network: Network) -> Tree:
+    """A mask that keeps everything, or weights with which a criterion that can be negative is negative."""
+    if parent.what == "mask":
+        return selection.dense(_prunable_shapes(network))
+    value = 1.0 if parent.what == "0it" else -0.5
+    return {path: np.full(one.shape, value, one.dtype) for path, one in network.shapes.items()}
 
 
 def _prunable_shapes(network: Any) -> dict[str, tuple[int, ...]]:

@@ -5,18 +5,18 @@ from collections.abc import Mapping
 import numpy as np
 
 
-def es_iteration(metrics: Mapping[str, np.ndarray]) -> tuple[int, bool]:
+def es_iteration(metrics: Mapping[str, np.ndarray]) -> tuple[float, bool]:
     """(es_it, censored): iteration of minimum validation loss, the first of equals.
 
     Censored: the minimum is the last evaluation, so that the true one may lie later (Frankle & Carbin 2019,
-    section 2). A run whose loss is nowhere finite stops at its first evaluation.
+    section 2). NaN, of a run whose loss is nowhere finite.
 
     Args:
         metrics: `step` (n,) and `val_loss` (n,).
     """
     loss = np.where(np.isnan(metrics["val_loss"]), np.inf, metrics["val_loss"])
     index = int(np.argmin(loss))
-    return int(metrics["step"][index]), index == len(loss) - 1
+    return (int(metrics["step"][index]), index == len(loss) - 1) if np.isfinite(loss[index]) else (float("nan"), False)
 
 
 def iterations_to(metrics: Mapping[str, np.ndarray], loss: float) -> float:

@@ -4,9 +4,10 @@ An action takes a `Context`, its parents in order, and its options; it returns a
 from the run's own named streams, so the same description always gives the same bits.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
 
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, unknown
 from tombola.core.keys import generator
 from tombola.core.masks import Mask
 from tombola.core.parts import mask_actions as mask_actions
@@ -18,6 +19,12 @@ from tombola.pruning import controls, criteria, selection, structured
 from tombola.pruning.pruning import Pruning
 from tombola.surgery import values
 
+Order = Literal["position", "random"]
+
+
+Slopes = Callable[[int, Tree, str, int | None], Tree]
+"""(seed, weights, batch, size) -> gradient: `training.slopes.mean_gradient` of a task."""
+
 
 class Context(NamedTuple):
     """What an action may know of the run it works for."""
@@ -26,19 +33,31 @@ class Context(NamedTuple):
     seed: int
     mask: Mask | None = None
     """The run's mask; None while the mask itself is being made."""
+    slopes: Slopes | None = None
+    """How gradients are computed; None where there are no data."""
+
+    def gradient(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
+        """dL/dw of the mean training loss at the weights, over examples that the run's stream ``gradient/{batch}`` draws.
+
+        As `tombola.training.slopes.mean_gradient` says. Asked for nothing, it costs nothing.
+        """
+        if self.slopes is None:
+            raise TombolaError("a gradient of the loss is asked for where there are no data; prune by tb.imp, or by a study")
+        return self.slopes(self.seed, weights, batch, size)
 
 
 @mask_actions.register
-def prune(context: Context, initial: Tree, final: Tree, before: Mask, **options: Any) -> Mask:
+def prune(context: Context, initial: Tree, final: Tree, before: Mask, *, ties: Order = "position", **options: Any) -> Mask:
     """One round of pruning: the lowest scores among the weights (or whole units) that `before` keeps are removed.
 
     Args:
         initial, final: weights that the criterion scores.
+        ties: how equal scores are ordered: by `position`, or at `random`, from the run's streams ``ties/{path}``.
         options: those of `Pruning.options`.
     """
     pruning = described(**options)
-    scores = {path: criteria.scores(pruning.criterion, initial[path], final[path], kept) for path, kept in before.items()}
-    return prune_round(context.network, scores, before, pruning)
+    scores = criteria.score_leaves(pruning.criterion, initial, final, before, lambda: context.gradient(final))
+    return prune_round(context.network, scores, before, pruning, ties_in(ties, context.seed))
 
 
 @mask_actions.register
@@ -54,7 +73,7 @@ def shuffle_units(context: Context, like: Mask, *, stream: str) -> Mask:
 
 
 @mask_actions.register
-def same(context: Context, mask: Mask) -> Mask:
+def parent_mask(context: Context, mask: Mask) -> Mask:
     """The mask of the parent."""
     return mask
 
@@ -100,19 +119,19 @@ def reshuffle(context: Context, weights: Tree | None = None, *, stream: str, kee
 
 
 @value_actions.register
-def constant(context: Context, weights: Tree | None = None, *, keep_sign: bool = True, stream: str = "") -> Tree:
+def signed_constant(context: Context, weights: Tree | None = None, *, keep_sign: bool = True, stream: str = "") -> Tree:
     """+-a, a = the standard deviation of the layer's initialiser: own signs, or fair coins (Zhou et al. 2019, section 3)."""
     return values.constant(context.network, _first(context, weights), context.seed, stream, keep_sign)
 
 
 @value_actions.register
-def resign(context: Context, weights: Tree | None = None, *, stream: str) -> Tree:
+def random_signs(context: Context, weights: Tree | None = None, *, stream: str) -> Tree:
     """The weights' magnitudes under fair random signs."""
     return values.resigned(context.network, _first(context, weights), context.seed, stream)
 
 
 @value_actions.register
-def zeroed(context: Context, weights: Tree, final: Tree, *, moved: values.Moved = "towards", stream: str = "") -> Tree:
+def zero_moved(context: Context, weights: Tree, final: Tree, *, moved: values.Moved = "towards", stream: str = "") -> Tree:
     """The weights with those set to 0 that moved towards 0 on their way to `final` (Zhou et al. 2019, section 4).
 
     As `pruned` values this is the paper's V1; as `kept` values with V1 its V2. In a chain whose rounds look at the run
@@ -169,13 +188,20 @@ def described(**options: Any) -> Pruning:
     return Pruning(**{"scope": "layer", **options})
 
 
-def prune_round(network: Network, scores: Tree, before: Mask, pruning: Pruning) -> Mask:
+def ties_in(order: Order, seed: int) -> selection.Ties | None:
+    """The streams that order equal scores; None where position does."""
+    if order not in get_args(Order):
+        raise unknown("order of ties", order, get_args(Order))
+    return selection.ties_of(seed) if order == "random" else None
+
+
+def prune_round(network: Network, scores: Tree, before: Mask, pruning: Pruning, ties: selection.Ties | None) -> Mask:
     """One round on scores: single weights, or whole units by the norm of their weights' scores."""
     rates = rates_by_path(network, pruning.rates)
     assert pruning.scope is not None
     if pruning.structure == "units":
-        return structured.prune_units(scores, before, rates, network.units, pruning.norm, pruning.scope)
-    return selection.prune(scores, before, rates, pruning.scope)
+        return structured.prune_units(scores, before, rates, network.units, pruning.norm, pruning.scope, ties)
+    return selection.prune(scores, before, rates, pruning.scope, ties)
 
 
 def rates_by_path(network: Network, rates: Rates) -> dict[str, float]:

@@ -1,15 +1,15 @@
 """Iterative magnitude pruning (Frankle & Carbin 2019, section 2; with rewinding: Frankle et al. 2020, section 3)."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
 from tombola.core.task import Task
-from tombola.core.trees import per_replica
+from tombola.core.trees import per_replica, replica, stack
 from tombola.procedures.run import Action, Run
-from tombola.pruning.criteria import scores
 from tombola.pruning.pruning import Pruning
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ def imp(
         levels + 1 trajectories; `trajectory.mask` is the mask it trained under.
     """
     from tombola.data.dataset import load  # what describes a chain of runs (below) needs no JAX, and no data
-    from tombola.procedures.actions import prune_round, rates_by_path
+    from tombola.procedures.actions import Context, mask_actions, rates_by_path
     from tombola.surgery.combine import combine
     from tombola.training.cohort import setup
+    from tombola.training.slopes import mean_gradient
     from tombola.training.train import train
 
     if levels < 0:
@@ -50,20 +51,17 @@ def imp(
     pruning = _given(pruning, fields).of(task)
     network = setup(task, load(task.data, data_dir)).network
     rates_by_path(network, pruning.rates)  # raises before anything trains
+    options, slopes = pruning.options(task), partial(mean_gradient, task, data_dir)
     dense = train(task, replicates, seed, keep=[pruning.rewind, pruning.prune_at], data_dir=data_dir)
     trajectories = [dense]
     for _ in range(levels):
         last = trajectories[-1]
-        mask = per_replica(
-            lambda first, final, before: prune_round(
-                network,
-                {path: scores(pruning.criterion, first[path], final[path], kept) for path, kept in before.items()},
-                before,
-                pruning,
-            ),
-            {path: dense.initial[path] for path in last.mask},
-            {path: last.at(pruning.prune_at)[path] for path in last.mask},
-            last.mask,
+        trees = (dense.initial, last.at(pruning.prune_at), last.mask)
+        mask = stack(
+            [
+                mask_actions.call("prune", Context(network, one, slopes=slopes), *(replica(tree, index) for tree in trees), **options)
+                for index, one in enumerate(dense.seeds)
+            ]
         )
         start, begin = per_replica(combine, mask, dense.at(pruning.rewind)), pruning.rewind
         trajectories.append(train(task, seed=seed, start=start, mask=mask, begin=begin, keep=[pruning.prune_at], data_dir=data_dir))

@@ -7,7 +7,7 @@ of the run's own streams and of its parents' weights or masks (`tombola.procedur
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tombola.core.spec import Spec
 from tombola.core.step import Step
@@ -28,12 +28,25 @@ class RunRef(Spec):
         return hash((self.run.digest, self.what))
 
 
+STORED_NAMES = {"signed_constant": "constant", "random_signs": "resign", "zero_moved": "zeroed", "parent_mask": "same"}
+"""Action -> what it is called in stored runs, which it still may be given as."""
+
+
 class Action(Spec):
     """A registered action, what it is given, and its options."""
 
     name: str
     of: tuple[RunRef, ...] = ()
     options: dict[str, Any] = {}
+
+    @field_validator("name")
+    @classmethod
+    def _by_its_name_today(cls, name: str) -> str:
+        return next((today for today, stored in STORED_NAMES.items() if stored == name), name)
+
+    def canonical(self) -> dict[str, Any]:
+        """Under the name that stored runs have."""
+        return super().canonical() | {"name": STORED_NAMES.get(self.name, self.name)}
 
 
 class Run(Spec):

@@ -13,7 +13,7 @@ from tombola.core.trees import Tree
 from tombola.evaluation.weight_combinations import Part, Scores, WeightCombinations
 from tombola.models.network import Network
 from tombola.models.supermask import chosen, effective, probabilities, sampled
-from tombola.procedures.actions import described, prune_round
+from tombola.procedures.actions import Order, described, prune_round, ties_in
 from tombola.procedures.measurements import Context, Query, facts, measurements
 from tombola.pruning import criteria, selection
 from tombola.surgery.combine import combine
@@ -30,6 +30,7 @@ def heuristic_supermasks(
     final: Tree,
     *,
     rounds: int,
+    ties: Order = "position",
     pictured: Sequence[int] = (),
     **options: Any,
 ) -> Query:
@@ -41,6 +42,7 @@ def heuristic_supermasks(
     Args:
         initial, final: W_0 and W_T.
         rounds: L; there are L + 1 masks.
+        ties: as of the mask action `prune`.
         pictured: rounds of which the mask is shown in the plane of initial and final values.
         options: those of `Pruning.options`, of single weights.
 
@@ -51,11 +53,14 @@ def heuristic_supermasks(
     Source: Zhou et al. 2019, section 5.
     """
     network, pruning = context.network, described(**options)
-    scores = {path: criteria.scores(pruning.criterion, initial[path], final[path]) for path in network.prunable}
+    learnt = all(np.isfinite(leaf).all() for leaf in final.values())  # else masks have the right counts alone, and networks are NaN
+    scores = criteria.score_leaves(pruning.criterion, initial, final if learnt else initial, paths=network.prunable)
     found: list[Mask] = [selection.dense({path: network.shapes[path].shape for path in network.prunable})]
     for _ in range(rounds):
-        found.append(prune_round(network, scores, found[-1], pruning))
+        found.append(prune_round(network, scores, found[-1], pruning, ties_in(ties, context.seed)))
     networks = [combine(mask, values) for values in (initial, constant(network, initial)) for mask in found]
+    if not learnt:
+        networks = [{path: np.full_like(leaf, np.nan) for path, leaf in one.items()} for one in networks]
     pictures = {f"picture/{level}": picture(network, initial, final, found[level]) for level in pictured}
 
     def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from tombola.core.task import Task
 from tombola.core.trees import Tree, replica, replicas, stack
 from tombola.data.dataset import load
 from tombola.procedures.actions import Context, value_actions
+from tombola.procedures.run import Action
 from tombola.training.cohort import setup
 
 
@@ -27,8 +28,8 @@ def values(
     """Values for the kept or the pruned weights of R networks, to be put together by `tombola.combine`.
 
     Args:
-        action: a registered value action: ``reinit``, ``permute``, ``reshuffle``, ``constant``, ``resign``, ``zeroed``, ...
-        parents: weights that it works on, leaves (R, ...), such as ``dense.at("0it"), dense.final`` of ``zeroed``; of most
+        action: a registered value action: ``reinit``, ``permute``, ``signed_constant``, ``random_signs``, ``zero_moved``, ...
+        parents: weights that it works on, leaves (R, ...), such as ``dense.at("0it"), dense.final`` of ``zero_moved``; of most
             actions none means the initial weights.
         mask: leaves (R, ...); which weights are kept, for actions that ask.
         replicates: R where neither parents nor mask say it; 1 if not given.
@@ -55,7 +56,7 @@ def values(
     return stack(
         [
             value_actions.call(
-                action,
+                Action(name=action).name,
                 Context(network, replicate_seed(seed, index), None if mask is None else replica(mask, index)),
                 *(replica(tree, index) for tree in parents),
                 **options,

@@ -1,46 +1,90 @@
 """Criteria: (initial, final) weights of one leaf -> scores of the same shape. The highest scores are kept.
 
+One that has a third argument `gradient` gets the gradient of the mean loss at `final` there (`procedures.actions.Context`).
+Equal scores are ordered at random by the streams ``ties/{path}`` of the run, wherever they may be more than an accident (`may_tie`).
+
 A criterion is one function. Zhou et al. 2019, section 2 is the source unless another is named; w_i is the initial and
 w_f the final value of a weight. Each works on NumPy and on JAX arrays. Of most criteria X there are also
 X_same_sign and X_diff_sign, which keep, by X, first the weights that kept, or changed, their sign.
 """
 
 import hashlib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
+from tombola.core.masks import Mask
 from tombola.core.parts import criteria as criteria
 from tombola.core.registry import plain
+from tombola.core.trees import Tree
 
-Criterion = Callable[[Any, Any], Any]
+Criterion = Callable[..., Any]
 
 _ranked: set[str] = set()
 """Names of the criteria whose score of a weight depends on the other weights of its layer."""
+_plateaus: set[str] = set()
+"""Names of those that give many weights one score."""
 
 
-def scores(name: str, initial: Any, final: Any, before: Any = None) -> Any:
+def may_tie(name: str, initializer: str) -> bool:
+    """Whether scores may be equal by more than accident: by the criterion's nature, or as initial weights have one magnitude.
+
+    Of the others two float32 numbers are equal now and then; their runs were stored when position decided that, and it goes on to.
+    """
+    return name in _plateaus or "@" in name or initializer == "signed_constant"
+
+
+def score_leaves(
+    name: str, initial: Tree, final: Tree, before: Mask | None = None, gradient: Callable[[], Tree] | None = None, paths: Iterable[str] = ()
+) -> Tree:
+    """The scores of all leaves of a mask, or of the given paths; `gradient` is asked once, and only by a criterion that takes it."""
+    slope = gradient() if gradient is not None and takes_gradient(name) else None
+    return {
+        path: scores(name, initial[path], final[path], None if before is None else before[path], None if slope is None else slope[path])
+        for path in (paths if before is None else before)
+    }
+
+
+def takes_gradient(name: str) -> bool:
+    """Whether a criterion has a third argument, `gradient`."""
+    return "gradient" in inspect.signature(criteria[name]).parameters
+
+
+def scores(name: str, initial: Any, final: Any, before: Any = None, gradient: Any = None) -> Any:
     """The scores of one leaf. Raises if a user's criterion fails or gives another shape.
 
     Args:
         before: what earlier rounds have left (bool); a criterion of ranks ranks that alone. None: everything.
+        gradient: of the mean loss at `final`, for criteria that take it.
     """
     function = criteria[name]
-    if before is not None and name in _ranked:
-        # Zero is the lowest rank of both, so that the others are in the order that they have among themselves.
-        initial, final = np.where(before, initial, 0), np.where(before, final, 0)
+    if takes_gradient(name) and gradient is None:
+        raise TombolaError(f"criterion {plain(name)!r} asks for a gradient, which there is none of here; use tb.score, tb.imp or a study")
+    given = [_read_only(one) for one in (initial, final, *([gradient] if takes_gradient(name) else []))]
+    among = np.asarray(before) if before is not None and name in _ranked else None
     try:
-        found = function(initial, final)
+        found = function(*(given if among is None else [one[among] for one in given]))
     except Exception as error:
         raise TombolaError(f"criterion {plain(name)!r} must take (initial, final) and return scores, but it fails: {error}") from error
+    if among is not None:
+        ranks, found = found, np.zeros(among.shape)
+        found[among] = ranks
     if np.shape(found) != np.shape(final):
         raise TombolaError(
             f"criterion {plain(name)!r} returns shape {np.shape(found)} for weights of shape {np.shape(final)}; one score a weight"
         )
     return found
+
+
+def _read_only(values: Any) -> np.ndarray:
+    """A view through which a criterion cannot write into its caller's weights."""
+    view = np.asarray(values).view()
+    view.flags.writeable = False
+    return view
 
 
 def _by_sign(criterion: Criterion) -> Criterion:
@@ -63,6 +107,11 @@ def _restricted(criterion: Criterion, suffix: str, symbol: str, holds: Callable[
 def _below(scores: np.ndarray) -> np.ndarray:
     """The same order, finite, and below the scores of any layer. Were they equal, position would decide among them."""
     return 1e30 * (np.arctan(scores) - 2)
+
+
+def _with_plateaus(criterion: Criterion) -> Criterion:
+    _plateaus.add(criterion.__name__)
+    return criteria.register(criterion)
 
 
 @criteria.register
@@ -91,26 +140,29 @@ def small_init(initial: Any, final: Any) -> Any:
 
 def _by_rank(criterion: Criterion) -> Criterion:
     """Register a criterion of ranks, and its two restrictions by sign."""
-    _ranked.update(criterion.__name__ + suffix for suffix in ("", "_same_sign", "_diff_sign"))
+    names = {criterion.__name__ + suffix for suffix in ("", "_same_sign", "_diff_sign")}
+    _ranked.update(names)
+    _plateaus.update(names)
     return _by_sign(criterion)
 
 
 def _rank(values: np.ndarray) -> np.ndarray:
+    """The share of the values that are smaller, in [0, 1): relative, so that layers of different size can be compared."""
     flat = np.asarray(values).reshape(-1)
-    rank = np.empty(flat.size, np.int64)
-    rank[np.argsort(flat, kind="stable")] = np.arange(flat.size)
-    return rank.reshape(np.shape(values))
+    return (np.searchsorted(np.sort(flat), flat) / flat.size).reshape(np.shape(values))
 
 
 @_by_rank
 def large_init_large_final(initial: Any, final: Any) -> Any:
-    """min(a |w_f|, |w_i|), with a such that both bind equally often: the smaller of the two ranks among the layer's remaining weights."""
+    """min(a |w_f|, |w_i|), with a such that both bind equally often: the smaller of the two relative ranks among the layer's
+    remaining weights.
+    """
     return np.minimum(_rank(abs(final)), _rank(abs(initial)))
 
 
 @_by_rank
 def small_init_small_final(initial: Any, final: Any) -> Any:
-    """-max(a |w_f|, |w_i|), with a such that both bind equally often: minus the larger of those two ranks."""
+    """-max(a |w_f|, |w_i|), with a such that both bind equally often: minus the larger of those two relative ranks."""
     return -np.maximum(_rank(abs(final)), _rank(abs(initial)))
 
 
@@ -126,16 +178,26 @@ def movement(initial: Any, final: Any) -> Any:
     return abs(final - initial)
 
 
-@criteria.register
+@_with_plateaus
 def large_final_same_sign(initial: Any, final: Any) -> Any:
     """max(0, w_f sign(w_i)): large where the weight kept its sign, 0 where it changed (section 5)."""
     return np.maximum(0, final * np.sign(initial))
 
 
-@criteria.register
+@_with_plateaus
 def large_final_diff_sign(initial: Any, final: Any) -> Any:
     """max(0, -w_f sign(w_i)): large where the weight changed its sign, 0 where it kept it (section 5)."""
     return np.maximum(0, -final * np.sign(initial))
+
+
+@criteria.register
+def snip(initial: Any, final: Any, gradient: Any) -> Any:
+    """|w g|, g = dL/dw, the gradient of the mean loss on a batch of training examples (Lee et al. 2019, equation 6).
+
+    Source: SNIP is this at initialisation: ``prune_at="0it"``. At the end of training it is the first-order Taylor criterion
+    (Molchanov et al. 2017). The paper's division by the sum of all scores changes no order.
+    """
+    return abs(final * gradient)
 
 
 @criteria.register

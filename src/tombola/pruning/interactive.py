@@ -1,33 +1,35 @@
 """`tombola.score` and `tombola.prune`: pruning by hand, on stacked replicas."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from tombola.core import masks
 from tombola.core.errors import TombolaError
+from tombola.core.keys import replicate_seed
 from tombola.core.masks import Mask
-from tombola.core.trees import Tree, per_replica, replicas, select
+from tombola.core.trees import Tree, replica, replicas, stack
 from tombola.pruning import criteria, selection
+from tombola.training.slopes import mean_gradient
 from tombola.training.trajectory import Trajectory
 
 
-def score(trajectory: Trajectory, criterion: str | Callable[[Any, Any], Any] = "large_final") -> Tree:
+def score(trajectory: Trajectory, criterion: str | criteria.Criterion = "large_final", *, data_dir: Path | str | None = None) -> Tree:
     """Scores of the prunable weights, leaves (R, ...), from the first and last weights of a trajectory.
 
     Args:
-        criterion: the name of a registered criterion, or a function (initial, final) -> scores of one leaf.
+        criterion: the name of a registered criterion, or a function (initial, final) -> scores of one leaf; one that has a third
+            argument `gradient` gets the gradient of the mean loss at the last weights (`training.slopes.mean_gradient`), for which
+            data are read.
     """
-    name = "" if callable(criterion) else criteria.criteria.described(criterion)
-    first, last = (select(tree, trajectory.mask) for tree in (trajectory.initial, trajectory.final))
+    name = criteria.criteria.described(criterion)
 
-    def scored(one: Tree, other: Tree, kept: Mask) -> Tree:
-        if callable(criterion):
-            return {path: criterion(one[path], other[path]) for path in one}
-        return {path: criteria.scores(name, one[path], other[path], kept[path]) for path in one}
+    def scored(seed: int, first: Tree, last: Tree, mask: Mask) -> Tree:
+        return criteria.score_leaves(name, first, last, mask, lambda: mean_gradient(trajectory.task, data_dir, seed, last))
 
-    return per_replica(scored, first, last, trajectory.mask)
+    trees = (trajectory.initial, trajectory.final, trajectory.mask)
+    return stack([scored(seed, *(replica(tree, index) for tree in trees)) for index, seed in enumerate(trajectory.seeds)])
 
 
 def prune(
@@ -36,6 +38,7 @@ def prune(
     scope: selection.Scope = "layer",
     mask: Mask | None = None,
     quiet: bool = False,
+    seed: int = 0,
 ) -> Mask:
     """Remove the lowest-scored `fraction` of the weights that are still kept; says what is left of each layer.
 
@@ -44,6 +47,7 @@ def prune(
         fraction: one number in [0, 1], or one a path.
         scope: "layer": the fraction is taken from each layer; "global": from all of them together.
         mask: what is kept so far; everything if not given.
+        seed: of the study: replica r orders equal scores at random by the streams ``ties/{path}`` of its own seed.
 
     Returns:
         The new mask, leaves (R, ...) bool, with exactly ``round(fraction * kept)`` fewer weights.
@@ -52,7 +56,12 @@ def prune(
     rates = dict(fraction) if isinstance(fraction, Mapping) else selection.uniform_rates(scores, fraction)
     if before.keys() != scores.keys():
         raise TombolaError(f"mask and scores must cover the same layers; they differ in {sorted(before.keys() ^ scores.keys())[0]!r}")
-    after = per_replica(lambda one, kept: selection.prune(one, kept, rates, scope), scores, before)
+    after = stack(
+        [
+            selection.prune(replica(scores, index), replica(before, index), rates, scope, selection.ties_of(replicate_seed(seed, index)))
+            for index in range(replicas(scores))
+        ]
+    )
     if not quiet:
         print(table(after))
     return after

@@ -7,7 +7,7 @@ from pydantic import field_validator, model_validator
 from tombola.core.spec import Spec
 from tombola.core.step import Step
 from tombola.core.task import KINDS, Rates, Task
-from tombola.pruning.criteria import Criterion, criteria
+from tombola.pruning.criteria import Criterion, criteria, may_tie
 from tombola.pruning.selection import Scope
 from tombola.pruning.structured import Norm, Structure, check_structure
 
@@ -59,6 +59,8 @@ class Pruning(Spec):
         """Those of the mask action `prune`; what is at its default is left out where it came later than stored runs."""
         found = self.of(task)
         options: dict[str, Any] = {"rates": found.rates, "criterion": found.criterion, "scope": found.scope}
+        if may_tie(found.criterion, task.model.initializer):
+            options["ties"] = "random"
         if found.structure != "weights":
             options |= {"structure": found.structure, "norm": found.norm}
         return options

@@ -8,7 +8,7 @@ import numpy as np
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.keys import generator
 from tombola.core.masks import Mask
-from tombola.pruning.selection import Scope
+from tombola.pruning.selection import Scope, Ties, check_scores, order_of, ranked
 
 if TYPE_CHECKING:
     from tombola.models.units import Units
@@ -39,6 +39,7 @@ def prune_units(
     units: "tuple[Units, ...]",
     norm: Norm = "l2",
     scope: Scope = "layer",
+    ties: Ties | None = None,
 ) -> Mask:
     """Remove the units whose kept incoming weights have the scores of the smallest norm: column and outgoing rows go.
 
@@ -53,11 +54,11 @@ def prune_units(
     last incoming weight with them.
 
     Args:
-        scores: path -> array, not negative; higher is kept. Ties are broken by position: the earlier unit is removed
-            first. A unit with a kept NaN ranks lowest.
+        scores: path -> array of finite numbers, not negative; higher is kept.
         mask: what is kept so far; the result is a subset of it.
         rates: path of a kernel -> share of its layer's kept units that is removed, in [0, 1].
         units: ``network.units``.
+        ties: streams by which units of equal rank are ordered at random, by name of the layer. None: the earlier is removed first.
 
     Source: Li et al. 2017 (l1 norm of filters, layer by layer).
     """
@@ -67,12 +68,14 @@ def prune_units(
     if norm not in _NORMS:
         raise unknown("norm", norm, _NORMS)
     _check_rates(rates, units)
+    check_scores({one.incoming: scores[one.incoming] for one in units}, {one.incoming: mask[one.incoming] for one in units})
     before = kept_units(mask, units)
     ranks = {one.layer: _ranks(scores[one.incoming], mask[one.incoming], norm) for one in units}
     removed: dict[str, np.ndarray] = {}
     for group in _groups(units, rates, scope):
         rate = rates[group[0].incoming]
-        lowest = _lowest([ranks[one.layer] for one in group], [before[one.layer] for one in group], rate)
+        orders = [order_of(one.layer, len(ranks[one.layer]), ties) for one in group]
+        lowest = _lowest([ranks[one.layer] for one in group], [before[one.layer] for one in group], orders, rate)
         removed |= {one.layer: gone for one, gone in zip(group, lowest, strict=True)}
     return _without(mask, units, removed)
 
@@ -113,8 +116,7 @@ def _ranks(scores: Any, mask: np.ndarray, norm: Norm) -> np.ndarray:
             "units are ranked by the norm of their weights' scores, so these must not be negative; "
             "large_final, large_init or movement will do"
         )
-    ranks = _NORMS[norm](_columns(kept))
-    return np.where(np.isnan(ranks), -np.inf, ranks)
+    return _NORMS[norm](_columns(kept))
 
 
 def _groups(units: "tuple[Units, ...]", rates: Mapping[str, float], scope: Scope) -> "list[list[Units]]":
@@ -132,16 +134,18 @@ def _groups(units: "tuple[Units, ...]", rates: Mapping[str, float], scope: Scope
     return [together] if together else []
 
 
-def _lowest(ranks: list[np.ndarray], kept: list[np.ndarray], rate: float) -> list[np.ndarray]:
+def _lowest(ranks: list[np.ndarray], kept: list[np.ndarray], orders: list[np.ndarray | None], rate: float) -> list[np.ndarray]:
     """For each of the layers, (units,) bool: the ``round(rate * kept)`` lowest of all, but never a layer's highest."""
     removable = [alive.copy() for alive in kept]
-    for rank, alive, free in zip(ranks, kept, removable, strict=True):
+    for rank, alive, free, order in zip(ranks, kept, removable, orders, strict=True):
         places = np.flatnonzero(alive)
-        free[places[np.argsort(rank[places], kind="stable")[-1:]]] = False
+        free[places[ranked(rank[places], None if order is None else order[places])[-1:]]] = False
     count = round(rate * sum(int(alive.sum()) for alive in kept))
     flat = np.flatnonzero(np.concatenate(removable))
     gone = np.zeros(sum(map(len, kept)), bool)
-    gone[flat[np.argsort(np.concatenate(ranks)[flat], kind="stable")[:count]]] = True
+    together = [order for order in orders if order is not None]
+    order = np.concatenate(together)[flat] if together else None
+    gone[flat[ranked(np.concatenate(ranks)[flat], order)[:count]]] = True
     return np.split(gone, np.cumsum([len(alive) for alive in kept])[:-1])
 
 

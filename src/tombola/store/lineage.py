@@ -19,7 +19,7 @@ def describe(record: Record) -> dict[str, Any]:
         "density": round(summary["density"], 6),
         "kept": summary["kept"],
         "prunable": summary["prunable"],
-        "val_loss_min": round(float(np.nanmin(metrics["val_loss"])), 4),
+        "val_loss_min": round(float(np.fmin.reduce(metrics["val_loss"])), 4),
         "test_acc": round(float(metrics["test_acc"][-1]), 4),
         "weights": [f"{step}it" for step in sorted(record.steps())],
     }

@@ -31,7 +31,9 @@ def described(packed: Packed, model: Model, shape: tuple[int, ...], classes: int
     import jax
 
     used = {source for sources in packed.leaves.values() for source in sources.values()}
-    actions = {name: {"name": one.name, "options": one.options} for name, one in packed.origin.candidates().items() if name in used}
+    actions = {
+        name: {"name": one.canonical()["name"], "options": one.options} for name, one in packed.origin.candidates().items() if name in used
+    }
     return {
         "format": FORMAT,
         "mask": "<path>.mask is coded as tombola.surgery.packing.pack_mask says",

@@ -54,7 +54,7 @@ def tickets(config: PruningConfig, replicate: int, task: Task | None = None, lev
 
 def reinitialised(ticket: Run, level: int, draw: int = 0) -> Run:
     """The ticket's mask with a fresh random initialisation; it trains from the ticket's step to the end, as the ticket does."""
-    same = Action(name="same", of=(ticket.its_mask(),))
+    same = Action(name="parent_mask", of=(ticket.its_mask(),))
     return ticket.but(mask=same, kept=Action(name="reinit", options={"stream": f"reinit/{level}/{draw}"}))
 
 

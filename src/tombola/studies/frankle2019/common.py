@@ -73,7 +73,7 @@ def measure(cell: Cell, results: Mapping[Run, Result]) -> dict[str, float]:
     result = results[cell.run]
     dense = results.get(Run(task=cell.run.task, seed=cell.run.seed))
     step, censored = es_iteration(result.metrics)
-    reference = None if dense is None else float(np.nanmin(dense.metrics["val_loss"]))
+    reference = None if dense is None else float(np.fmin.reduce(dense.metrics["val_loss"]))
     return {
         "kept": result.summary["kept"],
         "prunable": result.summary["prunable"],
@@ -83,7 +83,7 @@ def measure(cell: Cell, results: Mapping[Run, Result]) -> dict[str, float]:
         "acc_es": result.summary["es_test_acc"],
         "acc_final": float(result.metrics["test_acc"][-1]),
         "train_acc_final": result.summary["train_acc"],
-        "val_loss_min": float(np.nanmin(result.metrics["val_loss"])),
+        "val_loss_min": float(np.fmin.reduce(result.metrics["val_loss"])),
         "iters_to_1p5x": math.nan if reference is None else iterations_to(result.metrics, 1.5 * reference),
         "iters_to_1p1x": math.nan if reference is None else iterations_to(result.metrics, 1.1 * reference),
     }

@@ -127,7 +127,7 @@ def _controls(config: InitialValues, replicate: int, chain: list[Run]) -> list[C
     cells = [Cell("ticket", replicate, level, run) for level, run in enumerate(chain)]
     for level in config.within(config.compared):
         ticket = chain[level]
-        same = Action(name="same", of=(ticket.its_mask(),))
+        same = Action(name="parent_mask", of=(ticket.its_mask(),))
         others = {
             "reinit": reinitialised(ticket, level),
             "resample": ticket.but(mask=same, kept=Action(name="resample", options={"stream": f"resample/{level}"})),

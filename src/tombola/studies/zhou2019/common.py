@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tombola.core.step import Step
 from tombola.evaluation.paired import densities, levels_within
-from tombola.procedures.run import Action, Run
+from tombola.procedures.run import STORED_NAMES, Action, Run
 from tombola.studies.base import Cell, Figure, Scale
 from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL
 from tombola.studies.tickets import Levels, PruningConfig
@@ -44,12 +44,12 @@ def values(name: str, dense: Run, rewind: Step, **options: Any) -> Action:
 def drawn(name: str, dense: Run, rewind: Step, level: int, keep_sign: bool = False) -> Action:
     """Values that are drawn for a level. With and without `keep_sign` the draw is the same."""
     sign = {"keep_sign": True} if keep_sign else {}
-    return values(name, dense, rewind, stream=f"{name}/{level}/0", **sign)
+    return values(name, dense, rewind, stream=f"{STORED_NAMES.get(name, name)}/{level}/0", **sign)
 
 
 def under(ticket: Run, kept: Action) -> Run:
     """The ticket's mask over other values; it trains from the ticket's step to the end, as the ticket does."""
-    return ticket.but(mask=Action(name="same", of=(ticket.its_mask(),)), kept=kept)
+    return ticket.but(mask=Action(name="parent_mask", of=(ticket.its_mask(),)), kept=kept)
 
 
 def rows(arms: Sequence[str], replicate: int, chain: Callable[[str], Sequence[Run]], variant: str = "") -> list[Cell]:

@@ -99,7 +99,7 @@ def _chain(config: Mask0, dense: Run, arm: str) -> list[Run]:
     chain = [dense]
     for _ in range(config.levels):
         last = chain[-1]
-        zeroed = Action(name="zeroed", of=(weights, last.at(pruning.prune_at)))
+        zeroed = Action(name="zero_moved", of=(weights, last.at(pruning.prune_at)))
         pruned = {"zero": None, "freeze": back, "v1": zeroed, "v2": zeroed}[arm]
         mask = pruned_mask(pruning, dense, last)
         chain.append(dense.but(mask=mask, kept=zeroed if arm == "v2" else back, pruned=pruned, begin=pruning.rewind))

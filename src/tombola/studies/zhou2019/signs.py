@@ -102,7 +102,7 @@ def _chain(config: Signs, task: Task, replicate: int, arm: str) -> list[Run]:
 
 
 def _start(config: Signs, dense: Run, ticket: Run, arm: str, level: int) -> Run:
-    name = "resign" if arm == "magnitudes" else "reinit"
+    name = "random_signs" if arm == "magnitudes" else "reinit"
     kept = drawn(name, dense, config.pruning.rewind, level, keep_sign=arm == "signs")
     return under(ticket, kept)
 

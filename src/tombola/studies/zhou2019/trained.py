@@ -173,7 +173,7 @@ def masked(config: Trained, arm: Learner) -> Task:
 
 def learning(config: Trained, arm: Learner, values: str, replicate: int) -> Run:
     """The run that learns a mask."""
-    kept = Action(name="constant", options={"keep_sign": True}) if values == "constant" else None
+    kept = Action(name="signed_constant", options={"keep_sign": True}) if values == "constant" else None
     return dense_run(config, replicate, masked(config, arm)).but(kept=kept)
 
 
