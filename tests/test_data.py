@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Thread
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -803,6 +804,44 @@ def test_own_arrays_are_copied(own_registry):
 
 
 @pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (np.array(["ant", "bee", "cow", "ant"] * 5), ("ant", "bee", "cow")),
+        (np.array(["ant", "bee"] * 10, object), ("ant", "bee")),
+        (pd.Series(["ant", "bee"] * 10, dtype="category"), ("ant", "bee")),
+        (np.array([7, 3, 3, -1] * 5), ("-1", "3", "7")),
+        (np.array([True, False] * 10), ("False", "True")),
+        (Y[:, None], ()),
+        (np.ma.masked_equal(Y, 99), ()),
+    ],
+)
+def test_labels_of_any_kind_are_mapped_and_the_mapping_is_kept(own_registry, labels, names):
+    found = load(from_arrays(X, labels, X[:4], labels[:4]))
+    assert found.class_names == names
+    assert found.classes == len(names or np.unique(Y))
+    assert found.targets.dtype == found.test_targets.dtype == np.int32
+    given = np.asarray(labels).ravel()
+    assert [(names or "0123")[place] for place in found.targets] == [str(label) for label in given]
+    np.testing.assert_array_equal(found.test_targets, found.targets[:4])
+
+
+def test_classes_of_another_name_are_another_data_set(own_registry):
+    one, other = (from_arrays(X, np.array(list(letters) * 10), X, np.array(list(letters) * 10)) for letters in ("ab", "ac"))
+    assert one != other
+
+
+def test_values_tokens_and_inputs_alone(own_registry):
+    values = load(from_arrays(X, Y / 2, X[:4], Y[:4] / 2))
+    assert (values.classes, values.targets.dtype, values.targets.shape) == (None, np.float32, (20, 1))
+    wide = load(from_arrays(X, np.ones((20, 2, 3), int), X[:4], np.ones((4, 2, 3), int), targets="values"))
+    assert wide.targets.shape == (20, 2, 3)
+    tokens = load(from_arrays(X.astype(int), Y, X[:4].astype(int), Y[:4], vocabulary=60))
+    assert (tokens.inputs.dtype, tokens.input_dtype, tokens.vocabulary) == (np.int32, "int32", 60)
+    alone = load(from_arrays(X, None, X[:4], None))
+    assert alone.targets is alone.test_targets is alone.classes is None
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"x": X[:, 0]}, "x has shape \\(20,\\), but it must be \\(examples, ...\\)"),
@@ -814,12 +853,30 @@ def test_own_arrays_are_copied(own_registry):
         ({"x": X[:19]}, "need a target each"),
         ({"test_x": X[:4, :2]}, "a test example has shape \\(2,\\)"),
         ({"y": np.eye(20)}, "one-hot rows become labels by .argmax\\(1\\)"),
-        ({"y": Y.astype(float)}, "y holds float64, but labels must be integers"),
-        ({"y": Y - 1}, "y spans -1 to 2, but labels must be integers from 0"),
-        ({"y": Y + 1}, "y has no label 0 but has 4; number the classes"),
-        ({"y": Y * 2}, "y has no label 1 but has 6"),
-        ({"test_y": Y[:4] + 1}, "test_targets span 1 to 4, but they must lie in 0 to 3"),
-        ({"x": X[:0], "y": Y[:0]}, "inputs are empty"),
+        ({"y": np.eye(20, dtype=int)}, "one-hot rows become labels by .argmax\\(1\\)"),
+        ({"y": np.arange(40).reshape(20, 2)}, "labels are \\(examples,\\); use .ravel\\(\\), or targets='values' .*objective=regression"),
+        ({"y": Y / 2, "targets": "classes"}, "y holds numbers such as 0.5, which are no classes; use targets='values'"),
+        ({"y": np.where(Y == 1, np.nan, Y), "targets": "classes"}, "y holds NaN or infinite labels"),
+        ({"y": np.where(Y == 1, None, Y)}, "y has labels that are missing"),
+        ({"y": np.array([1, "a"] * 10, object), "test_y": np.array([1, "a"] * 2, object)}, "labels of different types"),
+        ({"y": np.array(["2020-01-01"] * 20, "datetime64[D]")}, "y holds datetime64.*, but labels are integers, strings"),
+        ({"test_y": Y[:4] + 1}, "test_y has the label 4, which y has not"),
+        ({"test_y": None}, "y and test_y: give both"),
+        ({"targets": "labels"}, "targets = 'labels', but y holds 'classes' or 'values'"),
+        ({"y": np.array(list("abcd") * 5), "targets": "values"}, "values to regress must be real numbers"),
+        ({"x": np.ma.masked_equal(X, 7)}, "x is a masked array with 1 values masked; fill them"),
+        ({"x": X.astype(np.uint8)}, "x holds bytes up to 59, which would be used unscaled; write x / 255"),
+        ({"x": X.astype(int) + 2**32, "test_x": X[:4].astype(int), "vocabulary": 60}, "inputs \\(tokens\\) span 2147483647 to"),
+        ({"x": X / 2, "vocabulary": 60}, "x is float64 .*, but tokens are integers"),
+        (
+            {"x": X.astype(int), "test_x": X[:4].astype(int), "vocabulary": 59},
+            "inputs \\(tokens\\) span 0 to 59, but they must lie in 0 to 58",
+        ),
+        (
+            {"x": X.astype(int) - 1, "test_x": X[:4].astype(int), "vocabulary": 60},
+            "inputs \\(tokens\\) span -1 to 58, but they must lie in 0 to 59",
+        ),
+        ({"x": X[:0], "y": Y[:0]}, "x is empty"),
         ({"validation": 20}, "validation can be at most 19, not 20"),
         ({"validation": 0}, "validation = 0, but it must be greater than 0"),
         ({"name": "a/b"}, "name 'a/b': use letters"),
@@ -831,3 +888,75 @@ def test_own_arrays_that_do_not_fit_are_refused(own_registry, change, message):
         from_arrays(**({"x": X, "y": Y, "test_x": X[:4], "test_y": Y[:4]} | change))
     one_line(raised)
     assert list(datasets) == before
+
+
+# --- the bytes of data are in a run's identity --------------------------------------------------------------------------
+
+
+def test_only_what_is_not_canonical_is_told_by_its_bytes(monkeypatch, own_registry, tmp_path):
+    from tombola.data import identity
+    from tombola.data.identity import identified
+    from tombola.models.tasks import task
+
+    def of(name, **fields):
+        return task("digits-mlp").but(data=Data(name=name, **fields))
+
+    assert identified(of("digits")) == of("digits")
+    assert identified(of("mnist"), tmp_path) == of("mnist")
+    assert identified(of(from_arrays(X, Y, X, Y).name)).data.content == ""
+
+    def register(values):
+        monkeypatch.setattr(datasets, "_parts", {name: part for name, part in datasets._parts.items() if name != "mine"})
+        labels = np.array([0, 1, 1], np.int32)
+        datasets.register("mine")(lambda folder: Dataset(values, labels, values, labels, 2, 1))
+        identity._of_arrays.cache_clear()
+        return identified(of("mine"))
+
+    one, other = register(np.zeros((3, 2), np.float32)), register(np.ones((3, 2), np.float32))
+    assert one.data.content != other.data.content
+    assert one.digest != other.digest
+    assert identified(other) == other
+    with pytest.raises(TombolaError, match="the bytes found are not those of the description") as raised:
+        identified(one)
+    one_line(raised)
+
+
+def test_a_re_encoded_cifar10_is_another_data_set(monkeypatch, tmp_path):
+    """A small source of the same kind: its canonical bytes add nothing, others do, and neither is read twice."""
+    from tombola.data import identity
+
+    canonical, other = b"\x00" * 10 * 3073, b"\x01" * 10 * 3073
+    file = File("data.bin", "records", (10, 3073), hashlib.sha256(canonical).hexdigest())
+    monkeypatch.setitem(SOURCES, "cifar10", replace(SOURCES["cifar10"], files=(file,)))
+    path = tmp_path / "data.bin"
+    seen = []
+    examine = identity.examine
+    monkeypatch.setattr(identity, "examine", lambda *given: seen.append(1) or examine(*given))
+    assert identity.content("cifar10", tmp_path) == ""
+    for index, content in enumerate((canonical, other)):
+        path.write_bytes(content)
+        os.utime(path, ns=(index, index))
+        found = {identity.content("cifar10", tmp_path) for _ in range(3)}
+        assert len(found) == 1
+        assert len(seen) == index + 1
+        assert (found == {""}) == (content == canonical)
+
+
+def test_a_folder_of_other_images_is_another_data_set(tmp_path):
+    from tombola.data import identity
+
+    assert identity.content("imagenet", tmp_path) == ""
+    for part in ("train", "val"):
+        (tmp_path / "imagenet" / part / "ant").mkdir(parents=True)
+        (tmp_path / "imagenet" / part / "ant" / "1.png").write_bytes(b"1")
+    first = identity.content("imagenet", tmp_path)
+    assert first == identity.content("imagenet", tmp_path) != ""
+    (tmp_path / "imagenet" / "train" / "ant" / "2.png").write_bytes(b"2")
+    assert identity.content("imagenet", tmp_path) not in ("", first)
+
+
+def test_diabetes():
+    ours = load(Data(name="diabetes"))
+    assert (ours.inputs.shape, ours.targets.shape, ours.test_inputs.shape, ours.classes) == ((354, 10), (354, 1), (88, 10), None)
+    np.testing.assert_allclose(ours.inputs.mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose([ours.inputs.std(0).mean(), ours.targets.std()], 1, rtol=1e-5)

@@ -43,7 +43,7 @@ def show(study: str, data_dir: Path | None, json: bool, **options: Any) -> None:
     from tombola.engine.progress import duration
     from tombola.engine.study import study_graph, study_measurements
 
-    found = _resolve(study, options)
+    found = _resolve(study, options, data_dir)
     cost = estimate(study_graph(found), data_dir)
     arms: dict[str, int] = {}
     for cell in found.cells:
@@ -79,7 +79,7 @@ def run(study: str, store: Path, data_dir: Path | None, json: bool, output: Path
     from tombola.report.page import write
     from tombola.report.table import as_json, terminal
 
-    found = _resolve(study, options)
+    found = _resolve(study, options, data_dir)
     if output is not None:
         writable(output)  # known before the work, not after it
     findings = run_study(found, Store(store), data_dir)
@@ -95,7 +95,7 @@ def report(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
     from tombola.engine.study import findings
     from tombola.report.page import write
 
-    written = write([findings(_resolve(study, options), Store(store), data_dir) for study in studies], output)
+    written = write([findings(_resolve(study, options, data_dir), Store(store), data_dir) for study in studies], output)
     if json:
         return _json({"files": [str(path) for path in written]})
     _print_paths(written)
@@ -105,7 +105,7 @@ def status(study: str, store: Path, data_dir: Path | None, json: bool, **options
     """How far a study is."""
     from tombola.engine.study import study_status
 
-    found = study_status(_resolve(study, options), Store(store), data_dir)
+    found = study_status(_resolve(study, options, data_dir), Store(store), data_dir)
     if json:
         return _json(found)
     print(f"{study}: {found['done']} of {found['runs']} runs are done, {found['in progress']} in progress, {found['missing']} to train")
@@ -123,7 +123,7 @@ def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
 
     rows = []
     for name in studies or list(registered):
-        found = _resolve(name, options)
+        found = _resolve(name, options, data_dir)
         try:
             verdicts = {verdict.id: verdict for verdict in findings(found, Store(store), data_dir).verdicts}
         except TombolaError:
@@ -227,14 +227,14 @@ def data_verify(name: str, data_dir: Path | None, json: bool) -> None:
         raise TombolaError(f"{len(bad)} of {len(rows)} files are not usable; delete them and run `tombola data fetch {name}`")
 
 
-def _resolve(study: str, options: dict[str, Any]) -> Study:
+def _resolve(study: str, options: dict[str, Any], data_dir: Path | None) -> Study:
     from tombola.engine.configuring import resolve
     from tombola.models.custom import from_class
 
     options = dict(options)
     _load(options.pop("load"))
     name = options.pop("model")
-    return resolve(study, model=None if name is None else from_class(name), **options)
+    return resolve(study, model=None if name is None else from_class(name), data_dir=data_dir, **options)
 
 
 def _load(files: Sequence[Path]) -> None:

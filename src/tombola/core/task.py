@@ -32,6 +32,8 @@ class Data(Spec):
     """Validation examples, taken from the training pool; None: the data set's own number (the papers')."""
     test: Count | None = None
     """The first n test examples; None: all."""
+    content: str = ""
+    """Digest of the data's bytes, where they are not the canonical ones that the name stands for; found where a task is taken up."""
     label_noise: Fraction = 0.0
     """Share of training labels replaced by uniformly drawn ones, by key. Validation and test stay clean."""
     augment: Annotated[str, BeforeValidator(augmentations.described)] = "none"

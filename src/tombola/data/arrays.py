@@ -3,6 +3,7 @@
 import hashlib
 import re
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,19 +12,31 @@ from tombola.core.errors import TombolaError
 from tombola.core.task import Data
 from tombola.data.dataset import Dataset, check, datasets, sizes
 
+Targets = Literal["classes", "values"]
+
 
 def from_arrays(
-    x: ArrayLike, y: ArrayLike, test_x: ArrayLike, test_y: ArrayLike, validation: int | None = None, name: str | None = None
+    x: ArrayLike,
+    y: ArrayLike | None,
+    test_x: ArrayLike,
+    test_y: ArrayLike | None,
+    validation: int | None = None,
+    name: str | None = None,
+    *,
+    targets: Targets | None = None,
+    vocabulary: int | None = None,
 ) -> Data:
     """Register arrays in this process under a name made of their content, and return the `Data` that names them.
 
     Args:
-        x: inputs of the pool, (n, *shape) real numbers, used as they are (as float32): scale them first.
-        y: their labels, (n,) integers from 0, every class at least once.
-        test_x: test inputs, (m, *shape).
-        test_y: test labels, (m,).
+        x: inputs of the pool, (n, *shape) real numbers, used as they are (as float32): scale them first; or tokens (`vocabulary`).
+        y: their targets. Labels, (n,) or (n, 1), integers, strings, booleans or categories: the sorted ones are classes 0, 1, 2, ...,
+            and ``load(data).class_names`` says which is which. Or values, floats (n, *shape), for regression. None: there are none.
+        test_x, test_y: those of the test set, (m, ...).
         validation: examples of the pool that are set aside for validation; None: a tenth.
         name: beginning of the registered name, ``<name>-<12 hex digits>``; None: ``arrays``.
+        targets: what `y` is, `classes` or `values`; None: floats are values, all else is classes.
+        vocabulary: number of different tokens; the inputs are then integers from 0, which reach the network as int32.
 
     Raises:
         TombolaError: shapes, dtypes, values or labels do not fit.
@@ -31,15 +44,30 @@ def from_arrays(
     prefix = "arrays" if name is None else name
     if not re.fullmatch(r"[A-Za-z0-9._-]+", prefix):
         raise TombolaError(f"name {prefix!r}: use letters, digits, '.', '_' and '-' only")
-    inputs, labels, test_inputs, test_labels = (
-        _inputs("x", x),
-        _labels("y", y),
-        _inputs("test_x", test_x),
-        _labels("test_y", test_y),
+    if targets not in (None, "classes", "values"):
+        raise TombolaError(f"targets = {targets!r}, but y holds 'classes' or 'values'")
+    if (y is None) != (test_y is None):
+        raise TombolaError("y and test_y: give both, or None for both")
+    read = _inputs if vocabulary is None else _tokens
+    inputs, test_inputs = read("x", x), read("test_x", test_x)
+    if not len(inputs):
+        raise TombolaError("x is empty, but at least one example is needed")
+    found, tested, names = (None, None, ()) if y is None or test_y is None else _targets(_array("y", y), _array("test_y", test_y), targets)
+    classes = len(names) or None
+    plain = names == tuple(map(str, range(len(names))))
+    dataset = Dataset(
+        inputs,
+        found,
+        test_inputs,
+        tested,
+        classes,
+        max(1, round(len(inputs) / 10)),
+        vocabulary=vocabulary,
+        class_names=() if plain else names,
     )
-    classes = _classes(labels)
-    dataset = Dataset(inputs, labels, test_inputs, test_labels, classes, max(1, round(len(labels) / 10)))
-    title = f"{prefix}-{_content_hash(inputs, labels, test_inputs, test_labels)}"
+    title = (
+        f"{prefix}-{_content_hash(*(one for one in (inputs, found, test_inputs, tested) if one is not None), *([] if plain else names))}"
+    )
     check(title, dataset)
     data = Data(name=title, validation=validation)
     sizes(dataset, data)
@@ -47,6 +75,7 @@ def from_arrays(
     def loader(folder: Path | None = None) -> Dataset:
         return dataset
 
+    loader.named_by_content = True  # type: ignore[attr-defined]
     datasets.add(title, loader)
     return data
 
@@ -57,39 +86,96 @@ def _inputs(argument: str, given: ArrayLike) -> np.ndarray:
         raise TombolaError(f"{argument} holds {array.dtype}, but inputs must be real numbers; convert them with .astype('float32')")
     if array.ndim < 2:
         raise TombolaError(f"{argument} has shape {array.shape}, but it must be (examples, ...); write {argument}.reshape(n, -1)")
+    if array.dtype == np.uint8 and array.size and array.max() > 1:
+        raise TombolaError(
+            f"{argument} holds bytes up to {array.max()}, which would be used unscaled; write {argument} / 255, or standardise them; "
+            f"if that is what you want, {argument}.astype('float32')"
+        )
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which `check` names
         return array.astype(np.float32)
 
 
-def _labels(argument: str, given: ArrayLike) -> np.ndarray:
+def _tokens(argument: str, given: ArrayLike) -> np.ndarray:
     array = _array(argument, given)
-    if array.ndim != 1:
-        raise TombolaError(f"{argument} has shape {array.shape}, but it must be (examples,); one-hot rows become labels by .argmax(1)")
-    if array.dtype.kind not in "iu":
-        raise TombolaError(f"{argument} holds {array.dtype}, but labels must be integers from 0; convert them with .astype('int32')")
-    if array.size and not 0 <= array.min() <= array.max() <= np.iinfo(np.int32).max:
-        raise TombolaError(f"{argument} spans {array.min()} to {array.max()}, but labels must be integers from 0")
-    return array.astype(np.int32)
+    if array.dtype.kind not in "iu" or array.ndim < 2:
+        raise TombolaError(
+            f"{argument} is {array.dtype} {array.shape}, but tokens are integers (examples, length); or leave vocabulary out"
+        )
+    return np.clip(array, -1, np.iinfo(np.int32).max).astype(np.int32)  # no token wraps around into the vocabulary
 
 
-def _array(argument: str, given: ArrayLike) -> np.ndarray:
+def _targets(y: np.ndarray, test_y: np.ndarray, kind: Targets | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """(targets, test targets, what each class is called: none, of values)."""
+    if y.ndim > 1 and y.shape[1:] != (1,) and kind != "values" and y.dtype.kind in "fiub" and _one_hot(y):
+        raise TombolaError(
+            f"y has shape {y.shape}: one-hot rows become labels by .argmax(1); if they are values to regress, targets='values'"
+        )
+    if kind == "values" or (kind is None and y.dtype.kind == "f"):
+        return _values("y", y), _values("test_y", test_y), ()
+    labels, tested = _labels("y", y), _labels("test_y", test_y)
+    try:
+        known, found = np.unique(labels, return_inverse=True)
+    except TypeError:
+        raise TombolaError("y holds labels of different types, which have no order; make them all strings, .astype(str)") from None
+    places = {label: place for place, label in enumerate(known.tolist())}
+    if strange := [label for label in dict.fromkeys(tested.tolist()) if label not in places]:
+        raise TombolaError(f"test_y has the label {strange[0]!r}, which y has not; every class must be in y")
+    as_places = np.array([places[label] for label in tested.tolist()], np.int32)
+    return found.reshape(-1).astype(np.int32), as_places, tuple(map(str, known.tolist()))
+
+
+def _one_hot(rows: np.ndarray) -> bool:
+    return rows.ndim == 2 and bool(np.isin(rows, (0, 1)).all() and (rows.sum(1) == 1).all())
+
+
+def _values(argument: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "fiub":
+        raise TombolaError(f"{argument} holds {array.dtype}, but values to regress must be real numbers; or leave targets='values' out")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32).reshape(len(array), *(array.shape[1:] or (1,)))
+
+
+def _labels(argument: str, array: np.ndarray) -> np.ndarray:
+    if array.ndim != 1 and array.shape[1:] != (1,):
+        raise TombolaError(
+            f"{argument} has shape {array.shape}, but labels are (examples,); use .ravel(), "
+            "or targets='values' if they are values to regress (objective=regression)"
+        )
+    array = array.reshape(-1)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise TombolaError(f"{argument} holds NaN or infinite labels; leave those examples out")
+    if array.dtype.kind == "f" and (array != np.round(array)).any():
+        raise TombolaError(
+            f"{argument} holds numbers such as {array[array != np.round(array)][0]}, which are no classes; use targets='values'"
+        )
+    if array.dtype.kind == "f":
+        return array.astype(np.int64)
+    if array.dtype.kind == "O" and any(label is None or label != label for label in array.tolist()):
+        raise TombolaError(f"{argument} has labels that are missing; leave those examples out")
+    if array.dtype.kind not in "iubUSO":
+        raise TombolaError(f"{argument} holds {array.dtype}, but labels are integers, strings, booleans or categories; convert them")
+    return array
+
+
+def _array(argument: str, given: Any) -> np.ndarray:
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        count = int(np.ma.getmaskarray(given).sum())
+        raise TombolaError(f"{argument} is a masked array with {count} values masked; fill them, .filled(0), or leave those examples out")
     try:
         return np.asarray(given)
-    except (TypeError, ValueError):  # rows of unequal length
-        raise TombolaError(f"{argument} is no array: its rows must all have one shape") from None
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of unequal length, a tensor with a gradient or on a GPU
+        reason = next(iter(str(error).splitlines()), "")
+        raise TombolaError(
+            f"{argument} is no array: its rows must all have one shape, and be in this machine's memory ({reason})"
+        ) from None
 
 
-def _classes(labels: np.ndarray) -> int:
-    present = np.unique(labels)
-    absent = np.flatnonzero(present != np.arange(len(present)))
-    if len(absent):
-        raise TombolaError(f"y has no label {absent[0]} but has {present[-1]}; number the classes 0, 1, 2, ... without gaps")
-    return len(present)
-
-
-def _content_hash(*arrays: np.ndarray) -> str:
+def _content_hash(*content: Any) -> str:
     digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(repr(array.shape).encode())
-        digest.update(np.ascontiguousarray(array).data)
+    for one in content:
+        if isinstance(one, str):
+            digest.update(one.encode())
+            continue
+        digest.update(repr(one.shape).encode())
+        digest.update(np.ascontiguousarray(one).data)
     return digest.hexdigest()[:12]

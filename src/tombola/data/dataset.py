@@ -69,7 +69,7 @@ def load(data: Data, folder: Path | str | None = None) -> Dataset:
         TombolaError: an unknown name, missing or damaged files, more examples asked for than there are,
             label noise on what are no classes.
     """
-    whole = _loaded(data.name, _loader(data.name), data_folder(folder))
+    whole = loaded(data.name, data_folder(folder))
     sizes(whole, data)
     if data.label_noise and whole.classes is None:
         raise TombolaError(f"label_noise draws other classes, but the targets of {data.name} are no classes; set it to 0")
@@ -176,6 +176,11 @@ def _loader(name: str) -> Loader:
             f"the arrays {name!r} are not in this process; give them again with from_arrays (the same arrays get the same name)"
         )
     return datasets[name]
+
+
+def loaded(name: str, folder: Path) -> Dataset:
+    """The whole data set of a name, loaded once."""
+    return _loaded(name, _loader(name), folder)
 
 
 @lru_cache(maxsize=4)  # a study uses one or two data sets; CIFAR-10 takes 740 MB

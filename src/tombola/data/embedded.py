@@ -1,4 +1,4 @@
-"""Data sets that need no file: MNIST-1D, which is generated, and the 8x8 digits that scikit-learn carries."""
+"""Data sets that need no file: MNIST-1D, which is generated, and what scikit-learn carries: 8x8 digits, and diabetes (regression)."""
 
 import random
 from collections.abc import Iterator
@@ -12,6 +12,13 @@ from tombola.data.cache import Arrays, cached
 from tombola.data.dataset import Dataset, datasets
 
 EMBEDDED: dict[str, dict[str, object]] = {
+    "diabetes": {
+        "examples": 354,
+        "test": 88,
+        "shape": (10,),
+        "classes": None,
+        "source": "progression of diabetes in 442 patients (Efron et al. 2004), in scikit-learn",
+    },
     "digits": {
         "examples": 1497,
         "test": 300,
@@ -70,6 +77,29 @@ def digits(folder: Path | None = None) -> Dataset:
         classes=10,
         validation=300,
     )
+
+
+@datasets.register
+def diabetes(folder: Path | None = None) -> Dataset:
+    """442 patients: 10 measurements, shape (10,), and how far the disease came in a year, shape (1,): a regression.
+
+    Test: 88 of them, drawn once by a fixed key and the same in every study. Pool: the other 354. Measurements and targets are both
+    standardised by the mean and standard deviation of the pool, so that the pool's mean has a squared error of 1 on it.
+    Source: Efron, Hastie, Johnstone & Tibshirani 2004, *Least Angle Regression*.
+    """
+    whole = cached("diabetes", ("scikit-learn",), _read_diabetes)
+    order = generator(0, "diabetes/test").permutation(len(whole["inputs"]))
+    pool, test = np.sort(order[88:]), np.sort(order[:88])
+    scaled = {name: (values - values[pool].mean(0)) / values[pool].std(0) for name, values in whole.items()}
+    inputs, targets = (scaled[name].astype(np.float32) for name in ("inputs", "targets"))
+    return Dataset(inputs[pool], targets[pool], inputs[test], targets[test], classes=None, validation=70)
+
+
+def _read_diabetes() -> Arrays:
+    from sklearn.datasets import load_diabetes
+
+    bunch = load_diabetes(scaled=False)
+    return {"inputs": bunch.data.astype(np.float64), "targets": bunch.target.astype(np.float64)[:, None]}
 
 
 def _read_digits() -> Arrays:

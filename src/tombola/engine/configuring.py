@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tombola.core.errors import TombolaError, unknown
+from tombola.core.objective import Objective
 from tombola.core.spec import Spec
 from tombola.core.task import Model
+from tombola.data.identity import identified
 from tombola.models.tasks import tasks
 from tombola.studies.base import Config, Scale, Study, StudyKind
 from tombola.studies.catalogue import studies
@@ -19,9 +22,10 @@ def resolve(
     task: str | None = None,
     model: Model | None = None,
     settings: Iterable[str] = (),
+    data_dir: Path | None = None,
     **fields: Any,
 ) -> Study:
-    """A study by name, configured.
+    """A study by name, configured; its data are told by their bytes, where those in `data_dir` are not the canonical ones.
 
     Args:
         model: a network to put in the place of the task's own.
@@ -38,7 +42,8 @@ def resolve(
     for key, value in fields.items():
         if value is not None:
             config = _replaced(config, _path(config, key), value)
-    return kind.build(apply(config, settings))
+    config = apply(config, settings)
+    return kind.build(config.but(task=identified(config.task, data_dir)))
 
 
 def apply(config: Config, settings: Iterable[str]) -> Config:
@@ -52,10 +57,12 @@ def apply(config: Config, settings: Iterable[str]) -> Config:
 
 
 def fields_of(spec: Spec, prefix: str = "") -> dict[str, Any]:
-    """Every field of a configuration, by its full path."""
+    """Every field of a configuration, by its full path; an objective by its name, then its options."""
     found: dict[str, Any] = {}
     for name in type(spec).model_fields:
         value = getattr(spec, name)
+        if isinstance(value, Objective):
+            found[f"{prefix}{name}"] = value.name
         if isinstance(value, Spec):
             found |= fields_of(value, f"{prefix}{name}.")
         else:

@@ -30,5 +30,6 @@ def run(
     Returns:
         Tables (pandas), curves and verdicts.
     """
-    found = resolve(study, scale=scale, task=task, settings=settings, **fields)
-    return run_study(found, Store(store), Path(data_dir) if data_dir is not None else None, quiet)
+    folder = Path(data_dir) if data_dir is not None else None
+    found = resolve(study, scale=scale, task=task, settings=settings, data_dir=folder, **fields)
+    return run_study(found, Store(store), folder, quiet)

@@ -61,6 +61,23 @@ def digits_noise_mlp(scale: str) -> Task:
     return _digits(scale, {}, label_noise=0.4, steps="1500it", learning_rate=3e-3)
 
 
+@tasks.register("digits-autoencoder")
+def digits_autoencoder(scale: str) -> Task:
+    """Autoencoder 64-100-16-100-64 on the same digits, whose pixels it gives back: reconstruction by the squared error."""
+    model = Model(name="mlp", options={"widths": [100, 16, 100]})
+    found = _digits(scale, {"paper": {"steps": "3000it"}}, steps="2000it", learning_rate=1.2e-3)
+    return found.but(model=model, objective="reconstruction")
+
+
+@tasks.register("diabetes-mlp")
+def diabetes_mlp(scale: str) -> Task:
+    """MLP 10-64-32-1 on scikit-learn's diabetes, a regression: 284 training, 70 validation, 88 test examples."""
+    by_scale = {"smoke": {"steps": "100it", "evaluate_every": "50it"}, "paper": {"steps": "2000it"}}
+    recipe = _at(scale, by_scale, steps="1000it", batch=32, learning_rate=1e-3, evaluate_every="20it", test_every="100it")
+    model = Model(name="mlp", options={"widths": [64, 32]})
+    return Task(data=Data(name="diabetes"), model=model, recipe=recipe, rates=_LENET_RATES).but(objective="regression")
+
+
 def _lenet(scale: str, data: str) -> Task:
     by_scale = {
         "smoke": {"steps": "60it", "evaluate_every": "30it", "test_every": "60it"},
@@ -131,7 +148,7 @@ def _deep(scale: str, model: Model, steps: int, drops: tuple[int, int], learning
     small = {**paper, "steps": f"{steps // 10}it", "milestones": tuple(f"{drop // 10}it" for drop in drops), "warmup": f"{warmup // 10}it"}
     smoke = {"steps": "4it", "milestones": ("2it", "3it"), "evaluate_every": "2it", "batch": 50}
     common = {"batch": batch, "learning_rate": learning_rate, "optimizer": "momentum", "weight_decay": 1e-4, "schedule": "stepped"}
-    size = {"train": 200, "validation": 100, "test": 100} if scale == "smoke" else {}
+    size: dict[str, Any] = {"train": 200, "validation": 100, "test": 100} if scale == "smoke" else {}
     data = Data(name="cifar10", augment="flip_crop", **size)
     recipe = _at(scale, {"smoke": smoke, "small": small, "paper": paper}, **common)
     return Task(data=data, model=model, recipe=recipe, rates=_GLOBAL_RATES, scope="global")
@@ -188,7 +205,7 @@ def resnet50_imagenet(scale: str) -> Task:
     small = {**paper, "steps": "18ep", "milestones": ("6ep", "12ep", "16ep"), "warmup": "1ep"}
     smoke = {"steps": "4it", "milestones": ("2it", "3it"), "warmup": "1it", "evaluate_every": "2it", "batch": 4}
     common = {"batch": 1024, "learning_rate": 0.4, "optimizer": "momentum", "weight_decay": 1e-4, "schedule": "stepped"}
-    size = {"train": 8, "validation": 4, "test": 4} if scale == "smoke" else {}
+    size: dict[str, Any] = {"train": 8, "validation": 4, "test": 4} if scale == "smoke" else {}
     return Task(
         data=Data(name="imagenet", augment="resized_crop", **size),
         model=Model(name="deep_resnet", options={"depth": 50}, initializer="kaiming_normal"),
