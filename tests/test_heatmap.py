@@ -193,6 +193,27 @@ def test_the_threshold_is_a_line_on_the_colour_bar_and_in_the_caption():
     assert caption(plain, one) == "A cell: one replicate; darker is more."
 
 
+def test_a_map_of_few_columns_is_a_dot_plot_with_intervals():
+    details = layers(columns=COLUMNS[:2])
+    canvas = drawn(ONE, made(details))
+    (ax,) = canvas.axes
+    assert labels(ax.yaxis) == ["hidden2 (robust)", "hidden1 (critical)", "output (between)"]
+    assert [entry.get_text() for entry in canvas.legends[0].get_texts()] == ["random", "0"]
+    own = details[(details["row"] == "hidden2") & (details["column"] == "0")].groupby("replicate").error.mean()
+    half = 4.302652729696142 * own.std() / math.sqrt(3)
+    bars = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2 and line.get_linewidth() > 1]
+    assert any(np.allclose(bar, [100 * (own.mean() - half), 100 * (own.mean() + half)]) for bar in bars)
+    assert len(bars) == 3 * 2
+    assert "vertical line: the threshold, 2" in caption(ONE, made(details))
+
+
+def test_colours_do_not_tell_noise_apart():
+    noisy = layers().assign(error=lambda rows: 0.2 + 0.01 * rows.replicate + 0.0001 * rows["row"].map(LAYERS.index))
+    (ax,) = maps(drawn(replace(ONE, panels=(replace(ERROR, threshold=None),)), made(noisy)))
+    low, high = ax.images[0].get_clim()
+    assert high - low >= 2 * 100 * 0.02 - 1e-6  # twice the range of the replicates
+
+
 def test_what_was_not_measured_is_hatched_and_has_no_number():
     details = layers()
     holed = made(details.assign(error=details.error.where((details["row"] != "hidden1") | (details["column"] != "0"))))

@@ -5,9 +5,11 @@ import io
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 from urllib.parse import unquote
@@ -20,7 +22,7 @@ from tombola.core.errors import TombolaError
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task
 from tombola.report import axes, figures, page, text
-from tombola.report.files import writable, write_file
+from tombola.report.files import safe_names, writable, write_file
 from tombola.report.kept import NOTE
 from tombola.report.result import arms_of, panels_of
 from tombola.report.summary import summarise
@@ -276,10 +278,12 @@ def test_colours_differ_in_grey():
 
 def test_infinite_and_censored_values_are_marked_and_explained(report):
     ax = drawn(REACH, report).axes[0]
-    assert len(ax.texts) == 1  # the arrow of the one level that a replicate never reaches
+    heads = [line for line in ax.lines if line.get_marker() == "^" and line.get_transform() != ax.transData and len(line.get_xdata()) == 1]
+    assert [line.get_xdata()[0] for line in heads] == pytest.approx([0.8**5] * len(heads))  # the one level that a replicate never reaches
     assert [len(line.get_xdata()) for line in arm_lines(ax)] == [LEVELS, LEVELS - 1]
     assert np.isnan(arm_lines(ax)[1].get_ydata()[-1])
-    assert "Arrows" in caption(REACH, report)
+    assert "never gets there" in caption(REACH, report)
+    assert "never" not in caption(CURVES, report)
     assert "Hollow" not in caption(REACH, report)
     hollow = [line for line in drawn(SPEED, report).axes[0].lines if line.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in hollow] == [[pytest.approx(0.8**4)]]
@@ -551,6 +555,32 @@ def test_a_role_looks_the_same_in_every_study():
         assert len({look.colour for look in found.values()}) == len(found)
 
 
+def test_an_arm_far_from_the_others_does_not_set_the_axis(report):
+    rows = report.table
+    far = replace(report, table=rows.assign(acc_es=rows.acc_es.where(rows.arm != "random", 0.1 + 0.001 * rows.replicate)))
+    ax = drawn(ACCURACY, far).axes[0]
+    assert ax.get_ylim()[0] > 50
+    edge = [line for line in ax.lines if line.get_marker() == "v" and len(line.get_xdata()) == 1]
+    assert len(edge) == LEVELS - 1
+    assert "a mean beyond the axis" in caption(ACCURACY, far)
+    assert "beyond" not in caption(ACCURACY, report)
+
+
+def test_arms_that_meet_at_one_place_are_a_dot_plot(report):
+    met = replace(report, table=report.table[(report.table.arm == "ticket") | (report.table.level == 3)])
+    ax = drawn(ACCURACY, met).axes[0]
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == ["winning ticket", "same mask, fresh <init>", "random mask"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first on top
+    at_three = met.table[met.table.level == 3].groupby(["arm", "replicate"]).acc_es.mean().groupby("arm").mean()
+    means = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1]
+    assert sorted(means) == pytest.approx(sorted(100 * at_three))
+    dense = [line.get_xdata()[0] for line in ax.lines if list(line.get_ydata()) == [0, 1]]
+    assert dense == pytest.approx([100 * met.table[met.table.level == 0].acc_es.mean()])
+    assert "All at 51.2 %." in caption(ACCURACY, met)
+    assert "Dashed: the dense network." in caption(ACCURACY, met)
+
+
 @pytest.mark.parametrize("ends", [(900, 120_000), (0.064, 0.078), (97, 98.4), (3000, 3001), (1, 1.00001), (1e-5, 3)])
 def test_round_numbers_lie_within_and_are_few(ends):
     ticks = axes.round_numbers(*ends)
@@ -819,3 +849,82 @@ def test_importing_the_room_loads_nothing_heavy():
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+# -- names from users -----------------------------------------------------------------------------------------------
+
+WICKED = "=HYPERLINK(1)</script><b>\x1b[31m$x^$ & _\u00e9"
+
+
+def wicked():
+    report = made_report()
+    arms = {"ticket": WICKED, "_hidden": "_hidden", "random": "random mask"}
+    table = report.table.assign(arm=report.table.arm.replace("reinit", "_hidden"))
+    study = replace(report.study, name="../../up", arms=arms, figures=(replace(SPEED, name="../../fig", title=WICKED),))
+    return replace(report, study=study, table=table, details={"../x": table[["arm", "level"]].assign(arm="@SUM(A1)")})
+
+
+def test_names_cannot_leave_the_folder_nor_become_markup_or_formulas(tmp_path):
+    from xml.etree import ElementTree
+
+    folder = tmp_path / "a" / "b" / "c"
+    paths = page.write([wicked()], folder)
+    assert all(path.resolve().is_relative_to(folder.resolve()) for path in paths)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    html = (folder / "index.html").read_text()
+    assert "</script><b>" not in html
+    assert "\x1b" not in html
+    Elements(html)
+    svg = ElementTree.fromstring((folder / "up" / "fig.svg").read_bytes())
+    texts = ["".join(one.itertext()) for one in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert any("</script><b>?[31m$x^$ & _" in one for one in texts)
+    assert any("_hidden" in one for one in texts)
+    assert {row["arm"] for row in read(folder / "up" / "x.csv")} == {"'@SUM(A1)"}
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("=1+1", "'=1+1"), ("+x", "'+x"), ("-x", "'-x"), ("@x", "'@x"), ("\tx", "'\tx"), ("-0.5", "-0.5"), ("0.1", "0.1"), ("a=b", "a=b")],
+)
+def test_names_are_no_formulas_in_a_spreadsheet(name, written, tmp_path):
+    path = write_file(tmp_path / "table.csv", as_csv(pd.DataFrame({"arm": [name], "value": [-1.5]})))
+    assert read(path) == [{"arm": written, "value": "-1.5"}]
+
+
+def test_a_terminal_gets_no_control_characters():
+    assert "\x1b" not in terminal(wicked(), 200, False)
+
+
+def test_files_have_names_of_their_own():
+    assert safe_names(["a", "A", "a", "", "..", "a/b", "a b"]) == ["a", "A--2", "a--3", "unnamed", "unnamed--2", "a-b", "a-b--2"]
+
+
+# -- in a browser ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_the_page_answers_to_a_reader(report, tmp_path):
+    page.write([report], tmp_path)
+    path = tmp_path / "index.html"
+    drive = """
+    const plot = document.querySelector(".plot"), svg = plot.shadowRoot.querySelector("svg"), frame = svg.getBoundingClientRect();
+    const point = JSON.parse(plot.querySelector(".numbers").textContent)[0], scale = frame.width / svg.viewBox.baseVal.width;
+    const at = { clientX: frame.left + scale * point.place[0], clientY: frame.top + scale * point.place[1] };
+    svg.dispatchEvent(new PointerEvent("pointermove", at));
+    const said = tip.textContent;
+    svg.querySelector("#legend0").dispatchEvent(new MouseEvent("click", { bubbles: true }));
+    const hidden = svg.querySelectorAll("[id^=series0-].hidden").length, others = svg.querySelectorAll(".hidden").length - hidden;
+    const table = [...document.querySelectorAll("table.sortable")].at(-1), head = [...table.tHead.rows].at(-1).cells[1];
+    head.click(); head.click();
+    const column = [...table.tBodies[0].rows].map((row) => parseFloat(row.cells[1].textContent.replace(",", "")));
+    document.title = JSON.stringify({ said, hidden, others, column });
+    """
+    path.write_text(path.read_text().replace("</body>", f"<script>{{{drive}}}</script></body>"))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    dom = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=60).stdout
+    found = json.loads(unescape(re.search("<title>(.*?)</title>", dom, re.DOTALL).group(1)))
+    assert found["said"].startswith("winning ticket\n100.0 %\n1,0")
+    assert found["said"].endswith("n = 3")
+    assert found["hidden"] > 3
+    assert found["others"] == 0
+    assert found["column"] == sorted(found["column"], reverse=True)

@@ -107,9 +107,9 @@ def legend(canvas: "Canvas", handles: "Mapping[str, Artist]", title: str | None 
             handle.set_gid(f"legend{index}-mark")
 
 
-def y_axes(drawn: Sequence[Facet], values: Sequence[Sequence[Iterable[float]]], top: float = 0.06, zero: bool = False) -> bool:
+def y_axes(drawn: Sequence[Facet], values: Sequence[Sequence[Iterable[float]]], top: float = 0.06, zero: bool = False) -> list[str]:
     """The y axes of one metric's facets, the same for all variants unless that flattens one: around the values of all series but
-    one that lies far from the others. Returns whether there is such a one.
+    one that lies far from the others. Returns sentences for the caption.
     """
     log = drawn[0].panel.log
     every = [[_shown(series, log=False) for series in of_facet] for of_facet in values]
@@ -117,14 +117,13 @@ def y_axes(drawn: Sequence[Facet], values: Sequence[Sequence[Iterable[float]]], 
     union = _together([[*chain(*of_series)] for of_series in zip(*every, strict=True)], log)
     spans = [span for span in (_span(own, log) for own in each) if span]
     shared = bool(spans) and _span(union, log) <= min(_FLAT * median(spans), _FLATTEST * min(spans))
-    outlying = False
-    for facet, own, series in zip(drawn, each, every, strict=True):
+    notes = []
+    for facet, own in zip(drawn, each, strict=True):
         panel, shown = facet.panel, union if shared and own else own
-        outlying |= len(shown) < sum(map(len, series))
         set_label(facet.ax.yaxis, panel.label if facet.leftmost or not shared else "")
-        scale_axis(facet.ax.yaxis, with_threshold(shown, panel), panel.log, top=top, zero=zero)
+        notes.append(scale_axis(facet.ax.yaxis, with_threshold(shown, panel), panel.log, top=top, zero=zero))
         draw_threshold(facet.ax.yaxis, shown, panel)
-    return outlying
+    return notes
 
 
 def _together(series: Sequence[Sequence[float]], log: bool) -> list[float]:
@@ -158,11 +157,11 @@ def set_label(axis: "XAxis | YAxis", label: str) -> None:
 def needs_log(values: Iterable[float]) -> bool:
     """Whether most of some values would lie on each other at the low end of a linear axis.
 
-    >>> needs_log([0, 1, 4, 16, 64, 256, 1024]), needs_log([0, 10, 20, 30])
-    (True, False)
+    >>> needs_log([0, 1, 4, 16, 64, 256, 1024]), needs_log([0, 10, 20, 30]), needs_log([0.014, 0.015, 0.016, 0.07])
+    (True, False, True)
     """
     found = sorted(set(_shown(values, log=False)))
-    return len(found) > 3 and found[0] >= 0 and found[-1] > 30 * found[1] and median(found) < 0.15 * found[-1]
+    return len(found) > 3 and found[0] >= 0 and median(found) < (0.25 if found[0] else 0.15) * found[-1]
 
 
 def scale_axis(
@@ -175,8 +174,9 @@ def scale_axis(
     zero: bool = False,
     whole: bool = False,
     at: Iterable[float] = (),
-) -> None:
-    """Limits around the finite values, with a little air, and ticks at round numbers; without values the panel says so.
+) -> str:
+    """Limits around the finite values, with a little air, and ticks at round numbers; without values the panel says so. Returns a
+    sentence for the caption, or "".
 
     Args:
         axis: of which the scale is set.
@@ -197,7 +197,7 @@ def scale_axis(
         axis.set_ticks([], minor=True)
         if not axis.axes.texts:
             axis.axes.text(0.5, 0.5, "no finite values", transform=axis.axes.transAxes, ha="center", va="center")
-        return
+        return ""
     low, high = min(shown), max(shown)
     least = min(positive) if log and positive and low <= 0 else 0.0
     set_scale = getattr(axis.axes, f"set_{axis.axis_name}scale")
@@ -221,6 +221,7 @@ def scale_axis(
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole))
         if axis.axis_name == "x":
             axis.set_major_formatter(lambda tick, _: (form or short)(round(tick, 12)))
+    return "A log axis with a 0 is linear below the smallest value above it." if least else ""
 
 
 def with_threshold(values: Iterable[float], panel: Panel) -> list[float]:

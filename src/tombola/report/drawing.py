@@ -8,7 +8,7 @@ import numpy as np
 
 from tombola.report.axes import nothing, threshold_marks
 from tombola.report.result import arms_of, rows_of
-from tombola.report.style import Look
+from tombola.report.style import Look, looks
 from tombola.studies.base import Figure, Findings
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Drawing:
     @property
     def caption(self) -> str:
         """What the study says of the figure, then what its marks mean."""
-        marks = [*self.marks(), *dict.fromkeys(self.notes)] if len(self.rows) else []
-        return " ".join(filter(None, [self.figure.caption, *marks]))
+        marks = [*self.marks(), *self.notes] if len(self.rows) else []
+        return " ".join(filter(None, dict.fromkeys([self.figure.caption, *marks])))
 
     def thresholds(self, direction: str = "horizontal") -> str:
         """A sentence for the panels' thresholds."""
@@ -57,6 +57,12 @@ class Drawing:
         """Arm to label, of the figure's rows."""
         known, present = arms_of(self.report), list(self.rows.arm.unique())
         return {arm: label for arm, label in (known | {arm: arm for arm in present if arm not in known}).items() if arm in present}
+
+    @property
+    def looks(self) -> dict[str, Look]:
+        """Arm to look, of the figure's rows: as in every figure of the study."""
+        every = looks([*self.report.study.arms, *self.labels])
+        return {arm: every[arm] for arm in self.labels}
 
     def tie(self, entries: Sequence[int], *artists: "Artist") -> None:
         """Give artists ids that name the legend's entries that they belong to: "series0_3-1", "series0_3-2"."""
@@ -73,7 +79,7 @@ class Drawing:
         points, height = 72 / self.canvas.dpi, 72 * self.canvas.get_size_inches()[1]
         found = []
         for ax, x, y, numbers in self._points:
-            edge = ax.get_window_extent()
+            edge, y = ax.get_window_extent(), y if math.isfinite(y) else max(ax.get_ylim())
             left, up = (points * float(at) for at in np.clip(ax.transData.transform((x, y)), edge.min, edge.max))
             found.append({"place": [round(left, 1), round(height - up, 1)], **numbers})
         return found

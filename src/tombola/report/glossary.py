@@ -16,7 +16,7 @@ GLOSSARY = {
     "its ends, in percentage points (pp).",
     "Instability": "at step k is the error barrier between copies that go on from the same weights at k with other orders of the data.",
     "Stable": "means that the instability is below the threshold, 2 pp unless the study says another.",
-    "Matching": "means an accuracy no lower than that of the dense network by more than a margin that the study names, after the same "
+    "Matching": "means no worse than the dense network by more than a margin that the study names, after the same "
     "number of iterations in all.",
     "Re-initialised": "means that a layer of the trained network is put back to its value at an earlier step, and nothing is trained "
     "again.",

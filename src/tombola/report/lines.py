@@ -81,17 +81,13 @@ class Lines(Drawing):
             metrics = [panel.metric for panel in self.figure.panels]
             if any(lower_bounds(self.rows, name) for name in metrics):
                 found.append("Hollow markers: censored in at least one replicate, so that training longer may change the value.")
-            logs = [self.rows[panel.metric] for panel in self.figure.panels if panel.log] + ([self.rows.step] if self.x == "step" else [])
-            if any((values == 0).any() for values in logs):
-                found.append("A log axis with a 0 is linear below the smallest value above it.")
         return [*found, self.thresholds()]
 
     def _series(self) -> "tuple[list[Series], dict[str, Artist], str | None]":
         """The lines, the legend's entries, and its title. Against levels colour, marker and dash tell the arm, as they do where
         there is one level; else colour and marker tell the level, the dash the arm.
         """
-        labels, known = self.labels, looks(self.report.study.arms or self.rows.arm)
-        of_arm = {arm: (known | looks([*known, *labels]))[arm] for arm in labels}
+        labels, of_arm = self.labels, self.looks
         title, levels = ("", {}) if self.against_levels else text.level_names(self.rows, self.report)
         if len(levels) < 2 and (len(labels) > 1 or self.against_levels):
             series = [
@@ -125,18 +121,14 @@ class Lines(Drawing):
         finite = np.concatenate([own["mean"] for own in rows])
         finite = finite[np.isfinite(finite)]
         zero = self.figure.kind == "profile" and not group[0].panel.log and len(finite) > 0 and 0 <= finite.min() <= 0.5 * finite.max()
-        never = self.against_levels and bool((summary.infinite > 0).any())
-        if axes.y_axes(group, values, 0.16 if never else 0.06, zero):
-            self.notes.append("Triangles at an edge: a mean beyond the axis.")
+        self.notes += axes.y_axes(group, values, zero=zero)
         for facet, own in zip(group, rows, strict=True):
             if self.report.study.levels == "rounds" and self.against_levels and self.x not in _RISING:
                 self._dense_line(facet, own)
             bounds = lower_bounds(of_variant(self.rows, facet.variant), facet.panel.metric) if self.against_levels else []
             for place, one in enumerate(series):
                 if len(one.of(own)):
-                    self._line(facet, one.of(own), one, place / len(series), bounds)
-            if never:
-                self._never(facet, own[own.infinite > 0], series)
+                    self._line(facet, one.of(own), one, place - (len(series) - 1) / 2, bounds)
 
     def _learnt(self, rows: "pd.DataFrame") -> "pd.DataFrame":
         """The rows that set the limits: of curves, the first steep rise would take all the room, if there is anything after it."""
@@ -148,8 +140,8 @@ class Lines(Drawing):
         self.notes.append("The first fifth of training may lie outside the axes.")
         return later
 
-    def _line(self, facet: Facet, rows: "pd.DataFrame", one: Series, shift: float, bounds: list[tuple[str, int]]) -> None:
-        """A mean with its band; `shift`, in [0, 1): where markers begin, so that those of other lines are beside."""
+    def _line(self, facet: Facet, rows: "pd.DataFrame", one: Series, aside: float, bounds: list[tuple[str, int]]) -> None:
+        """A mean with its band; `aside`: its place among the lines, from the middle on, so that markers are side by side."""
         ax, scale, look = facet.ax, facet.panel.scale, one.look
         mean = scale * rows["mean"].where(np.isfinite(rows["mean"]))
         bounded = np.isfinite(rows.low) & np.isfinite(rows.high)
@@ -166,40 +158,31 @@ class Lines(Drawing):
                 artists.append(ring)
         elif len(rows) > 2 * _MARKED:
             every = len(rows) // _MARKED
-            line.set(linewidth=1.1, markevery=(int(shift * every), every))
-        artists += self._beyond(facet, rows.x, mean, look)
+            line.set(linewidth=1.1, markevery=(int(2 * aside) % every, every))
+        artists += self._beyond(facet, rows.assign(mean=scale * rows["mean"]), look, aside)
         self.tie(one.entries, *artists)
         for _, row in rows.iterrows():
-            at = scale * row["mean"] if np.isfinite(row["mean"]) else ax.get_ylim()[1]
-            self.point(ax, row.x, at, one.label, entry=list(one.entries), at=self._said(row.x), **of_row(row, scale))
+            self.point(ax, row.x, scale * row["mean"], one.label, entry=list(one.entries), at=self._said(row.x), **of_row(row, scale))
 
-    def _beyond(self, facet: Facet, x: "pd.Series[float]", mean: "pd.Series[float]", look: Look) -> "list[Artist]":
-        """Triangles where means lie below or above the axis; not in curves, which begin outside."""
-        if self.figure.kind == "curves":
-            return []
-        found: list[Artist] = []
-        for edge, (end, marker) in enumerate(zip(sorted(facet.ax.get_ylim()), ("v", "^"), strict=True)):
-            out = mean > end if edge else mean < end
-            if out.any():
-                (line,) = facet.ax.plot(x[out], [0.015, 0.985][edge] + 0 * x[out], marker, color=look.colour, markersize=4)
-                line.set(transform=facet.ax.get_xaxis_transform(), clip_on=False)
-                found.append(line)
-        return found
-
-    def _never(self, facet: Facet, rows: "pd.DataFrame", series: list[Series]) -> None:
-        """Arrows at the top where a mean is infinite, side by side where several arms' are."""
+    def _beyond(self, facet: Facet, rows: "pd.DataFrame", look: Look, aside: float) -> "list[Artist]":
+        """Arrow heads where means lie below or above the axis, or are infinite; not in curves, which begin outside."""
         from matplotlib.transforms import ScaledTranslation
 
-        self.notes.append("Arrows at the top edge: at least one replicate never gets there, so that the mean is infinite.")
-        known = {one.arm: one for one in series}
-        for (_, row), rank in zip(rows.iterrows(), rows.groupby("level").cumcount(), strict=True):
-            aside = 3.5 / 72 * ((rank + 1) // 2 * (-1) ** rank)  # 0, -1, 1, -2, ...
-            where = facet.ax.get_xaxis_transform() + ScaledTranslation(aside, 0, facet.ax.figure.dpi_scale_trans)
-            one = known[row.arm]
-            arrow = {"arrowstyle": "-|>,head_width=0.2,head_length=0.4", "color": one.look.colour, "shrinkA": 0, "shrinkB": 0}
-            drawn = facet.ax.annotate("", (row.x, 1.0), (row.x, 0.91), xycoords=where, textcoords=where, arrowprops=arrow)
-            (marker,) = facet.ax.plot([row.x], [0.91], one.look.marker, color=one.look.colour, transform=where)
-            self.tie(one.entries, marker, *filter(None, [drawn.arrow_patch]))
+        ends = facet.ax.get_ylim()
+        out = rows[(rows["mean"] < ends[0]) | (rows["mean"] > ends[1])]
+        found: list[Artist] = []
+        for row in out.itertuples() if self.figure.kind != "curves" else ():
+            beside = ScaledTranslation(4.5 / 72 * aside * bool(row.infinite), 0, facet.ax.figure.dpi_scale_trans)
+            where = facet.ax.get_xaxis_transform() + beside
+            below = row.mean < ends[0]
+            found += facet.ax.plot([row.x], [0.02 if below else 0.98], "v" if below else "^", color=look.colour, transform=where)
+            found += facet.ax.plot([row.x], [0.09 if below else 0.91], look.marker, color=look.colour, transform=where, markersize=3)
+            self.notes.append(
+                "Marks with an arrow head at the upper edge: at least one replicate never gets there, so that the mean is infinite."
+                if row.infinite
+                else "Marks with an arrow head: a mean beyond the axis."
+            )
+        return found
 
     def _dense_line(self, facet: Facet, rows: "pd.DataFrame") -> None:
         """A line for the dense network, if there is one; arms may be networks of their own."""
@@ -212,7 +195,7 @@ class Lines(Drawing):
         """The same ends for all variants."""
         label = self.figure.x_label or ("training iteration" if self.figure.kind == "curves" else X_LABELS.get(self.x, ""))
         axes.set_label(facet.ax.xaxis, label if facet.lowest else "")
-        axes.scale_axis(facet.ax.xaxis, list(summary.x), **self._x_scale(summary))
+        self.notes.append(axes.scale_axis(facet.ax.xaxis, list(summary.x), **self._x_scale(summary)))
 
     def _x_scale(self, summary: "pd.DataFrame") -> dict[str, Any]:
         if not self.against_levels:

@@ -14,6 +14,7 @@ from tombola.report.files import safe_names, writable, write_file
 from tombola.report.glossary import GLOSSARY
 from tombola.report.kept import Kept, of_figure, of_frame
 from tombola.report.numbers import Numbers, numbers_of
+from tombola.report.result import plain
 from tombola.report.table import as_csv, claims_as_json
 from tombola.store.files import dump_json
 from tombola.studies.base import Figure, Findings, studies
@@ -47,6 +48,7 @@ def _page(sections: Sequence[dict[str, Any]]) -> str:
 
     here = Path(__file__).parent
     environment = Environment(loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.finalize = lambda value: plain(value) if type(value) is str else value
     return environment.get_template("page.html").render(
         title=sections[0]["name"] if len(sections) == 1 else f"{len(sections)} studies",
         studies=sections,
@@ -119,7 +121,7 @@ def _figure(figure: Figure, report: Findings, made_from: str, kept: Kept, stem: 
         "svg": _markup(svg[svg.index("<svg") :]),
         "width": width.group(1) if width else "400",
         "numbers": _markup(content[".json"].replace("<", "\\u003c")),
-        "caption": content[".txt"].removeprefix(f"{figure.title}. "),
+        "caption": content[".txt"].strip().removeprefix(f"{figure.title}. "),
         "links": [(path.suffix[1:].upper(), _link(path)[1]) for path in paths if path.suffix != ".txt"],
     }
 

@@ -10,7 +10,7 @@ from tombola.core.errors import TombolaError
 from tombola.report import axes
 from tombola.report.drawing import Drawing, handle, means, of_row
 from tombola.report.lines import axis_of, placed
-from tombola.report.result import titles, variants_of
+from tombola.report.result import rows_of, titles, variants_of
 from tombola.report.style import DENSE_LINE, Look, looks, typeset
 from tombola.report.summary import GROUP, summarise
 from tombola.report.text import LAYERS, STEP, WIDTH, level_titles, titled
@@ -37,13 +37,12 @@ class Scatter(Drawing):
         figure, apart = self.figure, len(self.figure.variants) > 1
         found = {panel: self.points(panel) for panel in figure.panels}
         labels = {arm: label for arm, label in self.labels.items() if any(arm in set(points.arm) for points in found.values())}
-        known = looks(self.report.study.arms or labels)
-        own = {arm: (known | looks([*known, *labels]))[arm] for arm in labels}
+        own = self.looks
         canvas, drawn = axes.facets(figure.panels, titles(self.rows, self.report) if apart else {"": ""}, height=2.5)
         for panel, points in found.items():
             group = [facet for facet in drawn if facet.panel == panel]
             rows = [points[points.variant == facet.variant] if apart else points for facet in group]
-            axes.y_axes(group, [[of_facet.y] for of_facet in rows])
+            self.notes += axes.y_axes(group, [[of_facet.y] for of_facet in rows])
             for facet, of_facet in zip(group, rows, strict=True):
                 self._x_axis(facet, points.x)
                 for place, arm in reversed([*enumerate(labels)]):  # the paper's arm lies on top
@@ -60,12 +59,8 @@ class Scatter(Drawing):
         level = {"rounds": "level", "steps": STEP, "layers": f"number of {LAYERS}", "widths": WIDTH}[self.report.study.levels]
         variant = " of one variant" if table.variant.nunique() > 1 else ""
         n = f"{most}" if least == most else f"{least} to {most}"
-        logs = [shown.y for shown, panel in zip(found, self.figure.panels, strict=True) if panel.log] + [
-            one.x for one in found if across.log
-        ]
-        zero = "A log axis with a 0 is linear below the smallest value above it." if any((values == 0).any() for values in logs) else ""
         sentence = f"A point: one replicate of an arm at one {level}{variant}, draws averaged; n = {n}."
-        return [sentence, zero, self.thresholds(), axes.threshold_marks([across], "vertical")]
+        return [sentence, self.thresholds(), axes.threshold_marks([across], "vertical")]
 
     def points(self, panel: Panel) -> "pd.DataFrame":
         """Columns variant, arm, level, replicate, x and y, on the scales of the axes: draws averaged, what is not finite left out."""
@@ -77,9 +72,9 @@ class Scatter(Drawing):
     def _arm(self, ax: "Axes", points: "pd.DataFrame", look: Look, label: str, place: int) -> None:
         from matplotlib.colors import to_rgba
 
-        size = 4.2 if len(points) < 60 else 3.2
+        size, edge = (4.2, 0.8) if len(points) < 60 else (3.0, 0.4)
         (cloud,) = ax.plot(points.x, points.y, look.marker, label=label, markersize=size)
-        cloud.set(markerfacecolor=to_rgba(look.colour, _CLOUD), markeredgecolor=to_rgba(look.colour, 0.8), markeredgewidth=0.5)
+        cloud.set(markerfacecolor=to_rgba(look.colour, _CLOUD), markeredgecolor=to_rgba(look.colour, edge), markeredgewidth=0.5)
         self.tie([place], cloud)
         variants, levels = variants_of(self.report), level_titles(self.rows, self.report)
         for point in points.itertuples():
@@ -91,7 +86,7 @@ class Scatter(Drawing):
         """The same for all variants."""
         across = across_of(self.figure)
         axes.set_label(facet.ax.xaxis, across.label if facet.lowest else "")
-        axes.scale_axis(facet.ax.xaxis, axes.with_threshold(values, across), across.log or axes.needs_log(values))
+        self.notes.append(axes.scale_axis(facet.ax.xaxis, axes.with_threshold(values, across), across.log or axes.needs_log(values)))
         axes.draw_threshold(facet.ax.xaxis, values, across)
 
 
@@ -119,9 +114,8 @@ class Dots(Drawing):
         """The panels side by side, with the rows' labels on the left, for each variant."""
         groups = self._of_map() if self.figure.kind == "heatmap" else self._of_levels()
         panels, canvas_rows = self.figure.panels, len(groups)
-        slots = max(len(group.rows) for group in groups) * max(1, 0.7 * max(len(group.series) for group in groups))
-        if self.figure.kind != "heatmap":
-            slots = max(len(group.rows) for group in groups)
+        several = 0.7 * len(groups[0].series) if self.figure.kind == "heatmap" else 1.0
+        slots = max(len(group.rows) for group in groups) * max(1.0, several)
         letters = max(len(label) for group in groups for label in group.rows.values())
         canvas = axes.empty((min(8.6, 0.065 * letters + 0.4 + 2.3 * len(panels)), (_ROW * slots + 0.75) * canvas_rows))
         grid = canvas.subplots(canvas_rows, len(panels), squeeze=False)
@@ -153,8 +147,7 @@ class Dots(Drawing):
         """Arms of a table at the one place that they share; where there is one arm, its variants."""
         self.place = single(self.figure, self.report) or 0
         rows = self.rows[self.rows.level == self.place]
-        known = looks(self.report.study.arms or rows.arm)
-        own = {arm: (known | looks([*known, *self.labels]))[arm] for arm in self.labels if arm in set(rows.arm)}
+        own = {arm: look for arm, look in self.looks.items() if arm in set(rows.arm)}
         if len(own) == 1 and rows.variant.nunique() > 1:
             (look,) = own.values()
             variants = {name: label for name, label in variants_of(self.report).items() if name in set(rows.variant)}
@@ -209,22 +202,18 @@ class Dots(Drawing):
 
     def _dense(self, ax: "Axes", panel: Panel, table: "pd.DataFrame") -> None:
         """A line for the dense network, where arms are compared with it."""
-        dense = (
-            self.rows[(self.rows.level == 0) & self.rows.variant.isin(table.variant.unique())] if "level" in self.rows else self.rows[:0]
-        )
-        if self.figure.kind != "heatmap" and self.report.study.levels == "rounds" and self.place != 0 and len(dense):
-            ax.axvline(panel.scale * dense[panel.metric].mean(), zorder=1.5, **DENSE_LINE)
+        if self.figure.kind == "heatmap" or self.report.study.levels != "rounds" or self.place == 0:
+            return
+        dense = self.rows[(self.rows.level == 0) & self.rows.variant.isin(table.variant.unique())][panel.metric].mean()
+        if np.isfinite(dense):
+            ax.axvline(panel.scale * dense, zorder=1.5, **DENSE_LINE)
             self.notes.append("Dashed: the dense network.")
 
 
 def single(figure: Figure, report: Findings) -> int | None:
     """The level at which a figure of levels has all there is to compare: all of its arms but one, at most, stand at one place."""
-    from tombola.report.result import rows_of
-
-    if figure.kind != "density":
-        return None
     rows = rows_of(figure, report)
-    if not len(rows):
+    if figure.kind != "density" or not len(rows):
         return None
     found = placed(rows, [panel.metric for panel in figure.panels], axis_of(figure, report))
     places = {arm: frozenset(own.level) for arm, own in found.groupby("arm")}
@@ -235,6 +224,4 @@ def single(figure: Figure, report: Findings) -> int | None:
 
 def narrow(figure: Figure, report: Findings) -> bool:
     """Whether a map has so few columns that it is a dot plot."""
-    from tombola.report.result import rows_of
-
     return figure.kind == "heatmap" and 0 < rows_of(figure, report).column.nunique() <= _COLUMNS
