@@ -210,11 +210,12 @@ def test_a_step_has_three_products_a_layer_but_the_first(part):
 
 @pytest.mark.parametrize("name", ["mlp", "lenet", "conv2", "resnet20"])
 def test_products_are_those_of_the_network_that_trains(part, name):
+    from tombola.core.data_info import DataInfo
     from tombola.core.task import Model
     from tombola.models.build import build
 
     described = part("networks").NETWORKS[name]
-    network = build(Model(name=described.model, options=described.options), described.shape, 10)
+    network = build(Model(name=described.model, options=described.options), DataInfo.of_classes(described.shape, 10))
     assert [inputs * outputs for _, inputs, outputs in described.layers] == [
         math.prod(network.shapes[path].shape) for path in network.prunable
     ]

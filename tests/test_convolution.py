@@ -186,7 +186,7 @@ def test_an_algorithm_leaves_what_is_not_nnx_own():
         def __call__(self, images):
             return self.output(self.second(self.first(images)).mean((1, 2)))
 
-    network = NNXNetwork(lambda key: Mine((8, 8, 3), 10, rngs=nnx.Rngs(key)), None)
+    network = NNXNetwork(lambda key: Mine((8, 8, 3), 10, rngs=nnx.Rngs(key)), DataInfo.of_classes((8, 8, 3), 10))
     calls.clear()
     program = jax.make_jaxpr(lambda w, x: network.apply(w, x, train=True, how=Computing("patches"))[0])(network.init(0), drawn(2, 8, 8, 3))
     assert len(calls) == 1

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import tombola as tb
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.core.step import Step
@@ -109,7 +110,7 @@ def test_steps_scale():
 
 @pytest.fixture(scope="module")
 def network():
-    return build(Model(name="mlp", options={"widths": [30, 20]}), (16,), 10)
+    return build(Model(name="mlp", options={"widths": [30, 20]}), DataInfo.of_classes((16,), 10))
 
 
 def context(network, seed=3, share=0.5):
@@ -147,7 +148,7 @@ def test_resampled_values_come_from_the_kept_ones(network):
 
 
 def test_gain_scales_kernels_and_their_deviation(network):
-    doubled = build(Model(name="mlp", options={"widths": [30, 20]}, gain=2.0), (16,), 10)
+    doubled = build(Model(name="mlp", options={"widths": [30, 20]}, gain=2.0), DataInfo.of_classes((16,), 10))
     for path in network.prunable:
         assert (doubled.init(5)[path] == 2 * network.init(5)[path]).all()
         assert doubled.std(path) == 2 * network.std(path)
@@ -157,12 +158,12 @@ def test_gain_scales_kernels_and_their_deviation(network):
 
 
 def test_dropout_of_an_mlp_adds_no_weight_and_moves_none(network):
-    dropped = build(Model(name="mlp", options={"widths": [30, 20], "dropout": 0.5}), (16,), 10)
+    dropped = build(Model(name="mlp", options={"widths": [30, 20], "dropout": 0.5}), DataInfo.of_classes((16,), 10))
     assert dropped.stochastic
     assert not network.stochastic
     assert all((dropped.init(5)[path] == leaf).all() for path, leaf in network.init(5).items())
     with pytest.raises(TombolaError, match="dropout"):
-        build(Model(name="mlp", options={"dropout": 1.0}), (16,), 10)
+        build(Model(name="mlp", options={"dropout": 1.0}), DataInfo.of_classes((16,), 10))
 
 
 # -- what is trained -----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
 from tombola.core.task import Data, Model, Recipe, Task
@@ -334,7 +335,7 @@ def test_layers_are_put_back_together(unit, sets, layers):
 
 @pytest.mark.parametrize("initializer", ["glorot_normal", "kaiming_uniform"])
 def test_a_fresh_draw_follows_each_layers_own_initializer(initializer):
-    network = build(MODELS["mlp"].but(initializer=initializer), (64,), 10)
+    network = build(MODELS["mlp"].but(initializer=initializer), DataInfo.of_classes((64,), 10))
     initial = network.init(SEED)
     mask = {path: np.ones(network.shapes[path].shape, bool) for path in network.prunable}
     networks = measurements["reset"](Context(network, SEED), initial, mask, initial, draws=8).networks

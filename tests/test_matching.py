@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.task import Model
 from tombola.core.trees import equal, select
@@ -29,7 +30,7 @@ NETWORKS = {
 
 def network_of(name):
     model, options, shape = NETWORKS[name]
-    return build(Model(name=model, options=options), shape, 4)
+    return build(Model(name=model, options=options), DataInfo.of_classes(shape, 4))
 
 
 def drawn(network, seed):
@@ -200,14 +201,14 @@ def test_running_statistics_do_not_count_and_need_not_be_there():
 
 @pytest.mark.parametrize("path", ["hidden1/kernel", "hidden1/bias", "output/kernel"])
 def test_what_enters_belongs_to_or_leaves_a_unit_counts(path):
-    network = build(Model(name="mlp", options={"widths": [6]}), (3,), 2)
+    network = build(Model(name="mlp", options={"widths": [6]}), DataInfo.of_classes((3,), 2))
     fixed, orders = {**{path: np.ones(leaf.shape) for path, leaf in network.shapes.items()}}, random_orders(network.units, 3)
     fixed[path] = np.random.default_rng(0).standard_normal(fixed[path].shape)
     assert same(match_units(network, fixed, permute(fixed, network.units, orders)), inverse(orders))
 
 
 def test_one_layer_is_matched_as_well_as_can_be():
-    network = build(Model(name="mlp", options={"widths": [5]}), (3,), 2)
+    network = build(Model(name="mlp", options={"widths": [5]}), DataInfo.of_classes((3,), 2))
     for seed in range(5):
         fixed, moving = drawn(network, seed), drawn(network, 100 + seed)
         every = [{"hidden1": np.array(order)} for order in permutations(range(5))]
@@ -216,7 +217,7 @@ def test_one_layer_is_matched_as_well_as_can_be():
 
 
 def test_a_large_common_part_does_not_hide_what_differs():
-    network = build(Model(name="mlp", options={"widths": [12]}), (5,), 2)
+    network = build(Model(name="mlp", options={"widths": [12]}), DataInfo.of_classes((5,), 2))
     # Similarities near 5e4 that differ by 1e-4: in single precision, noise.
     fixed = {path: (100 + 0.01 * leaf).astype(np.float32) for path, leaf in drawn(network, 0).items()}
     orders = random_orders(network.units, 0)
@@ -279,7 +280,7 @@ def test_equal_networks_are_matched_unit_by_unit(name):
 def test_what_cannot_be_matched_is_one_line():
     network = network_of("mlp")
     weights = drawn(network, 0)
-    without = build(Model(name="mlp", options={"widths": []}), (3,), 2)
+    without = build(Model(name="mlp", options={"widths": []}), DataInfo.of_classes((3,), 2))
     missing = {path: leaf for path, leaf in weights.items() if path != "output/bias"}
     diverged = {**weights, "hidden2/bias": np.full(12, np.nan)}
     stacked = {path: leaf[None] for path, leaf in weights.items()}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.parts import models
 from tombola.core.task import Model
@@ -32,7 +33,7 @@ def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def network(name: str, shape: tuple[int, ...] = CIFAR, classes: int = 10, **options) -> Network:
-    return build(Model(name=name, options=options), shape, classes)
+    return build(Model(name=name, options=options), DataInfo.of_classes(shape, classes))
 
 
 def count(net: Network, *kinds: str) -> int:
@@ -81,7 +82,7 @@ def test_convolutions_have_a_bias_exactly_where_no_batch_norm_follows():
     bare = network("vgg", depth=11, width=4, norm=False).shapes
     assert "conv8/bias" in bare
     assert not any("norm" in path for path in bare)
-    assert "stage1/block1/conv1/bias" not in build(TINY, CIFAR, 10).shapes
+    assert "stage1/block1/conv1/bias" not in build(TINY, DataInfo.of_classes(CIFAR, 10)).shapes
     plain = network("resnet", depth=8, width=2, norm=False).shapes
     assert "stage1/block1/conv1/bias" in plain
     assert not any(path.endswith("/mean") for path in plain)
@@ -91,7 +92,7 @@ def test_convolutions_have_a_bias_exactly_where_no_batch_norm_follows():
 
 
 def test_every_leaf_is_in_exactly_one_layer():
-    for net in (network("mlp", (64,)), network("conv2", dropout=0.5), build(TINY, CIFAR, 10), network("vgg", width=4)):
+    for net in (network("mlp", (64,)), network("conv2", dropout=0.5), build(TINY, DataInfo.of_classes(CIFAR, 10)), network("vgg", width=4)):
         paths = [path for layer in net.layers for path in layer.paths]
         assert paths == list(net.shapes)
         assert len(set(paths)) == len(paths)
@@ -118,7 +119,7 @@ def test_layers_of_conv4():
 
 
 def test_layers_of_a_residual_network():
-    by_name = {layer.name: layer for layer in build(TINY, CIFAR, 10).layers}
+    by_name = {layer.name: layer for layer in build(TINY, DataInfo.of_classes(CIFAR, 10)).layers}
     assert list(by_name) == [
         "conv",
         *("stage1/block1/conv1", "stage1/block1/conv2"),
@@ -136,7 +137,7 @@ def test_layers_of_a_residual_network():
 
 
 def test_trainable_leaves_are_all_but_running_statistics():
-    net = build(TINY, CIFAR, 10)
+    net = build(TINY, DataInfo.of_classes(CIFAR, 10))
     assert net.shapes.keys() - net.trainable == {path for path in net.shapes if path.endswith(("/mean", "/var"))}
 
 
@@ -179,7 +180,7 @@ class Wrapped(nnx.Module):
 
 
 def test_layers_and_blocks_of_a_users_module():
-    net = build(from_class(Mixed), (4,), 3)
+    net = build(from_class(Mixed), DataInfo.of_classes((4,), 3))
     assert [(layer.name, layer.kind, layer.block) for layer in net.layers] == [
         ("zeta/0", "dense", "zeta/0"),
         ("zeta/1", "dense", "zeta/1"),
@@ -200,7 +201,7 @@ class Declared(Mixed):
 
 
 def test_a_module_may_name_its_blocks():
-    blocks = {layer.name: layer.block for layer in build(from_class(Declared), (4,), 3).layers}
+    blocks = {layer.name: layer.block for layer in build(from_class(Declared), DataInfo.of_classes((4,), 3)).layers}
     assert (blocks["zeta/0"], blocks["zeta/1"], blocks["alpha/two/linear"]) == ("zeta", "zeta", "alpha/two")
     assert (blocks["alpha/one"], blocks["attention/key"]) == ("alpha/one", "attention/key")
 
@@ -217,9 +218,9 @@ class Tied(nnx.Module):
 
 
 def test_shared_weights_are_one_layer():
-    net = build(from_class(Tied), (5,), 7)
+    net = build(from_class(Tied), DataInfo.of_classes((5,), 7, "int32"))
     (layer,) = net.layers
-    assert (layer.kind, layer.prunable) == ("embedding", tuple(net.shapes))
+    assert (layer.kind, layer.prunable) == ("output", tuple(net.shapes))  # it computes the logits
 
 
 class Normed(nnx.Module):
@@ -312,7 +313,7 @@ def test_init_is_a_function_of_seed_and_stream():
 
 @pytest.mark.parametrize("initializer", ["glorot_normal", "own"])
 def test_init_tensor_redraws_one_tensor_bit_for_bit(initializer):
-    net = build(Model(name="mlp", options={"widths": [5]}, initializer=initializer), (8,), 10)
+    net = build(Model(name="mlp", options={"widths": [5]}, initializer=initializer), DataInfo.of_classes((8,), 10))
     weights = net.init(3, "reinit")
     assert equal({path: net.init_tensor(path, 3, "reinit") for path in net.shapes}, weights)
 
@@ -321,7 +322,7 @@ def test_adding_layers_moves_no_other_tensor():
     short, long = network("mlp", (8,), widths=[5, 5]).init(0), network("mlp", (8,), widths=[5, 5, 5]).init(0)
     assert "hidden3/kernel" not in short
     assert equal({path: long[path] for path in short}, short)
-    plain, dropped = (build(from_class(net, initializer="own"), (2,), 3) for net in (Plain, Dropped))
+    plain, dropped = (build(from_class(net, initializer="own"), DataInfo.of_classes((2,), 3)) for net in (Plain, Dropped))
     np.testing.assert_array_equal(*(net.init_tensor("output/kernel", 0, "init") for net in (plain, dropped)))
 
 
@@ -331,14 +332,14 @@ def test_tensors_of_one_shape_differ():
 
 
 def test_kernels_are_drawn_by_the_named_initializer():
-    net = build(Model(name="mlp", options={"widths": [5]}, initializer="signed_constant"), (8,), 3)
+    net = build(Model(name="mlp", options={"widths": [5]}, initializer="signed_constant"), DataInfo.of_classes((8,), 3))
     assert np.unique(np.abs(net.init(0)["hidden1/kernel"])) == pytest.approx(net.std("hidden1/kernel"))
     assert net.std("hidden1/kernel") == pytest.approx(math.sqrt(2 / 13))
     assert net.std("hidden1/bias") == 0
 
 
 def test_own_initializer_is_the_modules():
-    net = build(Model(name="mlp", options={"widths": [100]}, initializer="own"), (400,), 3)
+    net = build(Model(name="mlp", options={"widths": [100]}, initializer="own"), DataInfo.of_classes((400,), 3))
     kernel = net.init(0)["hidden1/kernel"]
     assert kernel.std() == pytest.approx(math.sqrt(1 / 400), rel=0.02)  # Flax draws Lecun normal
     assert np.abs(kernel).max() <= 2 * math.sqrt(1 / 400) / 0.87962566 * (1 + 1e-6)
@@ -347,7 +348,7 @@ def test_own_initializer_is_the_modules():
 
 
 def test_what_no_named_initializer_draws_is_the_modules_with_a_key_of_its_own():
-    net = build(from_class(Mixed, initializer="glorot_normal"), (4,), 3)
+    net = build(from_class(Mixed, initializer="glorot_normal"), DataInfo.of_classes((4,), 3))
     weights, other = net.init(0), net.init(1)
     assert weights["before/scale"].tolist() == [1.0] * 4
     assert (weights["offset"] != other["offset"]).any()
@@ -358,7 +359,7 @@ def test_what_no_named_initializer_draws_is_the_modules_with_a_key_of_its_own():
 
 
 def test_batch_norm_begins_as_the_identity():
-    weights = build(from_class(Normed), (2,), 3).init(0)
+    weights = build(from_class(Normed), DataInfo.of_classes((2,), 3)).init(0)
     assert {path: leaf.tolist() for path, leaf in weights.items() if path.startswith("norm/")} == {
         "norm/scale": [1, 1],
         "norm/bias": [0, 0],
@@ -403,7 +404,7 @@ def test_apply_under_jit_grad_vmap_and_loops():
 
 
 def test_batch_norm_statistics_change_in_training_only():
-    net = build(from_class(Normed), (2,), 3)
+    net = build(from_class(Normed), DataInfo.of_classes((2,), 3))
     weights = net.init(0)
     inputs = jnp.array([[0.0, 2.0], [4.0, 2.0]])  # mean (2, 2), variance (4, 0)
     trained, changed = jax.jit(partial(net.apply, train=True))(weights, inputs)
@@ -417,14 +418,14 @@ def test_batch_norm_statistics_change_in_training_only():
 
 
 def test_running_statistics_have_the_momentum_of_the_papers():
-    net = build(TINY, (8, 8, 3), 10)
+    net = build(TINY, DataInfo.of_classes((8, 8, 3), 10))
     ones = {path: np.ones(leaf.shape, leaf.dtype) for path, leaf in net.shapes.items()}
     _, changed = jax.jit(partial(net.apply, train=True))(ones, jnp.zeros((4, 8, 8, 3)))
     np.testing.assert_allclose(changed["norm/var"], 0.9, rtol=1e-6)  # of a constant batch, variance 0
 
 
 def test_dropout_follows_its_key_and_is_off_in_evaluation():
-    net = build(from_class(Dropped), (100,), 2)
+    net = build(from_class(Dropped), DataInfo.of_classes((100,), 2))
     assert net.stochastic
     assert not network("conv2", (4, 4, 1), width=2).stochastic
     weights = {"output/kernel": jnp.eye(2), "output/bias": jnp.zeros(2)}
@@ -442,7 +443,7 @@ def test_dropout_follows_its_key_and_is_off_in_evaluation():
 
 
 def test_dropout_under_vmap_draws_for_each_replica():
-    net = build(from_class(Dropped), (100,), 2)
+    net = build(from_class(Dropped), DataInfo.of_classes((100,), 2))
     weights = {"output/kernel": jnp.eye(2), "output/bias": jnp.zeros(2)}
     apply = jax.jit(lambda key: net.apply(weights, jnp.ones((3, 100)), train=True, dropout_key=key)[0])
     keys = jax.random.split(KEY, 2)
@@ -524,7 +525,7 @@ def test_bad_descriptions_are_one_line_errors(name, options, shape, message):
 
 def test_an_unknown_initializer_is_an_error():
     with pytest.raises(TombolaError, match=r"unknown initializer 'glorot'.*did you mean 'glorot_normal'.*own"):
-        build(Model(name="mlp", initializer="glorot"), (8,), 3)
+        build(Model(name="mlp", initializer="glorot"), DataInfo.of_classes((8,), 3))
 
 
 FCN = ("mlp", {"widths": [256, 256, 256]}, "none", 0.0)
@@ -606,21 +607,21 @@ def net_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_network_from_a_file_and_from_a_module(net_file):
     for name in ("users_net.py:Net", "users_net:Net"):
-        net = build(from_class(name, units=7), (4,), 3)
+        net = build(from_class(name, units=7), DataInfo.of_classes((4,), 3))
         assert [layer.name for layer in net.layers] == ["first", "last"]
         assert net.shapes["first/kernel"].shape == (4, 7)
         assert net.apply(net.init(0), jnp.ones((2, 4)), train=False)[0].shape == (2, 3)
-        assert build(from_class(str(net_file) + ":Net", units=7), (4,), 3) is net
+        assert build(from_class(str(net_file) + ":Net", units=7), DataInfo.of_classes((4,), 3)) is net
 
 
 def test_an_edited_file_is_another_network(net_file):
     before = from_class("users_net.py:Net")
-    assert build(before, (4,), 3).shapes["first/kernel"].shape == (4, 5)
+    assert build(before, DataInfo.of_classes((4,), 3)).shapes["first/kernel"].shape == (4, 5)
     net_file.write_text(NET.replace("= 5", "= 6"))
     after = from_class("users_net.py:Net")
     assert before.digest != after.digest
-    assert build(after, (4,), 3).shapes["first/kernel"].shape == (4, 6)
-    assert build(before, (4,), 3).shapes["first/kernel"].shape == (4, 5)  # what was described keeps its meaning
+    assert build(after, DataInfo.of_classes((4,), 3)).shapes["first/kernel"].shape == (4, 6)
+    assert build(before, DataInfo.of_classes((4,), 3)).shapes["first/kernel"].shape == (4, 5)  # what was described keeps its meaning
 
 
 @pytest.mark.parametrize(
@@ -644,25 +645,25 @@ def test_mistakes_in_a_users_file_are_one_line_errors(net_file, name, message):
     net_file.with_name("broken.py").write_text("x = 1\nclass :\n")
     net_file.with_name("failing.py").write_text("1 / 0\n")
     with pytest.raises(TombolaError, match=message) as caught:
-        build(from_class(name), (4,), 3)
+        build(from_class(name), DataInfo.of_classes((4,), 3))
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_options_of_a_users_network_are_errors(net_file):
     with pytest.raises(TombolaError, match=r"unknown option of Net 'unit': did you mean 'units'"):
-        build(from_class("users_net.py:Net", unit=3), (4,), 3)
+        build(from_class("users_net.py:Net", unit=3), DataInfo.of_classes((4,), 3))
 
 
 def test_a_class_handed_over_in_python():
     model = from_class(Normed, initializer="own")
     assert model.name.startswith("Normed@")
-    assert build(model, (4,), 3).shapes["output/kernel"].shape == (4, 3)
+    assert build(model, DataInfo.of_classes((4,), 3)).shapes["output/kernel"].shape == (4, 3)
     assert from_class(Mixed, units=8).digest != from_class(Mixed).digest
 
     class Local(Normed):
         pass
 
-    assert build(from_class(Local), (4,), 3) is build(from_class(Local), (4,), 3)
+    assert build(from_class(Local), DataInfo.of_classes((4,), 3)) is build(from_class(Local), DataInfo.of_classes((4,), 3))
 
 
 def test_a_class_without_a_file_is_known_by_its_methods():
@@ -677,7 +678,7 @@ def test_a_class_without_a_file_is_known_by_its_methods():
         exec(compile(text.format(factor), name, "exec"), scope)
         models_made.append(from_class(scope["Cell"]))
     assert models_made[0] != models_made[1]
-    first, second = (build(model, (4,), 3) for model in models_made)
+    first, second = (build(model, DataInfo.of_classes((4,), 3)) for model in models_made)
     weights, inputs = first.init(0), jnp.ones((2, 4))
     np.testing.assert_allclose(2 * first.apply(weights, inputs, train=False)[0], second.apply(weights, inputs, train=False)[0])
 

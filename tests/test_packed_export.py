@@ -11,6 +11,7 @@ import pytest
 import tombola as tb
 from tombola import cli
 from tombola.core import trees
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.task import Supermask
 from tombola.data import dataset
@@ -125,7 +126,7 @@ def test_a_loaded_supermask_classifies_as_the_run_did(findings, folder):
     run = run_of(findings, "rescaled")
     weights, _ = exported(run, "--packed")
     data = dataset.load(run.task.data)
-    network = build(run.task.model, data.shape, data.classes)
+    network = build(run.task.model, DataInfo.of_classes(data.shape, data.classes))
     outputs, _ = network.apply(weights, data.test_inputs, train=False)
     acc = float((np.asarray(outputs).argmax(-1) == data.test_targets).mean())
     assert acc == pytest.approx(Store(folder / "runs").find(run.digest).metrics()["test_acc"][-1], abs=1e-6)
@@ -195,11 +196,14 @@ def test_another_draw_is_refused(findings, monkeypatch):
 DAMAGE = ["[]", "{}", "3", "-1", "null", "{", '[["a"]]', '{"hidden1/kernel": []}', '{"kept": {"name": "nope"}}', '{"kept": {"nope": 1}}']
 
 
-@pytest.mark.parametrize("key", ["model", "shape", "classes", "seed", "actions", "factors", "leaves", "sha256"])
+@pytest.mark.parametrize("key", ["model", "data", "shape", "classes", "seed", "actions", "factors", "leaves", "sha256"])
 def test_a_damaged_description_is_one_line(findings, key):
     plain = exported(run_of(findings, "rescaled"))
     exported(run_of(findings, "rescaled"), "--packed")
     tree, metadata = tree_of(), metadata_of()
+    if key in ("shape", "classes"):  # as versions wrote it that knew classification alone
+        metadata |= {"shape": "[64]", "classes": "10"}
+        del metadata["data"]
     less = {name: value for name, value in metadata.items() if name != key}
     for one in (less, *({**metadata, key: value} for value in DAMAGE if value != metadata[key])):
         save(tree, one)

@@ -9,6 +9,7 @@ from flax import nnx
 
 import tombola as tb
 from tombola.core import trees
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.task import Model, Supermask
 from tombola.models.build import build
@@ -18,7 +19,7 @@ from tombola.procedures.packed import Origin, pack, plain, sizes, unpack
 from tombola.procedures.run import Action, Run
 from tombola.surgery.packing import entropy, pack_mask, unpack_mask
 
-NET = build(Model(name="mlp", options={"widths": (12, 7)}), (5, 5, 1), 4)
+NET = build(Model(name="mlp", options={"widths": (12, 7)}), DataInfo.of_classes((5, 5, 1), 4))
 CONSTANT = Action(name="constant", options={"keep_sign": True})
 REINIT = Action(name="reinit", options={"stream": "reinit/1/0"})
 BITS, LZMA, KEPT, PRUNED = range(4)
@@ -194,7 +195,7 @@ def test_values_that_are_no_numbers_come_back():
 
 
 def test_layers_with_batch_norm_store_their_statistics():
-    network = build(tb.model(Normed), (5, 5, 1), 4)
+    network = build(tb.model(Normed), DataInfo.of_classes((5, 5, 1), 4))
     mask, start = mask_of(network), network.init(3)
     assert there_and_back(under(mask, start), mask, network=network).stored == 0
     path = network.running[0]
@@ -247,6 +248,6 @@ def test_what_is_missing_is_named():
         less = type(packed)(packed.origin, {one: leaf for one, leaf in packed.arrays.items() if one != name}, packed.leaves)
         with pytest.raises(TombolaError, match=name):
             unpack(NET, less)
-    other = build(Model(name="mlp", options={"widths": (9, 7)}), (5, 5, 1), 4)
+    other = build(Model(name="mlp", options={"widths": (9, 7)}), DataInfo.of_classes((5, 5, 1), 4))
     with pytest.raises(TombolaError):
         unpack(other, packed)

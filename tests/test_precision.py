@@ -53,7 +53,7 @@ class Net(nnx.Module):
 
 @pytest.mark.parametrize("algorithm", ["direct", "patches", "patch_gradients"])
 def test_convolutions_and_linear_layers_are_in_the_precision(algorithm):
-    network = NNXNetwork(lambda key: Net((4, 4, 2), 5, rngs=nnx.Rngs(key)), None)
+    network = NNXNetwork(lambda key: Net((4, 4, 2), 5, rngs=nnx.Rngs(key)), DataInfo.of_classes((4, 4, 2), 5))
     weights, images = network.init(1), drawn(3, 4, 4, 2)
     whole, _ = network.apply(weights, images, train=False, how=Computing(algorithm))
     lower, _ = network.apply(weights, images, train=False, how=Computing(algorithm, "tf32"))

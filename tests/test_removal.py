@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.task import Model
 from tombola.core.trees import equal
@@ -16,6 +17,8 @@ from tombola.models.custom import from_class
 from tombola.models.groups import groups
 from tombola.models.network import Network
 from tombola.surgery.compact import compact_model
+
+of = DataInfo.of_classes
 
 IMAGES = (8, 8, 3)
 DEEP = Model(name="resnet", options={"depth": 14, "width": 2})
@@ -40,7 +43,10 @@ def images(count: int = 3, shape: tuple[int, ...] = IMAGES):
 
 
 def test_an_mlp_without_a_layer_is_the_smaller_mlp():
-    less, small = build(MLP.but(without=("hidden2",)), (5,), 3), build(Model(name="mlp", options={"widths": [4, 4]}), (5,), 3)
+    less, small = (
+        build(MLP.but(without=("hidden2",)), of((5,), 3)),
+        build(Model(name="mlp", options={"widths": [4, 4]}), of((5,), 3)),
+    )
     assert [layer.name for layer in less.layers] == ["hidden1", "hidden3", "output"]
     weights = drawn(less)
     moved = {path.replace("hidden3", "hidden2"): leaf for path, leaf in weights.items()}
@@ -50,7 +56,7 @@ def test_an_mlp_without_a_layer_is_the_smaller_mlp():
 
 
 def test_a_residual_network_without_a_block_is_what_stands_around_it():
-    whole, less = build(DEEP, IMAGES, 5), build(DEEP.but(without=("stage2/block2",)), IMAGES, 5)
+    whole, less = build(DEEP, of(IMAGES, 5)), build(DEEP.but(without=("stage2/block2",)), of(IMAGES, 5))
     assert list(less.shapes) == [path for path in whole.shapes if not path.startswith("stage2/block2/")]
     weights = drawn(less)
 
@@ -68,7 +74,10 @@ def test_a_residual_network_without_a_block_is_what_stands_around_it():
 
 
 def test_a_layer_takes_its_normalisation_along():
-    whole, less = build(DEEP, IMAGES, 5), build(DEEP.but(without=("stage1/block1/conv1",)), IMAGES, 5)
+    whole, less = (
+        build(DEEP, of(IMAGES, 5)),
+        build(DEEP.but(without=("stage1/block1/conv1",)), of(IMAGES, 5)),
+    )
     gone = {path for path in whole.shapes if path.startswith(("stage1/block1/conv1/", "stage1/block1/norm1/"))}
     assert len(gone) == 5
     assert list(less.shapes) == [path for path in whole.shapes if path not in gone]
@@ -83,14 +92,17 @@ def test_a_layer_takes_its_normalisation_along():
     ],
 )
 def test_no_other_tensor_moves(model, shape, without):
-    whole, less = build(model, shape, 5).init(3), build(model.but(without=without), shape, 5).init(3)
+    whole, less = (
+        build(model, of(shape, 5)).init(3),
+        build(model.but(without=without), of(shape, 5)).init(3),
+    )
     assert less.keys() < whole.keys()
     assert equal({path: whole[path] for path in less}, less)
 
 
 def test_the_order_of_names_says_nothing():
     names = ("hidden2", "hidden3")
-    assert build(MLP.but(without=names), (5,), 3) is build(MLP.but(without=names[::-1]), (5,), 3)
+    assert build(MLP.but(without=names), of((5,), 3)) is build(MLP.but(without=names[::-1]), of((5,), 3))
     assert MLP.but(without=names).digest not in (MLP.digest, MLP.but(without=names[:1]).digest)
 
 
@@ -98,7 +110,7 @@ def test_the_order_of_names_says_nothing():
 
 
 def fed(model: Model, shape=IMAGES):
-    return [(one.layer, one.outgoing.rpartition("/")[0]) for one in build(model, shape, 3).units]
+    return [(one.layer, one.outgoing.rpartition("/")[0]) for one in build(model, of(shape, 3)).units]
 
 
 def test_feeds_are_joined_over_the_gap():
@@ -106,7 +118,7 @@ def test_feeds_are_joined_over_the_gap():
     assert fed(MLP.but(without=("hidden2",)), (5,)) == [("hidden1", "hidden3"), ("hidden3", "output")]
     assert fed(MLP.but(without=("hidden2", "hidden3")), (5,)) == [("hidden1", "output")]
     assert fed(MLP.but(without=("hidden1",)), (4,)) == [("hidden2", "hidden3"), ("hidden3", "output")]
-    less = build(Model(name="conv2", options={"widths": [3, 3, 6, 6]}, without=("conv2",)), IMAGES, 3).units
+    less = build(Model(name="conv2", options={"widths": [3, 3, 6, 6]}, without=("conv2",)), of(IMAGES, 3)).units
     assert (less[0].layer, less[0].outgoing, less[0].spread) == ("conv1", "hidden1/kernel", 16)
 
 
@@ -118,9 +130,9 @@ def test_what_a_removed_part_alone_fed_or_was_fed_by_goes():
 
 
 def test_blocks_stay_blocks_where_one_of_their_layers_goes():
-    whole = {layer.name: layer.block for layer in build(DEEP, IMAGES, 3).layers}
-    for name in removable(DEEP, IMAGES, 3):
-        less = {layer.name: layer.block for layer in build(DEEP.but(without=(name,)), IMAGES, 3).layers}
+    whole = {layer.name: layer.block for layer in build(DEEP, of(IMAGES, 3)).layers}
+    for name in removable(DEEP, of(IMAGES, 3)):
+        less = {layer.name: layer.block for layer in build(DEEP.but(without=(name,)), of(IMAGES, 3)).layers}
         assert less == {layer: block for layer, block in whole.items() if not f"{layer}/".startswith(f"{name}/")}
 
 
@@ -169,15 +181,15 @@ class Mixed(nnx.Module):
 
 
 def test_a_users_parts_that_can_be_taken_out():
-    found = removable(from_class(Parts), (3,), 5)
+    found = removable(from_class(Parts), of((3,), 5))
     assert found == ("body/layers/2", "rows/0", "rows/1", "named/one", "again", "twin", "mixed", "side")
-    assert "body/layers/0" in removable(from_class(Parts), (4,), 5)
+    assert "body/layers/0" in removable(from_class(Parts), of((4,), 5))
 
 
 @pytest.mark.parametrize("name", ["body/layers/2", "rows/0", "rows/1", "named/one", "again", "twin", "mixed", "side"])
 def test_what_is_taken_out_is_gone_wherever_it_was_used(name):
     model = from_class(Parts)
-    whole, less = build(model, (3,), 5), build(model.but(without=(name,)), (3,), 5)
+    whole, less = build(model, of((3,), 5)), build(model.but(without=(name,)), of((3,), 5))
     gone = {path for path in whole.shapes if path.startswith(f"{name}/")}
     assert gone
     assert list(less.shapes) == [path for path in whole.shapes if path not in gone]
@@ -209,26 +221,26 @@ def test_what_is_taken_out_is_gone_wherever_it_was_used(name):
 )
 def test_what_cannot_be_taken_out_is_one_line(name, words):
     with pytest.raises(TombolaError, match=words) as caught:
-        build(from_class(Parts).but(without=(name,)), (3,), 5)
+        build(from_class(Parts).but(without=(name,)), of((3,), 5))
     assert "\n" not in str(caught.value)
 
 
 def test_a_name_that_comes_twice_is_an_error():
     for names in [("hidden2", "hidden2"), ("hidden2", "hidden3", "hidden2")]:
         with pytest.raises(TombolaError, match="'hidden2' is taken out twice"):
-            build(MLP.but(without=names), (5,), 3)
+            build(MLP.but(without=names), of((5,), 3))
     with pytest.raises(TombolaError, match="'stage1/block1/conv1' is taken out twice"):
-        build(DEEP.but(without=("stage1/block1/conv1", "stage1/block1")), IMAGES, 3)
+        build(DEEP.but(without=("stage1/block1/conv1", "stage1/block1")), of(IMAGES, 3))
 
 
 def test_declared_blocks():
     model = from_class(Parts, blocks=("body", "rows"))
-    found = removable(model, (4,), 5)
+    found = removable(model, of((4,), 5))
     assert found[:5] == ("body", "body/layers/0", "body/layers/2", "rows/0", "rows/1")
-    less = build(model.but(without=("body",)), (4,), 5)
+    less = build(model.but(without=("body",)), of((4,), 5))
     assert [layer.name for layer in less.layers][:2] == ["rows/0", "rows/1"]
     with pytest.raises(TombolaError, match="weights of 'rows' lie in rows, which is no module that is called"):
-        build(model.but(without=("rows",)), (4,), 5)
+        build(model.but(without=("rows",)), of((4,), 5))
 
 
 class Strided(nnx.Module):
@@ -244,9 +256,9 @@ class Strided(nnx.Module):
 
 
 def test_a_stride_is_seen_where_only_the_outputs_have_the_same_shape():
-    assert removable(from_class(Strided), IMAGES, 3) == ("first",)
+    assert removable(from_class(Strided), of(IMAGES, 3)) == ("first",)
     with pytest.raises(TombolaError, match=r"second takes \(2, 8, 8, 3\) and gives \(2, 4, 4, 3\)"):
-        build(from_class(Strided).but(without=("second",)), IMAGES, 3)
+        build(from_class(Strided).but(without=("second",)), of(IMAGES, 3))
 
 
 class Picky(nnx.Module):
@@ -264,9 +276,9 @@ class Picky(nnx.Module):
 
 
 def test_a_part_that_bears_no_watching_does_not_hide_the_others():
-    assert removable(from_class(Picky), (4,), 3) == ("second",)
+    assert removable(from_class(Picky), of((4,), 3)) == ("second",)
     with pytest.raises(TombolaError, match=r"first is not only called \(TypeError: first must be linear\)"):
-        build(from_class(Picky).but(without=("first",)), (4,), 3)
+        build(from_class(Picky).but(without=("first",)), of((4,), 3))
 
 
 class Tokens(nnx.Module):
@@ -280,21 +292,23 @@ class Tokens(nnx.Module):
 
 
 def test_networks_of_tokens():
-    assert removable(from_class(Tokens), (5,), 3) == ("hidden",)
+    assert removable(from_class(Tokens), of((5,), 3, "int32")) == ("hidden",)
 
 
 # The registered networks
 
 
 def test_what_can_be_taken_out_of_the_registered_networks():
-    assert removable(MLP, (5,), 3) == ("hidden2", "hidden3")
-    assert removable(MLP, (4,), 4) == ("hidden1", "hidden2", "hidden3")  # never the output
-    assert removable(Model(name="conv2", options={"widths": [3, 3, 6, 6]}), IMAGES, 3) == ("conv1", "conv2", "hidden2")
-    assert removable(Model(name="vgg", options={"depth": 13, "width": 2}), (16, 16, 3), 3) == tuple(f"conv{i}" for i in (2, 4, 6, 8, 9, 10))
-    assert removable(DEEP, IMAGES, 3)[:6] == tuple(f"stage1/block{i}{part}" for i in (1, 2) for part in ("", "/conv1", "/conv2"))
-    assert [name for name in removable(DEEP, IMAGES, 3) if name.startswith("stage2/block1")] == ["stage2/block1/conv2"]
-    assert removable(DEEP.but(without=("stage1/block1", "stage3/block2/conv1")), IMAGES, 3) == tuple(
-        name for name in removable(DEEP, IMAGES, 3) if not name.startswith("stage1/block1") and name != "stage3/block2/conv1"
+    assert removable(MLP, of((5,), 3)) == ("hidden2", "hidden3")
+    assert removable(MLP, of((4,), 4)) == ("hidden1", "hidden2", "hidden3")  # never the output
+    assert removable(Model(name="conv2", options={"widths": [3, 3, 6, 6]}), of(IMAGES, 3)) == ("conv1", "conv2", "hidden2")
+    assert removable(Model(name="vgg", options={"depth": 13, "width": 2}), of((16, 16, 3), 3)) == tuple(
+        f"conv{i}" for i in (2, 4, 6, 8, 9, 10)
+    )
+    assert removable(DEEP, of(IMAGES, 3))[:6] == tuple(f"stage1/block{i}{part}" for i in (1, 2) for part in ("", "/conv1", "/conv2"))
+    assert [name for name in removable(DEEP, of(IMAGES, 3)) if name.startswith("stage2/block1")] == ["stage2/block1/conv2"]
+    assert removable(DEEP.but(without=("stage1/block1", "stage3/block2/conv1")), of(IMAGES, 3)) == tuple(
+        name for name in removable(DEEP, of(IMAGES, 3)) if not name.startswith("stage1/block1") and name != "stage3/block2/conv1"
     )
 
 
@@ -302,7 +316,7 @@ def test_what_can_be_taken_out_of_the_registered_networks():
 
 
 def test_groups_of_layers():
-    layers = build(DEEP, IMAGES, 3).layers
+    layers = build(DEEP, of(IMAGES, 3)).layers
 
     def names(unit):
         return {name: tuple(layer.name for layer in group) for name, group in groups(layers, unit).items()}
@@ -317,19 +331,19 @@ def test_groups_of_layers():
 
 
 def test_groups_without_blocks_are_layers():
-    layers = build(MLP, (5,), 3).layers
+    layers = build(MLP, of((5,), 3)).layers
     assert list(groups(layers, "block")) == list(groups(layers, "stage")) == ["hidden1", "hidden2", "hidden3", "output"]
-    lone = build(from_class(Parts), (3,), 5).layers
+    lone = build(from_class(Parts), of((3,), 5)).layers
     assert {"named/one", "body", "rows", "mixed", "wide"} <= groups(lone, "stage").keys()
 
 
 def test_an_unknown_unit_is_an_error():
     with pytest.raises(TombolaError, match=r"unknown unit 'blocks': did you mean 'block'\? one of block, layer, stage"):
-        groups(build(MLP, (5,), 3).layers, "blocks")
+        groups(build(MLP, of((5,), 3)).layers, "blocks")
 
 
 def test_a_network_without_a_part_is_not_made_smaller():
     model = Model(name="mlp", options={"widths": [6, 6, 6]}, without=("hidden2",))
-    weights = build(model, (5,), 3).init(0)
+    weights = build(model, of((5,), 3)).init(0)
     with pytest.raises(TombolaError, match="without = hidden2: a network that parts were taken out of cannot be made smaller"):
-        compact_model(model, (5,), 3, weights)
+        compact_model(model, of((5,), 3), weights)

@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from tombola.core import keys, trees
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
@@ -128,7 +129,7 @@ class Mixed(nnx.Module):
 
 
 def test_a_network_in_sparse_storage_gives_the_same_outputs_and_gradients():
-    network = NNXNetwork(lambda key: Mixed((8, 8, 3), 10, rngs=nnx.Rngs(key)), None)
+    network = NNXNetwork(lambda key: Mixed((8, 8, 3), 10, rngs=nnx.Rngs(key)), DataInfo.of_classes((8, 8, 3), 10))
     assert network.linear == {"hidden/0/kernel", "output/kernel"}
     mask = {path: RANDOM.random(network.shapes[path].shape) < 0.2 for path in network.prunable}
     start = {path: leaf * mask[path] if path in mask else leaf for path, leaf in network.init(3).items()}
@@ -175,7 +176,7 @@ def test_other_types_and_products_of_a_user_s_own_are_left_alone():
         def __call__(self, inputs):
             return self.output(self.own(self.stored(self.half(inputs))))
 
-    assert NNXNetwork(lambda key: Own((6,), 10, rngs=nnx.Rngs(key)), None).linear == {"output/kernel"}
+    assert NNXNetwork(lambda key: Own((6,), 10, rngs=nnx.Rngs(key)), DataInfo.of_classes((6,), 10)).linear == {"output/kernel"}
 
 
 # -- training ----------------------------------------------------------------------------------------------------------

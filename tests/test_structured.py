@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import tombola as tb
 from tombola import cli
 from tombola.core import masks
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.task import Model
 from tombola.core.trees import stack
@@ -30,7 +31,7 @@ from tombola.surgery.compact import compact, compact_model, smaller
 
 
 def network_of(factory, shape=(3,), **options):
-    return build(from_class(factory, **options), shape, 2)
+    return build(from_class(factory, **options), DataInfo.of_classes(shape, 2))
 
 
 class Flat(nnx.Module):
@@ -99,7 +100,7 @@ def test_a_declaration_is_no_leaf_and_survives_split_and_merge():
 
 def test_units_of_the_registered_networks():
     def layers(name, shape=(8, 8, 3), **options):
-        return [one.layer for one in build(Model(name=name, options=options), shape, 4).units]
+        return [one.layer for one in build(Model(name=name, options=options), DataInfo.of_classes(shape, 4)).units]
 
     assert layers("mlp", widths=[5, 4]) == ["hidden1", "hidden2"]
     assert layers("conv2", width=2) == ["conv1", "conv2", "hidden1", "hidden2"]
@@ -110,7 +111,7 @@ def test_units_of_the_registered_networks():
         ("vgg", {"depth": 11, "widths": [1, 2, 3, 4, 5, 6, 7, 8]}, (16, 16, 3)),
         ("resnet", {"depth": 8, "width": 2, "widths": [5, 6, 7]}, (8, 8, 3)),
     ]:
-        assert [one.count for one in build(Model(name=name, options=options), shape, 4).units] == options["widths"]
+        assert [one.count for one in build(Model(name=name, options=options), DataInfo.of_classes(shape, 4)).units] == options["widths"]
     assert layers("deep_resnet", depth=50, width=1)[:3] == ["stage1/block1/conv1", "stage1/block1/conv2", "stage1/block2/conv1"]
 
 
@@ -131,7 +132,7 @@ def test_a_wrong_declaration_is_one_line(feeds, words):
 
 
 def test_without_a_declaration_the_error_says_how_to_make_one():
-    network = build(Model(name="mlp", options={"widths": []}), (3,), 2)
+    network = build(Model(name="mlp", options={"widths": []}), DataInfo.of_classes((3,), 2))
     assert network.units == ()
     with pytest.raises(TombolaError, match="feeds ="):
         prune_units({}, {}, {}, network.units)
@@ -281,7 +282,7 @@ def toy(**changes):
 
 
 def compacted(weights, mask=None):
-    return compact(build(TOY, (2,), 2), weights, mask)
+    return compact(build(TOY, DataInfo.of_classes((2,), 2)), weights, mask)
 
 
 def test_nothing_is_removed_from_a_network_without_dead_units():
@@ -348,11 +349,11 @@ class Normed(nnx.Module):
 
 def test_a_normalised_constant_stays():
     model = from_class(Normed)
-    weights = scrambled(build(model, (4,), 2), 0)
+    weights = scrambled(build(model, DataInfo.of_classes((4,), 2)), 0)
     weights["hidden/kernel"][:, 1] = 0
-    assert compact_model(model, (4,), 2, weights)[1].sizes == {"hidden": 3}
+    assert compact_model(model, DataInfo.of_classes((4,), 2), weights)[1].sizes == {"hidden": 3}
     weights["output/kernel"][2] = 0
-    assert compact_model(model, (4,), 2, weights)[1].kept["hidden"].tolist() == [0, 1]
+    assert compact_model(model, DataInfo.of_classes((4,), 2), weights)[1].kept["hidden"].tolist() == [0, 1]
 
 
 class Backwards(nnx.Module):
@@ -399,10 +400,10 @@ class Deaf(Normed):
 )
 def test_a_wrong_declaration_or_no_way_to_be_smaller_is_one_line(factory, words):
     model = from_class(factory)
-    weights = scrambled(build(model, (4,), 2), 0)
+    weights = scrambled(build(model, DataInfo.of_classes((4,), 2)), 0)
     weights["output/kernel"][2] = 0
     with pytest.raises(TombolaError, match=words) as error:
-        compact_model(model, (4,), 2, weights)
+        compact_model(model, DataInfo.of_classes((4,), 2), weights)
     assert "\n" not in str(error.value)
 
 
@@ -467,7 +468,7 @@ def masked(network, weights, kind):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_smaller_network_computes_the_same(name, kind):
     model, shape = NETWORKS[name]
-    network = build(model, shape, 5)
+    network = build(model, DataInfo.of_classes(shape, 5))
     weights = scrambled(network, 3)
     mask = masked(network, weights, kind)
     weights = tb.combine(mask, weights)
@@ -479,7 +480,7 @@ def test_the_smaller_network_computes_the_same(name, kind):
     elif name in ("mlp", "conv2"):
         assert sum(found.sizes.values()) < sum(counts.values())
     assert list(found.sizes) == list(counts)
-    small = build(smaller(model, found.sizes), shape, 5)
+    small = build(smaller(model, found.sizes), DataInfo.of_classes(shape, 5))
     assert {path: leaf.shape for path, leaf in small.shapes.items()} == {path: leaf.shape for path, leaf in found.weights.items()}
     assert all(found.weights[path].dtype == weights[path].dtype for path in weights)
     inputs = np.random.default_rng(2).standard_normal((4, *shape)).astype(np.float32)
@@ -491,7 +492,7 @@ def test_the_smaller_network_computes_the_same(name, kind):
 def test_widths_of_the_wrong_number_are_one_line():
     for name, widths, shape in [("conv2", [3, 3], (6, 6, 3)), ("vgg", [3] * 8, (16, 16, 3)), ("resnet", [1], (6, 6, 3))]:
         with pytest.raises(TombolaError, match="option widths has") as error:
-            build(Model(name=name, options={"widths": widths}), shape, 5)
+            build(Model(name=name, options={"widths": widths}), DataInfo.of_classes(shape, 5))
         assert "\n" not in str(error.value)
 
 
@@ -501,7 +502,7 @@ def test_compact_at_the_top_trains_on_as_the_larger_network_does():
     task = tb.task("digits-mlp", "smoke", steps="3it", evaluate_every="3it")
     task = task.but(data=tb.from_arrays(random.standard_normal((90, 4)), labels, random.standard_normal((30, 4)), labels[:30]))
     task = task.but(model=Model(name="mlp", options={"widths": [6, 5]}), recipe=task.recipe.but(batch=10))
-    network = build(task.model, (4,), 3)
+    network = build(task.model, DataInfo.of_classes((4,), 3))
     weights = [scrambled(network, seed) for seed in (0, 1)]
     pruned = [masked(network, one, "half of the units") for one in weights]
     start, mask = stack([tb.combine(one, tree) for one, tree in zip(pruned, weights, strict=True)]), stack(pruned)
@@ -546,6 +547,6 @@ def test_export_compact_writes_the_smaller_network(tmp_path, monkeypatch, capsys
     assert np.array_equal(small["hidden1/kernel"], large["hidden1/kernel"][:, units["hidden1"]])
     assert np.array_equal(small_mask["hidden1/kernel"], mask["hidden1/kernel"][:, units["hidden1"]])
     inputs = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
-    whole = build(Model(name="mlp", options={"widths": [100, 50]}), (64,), 10)
-    given = outputs(build(Model(**described), (64,), 10), small, inputs)
+    whole = build(Model(name="mlp", options={"widths": [100, 50]}), DataInfo.of_classes((64,), 10))
+    given = outputs(build(Model(**described), DataInfo.of_classes((64,), 10)), small, inputs)
     np.testing.assert_allclose(given, outputs(whole, large, inputs), rtol=1e-4, atol=1e-5)

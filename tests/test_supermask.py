@@ -10,6 +10,7 @@ from flax import nnx
 
 import tombola as tb
 from tombola.core import keys, trees
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Model, Recipe, Supermask, Task
 from tombola.data.dataset import load
@@ -119,7 +120,7 @@ def test_a_layer_is_rescaled_by_what_is_kept(rescale, expected):
 
 
 def test_an_empty_layer_is_finite_and_can_come_back():
-    network = masked(build(MLP, (64,), 10), Supermask(rescale="dynamic"))
+    network = masked(build(MLP, DataInfo.of_classes((64,), 10)), Supermask(rescale="dynamic"))
     weights = network.init(0)
     weights["hidden2/kernel" + SCORE] = np.full_like(weights["hidden2/kernel" + SCORE], -12.0)
 
@@ -138,7 +139,7 @@ def test_an_empty_layer_is_finite_and_can_come_back():
 
 @pytest.mark.parametrize("spec", METHODS, ids=str)
 def test_evaluation_uses_the_plain_network_under_the_chosen_mask(spec):
-    plain = build(MLP, (64,), 10)
+    plain = build(MLP, DataInfo.of_classes((64,), 10))
     network = masked(plain, spec)
     weights = network.init(7)
     weights |= {path: scores_like(leaf.shape, index) for index, (path, leaf) in enumerate(weights.items()) if path.endswith(SCORE)}
@@ -157,7 +158,7 @@ def test_training_moves_scores_and_nothing_else(spec):
 
 
 def test_plain_weights_start_as_without_a_mask():
-    plain, network = build(MLP, (64,), 10), masked(build(MLP, (64,), 10), BERNOULLI)
+    plain, network = build(MLP, DataInfo.of_classes((64,), 10)), masked(build(MLP, DataInfo.of_classes((64,), 10)), BERNOULLI)
     for path, leaf in plain.init(3).items():
         assert network.init(3)[path].tobytes() == leaf.tobytes()
     assert network.prunable == plain.prunable
@@ -270,7 +271,7 @@ def test_heuristic_masks_are_those_of_rounds_at_once():
 
 
 def test_a_picture_shows_shares_by_final_and_initial_value():
-    network = build(MLP, (64,), 10)
+    network = build(MLP, DataInfo.of_classes((64,), 10))
     first, last = network.init(0), network.init(1)
     kept = picture(network, first, last, {path: last[path] > 0 for path in network.prunable})
     assert np.nanmax(kept[:12]) == 0  # rows are final values, from low to high
@@ -286,7 +287,7 @@ def test_a_supermask_in_python():
     found = tb.supermask(task, replicates=2, samples=3)
     assert found.accuracy.shape == (2,)
     assert (found.accuracy > 0.4).all()
-    scale = build(MLP, (64,), 10).std("hidden1/kernel")
+    scale = build(MLP, DataInfo.of_classes((64,), 10)).std("hidden1/kernel")
     for index in range(2):
         kept = found.mask["hidden1/kernel"][index]
         sizes = np.abs(found.weights["hidden1/kernel"][index])

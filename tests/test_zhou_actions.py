@@ -7,6 +7,7 @@ from flax import nnx
 
 import tombola as tb
 from tombola.core import trees
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.core.task import Data, Model, Recipe, Supermask, Task
@@ -29,7 +30,9 @@ from tombola.store.store import Store
 from tombola.surgery.combine import combine
 from tombola.training.cohort import setup
 
-NETWORK = build(Model(name="mlp", options={"widths": [40, 40, 40]}), (64,), 10)
+of = DataInfo.of_classes
+
+NETWORK = build(Model(name="mlp", options={"widths": [40, 40, 40]}), of((64,), 10))
 PATHS = NETWORK.prunable
 OTHERS = [path for path in NETWORK.shapes if path not in PATHS]
 SEED = 7
@@ -118,9 +121,12 @@ class RandomBias(nnx.Module):
     def __init__(self, key):
         self.output = nnx.Linear(8, 10, bias_init=nnx.initializers.normal(), rngs=nnx.Rngs(key))
 
+    def __call__(self, inputs):
+        return self.output(inputs)
+
 
 def test_reinit_as_it_was_is_a_whole_fresh_draw_and_under_a_parent_or_signs_its_kernels():
-    network = NNXNetwork(RandomBias, None)
+    network = NNXNetwork(RandomBias, of((8,), 10))
     initial, fresh = network.init(SEED), network.init(SEED, "reinit/1/0")
     assert (fresh["output/bias"] != initial["output/bias"]).all()
     assert trees.equal(act("reinit", network=network, stream="reinit/1/0"), fresh)
@@ -163,10 +169,10 @@ def test_constants_are_the_deviation_of_the_initialiser_under_the_weights_own_si
     found = act("signed_constant", WEIGHTS, mask=None)
     for path in PATHS:
         assert (found[path] == np.where(WEIGHTS[path] < 0, -1, 1) * np.float32(NETWORK.std(path))).all()
-    named = build(Model(name="mlp", options={"widths": [40, 40, 40]}, initializer="signed_constant"), (64,), 10).init(SEED)
+    named = build(Model(name="mlp", options={"widths": [40, 40, 40]}, initializer="signed_constant"), of((64,), 10)).init(SEED)
     found = act("signed_constant", named, mask=None)
     assert all((sign(found[path]) == sign(named[path])).all() for path in PATHS)
-    glorot = build(Model(name="mlp", options={"widths": [40, 40, 40]}, initializer="glorot_normal"), (64,), 10)
+    glorot = build(Model(name="mlp", options={"widths": [40, 40, 40]}, initializer="glorot_normal"), of((64,), 10))
     assert trees.equal(act("signed_constant", network=glorot), named)  # the same thing as that initialiser
 
 
@@ -279,7 +285,7 @@ def test_every_action_makes_a_run_whose_pruned_weights_stay_where_it_put_them(tm
     Engine(graph([dense, *runs], keep), store, progress=Progress(quiet=True)).execute()
     first, last = (stored(dense, step, store, None) for step in ("5it", "end"))
     whole = stored(ticket, "mask", store, None)
-    network = build(TASK.model, (64,), 10)
+    network = build(TASK.model, of((64,), 10))
 
     def made(action):
         parents = [first, last][: len(action.of)] if action.name == "zero_moved" else [first]

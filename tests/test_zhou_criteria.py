@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tombola as tb
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.core.task import Data, Model, Recipe, Task
@@ -124,7 +125,7 @@ def test_ranks_are_those_among_what_is_left(name):
 def test_rounds_rank_what_is_left(name):
     task = named_task("digits-mlp", "smoke").but(recipe=Recipe(steps="20it", batch=60, learning_rate=0.01, evaluate_every="10it"))
     dense, once, twice = tb.imp(task, levels=2, fraction=0.5, criterion=name, replicates=1)
-    network = build(task.model, (64,), 10)
+    network = build(task.model, DataInfo.of_classes((64,), 10))
     for path in once.mask:
         before = once.mask[path][0]
         alone = FORMULAS[name](dense.initial[path][0][before], once.final[path][0][before])
@@ -193,7 +194,7 @@ def test_a_zero_is_of_the_same_sign_as_a_zero_alone():
 
 
 def test_units_cannot_be_ranked_by_sign():
-    network = build(Model(name="mlp", options={"widths": [8, 6]}), (64,), 10)
+    network = build(Model(name="mlp", options={"widths": [8, 6]}), DataInfo.of_classes((64,), 10))
     weights = network.init(0)
     found = {path: scores("movement_same_sign", weights[path], -weights[path]) for path in network.prunable}
     dense = selection.dense({path: network.shapes[path].shape for path in network.prunable})
@@ -205,7 +206,7 @@ def test_units_cannot_be_ranked_by_sign():
 
 
 def draw(seed, path="hidden1/kernel", widths=(100, 100, 100)):
-    network = build(Model(name="mlp", options={"widths": list(widths)}), (64,), 10)
+    network = build(Model(name="mlp", options={"widths": list(widths)}), DataInfo.of_classes((64,), 10))
     return network.init(seed)[path]
 
 

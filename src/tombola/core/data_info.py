@@ -1,6 +1,7 @@
 """What an example is, as far as a network and an objective have to know it. No JAX, and no array."""
 
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -17,3 +18,8 @@ class DataInfo:
     """Number of classes; None where targets are no classes."""
     vocabulary: int | None = None
     """Number of different tokens; None where inputs are no tokens."""
+
+    @classmethod
+    def of_classes(cls, shape: tuple[int, ...], classes: int, dtype: str = "float32") -> Self:
+        """Of examples that each belong to one of `classes`."""
+        return cls(tuple(shape), (classes,), dtype, classes)

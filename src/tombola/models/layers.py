@@ -2,13 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flax import nnx
 
-from tombola.core.task import Kind
+from tombola.core.errors import TombolaError, unknown
+from tombola.core.task import KINDS, Kind
 from tombola.models.layer import Layer
 
 _KINDS: dict[type[nnx.Module], Kind] = {
@@ -83,22 +84,49 @@ class _Walk:
 def find_layers(module: nnx.Module, leaves: Mapping[str, Any]) -> tuple[tuple[Layer, ...], dict[str, tuple[int, int]]]:
     """The layers in order of declaration, and the (inputs, outputs) of kernels that are matrices in another shape.
 
-    `leaves` holds the paths that count. The last dense layer is the `output`; below an attribute named ``shortcut``
-    every layer is a `shortcut`; a parameter of two or more axes that a module holds itself is a dense layer; all other
-    leaves belong to the layer before them. A block is the innermost module that holds two layers or more, unless the
-    network names its blocks itself, as in ``blocks = ("encoder", "decoder")``.
+    `leaves` holds the paths that count. Below an attribute named ``shortcut`` every layer is a `shortcut`; a parameter of two or
+    more axes that a module holds itself is a dense layer; all other leaves belong to the layer before them. A block is the innermost
+    module that holds two layers or more, unless the network names its blocks itself, as in ``blocks = ("encoder", "decoder")``.
     """
     walk = _Walk(leaves)
     walk.visit(module, "", ())
     blocks = _declared(module)
     held = Counter(outer for around in (*walk.around, *walk.gone) for outer in around)
-    last = max((index for index, layer in enumerate(walk.layers) if layer.kind == "dense"), default=None)
     layers = []
-    for index, (layer, around) in enumerate(zip(walk.layers, walk.around, strict=True)):
+    for layer, around in zip(walk.layers, walk.around, strict=True):
         candidates = around if blocks is None else [block for block in blocks if f"{layer.name}/".startswith(f"{block}/")]
         block = next((outer for outer in candidates if blocks is not None or held[outer] > 1), layer.name)
-        layers.append(replace(layer, kind="output" if index == last else layer.kind, block=block))
+        layers.append(replace(layer, block=block))
     return tuple(layers), walk.matrices
+
+
+def declared_kinds(declared: Iterable[tuple[str, Any]], layers: Sequence[Layer]) -> dict[str, Kind]:
+    """Layer -> kind, of (path of a module, its attribute `kinds`), such as ``kinds = {"head": "output", "stem": "conv"}``.
+
+    Names are those of layers below that module. Raises for another form, and for names that are no layer or no kind.
+    """
+    found: dict[str, Kind] = {}
+    for path, kinds in declared:
+        if not isinstance(kinds, dict):
+            raise TombolaError(f'kinds = {kinds!r}, but it must be a dict of layers and their kinds, such as {{"head": "output"}}')
+        for name, kind in kinds.items():
+            if join(path, name) not in (known := [layer.name for layer in layers]):
+                raise unknown("layer in kinds", join(path, name), known)
+            if kind not in KINDS:
+                raise unknown("kind of layer", kind, KINDS)
+            found[join(path, name)] = kind
+    return found
+
+
+def with_outputs(layers: Sequence[Layer], kinds: Mapping[str, Kind], last: Collection[str], earlier: Collection[str]) -> tuple[Layer, ...]:
+    """The layers of their kinds: as declared in `kinds`, or else `output` if their kernels are among the `last`.
+
+    Where `kinds` declares an output, there is no other. An output layer that was declared before others goes to the end, if no layer
+    comes after its kernel (`earlier`).
+    """
+    found = set() if "output" in kinds.values() else set(last)
+    named = [replace(one, kind=kinds.get(one.name, "output" if found.intersection(one.prunable) else one.kind)) for one in layers]
+    return tuple(sorted(named, key=lambda one: one.kind == "output" and not set(earlier).intersection(one.prunable)))
 
 
 def attributes(module: nnx.Module, name: str) -> Iterator[tuple[str, Any]]:

@@ -26,11 +26,13 @@ class MaskedNetwork(Network):
         self.plain, self.spec = plain, spec
         scores = {path + SCORE: jax.ShapeDtypeStruct(plain.shapes[path].shape, np.dtype(np.float32)) for path in plain.prunable}
         super().__init__(
+            plain.data,
             [replace(layer, paths=(*layer.paths, *(path + SCORE for path in layer.prunable))) for layer in plain.layers],
             {**plain.shapes, **scores},
             trainable=scores,
             running=plain.running,
             stochastic=plain.stochastic or spec.method == "bernoulli",
+            convolutional=plain.convolutional,
         )
 
     def init_tensor(self, path: str, seed: int, stream: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from tombola.core.data_info import DataInfo
 from tombola.core.trees import Tree
 from tombola.models.computing import PLAIN, Computing
 from tombola.models.layer import Layer
@@ -23,10 +24,12 @@ class Network(ABC):
     `tombola.models.sparse_storage`) holds it, and passes on what it does not change.
     """
 
+    data: DataInfo
+    """What it is made for."""
     shapes: dict[str, jax.ShapeDtypeStruct]
     """Every leaf, in the order of `layers`."""
     layers: tuple[Layer, ...]
-    """In the order in which the module declares them; the output layer is the one that computes the outputs."""
+    """In the order in which the module declares them, but for an output layer that is declared first: it is the last."""
     prunable: tuple[str, ...]
     """Kernels and embeddings, in the order of `layers`."""
     trainable: frozenset[str]
@@ -44,22 +47,23 @@ class Network(ABC):
 
     def __init__(
         self,
+        data: DataInfo,
         layers: Iterable[Layer],
         shapes: Mapping[str, jax.ShapeDtypeStruct],
         *,
         trainable: Collection[str],
         running: Collection[str],
         stochastic: bool,
+        convolutional: bool,
         units: tuple[Units, ...] = (),
         linear: Collection[str] = (),
     ) -> None:
-        self.layers = tuple(layers)
+        self.data, self.layers = data, tuple(layers)
         self.shapes = {path: shapes[path] for layer in self.layers for path in layer.paths}
         self.prunable = tuple(path for layer in self.layers for path in layer.prunable)
         self.trainable, self.linear = frozenset(trainable), frozenset(linear)
         self.running = tuple(path for path in self.shapes if path in running)
-        self.units, self.stochastic = units, stochastic
-        self.convolutional = any(layer.kind == "conv" for layer in self.layers)
+        self.units, self.stochastic, self.convolutional = units, stochastic, convolutional
 
     def init(self, seed: int, stream: str = "init") -> Tree:
         """All weights of a replicate. Each tensor has its own key, ``keys.stream(seed, f"{stream}/{path}")``.
@@ -88,7 +92,7 @@ class Network(ABC):
         dropout_key: jax.Array | None = None,
         how: Computing = PLAIN,
     ) -> tuple[Any, Tree]:
-        """(outputs, changed): `inputs` (batch, *shape) -> outputs (batch, ...). Pure: works under jit, grad, vmap, loops.
+        """(outputs, changed): `inputs` (batch, *data.shape) -> outputs (batch, *data.outputs). Pure: works under jit, grad, vmap, loops.
 
         With `train`, batch norm uses the statistics of the batch, and `changed` holds the new running ones by path;
         dropout draws from `dropout_key`, each dropout module from its own fold. Without, `changed` is empty.

@@ -1,8 +1,10 @@
 """A network that an `nnx.Module` computes."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,12 +14,15 @@ import numpy as np
 from flax import nnx
 
 from tombola.core import keys
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.trees import Tree
 from tombola.models.computing import PLAIN, Computing, adapt, linear
+from tombola.models.flow import last_kernels
 from tombola.models.initializers import Initializer
 from tombola.models.initializers import std as initializer_std
-from tombola.models.layers import find_layers
+from tombola.models.layer import Layer
+from tombola.models.layers import attributes, declared_kinds, find_layers, with_outputs
 from tombola.models.network import Network
 from tombola.models.program import QUICK, Program
 from tombola.models.units import find_units
@@ -26,41 +31,96 @@ Factory = Callable[[jax.Array], nnx.Module]
 
 
 class NNXNetwork(Network):
-    """A network that an `nnx.Module` computes."""
+    """A network that an `nnx.Module` computes.
 
-    def __init__(self, factory: Factory, initializer: Initializer | None, gain: float = 1.0) -> None:
-        """`factory` makes the module from a key; `initializer` None: as the module draws its kernels itself."""
-        self.factory, self._initializer, self._gain = factory, initializer, gain
-        leaves: dict[str, Any] = {}
-        facts: dict[str, Any] = {}
+    Arrays that the module holds and that neither train nor change in training, such as a causal mask, are constants of the network
+    if no key changes them; else, such as fixed random features, leaves of the tree that stay as they are drawn.
+    """
+
+    def __init__(
+        self, factory: Factory, data: DataInfo, initializer: Initializer | None = None, gain: float = 1.0, name: str = "the network"
+    ) -> None:
+        """`factory` makes the module from a key; `initializer` None: as the module draws its kernels itself; `name` is for errors.
+
+        Raises a `TombolaError` for a module without weights, with weights that are not float32, or with other outputs than `data` says.
+        """
+        self.factory, self._initializer, self._gain = lambda key: hold_arrays(factory(key)), initializer, gain
+        self._fixed: dict[tuple[Any, ...], np.ndarray] = {}
+        states: dict[str, tuple[tuple[Any, ...], Any]] = {}
+        said: dict[str, Any] = {}
 
         def trace(key: jax.Array) -> None:
             # The walk needs the module as it was made: what nnx gives back after a transformation is sorted by name.
-            module = factory(key)
-            leaves.update({_name(path): (path, leaf) for path, leaf in nnx.to_flat_state(nnx.state(module))})
+            module = self.factory(key)
+            leaves = {_name(place): (place, leaf) for place, leaf in nnx.to_flat_state(nnx.state(module))}
+            states.update({path: (place, leaf) for path, (place, leaf) in leaves.items() if not isinstance(leaf, nnx.RngState)})
             module.train()
             self._train = nnx.graphdef(module)
             module.eval()
             self._eval = nnx.graphdef(module)
             module.set_attributes(nnx.BatchNorm, momentum=0.0, use_running_average=False, raise_if_not_found=False)
             self._measuring = nnx.graphdef(module)
-            states = {path: leaf for path, (_, leaf) in leaves.items() if not isinstance(leaf, nnx.RngState)}
-            layers, self._matrices = find_layers(module, states)
-            ordered = [path for layer in layers for path in layer.paths]
-            if layers and (lost := states.keys() - set(ordered)):
-                raise TombolaError(f"the array {min(lost)!r} is in an unknown container; use nnx.List or nnx.Dict")
-            shapes = {path: jax.ShapeDtypeStruct(states[path].shape, states[path].dtype) for path in ordered}
-            trainable = {path for path in ordered if isinstance(states[path], nnx.Param)}
-            products = {path for path, _ in linear(module)}.intersection(ordered)
-            units = find_units(module, layers, shapes)
-            facts.update(layers=layers, shapes=shapes, trainable=trainable, linear=products, units=units)
+            said["layers"], self._matrices = find_layers(module, states)
+            said["linear"], said["feeds"] = [path for path, _ in linear(module)], list(attributes(module, "feeds"))
+            said["kinds"] = declared_kinds(attributes(module, "kinds"), said["layers"])
             random = {place: leaf for place, leaf in leaves.values() if isinstance(leaf, nnx.RngState)}
             self._random = {place: leaf.shape for place, leaf in random.items() if isinstance(leaf, nnx.RngKey)}
             self._counts = {place: leaf.shape for place, leaf in random.items() if not isinstance(leaf, nnx.RngKey)}
 
         jax.eval_shape(trace, key_of(np.zeros(2, np.uint32)))
-        super().__init__(**facts, running=facts["shapes"].keys() - facts["trainable"], stochastic=bool(self._random))
-        self._places = {path: leaves[path][0] for path in self.shapes}
+        self._places = {path: place for path, (place, _) in states.items()}
+        shapes = {path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for path, (_, leaf) in states.items()}
+        trainable = {path for path, (_, leaf) in states.items() if isinstance(leaf, nnx.Param)}
+        _check_leaves(name, said["layers"], shapes, trainable)
+        prunable = {path for layer in said["layers"] for path in layer.prunable}
+        changed, last, earlier = self._watched(name, data, shapes, prunable)
+        running = {path for path, (_, leaf) in states.items() if path in changed or isinstance(leaf, nnx.BatchStat)}
+        self._paths = tuple(path for layer in said["layers"] for path in layer.paths)
+        self._fix(states.keys() - trainable - running)
+        layers = with_outputs(said["layers"], said["kinds"], last, earlier)
+        layers = tuple(replace(layer, paths=tuple(path for path in layer.paths if path in self._places)) for layer in layers)
+        super().__init__(
+            data,
+            layers,
+            shapes,
+            trainable=trainable,
+            running=running,
+            stochastic=bool(self._random),
+            convolutional=any(layer.kind == "conv" for layer in said["layers"]),
+            units=find_units(said["feeds"], layers, shapes),
+            linear=prunable.intersection(said["linear"]),
+        )
+
+    def _watched(
+        self, name: str, data: DataInfo, shapes: Mapping[str, Any], prunable: Collection[str]
+    ) -> tuple[set[str], frozenset[str], frozenset[str]]:
+        """The leaves that change in training, and `last_kernels` of the outputs; raises for outputs of another shape than the data's."""
+
+        def compute(weights: Tree, inputs: jax.Array, key: jax.Array) -> tuple[Any, Tree]:
+            module = self._merged(self._train, weights, key)
+            outputs = self._shaped(data, module(inputs))
+            return outputs, {path: leaf for path, leaf in _arrays(module).items() if path in weights}
+
+        key, inputs = given_examples(data)
+        traced, (outputs, _) = jax.make_jaxpr(compute, return_shape=True)(dict(shapes), inputs, key)
+        if any(isinstance(one, jax.core.Tracer) for one in traced.consts):
+            raise TombolaError(f"{name}: a function holds an array that the constructor makes; hold it as an attribute of the module")
+        given, wanted = getattr(outputs, "shape", type(outputs).__name__), (2, *data.outputs)
+        if given != wanted:
+            what = "logits" if data.classes else "outputs"
+            raise TombolaError(f"{name} returns {given} for 2 examples, but it must return {what}, {wanted}")
+        paths = sorted(shapes)  # the order in which JAX flattens a dict
+        before, after = traced.jaxpr.invars, traced.jaxpr.outvars[1:]
+        changed = {path for path, was, now in zip(paths, before, after, strict=False) if was is not now}
+        kernels = {index: path for index, path in enumerate(paths) if path in prunable}
+        return changed, *last_kernels(traced.jaxpr, kernels, len(paths), 0)
+
+    def _fix(self, still: Collection[str]) -> None:
+        """Make constants of those leaves that no key changes."""
+        if fixed := sorted(path for path in still if path not in self._program.random):
+            with _on_cpu():
+                made = self._program.only(*fixed)(np.zeros(2, np.uint32))
+            self._fixed = {self._places.pop(path): np.asarray(leaf) for path, leaf in zip(fixed, made, strict=True)}
 
     def init_tensor(self, path: str, seed: int, stream: str) -> np.ndarray:
         if path in self._constants:
@@ -99,7 +159,7 @@ class NNXNetwork(Network):
             raise TombolaError("this network has dropout: training it needs a dropout_key")
         module = self._merged(self._train if train else self._eval, weights, dropout_key)
         adapt(module, how)
-        outputs = module(inputs)
+        outputs = self._shaped(self.data, module(inputs))
         after = _arrays(module) if train else {}
         return outputs, {path: after[path] for path in self.running if train}
 
@@ -110,9 +170,19 @@ class NNXNetwork(Network):
         after = _arrays(module)
         return {path: after[path] for path in self.running}
 
+    @staticmethod
+    def _shaped(data: DataInfo, outputs: Any) -> Any:
+        """Outputs in the shape of the data's, and in float32 where they were computed in half precision."""
+        if not isinstance(outputs, jax.Array):
+            return outputs
+        if len(data.outputs) != 1 and outputs.shape[1:] == (math.prod(data.outputs),):
+            outputs = outputs.reshape(-1, *data.outputs)
+        return outputs.astype(jnp.float32) if outputs.dtype in (jnp.bfloat16, jnp.float16) else outputs
+
     def _merged(self, graph: Any, weights: Mapping[str, Any], dropout_key: jax.Array | None) -> Any:
         # As arrays of JAX: batch norm would write its running statistics into those of NumPy that it is given.
-        state = {self._places[path]: jnp.asarray(weights[path]) for path in self.shapes}
+        state = {place: jnp.asarray(weights[path]) for path, place in self._places.items()}
+        state |= {place: jnp.asarray(leaf) for place, leaf in self._fixed.items()}
         state |= {place: _fold(dropout_key, place, shape) for place, shape in self._random.items()}
         state |= {place: jnp.zeros(shape, jnp.uint32) for place, shape in self._counts.items()}
         return nnx.merge(graph, nnx.from_flat_state(list(state.items())))
@@ -126,7 +196,7 @@ class NNXNetwork(Network):
 
         def make(key_data: jax.Array) -> Tree:
             made = _arrays(self.factory(key_of(key_data)))
-            return {path: made[path] for path in self.shapes}
+            return {path: made[path] for path in self._paths}
 
         return Program(make)
 
@@ -138,6 +208,34 @@ class NNXNetwork(Network):
         with _on_cpu():
             made = self._program.only(*paths)(np.zeros(2, np.uint32))
         return {path: np.asarray(leaf) for path, leaf in zip(paths, made, strict=True)}
+
+
+def given_examples(data: DataInfo) -> tuple[Any, Any]:
+    """A key and two examples, as shapes alone."""
+    return jax.eval_shape(key_of, jax.ShapeDtypeStruct((2,), jnp.uint32)), jax.ShapeDtypeStruct((2, *data.shape), data.dtype)
+
+
+def hold_arrays(module: nnx.Module) -> nnx.Module:
+    """The module; arrays that it holds as plain attributes are of its state now: made under a trace, they would be lost with it."""
+    for _, node in nnx.iter_graph(module):
+        for name, value in list(vars(node).items()) if isinstance(node, nnx.Pytree) else ():
+            plain = isinstance(value, jax.Array) or type(value) in (list, tuple, dict)
+            if plain and any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)):
+                setattr(node, name, nnx.data(value))
+    return module
+
+
+def _check_leaves(name: str, layers: Sequence[Layer], shapes: Mapping[str, Any], trainable: Collection[str]) -> None:
+    if not layers:
+        raise TombolaError(f"{name} has no weights; assign its layers to attributes in __init__")
+    if lost := shapes.keys() - {path for layer in layers for path in layer.paths}:
+        raise TombolaError(f"the array {min(lost)!r} is in an unknown container; use nnx.List or nnx.Dict")
+    for path, leaf in shapes.items():
+        if path in trainable and leaf.dtype != jnp.float32:
+            hint = "leave `param_dtype` out (`dtype=jnp.bfloat16` alone computes in half precision)"
+            raise TombolaError(f"{name}: its weights {path!r} are {leaf.dtype}, but weights train in float32; {hint}")
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            raise TombolaError(f"{name}: it holds a key at {path!r}; hold random streams instead, such as self.rngs = rngs.fork()")
 
 
 @partial(jax.jit, static_argnums=(0, 2), compiler_options=QUICK)

@@ -2,11 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.parts import given_options
 from tombola.core.spec import one_line
@@ -19,20 +21,32 @@ def check_options(name: str, factory: Callable[..., Any], options: Mapping[str, 
     """The options as the factory's annotations want them (a list becomes a tuple).
 
     Raises for an option that the factory does not have, for a value that its annotation excludes, and for a factory
-    that does not take ``(shape, classes, *, rngs, **options)``.
+    that takes neither ``(data, *, rngs, **options)`` nor ``(shape, classes, *, rngs, **options)``.
     """
     parameters, options = _parameters(factory), given_options(options)
+    places = 1 if _takes_data(parameters) else 2
     known = [part.name for part in parameters.values() if part.kind in (part.KEYWORD_ONLY, part.POSITIONAL_OR_KEYWORD)]
     takes_any = any(part.kind is part.VAR_KEYWORD for part in parameters.values())
     signature = inspect.Signature(list(parameters.values()))
     try:
-        signature.bind((1,), 1, rngs=None, **{option: value for option, value in options.items() if takes_any or option in known})
+        signature.bind(*range(places), rngs=None, **{option: value for option, value in options.items() if takes_any or option in known})
     except TypeError as error:
-        raise TombolaError(f"model {name!r} must take {SIGNATURE}, but it takes {signature}: {error}") from None
+        hint = "`data`, a DataInfo, may stand for shape and classes"
+        raise TombolaError(f"model {name!r} must take {SIGNATURE}, but it takes {signature}: {error}; {hint}") from None
     if not takes_any:
         for option in options.keys() - known:
-            raise unknown(f"option of {name}", option, set(known[2:]) - {"rngs"})
+            raise unknown(f"option of {name}", option, set(known[places:]) - {"rngs"})
     return {option: _checked(name, option, value, parameters.get(option)) for option, value in options.items()}
+
+
+def arguments(factory: Callable[..., Any], data: DataInfo) -> tuple[Any, ...]:
+    """What a factory is given in order: (data,), or (shape, number of outputs)."""
+    return (data,) if _takes_data(_parameters(factory)) else (data.shape, prod(data.outputs))
+
+
+def _takes_data(parameters: Mapping[str, inspect.Parameter]) -> bool:
+    first = next(iter(parameters.values()), None)
+    return first is not None and (first.name == "data" or first.annotation in (DataInfo, "DataInfo"))
 
 
 def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:

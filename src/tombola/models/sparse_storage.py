@@ -40,6 +40,7 @@ class SparseNetwork(Network):
             shapes |= {name: jax.ShapeDtypeStruct((length,), np.dtype(np.int32)) for name, length in lengths.items()}
             indices[path] = tuple(lengths)
         super().__init__(
+            plain.data,
             [
                 replace(layer, paths=(*layer.paths, *(extra for path in layer.paths for extra in indices.get(path, ()))))
                 for layer in plain.layers
@@ -48,6 +49,7 @@ class SparseNetwork(Network):
             trainable=plain.trainable,
             running=plain.running,
             stochastic=plain.stochastic,
+            convolutional=plain.convolutional,
         )
 
     def init_tensor(self, path: str, seed: int, stream: str) -> np.ndarray:

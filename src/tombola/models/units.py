@@ -16,11 +16,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from flax import nnx
 
 from tombola.core.errors import TombolaError, unknown
 from tombola.models.layer import Layer
-from tombola.models.layers import attributes
 
 Feeds = tuple[tuple[str, str], ...]
 
@@ -50,15 +48,15 @@ def chain(names: Iterable[str]) -> Feeds:
     return tuple(pairwise(names))
 
 
-def find_units(module: nnx.Module, layers: tuple[Layer, ...], shapes: Mapping[str, Any]) -> tuple[Units, ...]:
-    """Every layer's units that `feeds` of the module, or of one below it, declares; in the order of `layers`.
+def find_units(declared: Iterable[tuple[str, Any]], layers: tuple[Layer, ...], shapes: Mapping[str, Any]) -> tuple[Units, ...]:
+    """Every layer's units that are declared, as (path of a module, its `feeds`); in the order of `layers`.
 
     Raises for a ``feeds`` of another form, for a name that is no layer with a kernel, for a layer named twice on one
     side, and for kernels whose sizes do not divide.
     """
     named = {layer.name: layer for layer in layers if len(layer.prunable) == 1}
     found: dict[str, Units] = {}
-    for path, feeds in attributes(module, "feeds"):
+    for path, feeds in declared:
         for pair in _pairs(feeds):
             producer, consumer = (_layer(named, f"{path}/{name}" if path else name) for name in pair)
             units = _units(producer, consumer, shapes)

@@ -9,7 +9,6 @@ what follows from the seed (`tombola.store.packed`).
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,7 @@ def export_packed(store: Store, digest: str, step: str, path: Path, data_dir: Pa
     stored = _stored(store, digest, step)
     spec = stored.record.json("spec")
     model, info = Model.of_canonical(spec["task"]["model"]), _data_info(spec["task"], data_dir)
-    network = build(model, info.shape, prod(info.outputs))
+    network = build(model, info)
     packed = pack(
         network, Origin(spec["seed"], _own(spec.get("kept")), _own(spec.get("pruned")), stored.factors), stored.weights, stored.mask
     )
@@ -88,7 +87,7 @@ def export_packed(store: Store, digest: str, step: str, path: Path, data_dir: Pa
         raise TombolaError(
             f"run {stored.record.digest} cannot be packed: its weights are not those of its model; export it without --packed"
         )
-    metadata = packed_file.described(packed, model, info.shape, prod(info.outputs), sha256)
+    metadata = packed_file.described(packed, model, info, sha256)
     written = _written(path, stored, packed.arrays, stored.mask, metadata)
     found = sizes(network, packed, stored.mask)
     of = {name: getattr(found, name) for name in ("dense", "mask", "signs", "values", "entropy")}
@@ -117,9 +116,9 @@ def export_compact(store: Store, digest: str, step: str, path: Path, data_dir: P
     stored = _stored(store, digest, step)
     task = stored.record.json("spec")["task"]
     model, info = Model.of_canonical(task["model"]), _data_info(task, data_dir)
-    small, left = compact_model(model, info.shape, prod(info.outputs), stored.weights, stored.mask)
+    small, left = compact_model(model, info, stored.weights, stored.mask)
     assert left.mask is not None
-    before = {one.layer: one.count for one in build(model, info.shape, prod(info.outputs)).units}
+    before = {one.layer: one.count for one in build(model, info).units}
     units = {layer: kept.tolist() for layer, kept in left.kept.items()}
     metadata = {"model": json.dumps(small.canonical()), "units": json.dumps(units)}
     return {

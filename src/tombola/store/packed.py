@@ -1,6 +1,6 @@
 """A packed network as one safetensors file: what of it does not follow from the seed, and how the rest is drawn again.
 
-Tensors are the arrays of `tombola.procedures.packed.Packed`. The metadata say `model` (canonical JSON), `shape` and `classes`, from
+Tensors are the arrays of `tombola.procedures.packed.Packed`. The metadata say `model` (canonical JSON) and `data` (a `DataInfo`), from
 which the network is built without a data set; `seed`; `actions`, `factors` and `leaves` (JSON); and `sha256`, of what must
 come out: drawn on another machine, or by another version of JAX, values could differ in a bit.
 """
@@ -8,12 +8,14 @@ come out: drawn on another machine, or by another version of JAX, values could d
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter
 
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.task import Model
@@ -26,7 +28,7 @@ T = TypeVar("T")
 FORMAT = "tombola packed ticket 1"
 
 
-def described(packed: Packed, model: Model, shape: tuple[int, ...], classes: int, sha256: str) -> dict[str, str]:
+def described(packed: Packed, model: Model, data: DataInfo, sha256: str) -> dict[str, str]:
     """The metadata from which `rebuilt` makes the network again; those of the run may be added."""
     import jax
 
@@ -38,8 +40,7 @@ def described(packed: Packed, model: Model, shape: tuple[int, ...], classes: int
         "format": FORMAT,
         "mask": "<path>.mask is coded as tombola.surgery.packing.pack_mask says",
         "model": json.dumps(model.canonical()),
-        "shape": json.dumps(shape),
-        "classes": str(classes),
+        "data": json.dumps(asdict(data)),
         "seed": str(packed.origin.seed),
         "actions": json.dumps(actions),
         "factors": json.dumps({path: factor for path, factor in packed.origin.factors.items() if factor != 1}),
@@ -63,12 +64,12 @@ def rebuilt(arrays: Tree, metadata: Mapping[str, str], path: Path) -> tuple[Tree
         factors = _typed(dict[str, float], metadata["factors"])
         origin = Origin(int(metadata["seed"]), given.get("kept"), given.get("pruned"), factors)
         packed = Packed(origin, arrays, _typed(dict[str, dict[str, str]], metadata["leaves"]))
-        shape, classes = _typed(tuple[int, ...], metadata["shape"]), int(metadata["classes"])
+        data = _data(metadata)
         expected, version = metadata["sha256"], metadata["jax"]
     except (KeyError, ValueError, TypeError, AttributeError):
         raise TombolaError(f"{path}: the description of its network is damaged; export the run again") from None
     try:
-        weights, mask = unpack(build(model, shape, classes), packed)
+        weights, mask = unpack(build(model, data), packed)
     except TombolaError as error:
         raise TombolaError(f"{path} cannot be rebuilt: {error}") from None
     if digest(weights, mask) != expected:
@@ -101,6 +102,13 @@ def digest(weights: Tree, mask: Mask) -> str:
             leaf = np.asarray(tree[path])
             found.update(f"{path} {leaf.dtype} {leaf.shape}\n".encode() + leaf.tobytes())
     return found.hexdigest()
+
+
+def _data(metadata: Mapping[str, str]) -> DataInfo:
+    if "data" in metadata:
+        return _typed(DataInfo, metadata["data"])
+    # Files of versions that knew classification alone.
+    return DataInfo.of_classes(_typed(tuple[int, ...], metadata["shape"]), int(metadata["classes"]))
 
 
 def _typed(kind: type[T], text: str) -> T:

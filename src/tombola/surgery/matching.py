@@ -7,6 +7,7 @@ import numpy as np
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
+from tombola.surgery.outputs import same_outputs
 from tombola.surgery.permute import permute
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def match_units(
         Layer -> (units,) int: unit i of `fixed` is matched with unit ``orders[layer][i]`` of `moving`.
 
     Raises:
-        TombolaError: if the network declares no units, if weights are not its own or not finite, or for less than one sweep.
+        TombolaError: if the network declares no units, if weights are not its own or not finite, for less than one sweep,
+            and if `feeds` names units whose order changes the outputs.
 
     Source: Ainsworth et al. 2022, section 3.2, algorithm 1.
     """
@@ -66,6 +68,12 @@ def match_units(
                 improved = True
         if not improved:
             break
+    running = {path: network.init_tensor(path, 0, "init") for path in network.running}  # they need not be there
+    if not same_outputs((network, running | dict(moving)), (network, running | present)):
+        raise TombolaError(
+            "with its units in another order the network gives other outputs; its `feeds` must name only layers whose units, after "
+            "normalisation of each by itself and ReLU, one other layer alone reads (a normalisation over groups of units mixes them)"
+        )
     return orders
 
 

@@ -21,7 +21,7 @@ from tombola.models.computing import Computing
 from tombola.training import optimizers
 from tombola.training.plan import Plan
 from tombola.training.schedules import learning_rate
-from tombola.training.scorer import scorer, shaped
+from tombola.training.scorer import scorer
 from tombola.training.setup import Setup
 
 INTERVALS = 32
@@ -98,7 +98,7 @@ def _compile(setup: Setup, plan: Plan) -> Program:
     rate, gradients = learning_rate(recipe, setup.timeline), gradient(setup, plan.algorithm)
 
     def outputs_of(weights: Tree, inputs: Any) -> Any:
-        return shaped(setup, network.apply(weights, inputs, train=False, how=Computing(plan.algorithm, recipe.precision))[0])
+        return network.apply(weights, inputs, train=False, how=Computing(plan.algorithm, recipe.precision))[0]
 
     def trained(weights: Tree) -> Tree:
         return {path: weights[path] for path in weights if path in paths}
@@ -208,7 +208,7 @@ def gradient(setup: Setup, algorithm: Algorithm = "direct") -> Callable[..., tup
 
     def loss(before: Tree, weights: Tree, images: Any, targets: Any, dropout: Any) -> tuple[Any, Tree]:
         outputs, changed = network.apply({**weights, **before}, images, train=True, dropout_key=dropout, how=how)
-        return objective.training_loss(shaped(setup, outputs), targets, setup.recipe.label_smoothing).mean(), changed
+        return objective.training_loss(outputs, targets, setup.recipe.label_smoothing).mean(), changed
 
     return jax.grad(loss, has_aux=True)
 

@@ -31,18 +31,13 @@ def scorer(setup: Setup, how: Computing = PLAIN) -> Callable[[Tree, Any, Any], J
 
     def judge(weights: Tree, inputs: Any, targets: Any) -> Judged:
         outputs, _ = network.apply(weights, inputs, train=False, how=how)
-        outputs, targets = shaped(setup, outputs), inputs if targets is None else targets
+        targets = inputs if targets is None else targets
         losses, measures = objective.loss(outputs, targets), objective.measures(outputs, targets)
         finite = jnp.isfinite(losses) & jnp.isfinite(outputs).reshape(len(outputs), -1).all(-1)
         known = {name: jnp.where(finite, measures[name], jnp.nan) for name in objective.measured}
         return Judged(jnp.where(finite, losses, jnp.nan), known, objective.prediction(outputs))
 
     return judge
-
-
-def shaped(setup: Setup, outputs: Any) -> Any:
-    """Outputs (B, ...) as the objective reads them: a layer's row of numbers as an image, say."""
-    return outputs.reshape(len(outputs), *setup.data.outputs)
 
 
 @lru_cache(maxsize=256)

@@ -38,7 +38,7 @@ class Setup(NamedTuple):
     @property
     def network(self) -> Network:
         """The network, built once; under a mask that is learnt, if the recipe says so; or with some kernels in sparse storage."""
-        plain = build(self.model, self.data.shape, math.prod(self.data.outputs))
+        plain = build(self.model, self.data)
         if self.sparse:
             return sparse_network(plain, self.sparse)
         return plain if self.recipe.supermask is None else masked(plain, self.recipe.supermask)
@@ -57,7 +57,7 @@ class Setup(NamedTuple):
     @property
     def removable(self) -> tuple[str, ...]:
         """The layers and blocks that can be taken out of the network, each by itself."""
-        return removable(self.model, self.data.shape, math.prod(self.data.outputs))
+        return removable(self.model, self.data)
 
     @property
     def noise(self) -> frozenset[str]:

@@ -15,7 +15,6 @@ from tombola.data.dataset import load
 from tombola.data.split import split
 from tombola.training.cohort import setup
 from tombola.training.program import gradient, network_inputs
-from tombola.training.scorer import shaped
 from tombola.training.setup import Setup
 
 EXAMPLES = 512
@@ -59,7 +58,7 @@ def _of_batch(found: Setup) -> Any:
         inputs = network_inputs(found, inputs)
         targets = inputs if objective.targets == "inputs" else targets
         if objective.changes_batches:
-            predict = lambda inputs: shaped(found, network.apply(weights, inputs, train=False)[0])  # noqa: E731
+            predict = lambda inputs: network.apply(weights, inputs, train=False)[0]  # noqa: E731
             inputs, targets = objective.batch(key, (inputs, targets), predict)
         dropout = key if network.stochastic else None
         return gradients({path: weights[path] for path in weights if path in found.trained}, weights, inputs, targets, dropout)[0]
