@@ -25,6 +25,7 @@ ROOMS = [
     "studies",
     "store",
     "engine",
+    "api",
     "report",
     "commands",
     "cli",

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from tombola.api.imp import imp
 from tombola.core import masks, trees
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
@@ -18,7 +19,7 @@ from tombola.data.dataset import load
 from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress, duration
-from tombola.procedures.imp import imp, imp_runs
+from tombola.procedures.imp import imp_runs
 from tombola.procedures.run import Action, Run
 from tombola.pruning.pruning import Pruning
 from tombola.store.store import Store

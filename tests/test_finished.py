@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tombola.core.errors import TombolaWarning
 from tombola.core.step import Step
 from tombola.data.dataset import load
 from tombola.engine import reading, study
@@ -19,6 +20,7 @@ from tombola.engine.steps import iteration, last_iteration
 from tombola.engine.study import findings, run_study
 from tombola.models.tasks import task as named_task
 from tombola.procedures.network_info import from_json, network_info_of
+from tombola.procedures.run import Run
 from tombola.report import figures, kept, page
 from tombola.store.store import Store
 from tombola.training.cohort import setup
@@ -79,7 +81,7 @@ def test_a_finished_study_needs_no_jax(carried_out, name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_computed_again(copied, carried_out, name, monkeypatch):
-    monkeypatch.setattr(study, "_compute", None)
+    monkeypatch.setattr("tombola.engine.compute.compute", None)
     same(run_study(small(name), copied, quiet=True), carried_out[1][name])
     same(findings(small(name), copied), carried_out[1][name])
 
@@ -89,7 +91,8 @@ def test_runs_that_are_lacking_are_computed(copied, carried_out, capsys):
     first, second = sorted(study.study_graph(small(name)).runs)[:2]
     copied.remove(first)
     next((copied.folder / second / "weights").iterdir()).unlink()
-    same(run_study(small(name), copied, quiet=True), carried_out[1][name])
+    with pytest.warns(TombolaWarning, match=f"{second}.* is damaged; computing it again"):
+        same(run_study(small(name), copied, quiet=True), carried_out[1][name])
     assert copied.get(first).damaged() == copied.get(second).damaged() == []
 
 
@@ -114,15 +117,19 @@ def test_a_damaged_file_is_found_whether_the_report_reads_it_or_not(copied, carr
 def test_steps_are_those_of_training(steps):
     task = named_task("digits-mlp", steps="3ep5it")
     found, end = resolved(task, None)
-    assert last_iteration(task, None) == end
-    assert iteration(task, Step(steps), None) == Step(steps).iterations(found.steps_per_epoch, end)
-    assert iteration(task, Step("end"), None) == end
+    run = Run(task=task, seed=1)
+    assert last_iteration(run, None) == end
+    assert iteration(run, Step(steps), None) == Step(steps).iterations(found.steps_per_epoch, end)
+    assert iteration(run, Step("end"), None) == end
+    shorter = run.but(until=Step(steps))
+    assert iteration(shorter, Step("end"), None) == last_iteration(shorter, None) == iteration(run, Step(steps), None)
+    assert run.but(until=Step("end")).digest == run.digest != shorter.digest
 
 
 def test_steps_in_iterations_read_no_data(monkeypatch):
     monkeypatch.setattr("tombola.engine.steps.load", None)
-    task = named_task("digits-mlp", steps="9it")
-    assert (iteration(task, Step("4it"), None), last_iteration(task, None)) == (4, 9)
+    run = Run(task=named_task("digits-mlp", steps="9it"), seed=1)
+    assert (iteration(run, Step("4it"), None), last_iteration(run, None)) == (4, 9)
 
 
 @pytest.mark.parametrize("frozen", [(), ("hidden1",)])

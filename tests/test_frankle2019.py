@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import tombola as tb
+from tombola.api.run import run
 from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
@@ -14,7 +15,6 @@ from tombola.core.step import Step
 from tombola.core.task import Model, Recipe, Task
 from tombola.data.arrays import from_arrays
 from tombola.engine.configuring import resolve
-from tombola.engine.run import run
 from tombola.engine.study import run_study
 from tombola.evaluation import connectivity as of
 from tombola.evaluation.histogram import density_of, valley

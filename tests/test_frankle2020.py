@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 import tombola as tb
+from tombola.api.run import run
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.engine import execute, measuring
 from tombola.engine.configuring import fields_of, resolve
-from tombola.engine.run import run
 from tombola.engine.study import findings, study_graph, study_measurements
 from tombola.procedures.run import Action
 from tombola.report.page import write

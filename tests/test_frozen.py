@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 import tombola as tb
 from tombola import cli
+from tombola.api.train import train
 from tombola.core import masks, trees
 from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Model, Recipe, Task
@@ -30,7 +31,6 @@ from tombola.training.frozen import trained_paths
 from tombola.training.plan import Plan, plan
 from tombola.training.program import Fixed, compile_program
 from tombola.training.replica import Replica
-from tombola.training.train import train
 
 
 class Normed(nnx.Module):

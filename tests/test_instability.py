@@ -10,6 +10,8 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import tombola as tb
+from tombola.api.session import Session
+from tombola.api.train import train
 from tombola.core import trees
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
@@ -18,9 +20,7 @@ from tombola.data.dataset import load
 from tombola.data.split import split
 from tombola.engine import execute
 from tombola.engine.progress import Progress
-from tombola.engine.study import study_graph
-from tombola.procedures import instability as module
-from tombola.procedures import paths
+from tombola.engine.study import run_study, study_graph
 from tombola.store.store import Store
 from tombola.studies.catalogue import studies
 from tombola.surgery.permute import permute
@@ -29,7 +29,6 @@ from tombola.training import setup as limits
 from tombola.training.cohort import train_cohort
 from tombola.training.plan import Plan
 from tombola.training.replica import NOISE, Replica
-from tombola.training.train import train, train_copies
 
 
 def digits(noise=0.4, **recipe):
@@ -42,6 +41,19 @@ def digits(noise=0.4, **recipe):
 
 
 TASK, SEED, POINTS = digits(), 3, 4
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Seeds of the members of every cohort that trains."""
+    seen, original = [], execute.train_cohort
+
+    def spy(task, dataset, members, *rest):
+        seen.append([one.seed for one in members])
+        return original(task, dataset, members, *rest)
+
+    monkeypatch.setattr(execute, "train_cohort", spy)
+    return seen
 
 
 @pytest.fixture(scope="module")
@@ -143,28 +155,21 @@ def test_children_of_a_sparse_network_keep_what_is_pruned(dense):
     assert trees.equal(at_init, trees.per_replica(tb.combine, mask, dense.initial))
 
 
-def test_only_the_streams_that_vary_differ(found, monkeypatch):
+def test_only_the_streams_that_vary_differ(found):
     # This network has neither dropout nor augmentation: the order of the data is all the noise there is.
     ordered = again(vary=["data_order"])
     assert trees.equal(ordered.children[1].final, found.children[1].final)
-    seen = []
-
-    def spy(task, noises, *args, **options):
-        seen.extend(noises)
-        raise InterruptedError
-
-    monkeypatch.setattr(module, "train_copies", spy)
-    with pytest.raises(InterruptedError):
-        again(vary=["data_order", "dropout"])
-    assert seen == [{"data_order": "child/0", "dropout": "child/0"}, {"data_order": "child/1", "dropout": "child/1"}]
+    described = [copy.runs[0].noise for copy in again(vary=["data_order", "dropout"]).children]
+    assert described == [{"data_order": "child/0", "dropout": "child/0"}, {"data_order": "child/1", "dropout": "child/1"}]
 
 
 def test_an_end_that_is_not_the_child_is_an_error(monkeypatch):
-    def shifted(*args, **options):
-        between = paths.line(*args, **options)
-        return {**between, "test_own": between["test_own"] + [0, 0.1]}
+    found = Session.found
 
-    monkeypatch.setattr(module, "line", shifted)
+    def shifted(self, measurements):
+        return [{**between, "test_own": between["test_own"] + [0, 0.1]} for between in found(self, measurements)]
+
+    monkeypatch.setattr(Session, "found", shifted)
     with pytest.raises(TombolaError, match=r"an end of a path has .*error .* recorded"):
         again()
 
@@ -200,7 +205,7 @@ def test_mistakes_are_one_line_before_training(options, words, monkeypatch):
     def never(*args, **options):
         raise AssertionError("it trained")
 
-    monkeypatch.setattr("tombola.training.train.train_cohort", never)
+    monkeypatch.setattr(execute, "train_cohort", never)
     with pytest.raises(TombolaError, match=words) as error:
         again(**options)
     assert "\n" not in str(error.value)
@@ -261,7 +266,7 @@ def test_units_are_matched_where_that_is_asked(dense):
 def test_networks_that_do_not_fit_are_one_line(which, dense):
     wrongs = {
         "missing": ({path: leaf for path, leaf in dense.final.items() if path != "output/bias"}, rf"{which}: 'output/bias' is missing"),
-        "shape": ({**dense.final, "output/kernel": dense.final["output/kernel"][:, :, :3]}, rf"{which}: 'output/kernel' .*\(6, 10\)"),
+        "shape": ({**dense.final, "output/kernel": dense.final["output/kernel"][:, :, :3]}, rf"{which}: 'output/kernel' .*\(2, 6, 10\)"),
         "replicas": (trees.stack([trees.replica(dense.final, 0)]), "first has . replicas and second ."),
     }
     for wrong, words in wrongs.values():
@@ -302,29 +307,26 @@ def test_statistics_of_batch_norm_are_computed_anew_or_interpolated():
     assert np.array_equal(passed.paths.loss["train"][:, 0], mixed.loss["train"])
 
 
-# -- copies in one cohort --------------------------------------------------------------------------------------------------
+# -- one route -------------------------------------------------------------------------------------------------------------
 
 
-def test_copies_are_separate_trainings(dense):
-    mask = tb.prune(tb.score(dense), 0.5, quiet=True)
-    common = {"start": dense.at("20it"), "mask": mask, "begin": "20it", "until": "35it", "keep": ["30it"]}
-    noises = [{}, {"data_order": "a"}, {"data_order": "b", "dropout": "b"}]
-    copies = train_copies(TASK, noises, seed=SEED, **common)
-    assert len(copies) == 3
-    for copy, noise in zip(copies, noises, strict=True):
-        alone = train(TASK, seed=SEED, noise=noise, **common)
-        assert (copy.seeds, copy.end, copy.steps_per_epoch) == (alone.seeds, 35, 5)
-        assert list(copy.metrics["step"]) == [20, 30, 35]
-        assert copy.snapshots.keys() == alone.snapshots.keys() == {20, 30, 35}
-        assert all(trees.equal(copy.snapshots[step], alone.snapshots[step]) for step in alone.snapshots)
-        for name, values in alone.metrics.items():
-            assert np.array_equal(copy.metrics[name], values, equal_nan=True)
-        for name, values in alone.summary.items():
-            assert np.array_equal(copy.summary[name], values)
-    assert not trees.equal(copies[0].final, copies[1].final)
-    assert not trees.equal(copies[1].final, copies[2].final)
-    with pytest.raises(TombolaError, match="stream of SGD noise 'order'"):
-        train_copies(TASK, [{}, {"order": "x"}])
+def test_children_are_the_runs_of_the_study_whatever_they_were_made_of(found, dense, tmp_path, trained):
+    config = studies["frankle2020.instability"].configure("smoke", "digits-noise-mlp")
+    config = config.but(task=TASK, replicates=2, seed=SEED, ticket=0, children=3, k=("20it",), points=POINTS)
+    study = studies["frankle2020.instability"].build(config)
+    table = run_study(study, Store(tmp_path), quiet=True).table
+    trained.clear()
+    again = tb.instability(TASK, "20it", children=3, replicates=2, seed=SEED, points=POINTS, store=tmp_path)
+    assert trained == []  # every run and every measurement was there
+    for r in range(2):
+        rows = table[(table.replicate == r) & (table.step == 20)]
+        np.testing.assert_allclose(100 * rows["test_maximum"], again.paths.barrier()[r], rtol=0, atol=1e-12)
+        assert rows.distance.tolist() == again.paths.distance[r].tolist()
+    for copy, one in zip(again.children, found.children, strict=True):
+        assert trees.equal(copy.final, one.final)
+    from_weights = tb.instability(TASK, "20it", children=3, seed=SEED, points=POINTS, start=dense.at("20it"), store=tmp_path)
+    assert trained == []
+    assert [run.digest for run in from_weights.children[0].runs] == [run.digest for run in again.children[0].runs]
 
 
 # -- members that begin at several iterations ------------------------------------------------------------------------------

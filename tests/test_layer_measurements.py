@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tombola.api.train import train
 from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
@@ -21,7 +22,6 @@ from tombola.models.custom import from_class
 from tombola.procedures.layer_measurements import NORMALISATIONS
 from tombola.procedures.measurements import Context, measurements
 from tombola.training.cohort import setup
-from tombola.training.train import train
 
 SEED = 5
 

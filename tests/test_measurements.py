@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tombola.api.train import train
 from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.core.trees import replica
@@ -17,7 +18,6 @@ from tombola.models.custom import from_class
 from tombola.procedures.measurements import Context, measurements
 from tombola.surgery.permute import permute
 from tombola.training.cohort import setup
-from tombola.training.train import train
 
 SEED = 5
 

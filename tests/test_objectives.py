@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import tombola as tb
+from tombola.api.train import train
 from tombola.core import keys, trees
 from tombola.core.errors import TombolaError
 from tombola.core.objective import Measure, objectives
@@ -17,7 +18,6 @@ from tombola.data.order import epoch_order
 from tombola.data.split import split
 from tombola.evaluation.weight_combinations import WeightCombinations, evaluate
 from tombola.objectives import Classification, Objective, Reconstruction, Regression
-from tombola.training.train import train
 
 RANDOM = np.random.default_rng(0)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tombola.api.train import train
 from tombola.core import trees
 from tombola.core.data_info import DataInfo
 from tombola.core.task import Data, Model, Recipe, Task
@@ -16,7 +17,6 @@ from tombola.models.computing import Computing, tf32
 from tombola.models.nnx_network import NNXNetwork
 from tombola.training import sparse_storage
 from tombola.training.setup import Setup
-from tombola.training.train import train
 
 RANDOM = np.random.default_rng(5)
 

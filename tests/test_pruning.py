@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tombola.api.pruning import prune as prune_stacked
+from tombola.api.pruning import table
 from tombola.core import masks
 from tombola.core.errors import TombolaError
 from tombola.pruning import controls, selection
 from tombola.pruning.criteria import criteria, scores
-from tombola.pruning.interactive import prune as prune_stacked
-from tombola.pruning.interactive import table
 
 # -- ladders of density (Frankle & Carbin 2019; PAPERS section 0), in per cent ----------------------------------------
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tombola.api.imp import imp
+from tombola.api.train import train
 from tombola.core import keys, trees
 from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
@@ -19,12 +21,11 @@ from tombola.engine.graph import graph
 from tombola.kernels import sparse
 from tombola.models.nnx_network import NNXNetwork
 from tombola.models.sparse_storage import sparse_network, to_dense, to_sparse
-from tombola.procedures.imp import imp, imp_runs
+from tombola.procedures.imp import imp_runs
 from tombola.store.store import Store
 from tombola.training import cohort, replica_batch, sparse_storage
 from tombola.training.cohort import setup, train_cohort
 from tombola.training.replica import Replica
-from tombola.training.train import train
 
 pytestmark = pytest.mark.skipif(not sparse.available(), reason="needs a C compiler")
 RANDOM = np.random.default_rng(7)

@@ -312,7 +312,7 @@ def test_values_start_and_mask_of_a_supermask():
         tb.supermask(task, values="fancy")
     with pytest.raises(TombolaError, match="samples = 0"):
         tb.supermask(task, samples=0)
-    with pytest.raises(TombolaError, match="replicates = 3"):
+    with pytest.raises(TombolaError, match="must agree"):
         tb.supermask(task, start=dense.final, replicates=3)
 
 

@@ -9,6 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import tombola as tb
+from tombola.api.train import train
 from tombola.core import trees
 from tombola.core.errors import TombolaError
 from tombola.core.step import Timeline
@@ -23,7 +24,6 @@ from tombola.training.cohort import setup, train_cohort
 from tombola.training.plan import Plan
 from tombola.training.replica import Replica
 from tombola.training.schedules import learning_rate
-from tombola.training.train import train
 
 
 def digits(**recipe):
@@ -334,7 +334,9 @@ def test_accuracy_at_early_stop_is_that_of_the_minimum_of_validation_loss():
 
 
 def test_divergence_is_reported_not_hidden():
-    run = train(digits(learning_rate=1e30, optimizer="sgd"), 1)
+    with pytest.warns(tb.TombolaWarning, match="^replicate 0 diverged") as said:
+        run = train(digits(learning_rate=1e30, optimizer="sgd"), 2)
+    assert len(said) == 1
     assert np.isnan(run.metrics["val_loss"][0, -1])
     assert run.summary["es_step"][0] == 0
 

@@ -14,3 +14,7 @@ def unknown(kind: str, given: object, allowed: Iterable[str]) -> TombolaError:
     near = get_close_matches(str(given), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return TombolaError(f"unknown {kind} {given!r}: {hint}one of {', '.join(names) or '(none registered)'}")
+
+
+class TombolaWarning(UserWarning):
+    """Something that is not a mistake, but makes a result worth less: a diverged network, an empty layer."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tombola.engine.graph import Graph
 from tombola.engine.resolved import resolved
+from tombola.engine.steps import first_iteration, last_iteration
 from tombola.kernels.device import cores
 from tombola.training.cost import step_operations
 
@@ -26,8 +27,8 @@ def estimate(graph: Graph, data_dir: Path | None) -> Cost:
     """Cost of all runs of a graph, stored or not: steps * (operations of the gradients of a batch)."""
     steps, operations = 0, 0.0
     for run in graph.runs.values():
-        found, end = resolved(run.task, data_dir)
-        length = end - run.begin.iterations(found.steps_per_epoch, end)
+        found, _ = resolved(run.task, data_dir)
+        length = last_iteration(run, data_dir) - first_iteration(run, data_dir)
         steps += length
         operations += length * step_operations(found)
     return Cost(len(graph.runs), steps, operations, operations / _RATE / cores())

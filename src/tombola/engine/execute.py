@@ -12,22 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, unknown
 from tombola.core.task import Data, Task
 from tombola.data.dataset import load
 from tombola.engine import checkpoints, results
 from tombola.engine.damage import discard
-from tombola.engine.graph import Graph
+from tombola.engine.graph import Graph, parent_runs
 from tombola.engine.progress import Progress
 from tombola.engine.reading import built_info, done, wanted
 from tombola.engine.resolved import resolved
 from tombola.engine.starts import materialise, rehearse
+from tombola.engine.steps import first_iteration, last_iteration
 from tombola.models.sparse_storage import Sizes
 from tombola.pruning.selection import emptied
 from tombola.store.store import Damaged, Record, Store
 from tombola.training.cohort import check_keep, train_cohort
 from tombola.training.plan import Plan, plan
-from tombola.training.replica import Outcome, Replica
+from tombola.training.replica import NOISE, Outcome, Replica
 from tombola.training.setup import Setup
 from tombola.training.sparse_storage import may_be_sparse, sparse_sizes
 
@@ -62,12 +63,18 @@ class Engine:
     def _validate(self) -> None:
         """Steps, networks and actions of all runs are tried before anything trains or is written."""
         for digest, run in self.graph.runs.items():
-            found, end = self._resolved(run.task)
-            begin = run.begin.iterations(found.steps_per_epoch, end)
+            self._resolved(run.task)
+            begin, end = self._span(digest)
+            if begin >= end and run.until != "end":
+                raise TombolaError(
+                    f"until = {str(run.until)!r} is iteration {end}, but the run begins at iteration {begin}; choose a later step"
+                )
             if begin == end:
                 raise TombolaError(
                     f"a run that begins at {str(run.begin)!r} trains nothing: training ends at iteration {end}; rewind to less"
                 )
+            if wrong := [stream for stream in run.noise if stream not in NOISE]:
+                raise unknown("stream of SGD noise", wrong[0], NOISE)
             check_keep(self._wanted(digest), begin)
         rehearse(self.graph.runs.values(), self.data_dir)
 
@@ -105,10 +112,11 @@ class Engine:
                 self.progress.remaining(missing)
 
     def _ready(self, digest: str) -> bool:
-        return all(self._done(source.run.digest) for source in self.graph.runs[digest].parents())
+        return all(self._done(parent.digest) for parent, _ in parent_runs(self.graph.runs[digest]))
 
     def _length(self, digest: str) -> int:
-        return self._resolved(self.graph.runs[digest].task)[1] - self._begin(digest)
+        begin, end = self._span(digest)
+        return end - begin
 
     def _batches(self, ready: Sequence[str]) -> Iterator[tuple[list[str], Plan]]:
         """Ready runs that can train together, a batch at a time; earlier generations first.
@@ -118,10 +126,11 @@ class Engine:
         """
         layouts = self._layouts()
         groups: dict[Any, list[str]] = {}
-        for digest in sorted(ready, key=lambda digest: (self.graph.generation[digest], self._begin(digest))):
+        for digest in sorted(ready, key=lambda digest: (self.graph.generation[digest], self._span(digest))):
             which = (self.graph.runs[digest].task.data, self._program(digest))
             position = self._position(digest, layouts[which].per_device > 1)
-            groups.setdefault((which, position, self._sparse(digest, layouts[which])), []).append(digest)
+            end = self._span(digest)[1]
+            groups.setdefault((which, end, position, self._sparse(digest, layouts[which])), []).append(digest)
         for (which, *_), replicas in groups.items():
             for first in range(0, len(replicas), layouts[which].capacity):
                 yield replicas[first : first + layouts[which].capacity], layouts[which]
@@ -146,12 +155,12 @@ class Engine:
         checkpoint = checkpoints.iteration(self.store.checkpoint_path(digest), self.progress.warn)
         if checkpoint is not None:
             return checkpoint, True
-        return 0 if waits else self._begin(digest), False
+        return 0 if waits else self._span(digest)[0], False
 
-    def _begin(self, digest: str) -> int:
+    def _span(self, digest: str) -> tuple[int, int]:
+        """The iterations at which a run begins and ends."""
         run = self.graph.runs[digest]
-        found, end = self._resolved(run.task)
-        return run.begin.iterations(found.steps_per_epoch, end)
+        return first_iteration(run, self.data_dir), last_iteration(run, self.data_dir)
 
     def _layouts(self) -> dict[tuple[Data, Setup], Plan]:
         """(data, program) -> the plan of a cohort as large as its largest generation."""
@@ -179,7 +188,7 @@ class Engine:
 
         with self._renewed(digests):
             keeps = on_checkpoint if all(paths) else None
-            for index, outcome in train_cohort(task, dataset, replicas, keeps, self.progress.advance, layout):
+            for index, outcome in train_cohort(task, dataset, replicas, keeps, self.progress.advance, layout, self._span(digests[0])[1]):
                 if not np.isfinite([row[1] for row in outcome.rows]).all():
                     self.progress.warn(f"{self.progress.label(digests[index])} diverged: its loss is not finite; lower the learning rate")
                 self._put(digests[index], replicas[index], outcome, time.monotonic() - began, len(replicas))
@@ -203,7 +212,6 @@ class Engine:
 
     def _member(self, digest: str) -> Replica:
         run = self.graph.runs[digest]
-        found, end = self._resolved(run.task)
         mask, start = materialise(run, self.store, self.data_dir)
         stored = self.store.get(digest).steps() if digest in self.store else set()  # another study may read them
         for path in emptied(mask):
@@ -212,7 +220,7 @@ class Engine:
             seed=run.seed,
             start=start,
             mask=mask,
-            begin=run.begin.iterations(found.steps_per_epoch, end),
+            begin=self._span(digest)[0],
             noise=run.noise,
             keep=frozenset(self._wanted(digest) | stored),
             resume=checkpoints.load(self.store.checkpoint_path(digest)),

@@ -63,14 +63,14 @@ def rehearse_measurements(wanted: Iterable[Measurement], data_dir: Path | None) 
     seen = set()
     for measurement in wanted:
         found, _ = resolved(measurement.task, data_dir)
-        ends = [parent.run for parent in measurement.of if parent.what == "end"]
+        ends = [parent.run for parent in measurement.of if parent.what == "end" and isinstance(parent.run, Run)]
         if measurement.name not in ("reset", "valley") and any(_come_out_equal(*pair, found) for pair in combinations(ends, 2)):
             raise TombolaError(EQUAL)
         masked = tuple(parent.what == "mask" for parent in measurement.of)
         key = (found, measurement.name, masked, json.dumps(measurement.options, sort_keys=True))
         if key not in seen:
             seen.add(key)
-            shapes = [resolved(parent.run.task, data_dir)[0].network.shapes for parent in measurement.of]
+            shapes = [resolved(getattr(parent.run, "task", measurement.task), data_dir)[0].network.shapes for parent in measurement.of]
             dense = selection.dense({path: found.network.shapes[path].shape for path in found.network.prunable})
             made = [
                 {path: np.cos((index + 1) * np.arange(one.size)).reshape(one.shape) for path, one in of_parent.items()}

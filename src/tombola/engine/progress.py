@@ -2,10 +2,12 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from tombola.core import interrupts
+from tombola.core.errors import TombolaWarning
 
 _PLAIN_SECONDS = 15.0
 """Between two lines where the output is no terminal."""
@@ -17,6 +19,7 @@ class Progress:
     def __init__(self, labels: Mapping[str, str] | None = None, stream: TextIO | None = None, quiet: bool = False) -> None:
         self._labels, self._stream, self._quiet = dict(labels or {}), stream or sys.stderr, quiet
         self._lengths: dict[str, int] = {}
+        self._waiting: list[str] = []
         self._runs = self._total = self._done = 0
         self._what, self._width = "", 0
         self._doing = self._did = self._nouns = ""
@@ -57,10 +60,19 @@ class Progress:
         self._draw()
 
     def warn(self, text: str) -> None:
-        """A line that stays."""
-        if not self._quiet:
-            self._clear()
-            print(f"warning: {text}", file=self._stream, flush=True)
+        """A line that stays; where nothing is printed, it waits for `warn_python`."""
+        if self._quiet:
+            self._waiting.append(text)
+            return
+        self._clear()
+        print(f"warning: {text}", file=self._stream, flush=True)
+
+    def warn_python(self) -> None:
+        """One warning of Python's for all that was not printed: the work is done, also where warnings are errors."""
+        found, self._waiting = list(dict.fromkeys(self._waiting)), []
+        if found:
+            more = f"; and {len(found) - 3} more like these" if len(found) > 3 else ""
+            warnings.warn("; ".join(found[:3]) + more, TombolaWarning, stacklevel=5)
 
     def __enter__(self) -> "Progress":
         if self._runs and not self._quiet:

@@ -9,7 +9,7 @@ from tombola.core.trees import Tree, select
 from tombola.engine.graph import Graph
 from tombola.engine.steps import iteration
 from tombola.procedures.network_info import NetworkInfo, from_json, network_info_of
-from tombola.procedures.run import Run
+from tombola.procedures.run import Given, Run
 from tombola.store.store import Record, Store
 
 
@@ -27,14 +27,17 @@ def built_info(task: Task, data_dir: Path | None) -> NetworkInfo:
     return network_info_of(resolved(task, data_dir)[0])
 
 
-def load_tree(run: Run, what: str, store: Store, data_dir: Path | None) -> Tree:
-    """The mask of a stored run (`what` = "mask"), or its weights at a step. Raises `Damaged` where the file is."""
+def load_tree(run: Run | Given, what: str, store: Store, data_dir: Path | None) -> Tree:
+    """The mask of a stored run (`what` = "mask"), or its weights at a step; or arrays that were given. Raises `Damaged`."""
+    if isinstance(run, Given):
+        record = store.given.get(run.digest)
+        return select(record.mask(run.shapes) if what == "mask" else record.weights(0), run.shapes)
     record = store.get(run.digest)
     info = network_info(record, run.task, data_dir)
     if what == "mask":
         shapes = {path: info.shapes[path] for path in info.prunable}
         return select(record.mask(shapes), shapes)  # files are sorted by name
-    return select(record.weights(iteration(run.task, Step(what), data_dir)), info.shapes)
+    return select(record.weights(iteration(run, Step(what), data_dir)), info.shapes)
 
 
 def done(found: Graph, digest: str, store: Store, data_dir: Path | None) -> bool:
@@ -44,4 +47,4 @@ def done(found: Graph, digest: str, store: Store, data_dir: Path | None) -> bool
 
 def wanted(found: Graph, digest: str, data_dir: Path | None) -> set[int]:
     """Iterations whose weights are wanted of a run."""
-    return {iteration(found.runs[digest].task, step, data_dir) for step in found.keep[digest]}
+    return {iteration(found.runs[digest], step, data_dir) for step in found.keep[digest]}

@@ -1,4 +1,4 @@
-"""Which iteration a step of a task is: from the recipe, and the data's size where it speaks of epochs. No network, no JAX."""
+"""Which iteration a step of a run is: from the recipe, and the data's size where it speaks of epochs. No network, no JAX."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -6,15 +6,25 @@ from pathlib import Path
 from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.data.dataset import load, sizes
+from tombola.procedures.run import Run
 
 
-def iteration(task: Task, step: Step, data_dir: Path | None) -> int:
-    """Iterations since the start of training. Raises if the step lies after its end."""
-    return step.iterations(_per_epoch(task, step, data_dir), last_iteration(task, data_dir))
+def iteration(run: Run, step: Step, data_dir: Path | None) -> int:
+    """Iterations since the start of training. Raises if the step lies after the run's end."""
+    return step.iterations(_per_epoch(run.task, step, data_dir), last_iteration(run, data_dir))
 
 
-def last_iteration(task: Task, data_dir: Path | None) -> int:
-    """T, the length of the task's training."""
+def first_iteration(run: Run, data_dir: Path | None) -> int:
+    """The iteration at which the run begins."""
+    return run.begin.iterations(_per_epoch(run.task, run.begin, data_dir), _length(run.task, data_dir))
+
+
+def last_iteration(run: Run, data_dir: Path | None) -> int:
+    """The iteration after which the run ends: T, the length of the task's training, or an earlier one."""
+    return run.until.iterations(_per_epoch(run.task, run.until, data_dir), _length(run.task, data_dir))
+
+
+def _length(task: Task, data_dir: Path | None) -> int:
     return task.recipe.steps.iterations(_per_epoch(task, task.recipe.steps, data_dir))
 
 

@@ -18,7 +18,7 @@ from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, graph
 from tombola.engine.progress import Progress, duration
 from tombola.engine.reading import built_info, done, load_tree, network_info
-from tombola.engine.steps import iteration, last_iteration
+from tombola.engine.steps import first_iteration, last_iteration
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.network_info import NetworkInfo
 from tombola.procedures.run import Run
@@ -59,12 +59,8 @@ def study_graph(study: Study) -> Graph:
 
 
 def _graph(study: Study, measurements: list[Measurement]) -> Graph:
-    keep: dict[str, set[Step]] = {run.digest: {Step(step) for step in steps} for run, steps in study.keep.items()}
-    parents = [parent for measurement in measurements for parent in measurement.parents()]
-    for parent in parents:
-        if parent.what != "mask":
-            keep.setdefault(parent.run.digest, set()).add(Step(parent.what))
-    return graph([*(cell.run for cell in study.cells), *(parent.run for parent in parents)], keep)
+    keep = {run.digest: [Step(step) for step in steps] for run, steps in study.keep.items()}
+    return graph([cell.run for cell in study.cells], keep, measurements)
 
 
 def study_measurements(study: Study) -> list[Measurement]:
@@ -87,7 +83,9 @@ def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: b
         try:
             found = _parts(study, store)
             if not _finished(found, store, data_dir):
-                _compute(found, store, data_dir, progress)
+                from tombola.engine.compute import compute
+
+                compute(found.graph, found.measurements, store, data_dir, progress)
                 found = _parts(study, store)  # records keep what they have read
             results = _results(study, found, store, data_dir)
             grown = _grown(study, results)
@@ -116,16 +114,6 @@ def _lacking(found: _Parts) -> str:
     if missing:
         return f"{missing} of {len(found.runs)} runs are"
     return "" if all(record.exists() for record in found.measurements.values()) else f"some of {len(found.measurements)} measurements are"
-
-
-def _compute(found: _Parts, store: Store, data_dir: Path | None, progress: Progress) -> None:
-    from tombola.engine.execute import Engine
-    from tombola.engine.measuring import execute_measurements, rehearse_measurements
-
-    engine = Engine(found.graph, store, data_dir, progress)
-    rehearse_measurements(found.measurements, data_dir)
-    engine.execute()
-    execute_measurements(found.measurements, store, data_dir, progress)
 
 
 def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findings:
@@ -216,7 +204,7 @@ def _curves(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
 
 def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: Path | None) -> Result:
     summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
-    made, begin, end = record.json("made"), iteration(run.task, run.begin, data_dir), last_iteration(run.task, data_dir)
+    made, begin, end = record.json("made"), first_iteration(run, data_dir), last_iteration(run, data_dir)
     return Result(record.metrics(), summary, weights, begin, end, made["seconds"] / made["trained_together"], made)
 
 

@@ -1,120 +1,34 @@
-"""`tombola.path`: the line between two networks, replica by replica."""
+"""Copies of a network under SGD noise of their own, and the lines between them (Frankle et al. 2020, section 2)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path as Folder
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from tombola.core import keys
-from tombola.core.errors import TombolaError, unknown
-from tombola.core.task import Task
-from tombola.core.trees import replica, replicas
-from tombola.data.dataset import Dataset, load
-from tombola.evaluation.barrier import Form, barrier, places
-from tombola.evaluation.weight_combinations import PARTS, Part, evaluate
-from tombola.procedures import measurements
-from tombola.procedures.measurement import BatchNorm, check_options
-from tombola.training.cohort import setup
+from tombola.core.step import Step
+from tombola.evaluation.barrier import places
+from tombola.procedures.measurement import Measurement, check_options
+from tombola.procedures.run import Action, Run
 
 
-@dataclass(frozen=True)
-class Paths:
-    """Lines W(a) = a W + (1 - a) W' between networks; leading axes ... are those of what was asked (replicas, pairs)."""
-
-    a: np.ndarray
-    """(P,) from 0 to 1: evenly spaced points, and the middle."""
-    error: Mapping[Part, np.ndarray]
-    """`train` and `test` -> (..., P): share of examples that are misclassified, in [0, 1]."""
-    loss: Mapping[Part, np.ndarray]
-    """(..., P): mean cross-entropy in nats."""
-    own: Mapping[Part, np.ndarray]
-    """(..., 2): errors of W and W' with their own statistics of batch norm."""
-    disagreement: Mapping[Part, np.ndarray]
-    """(...): share of examples that the two put into different classes."""
-    distance: np.ndarray
-    """(...): 2-norm between the trainable weights."""
-    cosine: np.ndarray
-    """(...): cosine of the trainable weights."""
-
-    def barrier(self, part: Part = "test", form: Form = "maximum") -> np.ndarray:
-        """Height of the error barrier in percentage points, (...); see `tombola.evaluation.barrier.barrier`."""
-        if part not in PARTS:
-            raise unknown("part of the data", part, PARTS)
-        return 100 * barrier(self.error[part], self.a, form)
-
-
-def path(
-    task: Task,
-    first: Mapping[str, Any],
-    second: Mapping[str, Any],
-    *,
-    seed: int,
-    points: int = 30,
-    batch_norm: BatchNorm = "recompute",
-    train_examples: int | None = None,
-    matched: bool = False,
-    data_dir: Folder | str | None = None,
-) -> Paths:
-    """Error and loss along the line from one network to another, for R replicas side by side.
-
-    Args:
-        first, second: weights W and W', leaves (R, ...), such as ``trajectory.final``; a equals 1 at the first.
-        seed: that of the training: with it replicate r has its training examples and their labels.
-        points: evenly spaced values of a, ends included (Frankle et al. 2020 use 30).
-        batch_norm: statistics of batch norm on the path: computed anew over training examples (`recompute`), or
-            interpolated as the weights are (`interpolate`).
-        train_examples: training examples to evaluate on; None: all.
-        matched: whether the second network's units are permuted first, to match the first one's (Ainsworth et al. 2023).
-
-    Raises:
-        TombolaError: the two networks are equal, or not of this task.
-    """
-    dataset = load(task.data, data_dir)
-    if replicas(first) != replicas(second):
-        raise TombolaError(f"first has {replicas(first)} replicas and second {replicas(second)}; a path needs as many of each")
-    options = checked_options(points, batch_norm, train_examples)
-    pairs = [(replica(first, index), replica(second, index)) for index in range(replicas(first))]
-    seeds = [keys.replicate_seed(seed, index) for index in range(len(pairs))]
-    return gathered([line(task, dataset, one, *pair, **options, matched=matched) for one, pair in zip(seeds, pairs, strict=True)])
-
-
-def checked_options(points: int, batch_norm: str, train_examples: int | None) -> dict[str, Any]:
-    """The options of a path as its measurement takes them. Raises for what is not allowed."""
+def path_options(points: int, batch_norm: str, train_examples: int | None) -> dict[str, Any]:
+    """The options of the measurement `path`. Raises for what is not allowed."""
     places(points)
     check_options(batch_norm, train_examples)
     return {"points": points, "batch_norm": batch_norm, "train": train_examples}
 
 
-def line(
-    task: Task, dataset: Dataset, seed: int, first: Mapping[str, Any], second: Mapping[str, Any], **options: Any
-) -> dict[str, np.ndarray]:
-    """What the measurement `path` finds between two networks of a replicate."""
-    network = setup(task, dataset).network
-    for name, tree in (("first", first), ("second", second)):
-        if wrong := [leaf for leaf, shape in network.shapes.items() if leaf not in tree or tree[leaf].shape != shape.shape]:
-            raise TombolaError(f"{name}: {wrong[0]!r} is missing, or not of shape {network.shapes[wrong[0]].shape} (replicas first)")
-    query = measurements.path(measurements.Context(network, seed), dict(first), dict(second), **options)
-    return query.read(evaluate(task, dataset, query.networks))
+def from_step(dense: Run, k: Step) -> Run:
+    """The dense network trained on from W_k; under the same noise it would be the dense run itself."""
+    return dense.but(kept=Action(name="rewind", of=(dense.at(k),)), begin=k)
 
 
-def gathered(found: Sequence[Mapping[str, np.ndarray]], shape: tuple[int, ...] | None = None) -> Paths:
-    """Lines side by side; their axis is given `shape` if there is one."""
+def children_of(parent: Run, vary: Sequence[str], children: int) -> list[Run]:
+    """Runs that differ from `parent` in nothing but SGD noise."""
+    return [parent.but(noise=dict.fromkeys(vary, f"child/{index}")) for index in range(children)]
 
-    def stacked(name: str) -> np.ndarray:
-        values = np.stack([one[name] for one in found])
-        return values if shape is None else values.reshape(*shape, *values.shape[1:])
 
-    def by_part(name: str) -> dict[Part, np.ndarray]:
-        return {part: stacked(f"{part}_{name}") for part in PARTS}
-
-    return Paths(
-        a=found[0]["a"],
-        error=by_part("error"),
-        loss=by_part("loss"),
-        own=by_part("own"),
-        disagreement=by_part("disagreement"),
-        distance=stacked("distance"),
-        cosine=stacked("cosine"),
-    )
+def path_between(first: Run, second: Run, dense: Run | None, options: dict[str, Any]) -> Measurement:
+    """The path between the ends of two runs; where both went on from W_k, with the distances travelled since, and since W_0."""
+    ends, kept = (first.at("end"), second.at("end")), first.kept
+    rewound = dense is not None and kept is not None and kept.name == "rewind" and kept == second.kept
+    before = (kept.of[0], dense.at("0it"), first.its_mask()) if rewound and kept is not None and dense is not None else ()
+    return Measurement(task=first.task, seed=first.seed, name="path", of=(*ends, *before), options=options)

@@ -14,10 +14,23 @@ from tombola.core.step import Step
 from tombola.core.task import Task
 
 
-class RunRef(Spec):
-    """Weights of a run at a step, or its mask (`what` = ``"mask"``)."""
+class Given(Spec):
+    """Weights or a mask that were given as arrays: where a chain of parents ends, as it does at an initialisation."""
 
-    run: "Run"
+    content: str
+    """SHA-256 of all values."""
+    shapes: dict[str, tuple[int, ...]]
+    """Of every leaf."""
+
+    def ref(self, what: str = "0it") -> "RunRef":
+        """As a parent of a run or of a measurement; `what` is ``"mask"`` for a mask."""
+        return RunRef(run=self, what=what)
+
+
+class RunRef(Spec):
+    """Weights of a run at a step, or its mask (`what` = ``"mask"``); or what was given in the place of a run."""
+
+    run: "Run | Given"
     what: str
 
     def canonical(self) -> dict[str, Any]:
@@ -65,6 +78,8 @@ class Run(Spec):
     pruned: Action | None = None
     """What pruned weights are held at; None: zero."""
     begin: Step = Step("0it")
+    until: Step = Step("end")
+    """Training stops after this step, with schedule and data order as on the way to the end of the recipe."""
     noise: dict[str, str] = {}
 
     def parents(self) -> Iterator[RunRef]:

@@ -9,9 +9,9 @@
                   manifest.json   SHA-256 of every other file; written last
 
 What measurements found lies in folders of the same form under ``probes/``: spec.json, found.safetensors, made.json,
-manifest.json. ``networks/<digest>.json`` describe the runs' networks, so that finished runs are read without building any;
-their names are the SHA-256 of what they say. A run in progress has a claim under ``.work/``, which keeps a second process
-off it, and a checkpoint that it goes on from.
+manifest.json; and so do, under ``given/``, arrays that a run or a measurement was given. ``networks/<digest>.json`` describe
+the runs' networks, so that finished runs are read without building any; their names are the SHA-256 of what they say. A run
+in progress has a claim under ``.work/``, which keeps a second process off it, and a checkpoint that it goes on from.
 """
 
 import hashlib
@@ -88,6 +88,10 @@ class Record:
         """The arrays that a measurement found, by name."""
         return read_tree(self._verified("found.safetensors"))
 
+    def contents(self) -> dict[str, bytes]:
+        """All its files but the manifest."""
+        return {name: self._verified(name) for name in self._manifest}
+
     def damaged(self, but: Collection[str] = ()) -> list[str]:
         """Names of files that are missing or differ from their checksum; those named in `but` are not looked at."""
         try:
@@ -143,6 +147,11 @@ class Store:
         """Where the results of measurements are kept."""
         return Store(files=self.files.room("probes"))
 
+    @property
+    def given(self) -> "Store":
+        """Where arrays are kept that runs and measurements were given."""
+        return Store(files=self.files.room("given"))
+
     def prepare(self) -> None:
         """Make the folder, and see that it can be written."""
         self.files.prepare()
@@ -177,6 +186,17 @@ class Store:
         contents = {name: files[name] if name in files else dump_tree(trees[name]) for name in sorted([*files, *trees])}
         manifest = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         self.files.put(digest, {**contents, "manifest.json": dump_json(manifest)}, replace)
+
+    def adopt(self, record: Record) -> None:
+        """Have a record of another store here too, with all the weights that either has."""
+        mine, contents = self.get(record.digest), record.contents()
+        if mine.exists():
+            if contents.keys() <= mine.contents().keys():
+                return
+            contents |= mine.contents()
+        if "summary.json" in contents and (info := record.network()) is not None:
+            self.put_network(info)
+        self.put(record.digest, contents, {}, replace=True)
 
     def put_network(self, info: Mapping[str, Any]) -> str:
         """Keep what a network looks like, once for all its runs; the name that their summaries refer to it by."""

@@ -13,7 +13,7 @@ from tombola.core.task import Count, Task
 from tombola.evaluation.verdict import Verdict
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.network_info import NetworkInfo
-from tombola.procedures.run import Run
+from tombola.procedures.run import Given, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,8 +90,8 @@ class Results(Mapping[Run, Result]):
         """
         self._results, self.measured, self.setup, self.known, self.network_info = results, measured, setup, known, network_info
 
-    def __getitem__(self, run: Run) -> Result:
-        return self._results[run]
+    def __getitem__(self, run: Run | Given) -> Result:
+        return self._results[run]  # type: ignore[index]
 
     def __iter__(self) -> Iterator[Run]:
         return iter(self._results)

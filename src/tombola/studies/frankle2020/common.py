@@ -12,8 +12,10 @@ from tombola.core.step import Step
 from tombola.core.task import Count, Task
 from tombola.evaluation.barrier import FORMS, STABLE, Form, barrier, check_ends
 from tombola.evaluation.paired import by_replicate
+from tombola.procedures import paths
 from tombola.procedures.measurement import BatchNorm, Measurement
-from tombola.procedures.run import Action, Run
+from tombola.procedures.paths import from_step as from_step
+from tombola.procedures.run import Run
 from tombola.pruning.pruning import Pruning
 from tombola.studies.base import Cell, Config, Panel, Result, Results, Scale
 from tombola.studies.dense import dense_run as dense_run
@@ -123,20 +125,12 @@ def steps_of(k: Sequence[Step], task: Task, shares: Sequence[float] = SHARES) ->
 
 def children_of(parent: Run, config: Children) -> list[Run]:
     """Runs that differ from `parent` in nothing but SGD noise."""
-    return [parent.but(noise=dict.fromkeys(config.vary, f"child/{index}")) for index in range(config.children)]
-
-
-def from_step(dense: Run, k: Step) -> Run:
-    """The dense network trained on from W_k; under the same noise it would be the dense run itself."""
-    return dense.but(kept=Action(name="rewind", of=(dense.at(k),)), begin=k)
+    return paths.children_of(parent, config.vary, config.children)
 
 
 def path_between(config: Paths, first: Run, second: Run, dense: Run, **options: Any) -> Measurement:
-    """The path between the ends of two runs; where both went on from W_k, with the distances travelled since, and since W_0."""
-    ends, kept = (first.at("end"), second.at("end")), first.kept
-    rewound = kept is not None and kept.name == "rewind" and kept == second.kept
-    before = (kept.of[0], dense.at("0it"), first.its_mask()) if rewound and kept is not None else ()
-    return Measurement(task=dense.task, seed=dense.seed, name="path", of=(*ends, *before), options={**config.options(), **options})
+    """The path between the ends of two runs, evaluated as the study says."""
+    return paths.path_between(first, second, dense, {**config.options(), **options})
 
 
 def pair_cells(config: Children, arm: str, replicate: int, level: int, parent: Run, dense: Run, variant: str = "") -> list[Cell]:

@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tombola.api.session import Session
+from tombola.api.trajectory import Trajectory
 from tombola.core.errors import TombolaError
+from tombola.core.numbers import whole
 from tombola.core.step import Step
 from tombola.core.task import Task
-from tombola.core.trees import replica
-from tombola.data.dataset import load
-from tombola.evaluation.weight_combinations import evaluate
 from tombola.models.groups import Unit, groups
-from tombola.procedures.layer_measurements import reset
-from tombola.procedures.measurement import Normalisation
-from tombola.procedures.measurements import Context
-from tombola.training.cohort import setup
-from tombola.training.trajectory import Trajectory
+from tombola.procedures.measurement import Measurement, Normalisation
+from tombola.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +62,7 @@ def robustness(
     unit: Unit = "layer",
     draws: int = 10,
     batch_norm: Normalisation = "reset",
+    store: Store | Path | str | None = None,
     data_dir: Path | str | None = None,
 ) -> Robustness:
     """Put each layer of trained networks back to an earlier value, or draw it anew; nothing is trained again.
@@ -76,6 +74,7 @@ def robustness(
         draws: fresh draws, over which ``random`` is averaged.
         batch_norm: whether normalisation is `reset` with its layer, `keep` as trained, or reset and all statistics
             `recompute` over training examples.
+        store: where what is found is kept; where `trained` is, if not given.
 
     Raises:
         TombolaError: a step whose weights were not kept, nothing to reset to, an unknown unit or policy.
@@ -83,16 +82,17 @@ def robustness(
     wanted = [str(Step(step)) if step != RANDOM else RANDOM for step in reset_to]
     if len(set(wanted)) < len(wanted) or not wanted:
         raise TombolaError(f'reset_to = {wanted}: name steps and "random", at least one, and each once')
-    if RANDOM in wanted and draws < 1:
+    if RANDOM in wanted and whole("draws", draws) < 1:
         raise TombolaError(f'draws = {draws}, but "random" needs at least 1')
     steps = [step for step in wanted if step != RANDOM]
-    dataset, network = load(task.data, data_dir), setup(task, load(task.data, data_dir)).network
-    found = []
-    for index, seed in enumerate(trained.seeds):
-        parents = [replica(trained.at(step), index) for step in ("end", *steps)]
-        options = {"unit": unit, "draws": draws if RANDOM in wanted else 0, "batch_norm": batch_norm}
-        query = reset(Context(network, seed), parents[0], replica(trained.mask, index), *parents[1:], **options)
-        found.append(query.read(evaluate(task, dataset, query.networks, query.parts)))
+    session = Session.of(store, data_dir, trained)
+    masks = [run.its_mask() for run in trained.runs]
+    parents = list(zip(trained.refs("end"), masks, *(trained.refs(step) for step in steps), strict=True))
+    session.bring((ref for own in parents for ref in own), trained.store)
+    options = {"batch_norm": batch_norm, "part": "test", "train": None, "unit": unit, "draws": draws if RANDOM in wanted else 0}
+    found = session.measure(
+        [Measurement(task=task, seed=one, name="reset", of=own, options=options) for one, own in zip(trained.seeds, parents, strict=True)]
+    )
     places = {step: slice(place, place + 1) for place, step in enumerate(steps)} | {RANDOM: slice(len(steps), None)}
 
     def gathered(name: str) -> np.ndarray:
@@ -100,7 +100,7 @@ def robustness(
         return np.stack([np.stack([one[name][:, places[step]].mean(axis=1) for step in wanted], axis=1) for one in found])
 
     return Robustness(
-        units=tuple(groups(network.layers, unit)),
+        units=tuple(groups(session.network(task).layers, unit)),
         reset_to=tuple(wanted),
         error=gathered("error"),
         loss=gathered("loss"),

@@ -1,28 +1,25 @@
 """`tombola.supermask`: learn which weights of an untrained network to keep (Zhou et al. 2019, section 5)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from tombola.api.session import Session, arrays, how_many, weights_of
+from tombola.api.trajectory import Trajectory
 from tombola.core.errors import TombolaError, unknown
-from tombola.core.keys import replicate_seed
 from tombola.core.masks import Mask
+from tombola.core.numbers import whole
 from tombola.core.step import Step
 from tombola.core.task import Supermask, Task
-from tombola.core.trees import Tree, replica, replicas, stack
-from tombola.data.dataset import load
-from tombola.evaluation.weight_combinations import evaluate
+from tombola.core.trees import Tree, replica, stack
 from tombola.procedures.mask_training import mask_recipe
-from tombola.procedures.measurements import Context
+from tombola.procedures.measurement import Measurement
 from tombola.procedures.packed import plain as masked_off
-from tombola.procedures.supermask_measurements import learnt_supermask
-from tombola.surgery.combine import combine
-from tombola.surgery.values import constant
-from tombola.training.cohort import setup
-from tombola.training.train import train
-from tombola.training.trajectory import Trajectory
+from tombola.procedures.run import Action, RunRef
+from tombola.store.store import Store
 
 Values = Literal["init", "constant"]
 
@@ -58,8 +55,9 @@ def supermask(
     samples: int = 10,
     replicates: int | None = None,
     seed: int = 0,
-    start: Tree | None = None,
-    mask: Mask | None = None,
+    start: Mapping[str, Any] | None = None,
+    mask: Mapping[str, Any] | None = None,
+    store: Store | Path | str | None = None,
     data_dir: Path | str | None = None,
 ) -> Supermasks:
     """Train scores instead of weights, as `mask_recipe` says, and look at the masks that come out.
@@ -73,42 +71,43 @@ def supermask(
         samples: masks that are drawn at the end, over which the accuracy is averaged.
         start: weights, leaves (R, ...), such as ``dense.final``; the initial weights if not given.
         mask: weights that are pruned are 0 and stay so; in `density` and in rescaling they count as their scores say.
+        store: folder, or `tombola.Store`, where runs are kept; in memory if not given.
 
     Raises:
         TombolaError: for values that are neither, a start or a mask that does not fit the network.
     """
     if values not in get_args(Values):
         raise unknown("kind of values", values, get_args(Values))
-    if samples < 1:
+    if whole("samples", samples) < 1:
         raise TombolaError(f"samples = {samples}: a mean over at least 1 drawn mask is needed")
     spec = spec or Supermask(rescale="dynamic")
     recipe = mask_recipe(task.recipe, spec, learning_rate, steps, batch)
-    learning, dataset = task.but(recipe=recipe), load(task.data, data_dir)
-    network = setup(learning, dataset).network
-    count = replicas(start) if start is not None else replicas(mask) if mask is not None else replicates or 1
-    if replicates is not None and replicates != count:
-        raise TombolaError(f"replicates = {replicates}, but start or mask have {count}; leave it out")
-    trees = []
-    for index in range(count):
-        first = {**network.init(replicate_seed(seed, index)), **(replica(start, index) if start is not None else {})}
-        start_values = constant(network, first) if values == "constant" else first
-        trees.append(start_values if mask is None else combine(replica(mask, index), start_values))
-    found = train(learning, count, seed, start=stack(trees), mask=mask, data_dir=data_dir)
-    plain = task.but(recipe=recipe.but(supermask=None))
-    seen, kept, weights = [], [], []
-    for index, one in enumerate(found.seeds):
-        tree = replica(found.final, index)
-        query = learnt_supermask(Context(setup(plain, dataset).network, one), tree, supermask=spec.model_dump(), samples=samples)
-        seen.append(query.read(evaluate(plain, dataset, query.networks, query.parts)))
-        plain_weights, plain_mask, _ = masked_off(spec, tree, replica(found.mask, index))
-        kept.append(plain_mask)
-        weights.append(plain_weights)
+    learning, plain = task.but(recipe=recipe), task.but(recipe=recipe.but(supermask=None))
+    session = Session.of(store, data_dir, start, mask)
+    start = None if start is None else arrays("start", start)
+    runs = session.runs(learning, how_many(replicates, start=start, mask=mask), seed, mask=mask)
+    of: list[tuple[RunRef, ...]] = [()] * len(runs)
+    if start is not None:  # scores are drawn, as they are where there is none
+        network = session.network(learning)
+        full = stack([{**network.init(run.seed), **replica(start, index)} for index, run in enumerate(runs)])
+        of = [(ref,) for ref in session.refer(weights_of("start", full, network))]
+    if values == "constant":
+        runs = [
+            run.but(kept=Action(name="signed_constant", of=own, options={"keep_sign": True})) for run, own in zip(runs, of, strict=True)
+        ]
+    elif start is not None:
+        runs = [run.but(kept=Action(name="rewind", of=own)) for run, own in zip(runs, of, strict=True)]
+    options = {"supermask": spec.model_dump(), "samples": samples}
+    looks = [Measurement(task=plain, seed=run.seed, name="learnt_supermask", of=(run.at("end"),), options=options) for run in runs]
+    (trained,) = session.train([runs], measurements=looks)
+    seen = session.found(looks)
+    bare = [masked_off(spec, replica(trained.final, index), replica(trained.mask, index)) for index in range(len(runs))]
     return Supermasks(
-        mask=stack(kept),
-        weights=stack(weights),
+        mask=stack([kept for _, kept, _ in bare]),
+        weights=stack([weights for weights, _, _ in bare]),
         density=np.array([one["density"][-1] for one in seen]),
         accuracy=np.array([one["sampled_acc"].mean() for one in seen]),
         expected_accuracy=np.array([one["expected_acc"][-1] for one in seen]),
         threshold_accuracy=np.array([one["threshold_acc"][-1] for one in seen]),
-        trajectory=found,
+        trajectory=trained,
     )

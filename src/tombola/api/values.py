@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tombola.api.session import Session, seeds
 from tombola.core.errors import TombolaError
-from tombola.core.keys import replicate_seed
 from tombola.core.masks import Mask
 from tombola.core.task import Task
 from tombola.core.trees import Tree, replica, replicas, stack
-from tombola.data.dataset import load
 from tombola.procedures.actions import Context, value_actions
 from tombola.procedures.run import Action
-from tombola.training.cohort import setup
 
 
 def values(
@@ -44,7 +42,7 @@ def values(
 
     Source: Zhou et al. 2019, sections 3 and 4 (mask-1 and mask-0 actions).
     """
-    network = setup(task, load(task.data, data_dir)).network
+    network = Session.of(None, data_dir).network(task)
     trees = [*parents, *([] if mask is None else [mask])]
     counts = {replicas(tree) for tree in trees} | ({replicates} if replicates is not None else set()) or {1}
     if len(counts) > 1:
@@ -53,14 +51,15 @@ def values(
         wrong = [path for path in shapes if path not in tree or tree[path].shape[1:] != network.shapes[path].shape]
         if wrong:
             raise TombolaError(f"{wrong[0]} is missing, or not of shape (R, {', '.join(map(str, network.shapes[wrong[0]].shape))})")
+    own = seeds(seed, counts.pop())
     return stack(
         [
             value_actions.call(
                 Action(name=action).name,
-                Context(network, replicate_seed(seed, index), None if mask is None else replica(mask, index)),
+                Context(network, one, None if mask is None else replica(mask, index)),
                 *(replica(tree, index) for tree in parents),
                 **options,
             )
-            for index in range(counts.pop())
+            for index, one in enumerate(own)
         ]
     )

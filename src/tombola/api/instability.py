@@ -1,28 +1,29 @@
 """`tombola.instability`: is a network at step k stable to SGD noise? (Frankle et al. 2020, section 3)"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tombola.api.paths import Paths, gathered
+from tombola.api.session import Session
+from tombola.api.trajectory import Trajectory
 from tombola.core.errors import TombolaError, unknown
-from tombola.core.keys import replicate_seed
-from tombola.core.masks import Mask
+from tombola.core.numbers import whole
 from tombola.core.step import Step
 from tombola.core.task import Task
-from tombola.core.trees import Tree, per_replica, replica, replicas, stack
-from tombola.data.dataset import load
+from tombola.engine.graph import parent_runs
+from tombola.engine.resolved import resolved
 from tombola.evaluation.barrier import FORMS, STABLE, Form, check_ends
 from tombola.evaluation.weight_combinations import PARTS, Part
 from tombola.procedures.measurement import BatchNorm
-from tombola.procedures.paths import Paths, checked_options, gathered, line
-from tombola.surgery.combine import combine
-from tombola.training.cohort import setup, total_iterations
+from tombola.procedures.paths import children_of, from_step, path_between, path_options
+from tombola.procedures.run import Run
+from tombola.store.store import Store
 from tombola.training.replica import NOISE
-from tombola.training.train import train, train_copies
-from tombola.training.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,15 @@ def instability(
     children: int = 3,
     replicates: int | None = None,
     seed: int = 0,
-    start: Tree | None = None,
-    mask: Mask | None = None,
+    start: Mapping[str, Any] | None = None,
+    mask: Mapping[str, Any] | None = None,
     vary: Sequence[str] = NOISE,
     part: Part = "test",
     form: Form = "maximum",
     points: int = 30,
     batch_norm: BatchNorm = "recompute",
     train_examples: int | None = None,
+    store: Store | Path | str | None = None,
     data_dir: Path | str | None = None,
 ) -> Instability:
     """Train to W_k, make children with the same W_k and SGD noise of their own, train them to T, look at the ways between.
@@ -77,48 +79,41 @@ def instability(
         vary: streams of SGD noise that differ between children: data_order, augmentation, dropout; the others are held.
         part: which error is judged, `test` or `train`.
         form: which height of the barrier: `maximum`, `midpoint` or `linear`.
-        points, batch_norm, train_examples: as for `tombola.path`.
+        points, batch_norm, train_examples, store: as for `tombola.path`.
 
     Raises:
         TombolaError: children that come out equal (the task has none of the noise that varies), an end of a path whose
             error is not its child's, a k after the end of training.
     """
-    if children < 2:
+    if whole("children", children) < 2:
         raise TombolaError(f"children = {children}, but a path needs 2 networks or more")
     for name, given, allowed in (("part of the data", part, PARTS), ("form of barrier", form, FORMS)):
         if given not in allowed:
             raise unknown(name, given, allowed)
     if wrong := [stream for stream in vary if stream not in NOISE]:
         raise unknown("stream of SGD noise", wrong[0], NOISE)
-    options = checked_options(points, batch_norm, train_examples)
-    dataset = load(task.data, data_dir)
-    found_in = setup(task, dataset)
-    end = total_iterations(task, found_in)
-    if Step(k).iterations(found_in.steps_per_epoch, end) == end:
+    options = path_options(points, batch_norm, train_examples)
+    session = Session.of(store, data_dir, start, mask)
+    setup, end = resolved(task, session.data_dir)
+    if Step(k).iterations(setup.steps_per_epoch, end) == end:
         raise TombolaError(f"k = {str(k)!r} is the end of training at iteration {end}, where children have nothing to train; choose less")
-    if not found_in.noise & set(vary):
+    if not setup.noise & set(vary):
         raise TombolaError(f"vary = {list(vary)}, but this task has none of that noise, so children would be equal; add data_order")
+    parents = session.runs(task, replicates, seed, start=start, mask=mask, begin=Step(k))
     if start is None:
-        start = _dense_run(task, k, replicates, seed, mask, data_dir)
-    noises = [dict.fromkeys(vary, f"child/{index}") for index in range(children)]
-    found = train_copies(task, noises, replicates, seed, start=start, mask=mask, begin=k, data_dir=data_dir)
-    lines = []
-    for index, one in enumerate(found[0].seeds):
-        for first, second in combinations(found, 2):
-            between = line(task, dataset, one, replica(first.final, index), replica(second.final, index), **options)
-            recorded = [1 - float(child.metrics["test_acc"][index, -1]) for child in (first, second)]
-            check_ends(between["test_own"], recorded, int(between["test_examples"]))
-            lines.append(between)
-    pairs = len(lines) // len(found[0].seeds)
-    return Instability(Step(k), tuple(found), gathered(lines, (len(found[0].seeds), pairs)), part, form)
+        parents = [from_step(Run(task=task, seed=run.seed), Step(k)).but(mask=run.mask) for run in parents]
+    copies = [children_of(run, vary, children) for run in parents]
+    paths = [path_between(*pair, _dense(run), options) for run, own in zip(parents, copies, strict=True) for pair in combinations(own, 2)]
+    trained = session.train(list(zip(*copies, strict=True)), measurements=paths)
+    found = session.found(paths)
+    for path, one in zip(paths, found, strict=True):
+        ends = [session.store.get(run.digest).metrics() for run, what in parent_runs(path) if what == "end"]
+        recorded = [task.objective.headline_of(metrics[f"test_{task.objective.columns[1]}"][-1]) for metrics in ends]
+        check_ends(one["test_own"], recorded, int(one["test_examples"]))
+    return Instability(Step(k), tuple(trained), gathered(found, (len(parents), len(paths) // len(parents))), part, form)
 
 
-def _dense_run(task: Task, k: Step | str, replicates: int | None, seed: int, mask: Mask | None, data_dir: Path | str | None) -> Tree:
-    """W_k of the dense network; 0 where it is pruned."""
-    count = replicas(mask) if mask else replicates
-    if Step(k) == "0it":
-        network = setup(task, load(task.data, data_dir)).network
-        found = stack([network.init(replicate_seed(seed, index)) for index in range(count or 1)])
-    else:
-        found = train(task, count, seed, until=k, data_dir=data_dir).final
-    return per_replica(combine, mask, found) if mask else found
+def _dense(child: Run) -> Run | None:
+    """The run whose W_k a child goes on from, if that run began at its initial weights."""
+    before = child.kept.of[0].run if child.kept is not None else None
+    return before if isinstance(before, Run) and before.begin == "0it" else None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tombola.api.trajectory import Trajectory
 from tombola.core import masks
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
@@ -12,7 +13,6 @@ from tombola.core.masks import Mask
 from tombola.core.trees import Tree, replica, replicas, stack
 from tombola.pruning import criteria, selection
 from tombola.training.slopes import mean_gradient
-from tombola.training.trajectory import Trajectory
 
 
 def score(trajectory: Trajectory, criterion: str | criteria.Criterion = "large_final", *, data_dir: Path | str | None = None) -> Tree:

@@ -1,0 +1,104 @@
+"""`tombola.path`: the line between two networks, replica by replica."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as Folder
+from typing import Any
+
+import numpy as np
+
+from tombola.api.session import Session, seeds, weights_of
+from tombola.core.errors import TombolaError, unknown
+from tombola.core.task import Task
+from tombola.core.trees import replicas
+from tombola.evaluation.barrier import Form, barrier
+from tombola.evaluation.weight_combinations import PARTS, Part
+from tombola.procedures.measurement import BatchNorm, Measurement
+from tombola.procedures.paths import path_options
+from tombola.store.store import Store
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Lines W(a) = a W + (1 - a) W' between networks; leading axes ... are those of what was asked (replicas, pairs)."""
+
+    a: np.ndarray
+    """(P,) from 0 to 1: evenly spaced points, and the middle."""
+    error: Mapping[Part, np.ndarray]
+    """`train` and `test` -> (..., P): share of examples that are misclassified, in [0, 1]."""
+    loss: Mapping[Part, np.ndarray]
+    """(..., P): mean cross-entropy in nats."""
+    own: Mapping[Part, np.ndarray]
+    """(..., 2): errors of W and W' with their own statistics of batch norm."""
+    disagreement: Mapping[Part, np.ndarray]
+    """(...): share of examples that the two put into different classes."""
+    distance: np.ndarray
+    """(...): 2-norm between the trainable weights."""
+    cosine: np.ndarray
+    """(...): cosine of the trainable weights."""
+
+    def barrier(self, part: Part = "test", form: Form = "maximum") -> np.ndarray:
+        """Height of the error barrier in percentage points, (...); see `tombola.evaluation.barrier.barrier`."""
+        if part not in PARTS:
+            raise unknown("part of the data", part, PARTS)
+        return 100 * barrier(self.error[part], self.a, form)
+
+
+def path(
+    task: Task,
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
+    *,
+    seed: int,
+    points: int = 30,
+    batch_norm: BatchNorm = "recompute",
+    train_examples: int | None = None,
+    matched: bool = False,
+    store: Store | Folder | str | None = None,
+    data_dir: Folder | str | None = None,
+) -> Paths:
+    """Error and loss along the line from one network to another, for R replicas side by side.
+
+    Args:
+        first, second: weights W and W', leaves (R, ...), such as ``trajectory.final``; a equals 1 at the first.
+        seed: that of the training: with it replicate r has its training examples and their labels.
+        points: evenly spaced values of a, ends included (Frankle et al. 2020 use 30).
+        batch_norm: statistics of batch norm on the path: computed anew over training examples (`recompute`), or
+            interpolated as the weights are (`interpolate`).
+        train_examples: training examples to evaluate on; None: all.
+        matched: whether the second network's units are permuted first, to match the first one's (Ainsworth et al. 2023).
+
+    Raises:
+        TombolaError: the two networks are equal, or not of this task.
+    """
+    session = Session.of(store, data_dir, first, second)
+    network = session.network(task)
+    ends = [weights_of(name, tree, network) for name, tree in (("first", first), ("second", second))]
+    if replicas(ends[0]) != replicas(ends[1]):
+        raise TombolaError(f"first has {replicas(ends[0])} replicas and second {replicas(ends[1])}; a path needs as many of each")
+    options = path_options(points, batch_norm, train_examples) | ({"matched": True} if matched else {})
+    pairs = zip(seeds(seed, replicas(ends[0])), *map(session.refer, ends), strict=True)
+    return gathered(
+        session.measure([Measurement(task=task, seed=one, name="path", of=tuple(pair), options=options) for one, *pair in pairs])
+    )
+
+
+def gathered(found: Sequence[Mapping[str, np.ndarray]], shape: tuple[int, ...] | None = None) -> Paths:
+    """Lines side by side; their axis is given `shape` if there is one."""
+
+    def stacked(name: str) -> np.ndarray:
+        values = np.stack([one[name] for one in found])
+        return values if shape is None else values.reshape(*shape, *values.shape[1:])
+
+    def by_part(name: str) -> dict[Part, np.ndarray]:
+        return {part: stacked(f"{part}_{name}") for part in PARTS}
+
+    return Paths(
+        a=found[0]["a"],
+        error=by_part("error"),
+        loss=by_part("loss"),
+        own=by_part("own"),
+        disagreement=by_part("disagreement"),
+        distance=stacked("distance"),
+        cosine=stacked("cosine"),
+    )

@@ -1,0 +1,199 @@
+"""One call: where its runs are kept, the arrays that it was given as parents of them, and how it is carried out."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tombola.api.trajectory import Stored, Trajectory
+from tombola.core import keys, masks
+from tombola.core.errors import TombolaError
+from tombola.core.numbers import whole
+from tombola.core.step import Step
+from tombola.core.task import Task
+from tombola.core.trees import Tree, equal, replica, replicas
+from tombola.engine.compute import compute
+from tombola.engine.graph import graph
+from tombola.engine.progress import Progress
+from tombola.engine.reading import load_tree
+from tombola.engine.resolved import resolved
+from tombola.engine.steps import iteration
+from tombola.models.network import Network
+from tombola.procedures.measurement import Measurement
+from tombola.procedures.run import Action, Given, Run, RunRef
+from tombola.store.files import dump_json
+from tombola.store.store import Store
+from tombola.surgery.combine import combine
+
+
+@dataclass(frozen=True)
+class Session:
+    """A call in Python."""
+
+    store: Store
+    data_dir: Path | None
+
+    @classmethod
+    def of(cls, store: Store | Path | str | None, data_dir: Path | str | None, *given: Any) -> "Session":
+        """With the store that is named; else the one that what it was given comes from; else one in memory."""
+        if store is None:
+            store = next((one.store for one in given if isinstance(one, Stored | Trajectory)), None) or Store()
+        return cls(store if isinstance(store, Store) else Store(store), None if data_dir is None else Path(data_dir))
+
+    def network(self, task: Task) -> Network:
+        """The network of a task."""
+        return resolved(task, self.data_dir)[0].network
+
+    # -- described ----------------------------------------------------------------------------------------------
+
+    def runs(
+        self,
+        task: Task,
+        replicates: Any,
+        seed: Any,
+        *,
+        start: Mapping[str, Any] | None = None,
+        mask: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> list[Run]:
+        """A run a replicate, from arrays (R, ...) as `tombola.train` takes them; `fields` are those of `Run`."""
+        network = self.network(task)
+        start, mask = weights_of("start", start, network), mask_of(mask, network)
+        count = how_many(replicates, start=start, mask=mask)
+        kept_by = None if mask is None else self.refer(mask, "mask")
+        begins_at = None if start is None else self.refer(start)
+        found = []
+        for index, one in enumerate(seeds(seed, count)):
+            action = None if kept_by is None else Action(name="parent_mask", of=(kept_by[index],))
+            kept = None if begins_at is None else Action(name="rewind", of=(begins_at[index],))
+            held = None
+            if start is not None and mask is not None:
+                own = replica(start, index)
+                held = None if equal(combine(replica(mask, index), own), own) else kept  # None: zero
+            found.append(Run(task=task, seed=one, mask=action, kept=kept, pruned=held, **fields))
+        return found
+
+    def refer(self, tree: Mapping[str, Any], what: str = "weights") -> list[RunRef]:
+        """R parents of runs or measurements: the runs that weights or masks come from, if they know them and are still as they were;
+        else the arrays themselves.
+        """
+        if isinstance(tree, Stored) and all(
+            equal(replica(tree, index), load_tree(ref.run, ref.what, tree.store, self.data_dir)) for index, ref in enumerate(tree.refs)
+        ):
+            self.bring(tree.refs, tree.store)
+            return list(tree.refs)
+        return [self._give(replica(tree, index), what == "mask") for index in range(replicas(tree))]
+
+    def bring(self, refs: Iterable[RunRef], store: Store) -> None:
+        """Have runs that lie in another store, and what they come from, in this one."""
+        if store is self.store:
+            return
+        for run in graph(ref.run for ref in refs if isinstance(ref.run, Run)).runs.values():
+            self.store.adopt(store.get(run.digest))
+            for parent in run.parents():
+                if isinstance(parent.run, Given):
+                    self.store.given.adopt(store.given.get(parent.run.digest))
+        for ref in refs:
+            if isinstance(ref.run, Given):
+                self.store.given.adopt(store.given.get(ref.run.digest))
+
+    def _give(self, tree: Tree, is_mask: bool) -> RunRef:
+        """Arrays of one replicate as a leaf of the graph."""
+        content = hashlib.sha256()
+        for path, leaf in tree.items():
+            content.update(f"{path} {leaf.dtype} {leaf.shape}\n".encode() + leaf.tobytes())
+        given = Given(content=content.hexdigest(), shapes={path: leaf.shape for path, leaf in tree.items()})
+        if given.digest not in self.store.given:
+            trees = {"mask.safetensors": masks.pack(tree)} if is_mask else {"weights/0it.safetensors": tree}
+            self.store.given.put(given.digest, {"spec.json": dump_json(given.canonical())}, trees)
+        return given.ref("mask" if is_mask else "0it")
+
+    # -- carried out ----------------------------------------------------------------------------------------------
+
+    def execute(
+        self, runs: Iterable[Run] = (), keep: Mapping[str, Iterable[Step]] | None = None, measurements: Collection[Measurement] = ()
+    ) -> None:
+        """Train and evaluate what the store lacks."""
+        found = graph(runs, keep, measurements)
+        places = {seed: place for place, seed in enumerate(dict.fromkeys(run.seed for run in found.runs.values()))}
+        labels = {digest: f"replicate {places[run.seed]}" for digest, run in found.runs.items()}
+        compute(found, measurements, self.store, self.data_dir, Progress(labels, quiet=True))
+
+    def train(
+        self, groups: Sequence[Sequence[Run]], keep: Iterable[Any] = (), measurements: Collection[Measurement] = ()
+    ) -> list[Trajectory]:
+        """Carry groups of R runs out together; a trajectory each, with the weights of its first and last step, and of those in `keep`."""
+        runs = [run for group in groups for run in group]
+        wanted = {run.digest: [run.begin, Step("end"), *map(Step, keep)] for run in runs}
+        self.execute(runs, wanted, measurements)
+        return [self.trajectory(group, wanted[group[0].digest]) for group in groups]
+
+    def trajectory(self, group: Sequence[Run], steps: Iterable[Step]) -> Trajectory:
+        """Finished runs side by side."""
+        kept = frozenset(iteration(group[0], step, self.data_dir) for step in steps)
+        return Trajectory(tuple(group), self.store, kept, self.data_dir)
+
+    def measure(self, measurements: Sequence[Measurement]) -> list[Tree]:
+        """What each finds."""
+        self.execute(measurements=measurements)
+        return self.found(measurements)
+
+    def found(self, measurements: Iterable[Measurement]) -> list[Tree]:
+        """What measurements found that are carried out."""
+        return [self.store.measurements.get(one.digest).found() for one in measurements]
+
+
+def seeds(seed: Any, count: int) -> list[int]:
+    """The seeds of the replicates of a call: equal seeds pair the replicates of two calls."""
+    return [keys.replicate_seed(whole("seed", seed), index) for index in range(count)]
+
+
+def how_many(replicates: Any, **trees: Mapping[str, Any] | None) -> int:
+    """R, of which the trees have to have as many; 1 if nothing says it."""
+    found = {replicas(tree) for tree in trees.values() if tree} | ({whole("replicates", replicates)} if replicates is not None else set())
+    if len(found) > 1:
+        names = ", ".join(trees)
+        raise TombolaError(f"replicates: {names} and `replicates` must agree, but they say {', '.join(map(str, sorted(found)))}")
+    count = found.pop() if found else 1
+    if count < 1:
+        raise TombolaError(f"replicates = {count}, but at least 1 is needed")
+    return count
+
+
+def arrays(name: str, tree: Mapping[str, Any]) -> Tree:
+    """A tree as NumPy arrays, whatever library they are of: lists, tensors with gradients, arrays on a device."""
+    if not isinstance(tree, Mapping) or not tree:
+        raise TombolaError(f"{name}: a tree is needed, path -> array (replicas first), not {type(tree).__name__}")
+    found = {path: np.asarray(leaf.detach().cpu() if hasattr(leaf, "detach") else leaf) for path, leaf in tree.items()}
+    if wrong := [path for path, leaf in found.items() if leaf.ndim == 0 or leaf.dtype == object]:
+        raise TombolaError(f"{name} {wrong[0]!r}: an array of numbers is needed, replicas first")
+    if len(lengths := {len(leaf) for leaf in found.values()}) > 1:
+        raise TombolaError(f"{name}: leaves are of {' and '.join(map(str, sorted(lengths)))} replicas; give as many of each")
+    return found
+
+
+def weights_of(name: str, tree: Mapping[str, Any] | None, network: Network) -> Any:
+    """A stacked tree with every weight of a network, of its dtypes. Raises if there is another, or another shape."""
+    if tree is None or (isinstance(tree, Stored) and tree.keys() == network.shapes.keys()):
+        return tree
+    given, shapes = arrays(name, tree), network.shapes
+    if given.keys() != shapes.keys():
+        wrong = sorted(given.keys() ^ shapes.keys())[0]
+        raise TombolaError(f"{name}: {wrong!r} is {'not a weight of this network' if wrong in given else 'missing'}")
+    for path, leaf in given.items():
+        if leaf.shape[1:] != shapes[path].shape:
+            needed = (len(leaf), *shapes[path].shape)
+            raise TombolaError(f"{name}: {path!r} has shape {leaf.shape}, but {needed} is needed (replicas first)")
+    return {path: given[path].astype(shape.dtype, copy=False) for path, shape in shapes.items()}
+
+
+def mask_of(tree: Mapping[str, Any] | None, network: Network) -> Any:
+    """A stacked mask of a network. Raises if it is none."""
+    if tree is None:
+        return None
+    given = tree if isinstance(tree, Stored) else arrays("mask", tree)
+    masks.check(given, {path: (replicas(given), *network.shapes[path].shape) for path in network.prunable})
+    return given if isinstance(given, Stored) else {path: given[path] for path in network.prunable}

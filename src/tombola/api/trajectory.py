@@ -1,0 +1,137 @@
+"""What training gives back: weights at the requested steps, and metrics over steps, for R replicas."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tombola.core.errors import TombolaError
+from tombola.core.step import Step
+from tombola.core.task import Task
+from tombola.core.trees import Tree, stack
+from tombola.engine.reading import load_tree, network_info
+from tombola.engine.steps import iteration, last_iteration
+from tombola.procedures.run import Run, RunRef
+from tombola.store.store import Store
+
+
+class Stored(dict[str, Any]):
+    """Weights or masks of R runs, leaves (R, ...), that know where they come from: what goes on from them is described by that."""
+
+    def __init__(self, tree: Tree, refs: Sequence[RunRef], store: Store) -> None:
+        super().__init__(tree)
+        self.refs, self.store = refs, store
+
+
+class Snapshots(Mapping[int, Tree]):
+    """Iteration -> weights, stacked (R, ...); read when they are asked for."""
+
+    def __init__(self, runs: tuple[Run, ...], steps: frozenset[int], store: Store, data_dir: Path | None) -> None:
+        self._runs, self._steps, self._store, self._data_dir = runs, sorted(steps), store, data_dir
+        self._read: dict[int, Tree] = {}
+
+    def __getitem__(self, step: int) -> Tree:
+        if step not in self._steps:
+            raise KeyError(step)
+        if step not in self._read:
+            self._read[step] = stack([load_tree(run, f"{step}it", self._store, self._data_dir) for run in self._runs])
+        return self._read[step]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._steps)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """R replicas side by side; every array has the replica axis first."""
+
+    runs: tuple[Run, ...]
+    """What each was described as."""
+    store: Store = field(repr=False)
+    """Where they are."""
+    kept: frozenset[int]
+    """Iterations whose weights were asked for, the first and the last among them."""
+    data_dir: Path | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Trajectory({len(self.runs)} runs of {self.task.name}, weights of {', '.join(f'{step}it' for step in sorted(self.kept))})"
+
+    @property
+    def task(self) -> Task:
+        """What was trained."""
+        return self.runs[0].task
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """(R,) of each replica."""
+        return tuple(run.seed for run in self.runs)
+
+    @cached_property
+    def mask(self) -> Tree:
+        """Bool leaves (R, ...) on the prunable weights: what was kept."""
+        tree = stack([load_tree(run, "mask", self.store, self.data_dir) for run in self.runs])
+        return Stored(tree, [run.its_mask() for run in self.runs], self.store)
+
+    @cached_property
+    def metrics(self) -> Mapping[str, np.ndarray]:
+        """`step` (n,) iterations; `val_loss`, `val_acc`, `test_loss`, `test_acc` (R, n): nats, and shares in [0, 1]; NaN where the
+        test set was not evaluated. What stands for `acc` with another objective is in its `columns`: `mse`, say.
+        """
+        found = [self.store.get(run.digest).metrics() for run in self.runs]
+        return {**stack(found), "step": found[0]["step"].astype(int)}
+
+    @cached_property
+    def summary(self) -> Mapping[str, np.ndarray]:
+        """(R,) each: `es_step` (iteration of minimum validation loss), `es_test_loss`, `es_test_acc`, and `train_loss`,
+        `train_acc` on the whole training set after the last step; `kept`, `prunable` and `density` of the mask.
+        """
+        found = [self.store.get(run.digest).json("summary") for run in self.runs]
+        numbers = [name for name, value in found[0].items() if value is None or isinstance(value, int | float)]
+        return {name: np.array([np.nan if one[name] is None else one[name] for one in found]) for name in numbers}
+
+    @cached_property
+    def snapshots(self) -> Mapping[int, Tree]:
+        """Iteration -> weights, leaves (R, ...), of the steps that training was asked to keep."""
+        return Snapshots(self.runs, self.kept, self.store, self.data_dir)
+
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        """Iterations of an epoch."""
+        return network_info(self.store.get(self.runs[0].digest), self.task, self.data_dir).steps_per_epoch
+
+    @property
+    def end(self) -> int:
+        """The iteration after which training stopped: the end of the recipe, or `until`."""
+        return last_iteration(self.runs[0], self.data_dir)
+
+    def at(self, step: "Step | str | int") -> Tree:
+        """The weights after `step`, stacked (R, ...). They are there if training was asked to keep that step."""
+        return Stored(self.snapshots[self._iteration(step)], self.refs(step), self.store)
+
+    def refs(self, step: "Step | str | int") -> list[RunRef]:
+        """The same as parents of runs and measurements."""
+        self._iteration(step)
+        return [run.at(Step(step)) for run in self.runs]
+
+    def _iteration(self, step: "Step | str | int") -> int:
+        wanted = iteration(self.runs[0], Step(step), self.data_dir)
+        if wanted not in self.kept:
+            there = ", ".join(f"{kept}it" for kept in sorted(self.kept)) or "none"
+            raise TombolaError(f"no weights of step {str(step)!r} were kept (kept: {there}); train with keep=[{str(step)!r}]")
+        return wanted
+
+    @property
+    def initial(self) -> Tree:
+        """The weights training began from."""
+        return self.at(self.runs[0].begin)
+
+    @property
+    def final(self) -> Tree:
+        """The weights after the last step."""
+        return self.at("end")

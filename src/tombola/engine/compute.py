@@ -1,0 +1,25 @@
+"""Runs and measurements carried out: what every study and every function in Python comes down to."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from tombola.engine.damage import discard
+from tombola.engine.execute import Engine
+from tombola.engine.graph import Graph
+from tombola.engine.measuring import execute_measurements, rehearse_measurements
+from tombola.engine.progress import Progress
+from tombola.procedures.measurement import Measurement
+from tombola.store.store import Damaged, Store
+
+
+def compute(found: Graph, measurements: Collection[Measurement], store: Store, data_dir: Path | None, progress: Progress) -> None:
+    """Train and evaluate what the store lacks. A damaged file is named, and what it belongs to is computed again."""
+    engine = Engine(found, store, data_dir, progress)
+    rehearse_measurements(measurements, data_dir)
+    while True:
+        try:
+            engine.execute()
+            execute_measurements(measurements, store, data_dir, progress)
+            return progress.warn_python()
+        except Damaged as damage:
+            discard(damage.record, damage.name, progress)
