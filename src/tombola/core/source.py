@@ -11,6 +11,6 @@ def source_digest(*packages: str) -> str:
     """SHA-256 of all of Tombola's files of source, and of the versions of the named packages."""
     root = Path(__file__).parents[1]
     found = hashlib.sha256(repr([version(name) for name in packages]).encode())
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted([*root.rglob("*.py"), *root.rglob("*.mplstyle")]):
         found.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return found.hexdigest()

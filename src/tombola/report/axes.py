@@ -259,15 +259,6 @@ def short(value: float) -> str:
     return f"{value:,.6g}" if abs(value) < 10_000 or not math.isfinite(value) else EngFormatter(sep="")(float(f"{value:.3g}"))
 
 
-def percent_label(density: float) -> str:
-    """100, 80, 51.2, 21, 3.6, 0.43.
-
-    >>> [percent_label(density) for density in (1.0, 0.512, 0.0107, 0.0043)]
-    ['100', '51.2', '1.1', '0.43']
-    """
-    return f"{100 * density:.1f}".removesuffix(".0") if density >= 0.01 else f"{100 * density:.2g}"
-
-
 def round_numbers(low: float, high: float) -> list[float]:
     """Ticks of a log axis: powers of ten, 1-2-5 steps or finer ones; over a short way equally spaced.
 

@@ -1,13 +1,11 @@
 """Grids: images, surfaces through weight space, and what heat maps share with them."""
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tombola.report import axes, text
-from tombola.report.axes import short
 from tombola.report.drawing import Drawing
 from tombola.report.style import INK
 from tombola.studies.base import Panel
@@ -19,97 +17,22 @@ if TYPE_CHECKING:
 
 WIDTH = 8.6
 """Inches of a figure's width at most."""
-_COLOURS, _GREYS = "YlGnBu", "Greys"
-"""From pale to dark, in grey as well."""
+_GREYS = "Greys"
 LETTER = 0.062
 """Inches of a letter of a label, about."""
 
 
 class Grid(Drawing):
-    """Pairs of axes with one colour scale a panel. What a kind of them shows in each is its own."""
+    """Pairs of axes with one colour scale a panel. What each of them shows is a kind's own."""
 
     kind = "grid"
     by: tuple[str, ...] = ("variant", "arm")
-    colours = _COLOURS
-
-    def draw(self) -> "Canvas":
-        """One panel: as many side by side as have room, of what varies fastest. Several: a row of them for each group."""
-        self.groups, panels = text.titled(self._rows(), self.report, self.by), self.figure.panels
-        width, height = self.size()
-        across = len(panels) if len(panels) > 1 else self._across(width)
-        down = math.ceil(len(self.groups) * len(panels) / across)
-        lines = max(len(name) * 0.075 / (width * (len(panels) if len(panels) > 1 else 1)) for name, _ in self.groups)
-        around = self.beside() + (0.9 if len(panels) == 1 else 0.0)
-        gaps = across * (0.25 + self.apart())
-        heights = height + 0.16 * math.ceil(lines) + self.below()
-        size = min(WIDTH, width * across + gaps + around), heights * down + 0.2 + 0.5 * (len(panels) > 1)
-        canvas = axes.empty(size)
-        grid = canvas.subplots(down, across, squeeze=False)
-        for ax in grid.flat[len(self.groups) * len(panels) :]:
-            ax.remove()
-        self.drawn: list[tuple[Any, ...]] = []
-        for index, panel in enumerate(panels):
-            own = list(grid[:, index] if len(panels) > 1 else grid.flat[: len(self.groups)])
-            self._panel(canvas, panel, own, across, index)
-        canvas.draw_without_rendering()
-        self.finish()
-        return canvas
-
-    def _rows(self) -> "pd.DataFrame":
-        return self.rows if "variant" in self.rows.columns else self.rows.assign(variant="")
-
-    def _across(self, width: float) -> int:
-        fit = max(1, int((WIDTH - self.beside() - 0.9) / (width + 0.25 + self.apart())))
-        rows = self._rows()
-        fastest = next((rows[column].nunique() for column in reversed(self.by) if rows[column].nunique() > 1), 1)
-        return fastest if 1 < fastest <= fit else math.ceil(len(self.groups) / math.ceil(len(self.groups) / fit))
-
-    def _panel(self, canvas: "Canvas", panel: Panel, own: "Sequence[Axes]", across: int, index: int) -> None:
-        many = len(self.figure.panels) > 1
-        scale = self.scale_of(panel)
-        for place, (ax, (name, rows)) in enumerate(zip(own, self.groups, strict=True)):
-            lowest = place + (1 if many else across) >= len(self.groups)
-            left = index == 0 and (many or place % across == 0)
-            shown = self.fill(ax, rows, panel, scale, left, lowest)
-            if name and index == 0:
-                axes.title(ax, name, 8 if many else self.size()[0] + 0.3)
-        bar = canvas.colorbar(
-            shown, ax=own, location="top" if many else "right", aspect=18, pad=0.04 if many else 0.02, shrink=0.95, fraction=0.1
-        )
-        self.mark_bar(bar, panel)
-
-    def mark_bar(self, bar: Any, panel: Panel) -> None:
-        """Label, ticks, thin outline, threshold."""
-        from matplotlib.ticker import MaxNLocator
-
-        bar.outline.set_linewidth(0.4)
-        axis = bar.ax.xaxis if bar.orientation == "horizontal" else bar.ax.yaxis
-        axes.set_label(axis, panel.label)
-        low, high = axis.get_view_interval()
-        ticks = axes.round_numbers(low, high) if panel.log and low > 0 else MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-        shown = [float(tick) for tick in ticks if low <= tick <= high]
-        bar.set_ticks(shown[:: math.ceil(len(shown) / 4)], labels=[short(tick) for tick in shown[:: math.ceil(len(shown) / 4)]])
-        bar.ax.minorticks_off()
-        if bar.ax.get_label() and panel.threshold is not None and self.figure.kind == "heatmap":
-            line = bar.ax.axvline if bar.orientation == "horizontal" else bar.ax.axhline
-            for colour, width in (("white", 2.4), (INK, 1.0)):  # to be seen on any ground
-                line(panel.scale * panel.threshold, color=colour, linewidth=width)
+    around = (0.5, 0.0, 0.3)
+    """Inches beside the first pair of axes, beside each, and below each."""
 
     def size(self) -> tuple[float, float]:
         """Inches of a pair of axes."""
         raise NotImplementedError
-
-    def beside(self) -> float:
-        """Inches on the left of the first and on the right of the last pair of axes."""
-        return 0.5
-
-    def below(self) -> float:
-        """Inches that labels below each pair of axes take."""
-        return 0.3
-
-    def apart(self) -> float:
-        """Inches of what stands beside each pair of axes."""
-        return 0.0
 
     def scale_of(self, panel: Panel) -> Any:
         """What tells a panel's colours."""
@@ -119,15 +42,61 @@ class Grid(Drawing):
         """Draw one group; returns what a colour bar is made from."""
         raise NotImplementedError
 
-    def finish(self) -> None:
-        """What is drawn when the sizes of the axes are known."""
+    def draw(self) -> "Canvas":
+        """One panel: as many side by side as have room, of what varies fastest. Several: a row of them for each group."""
+        rows = self.rows if "variant" in self.rows.columns else self.rows.assign(variant="")
+        self.groups, panels = text.titled(rows, self.report, self.by), self.figure.panels
+        (width, height), (beside, apart, below), many = self.size(), self.around, len(panels) > 1
+        room = int((WIDTH - beside - 0.9) / (width + 0.25 + apart)) or 1
+        fastest = next((count for column in reversed(self.by) if (count := rows[column].nunique()) > 1), 1)
+        across = fastest if fastest <= room else math.ceil(len(self.groups) / math.ceil(len(self.groups) / room))
+        across = len(panels) if many else across
+        down, wide = math.ceil(len(self.groups) * len(panels) / across), width * len(panels) + 0.3
+        lines = max(math.ceil(0.075 * len(name) / wide) for name, _ in self.groups)
+        canvas = axes.empty(
+            (
+                min(WIDTH, (width + 0.25 + apart) * across + beside + (0 if many else 0.9)),
+                (height + 0.16 * lines + below) * down + (0.7 if many else 0.2),
+            )
+        )
+        grid = canvas.subplots(down, across, squeeze=False)
+        for ax in grid.flat[len(self.groups) * len(panels) :]:
+            ax.remove()
+        for index, panel in enumerate(panels):
+            own, scale = list(grid[:, index] if many else grid.flat[: len(self.groups)]), self.scale_of(panel)
+            for place, (ax, (name, of_group)) in enumerate(zip(own, self.groups, strict=True)):
+                left, lowest = index == 0 and (many or place % across == 0), place + (1 if many else across) >= len(self.groups)
+                shown = self.fill(ax, of_group, panel, scale, left, lowest)
+                if name and index == 0:
+                    axes.title(ax, name, wide)
+            self._bar(canvas, shown, own, panel)
+        return canvas
+
+    def _bar(self, canvas: "Canvas", shown: Any, own: "list[Axes]", panel: Panel) -> None:
+        """A colour bar above several panels, or on the right of one, with the panel's threshold."""
+        from matplotlib.ticker import MaxNLocator
+
+        above = len(self.figure.panels) > 1
+        place: dict[str, Any] = {"location": "top", "pad": 0.04} if above else {"location": "right", "pad": 0.02}
+        bar = canvas.colorbar(shown, ax=own, aspect=18, shrink=0.95, fraction=0.1, **place)
+        bar.outline.set_linewidth(0.4)
+        axis = bar.ax.xaxis if above else bar.ax.yaxis
+        axes.set_label(axis, panel.label)
+        low, high = axis.get_view_interval()
+        ticks = axes.round_numbers(low, high) if panel.log and low > 0 else MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        inside = [float(tick) for tick in ticks if low <= tick <= high]
+        inside = inside[:: math.ceil(len(inside) / 4)]
+        bar.set_ticks(inside, labels=[axes.short(tick) for tick in inside])
+        bar.ax.minorticks_off()
+        for colour, width in (("white", 2.4), (INK, 1.0)) if panel.threshold is not None else ():  # to be seen on any ground
+            (bar.ax.axvline if above else bar.ax.axhline)(panel.scale * (panel.threshold or 0.0), color=colour, linewidth=width)
 
 
 class Image(Grid):
     """Grey images, one a level, in rows for each arm: 0 is white, the largest value dark."""
 
     by = ("arm", "level")
-    colours = _GREYS
+    around = (0.5, 0.0, 0.15)
 
     def marks(self) -> list[str]:
         """The scale."""
@@ -137,10 +106,6 @@ class Image(Grid):
         """Inputs in a row are a strip."""
         rows, columns = (self.rows[name].nunique() for name in ("row", "column"))
         return (5.0, 0.3) if rows < 0.3 * columns else (1.5, 1.5 * rows / columns)
-
-    def below(self) -> float:
-        """The axis of columns."""
-        return 0.15
 
     def scale_of(self, panel: Panel) -> float:
         """The largest mean."""
@@ -154,9 +119,7 @@ class Image(Grid):
         from matplotlib.ticker import MaxNLocator
 
         values = panel.scale * self._mean(rows)
-        image = ax.imshow(
-            values, cmap=self.colours, vmin=0, vmax=scale, interpolation="nearest", aspect="equal" if len(values) > 1 else "auto"
-        )
+        image = ax.imshow(values, cmap=_GREYS, vmin=0, vmax=scale, interpolation="nearest", aspect="equal" if len(values) > 1 else "auto")
         ax.grid(visible=False)
         ax.spines[:].set(visible=True, linewidth=0.4)
         for axis, length in ((ax.xaxis, values.shape[1]), (ax.yaxis, values.shape[0])):
@@ -173,10 +136,7 @@ class Surface(Grid):
     """Contours over a plane through weight space, and the networks that lie on it; light is low."""
 
     by = ("variant", "arm", "level")
-
-    def apart(self) -> float:
-        """Tick labels."""
-        return 0.2
+    around = (0.5, 0.2, 0.3)
 
     def marks(self) -> list[str]:
         """The scale, and the points."""

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.image import AxesImage
 
+_COLOURS = "YlGnBu"
+"""From pale to dark, in grey as well."""
 _NUMBER = 6.5
 """Points of the numbers in cells."""
 _MOST = 160
@@ -27,30 +31,27 @@ _MOST = 160
 class HeatMap(Grid):
     """Cells by row and column: means over replicates, with their numbers where those can be read."""
 
+    def draw(self) -> "Canvas":
+        """The maps, then the numbers of each panel's, where all fit into their cells and are few enough to be read."""
+        letters = {name: LETTER * self.rows[name].astype(str).map(len).max() for name in ("row", "column", "mark") if name in self.rows}
+        self.cells: list[tuple[Axes, Panel, pd.DataFrame, AxesImage]] = []
+        marks, many = letters.get("mark", 0.0), len(self.figure.panels) > 1
+        self.around = (letters["row"] + 0.2 + marks * many, marks * (not many), 0.25)
+        self.aslant = letters["column"] + 0.04 > self.size()[0] / self.rows.column.nunique()
+        if self.aslant:
+            self.around = (*self.around[:2], 0.1 + 0.75 * letters["column"])
+        canvas = super().draw()
+        canvas.draw_without_rendering()
+        for panel in self.figure.panels:
+            self._numbers([(ax, values, image) for ax, of, values, image in self.cells if of is panel], panel.log)
+        return canvas
+
     def size(self) -> tuple[float, float]:
-        """As many cells as the widest map has, a line of text high, or lower where there are very many."""
-        rows, columns = (max(own[name].nunique() for _, own in self.groups) for name in ("row", "column"))
-        room = (WIDTH - self.beside() - 0.3 * len(self.figure.panels)) / len(self.figure.panels)
-        return min(max(1.6, 0.42 * columns), max(1.6, room) if len(self.figure.panels) > 1 else WIDTH - 2.5), max(0.5, 0.19 * rows)
-
-    def beside(self) -> float:
-        """The labels of rows, and their marks."""
-        return LETTER * max(map(len, self.rows.row.unique())) + (self._marks() if len(self.figure.panels) > 1 else 0.0) + 0.2
-
-    def below(self) -> float:
-        """The labels of columns, aslant where they would touch."""
-        return 0.1 + (0.75 * LETTER * max(map(len, self.rows.column.unique())) if self._aslant() else 0.15)
-
-    def apart(self) -> float:
-        """The marks of rows."""
-        return self._marks() if len(self.figure.panels) == 1 else 0.0
-
-    def _marks(self) -> float:
-        return LETTER * self.rows.mark.astype(str).map(len).max() if "mark" in self.rows.columns else 0.0
-
-    def _aslant(self) -> bool:
-        columns = self.rows.column.unique()
-        return LETTER * max(map(len, columns)) + 0.04 > self.size()[0] / len(columns)
+        """As many cells as there are, a line of text high."""
+        rows, columns = self.rows.row.nunique(), self.rows.column.nunique()
+        count = len(self.figure.panels)
+        room = (WIDTH - self.around[0] - 0.3 * count) / count if count > 1 else WIDTH - 2.5
+        return min(max(1.6, 0.42 * columns), max(1.6, room)), max(0.5, 0.19 * rows)
 
     def marks(self) -> list[str]:
         """What a cell is."""
@@ -58,7 +59,7 @@ class HeatMap(Grid):
         found = [f"A cell: {means(n)}; darker is more."]
         if len(self.groups) > 1:
             found.append(f"All maps{' of a panel' if len(self.figure.panels) > 1 else ''} have the same scale.")
-        if any(values.isna().any(axis=None) for _, _, values, _ in self.drawn):
+        if any(values.isna().any(axis=None) for _, _, values, _ in self.cells):
             found.append("Hatched: nothing was measured.")
         if "mark" in details.columns and details.mark.astype(bool).any():
             found.append("On the right: how a row is classed.")
@@ -88,7 +89,7 @@ class HeatMap(Grid):
         names, columns = rows["row"].unique(), rows["column"].unique()
         summary = summarise(rows, [panel.metric], by=("row", "column"))
         values = panel.scale * summary.pivot(index="row", columns="column", values="mean").reindex(index=names, columns=columns)
-        image = ax.imshow(values.clip(scale.vmin, scale.vmax), cmap=self.colours, norm=scale, interpolation="nearest", aspect="auto")
+        image = ax.imshow(values.clip(scale.vmin, scale.vmax), cmap=_COLOURS, norm=scale, interpolation="nearest", aspect="auto")
         ax.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
         ax.set_yticks(np.arange(1, len(names)) - 0.5, minor=True)
         ax.grid(visible=False)
@@ -107,31 +108,26 @@ class HeatMap(Grid):
         for _, row in summary[summary.n > 0].iterrows():
             place = list(columns).index(row["column"]), list(names).index(row["row"])
             self.point(ax, *place, f"{row['row']}, {row['column']}", entry=[], at="", **of_row(row, panel.scale))
-        self.drawn.append((ax, panel, values, image))
+        self.cells.append((ax, panel, values, image))
         return image
 
     def _label(self, ax: "Axes", rows: Sequence[str], columns: Sequence[str], left: bool, lowest: bool) -> None:
         ax.set_xticks(range(len(columns)), columns, fontsize=7)
-        if self._aslant():
+        if self.aslant:
             ax.tick_params(axis="x", labelrotation=45)
             for label in ax.get_xticklabels():
                 label.set(ha="right", va="top", rotation_mode="anchor")
         ax.set_xlabel(self.figure.x_label if lowest else "")
         ax.set_yticks(range(len(rows)), rows if left else [""] * len(rows), fontsize=7)
 
-    def finish(self) -> None:
-        """The numbers of each panel's maps, if all fit into their cells and are few enough to be read."""
-        for panel in self.figure.panels:
-            own = [(ax, values, image) for ax, of, values, image in self.drawn if of is panel]
-            texts = [written(values, panel.log) for _, values, _ in own]
-            fits = all(_fits(ax, shown) for (ax, _, _), shown in zip(own, texts, strict=True))
-            for (ax, values, image), shown in zip(own, texts, strict=True):
-                for row, column in np.argwhere(shown != "") if fits else ():
-                    ground = image.to_rgba(values.iat[row, column])
-                    colour = "black" if np.dot(ground[:3], (0.299, 0.587, 0.114)) > 0.5 else "white"
-                    ax.text(
-                        column, row, shown[row, column], fontsize=_NUMBER, color=colour, ha="center", va="center_baseline", in_layout=False
-                    )
+    def _numbers(self, maps: "list[tuple[Axes, pd.DataFrame, AxesImage]]", log: bool) -> None:
+        texts = [written(values, log) for _, values, _ in maps]
+        fits = all(_fits(ax, shown) for (ax, _, _), shown in zip(maps, texts, strict=True))
+        for (ax, values, image), shown in zip(maps, texts, strict=True):
+            for row, column in np.argwhere(shown != "") if fits else ():
+                light = np.dot(image.to_rgba(values.iat[row, column])[:3], (0.299, 0.587, 0.114)) > 0.5
+                at = ax.text(column, row, shown[row, column], fontsize=_NUMBER, color="black" if light else "white", in_layout=False)
+                at.set(ha="center", va="center_baseline")
 
 
 def _fits(ax: "Axes", shown: "np.ndarray[Any, Any]") -> bool:

@@ -201,7 +201,7 @@ class Lines(Drawing):
         if not self.against_levels:
             return {"log": self.figure.kind == "profile" and axes.needs_log(summary.x), "whole": self.figure.kind == "curves"}
         if self.x in ("density", "kept"):
-            return {"log": True, "falling": True, "form": axes.percent_label if self.x == "density" else axes.short}
+            return {"log": True, "falling": True, "form": lambda tick: axes.short(tick * (100 if self.x == "density" else 1))}
         return {"log": self.x in _RISING, "whole": True, "at": summary.x.unique() if self.x in ("step", "width") else ()}
 
     def _said(self, x: float) -> str:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,40 +103,5 @@ def styled() -> Iterator[None]:
     """The defaults of matplotlib and ours on top, restored afterwards: a user's matplotlibrc changes no figure."""
     import matplotlib
 
-    ours: dict[Any, Any] = {
-        "font.size": 8,
-        "axes.labelsize": 8,
-        "xtick.labelsize": 7.5,
-        "ytick.labelsize": 7.5,
-        "legend.fontsize": 8,
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "axes.edgecolor": INK,
-        "axes.linewidth": 0.6,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.facecolor": "none",
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": "#dedede",
-        "grid.linewidth": 0.5,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "xtick.minor.width": 0.4,
-        "ytick.minor.width": 0.4,
-        "lines.linewidth": 1.3,
-        "lines.markersize": 3.6,
-        "legend.frameon": False,
-        "legend.handlelength": 3.2,
-        "legend.columnspacing": 1.2,
-        "text.parse_math": False,  # a user's name may have a dollar in it
-        "svg.fonttype": "none",  # text stays text: it can be searched, and read aloud
-        "svg.hashsalt": "tombola",  # ids that do not change from run to run
-        "pdf.fonttype": 42,  # fonts embedded as TrueType, which journals ask for
-    }
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(ours)
+    with matplotlib.rc_context(fname=Path(__file__).with_name("figures.mplstyle")):
         yield

@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -128,24 +128,12 @@ def terminal(report: Findings, width: int | None = None, colour: bool | None = N
 
 def _tables(numbers: Numbers, block: Block, width: int) -> list["Table"]:
     """The block's table, in as many pieces as it takes to break no cell; counts stand in the first block's first one."""
-    kept = numbers.kept if block is numbers.blocks[0] else {}
-    tables, arms = [], list(block.arms)
-    while arms:
-        keys = [_width([numbers.key, *numbers.levels.values()]), *([_width(kept.values())] if kept else [])]
-        room, count = width - sum(keys) - 2 * len(keys), 0
-        while count < len(arms) and (count == 0 or room >= _arm_width(block, arms[count])):
-            room, count = room - _arm_width(block, arms[count]) - 2, count + 1
-        tables.append(_table(numbers, block, arms[:count], kept))
-        arms, kept = arms[count:], {}
-    return tables
-
-
-def _width(texts: Iterable[str]) -> int:
-    return max(map(len, texts))
-
-
-def _arm_width(block: Block, arm: str) -> int:
-    return _width([*_broken(block.arms[arm]), *(cell for (of, _), cell in block.cells.items() if of == arm)])
+    kept, arms = numbers.kept if block is numbers.blocks[0] else {}, list(block.arms)
+    keys = [[numbers.key, *numbers.levels.values()], [*kept.values()]]
+    room = width - sum(max(map(len, texts)) + 2 for texts in keys if texts)
+    widest = max(map(len, [*block.cells.values(), *(line for arm in arms for line in _broken(block.arms[arm]))]))
+    count = max(1, room // (widest + 2))
+    return [_table(numbers, block, arms[at : at + count], {} if at else kept) for at in range(0, len(arms), count)]
 
 
 def _broken(label: str) -> list[str]:
