@@ -53,7 +53,7 @@ def prune(
         The new mask, leaves (R, ...) bool, with exactly ``round(fraction * kept)`` fewer weights.
     """
     before = mask if mask is not None else selection.dense({path: np.shape(leaf) for path, leaf in scores.items()})
-    rates = dict(fraction) if isinstance(fraction, Mapping) else selection.uniform_rates(scores, fraction)
+    rates = dict(fraction) if isinstance(fraction, Mapping) else dict.fromkeys(scores, fraction)
     if before.keys() != scores.keys():
         raise TombolaError(f"mask and scores must cover the same layers; they differ in {sorted(before.keys() ^ scores.keys())[0]!r}")
     after = stack(

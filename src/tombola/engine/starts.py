@@ -55,7 +55,9 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
 
 def begins_diverged(store: Store, parent: RunRef) -> bool:
     """Whether a parent's mask is that of no network: of a run whose start was not finite."""
-    return parent.what == "mask" and bool(np.isnan(store.get(parent.run.digest).metrics()["val_loss"][0]))
+    if parent.what != "mask" or not isinstance(parent.run, Run):
+        return False
+    return bool(np.isnan(store.get(parent.run.digest).metrics()["val_loss"][0]))
 
 
 def _finite(tree: Tree) -> bool:

@@ -22,24 +22,20 @@ from tombola.surgery import values
 Order = Literal["position", "random"]
 
 
-Slopes = Callable[[int, Tree, str, int | None], Tree]
-"""(seed, weights, batch, size) -> gradient: `training.slopes.mean_gradient` of a task."""
-
-
 class Context(NamedTuple):
-    """What an action may know of the run it works for."""
+    """What an action may know of the run it works for; a measurement, of its own seed and network."""
 
     network: Network
     seed: int
     mask: Mask | None = None
     """The run's mask; None while the mask itself is being made."""
-    slopes: Slopes | None = None
-    """How gradients are computed; None where there are no data."""
+    slopes: Callable[[int, Tree, str, int | None], Tree] | None = None
+    """(seed, weights, batch, size) -> gradient: `training.slopes.mean_gradient` of the task; None where there are no data."""
 
     def gradient(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
         """dL/dw of the mean training loss at the weights, over examples that the run's stream ``gradient/{batch}`` draws.
 
-        As `tombola.training.slopes.mean_gradient` says. Asked for nothing, it costs nothing.
+        Source: `tombola.training.slopes.mean_gradient`. Where nobody asks, it costs nothing.
         """
         if self.slopes is None:
             raise TombolaError("a gradient of the loss is asked for where there are no data; prune by tb.imp, or by a study")
@@ -55,9 +51,9 @@ def prune(context: Context, initial: Tree, final: Tree, before: Mask, *, ties: O
         ties: how equal scores are ordered: by `position`, or at `random`, from the run's streams ``ties/{path}``.
         options: those of `Pruning.options`.
     """
-    pruning = described(**options)
+    pruning = Pruning(**options)
     scores = criteria.score_leaves(pruning.criterion, initial, final, before, lambda: context.gradient(final))
-    return prune_round(context.network, scores, before, pruning, ties_in(ties, context.seed))
+    return prune_round(context, scores, before, pruning, ties)
 
 
 @mask_actions.register
@@ -183,25 +179,15 @@ def _first(context: Context, weights: Tree | None) -> Tree:
     return context.network.init(context.seed) if weights is None else weights
 
 
-def described(**options: Any) -> Pruning:
-    """How a run or a measurement prunes, from its options."""
-    return Pruning(**{"scope": "layer", **options})
-
-
-def ties_in(order: Order, seed: int) -> selection.Ties | None:
-    """The streams that order equal scores; None where position does."""
-    if order not in get_args(Order):
-        raise unknown("order of ties", order, get_args(Order))
-    return selection.ties_of(seed) if order == "random" else None
-
-
-def prune_round(network: Network, scores: Tree, before: Mask, pruning: Pruning, ties: selection.Ties | None) -> Mask:
+def prune_round(context: Context, scores: Tree, before: Mask, pruning: Pruning, ties: Order) -> Mask:
     """One round on scores: single weights, or whole units by the norm of their weights' scores."""
+    if ties not in get_args(Order):
+        raise unknown("order of ties", ties, get_args(Order))
+    network, scope, streams = context.network, pruning.scope or "layer", selection.ties_of(context.seed) if ties == "random" else None
     rates = rates_by_path(network, pruning.rates)
-    assert pruning.scope is not None
     if pruning.structure == "units":
-        return structured.prune_units(scores, before, rates, network.units, pruning.norm, pruning.scope, ties)
-    return selection.prune(scores, before, rates, pruning.scope, ties)
+        return structured.prune_units(scores, before, rates, network.units, pruning.norm, scope, streams)
+    return selection.prune(scores, before, rates, scope, streams)
 
 
 def rates_by_path(network: Network, rates: Rates) -> dict[str, float]:

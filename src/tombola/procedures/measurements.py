@@ -16,6 +16,7 @@ from tombola.evaluation.barrier import places
 from tombola.evaluation.similarity import cosine, distance
 from tombola.evaluation.weight_combinations import PARTS, Part, Scores, WeightCombinations
 from tombola.models.network import Network
+from tombola.procedures.actions import Context as Context
 from tombola.procedures.measurement import BatchNorm, check_options
 from tombola.surgery.matching import match_units
 from tombola.surgery.permute import permute
@@ -24,13 +25,6 @@ EQUAL = (
     "the two networks of a path are equal, so the way between them says nothing; "
     "train them under different SGD noise that the task has (data_order; augmentation or dropout where it uses them)"
 )
-
-
-class Context(NamedTuple):
-    """What a measurement may know beside its parents."""
-
-    network: Network
-    seed: int
 
 
 class Query(NamedTuple):

@@ -13,9 +13,10 @@ from tombola.core.trees import Tree
 from tombola.evaluation.weight_combinations import Part, Scores, WeightCombinations
 from tombola.models.network import Network
 from tombola.models.supermask import chosen, effective, probabilities, sampled
-from tombola.procedures.actions import Order, described, prune_round, ties_in
+from tombola.procedures.actions import Order, prune_round
 from tombola.procedures.measurements import Context, Query, facts, measurements
 from tombola.pruning import criteria, selection
+from tombola.pruning.pruning import Pruning
 from tombola.surgery.combine import combine
 from tombola.surgery.values import constant
 
@@ -52,12 +53,12 @@ def heuristic_supermasks(
 
     Source: Zhou et al. 2019, section 5.
     """
-    network, pruning = context.network, described(**options)
+    network, pruning = context.network, Pruning(**options)
     learnt = all(np.isfinite(leaf).all() for leaf in final.values())  # else masks have the right counts alone, and networks are NaN
-    scores = criteria.score_leaves(pruning.criterion, initial, final if learnt else initial, paths=network.prunable)
     found: list[Mask] = [selection.dense({path: network.shapes[path].shape for path in network.prunable})]
+    scores = {path: criteria.scores(pruning.criterion, initial[path], (final if learnt else initial)[path]) for path in found[0]}
     for _ in range(rounds):
-        found.append(prune_round(network, scores, found[-1], pruning, ties_in(ties, context.seed)))
+        found.append(prune_round(context, scores, found[-1], pruning, ties))
     networks = [combine(mask, values) for values in (initial, constant(network, initial)) for mask in found]
     if not learnt:
         networks = [{path: np.full_like(leaf, np.nan) for path, leaf in one.items()} for one in networks]

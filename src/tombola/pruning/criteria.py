@@ -10,7 +10,7 @@ X_same_sign and X_diff_sign, which keep, by X, first the weights that kept, or c
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,15 +38,10 @@ def may_tie(name: str, initializer: str) -> bool:
     return name in _plateaus or "@" in name or initializer == "signed_constant"
 
 
-def score_leaves(
-    name: str, initial: Tree, final: Tree, before: Mask | None = None, gradient: Callable[[], Tree] | None = None, paths: Iterable[str] = ()
-) -> Tree:
-    """The scores of all leaves of a mask, or of the given paths; `gradient` is asked once, and only by a criterion that takes it."""
-    slope = gradient() if gradient is not None and takes_gradient(name) else None
-    return {
-        path: scores(name, initial[path], final[path], None if before is None else before[path], None if slope is None else slope[path])
-        for path in (paths if before is None else before)
-    }
+def score_leaves(name: str, initial: Tree, final: Tree, before: Mask, gradient: Callable[[], Tree]) -> Tree:
+    """The scores of all leaves of a mask; `gradient` is asked once, and only for a criterion that takes it."""
+    slope = gradient() if takes_gradient(name) else dict.fromkeys(before)
+    return {path: scores(name, initial[path], final[path], kept, slope[path]) for path, kept in before.items()}
 
 
 def takes_gradient(name: str) -> bool:
@@ -61,18 +56,18 @@ def scores(name: str, initial: Any, final: Any, before: Any = None, gradient: An
         before: what earlier rounds have left (bool); a criterion of ranks ranks that alone. None: everything.
         gradient: of the mean loss at `final`, for criteria that take it.
     """
-    function = criteria[name]
-    if takes_gradient(name) and gradient is None:
+    given = [initial, final, gradient] if takes_gradient(name) else [initial, final]
+    if given[-1] is None:
         raise TombolaError(f"criterion {plain(name)!r} asks for a gradient, which there is none of here; use tb.score, tb.imp or a study")
-    given = [_read_only(one) for one in (initial, final, *([gradient] if takes_gradient(name) else []))]
-    among = np.asarray(before) if before is not None and name in _ranked else None
+    ranked = before is not None and name in _ranked
+    given = [_read_only(one)[before] if ranked else _read_only(one) for one in given]
     try:
-        found = function(*(given if among is None else [one[among] for one in given]))
+        found = criteria[name](*given)
     except Exception as error:
         raise TombolaError(f"criterion {plain(name)!r} must take (initial, final) and return scores, but it fails: {error}") from error
-    if among is not None:
-        ranks, found = found, np.zeros(among.shape)
-        found[among] = ranks
+    if ranked:
+        ranks, found = found, np.zeros(np.shape(final))
+        found[before] = ranks
     if np.shape(found) != np.shape(final):
         raise TombolaError(
             f"criterion {plain(name)!r} returns shape {np.shape(found)} for weights of shape {np.shape(final)}; one score a weight"

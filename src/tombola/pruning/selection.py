@@ -1,6 +1,6 @@
 """Selection: scores -> mask, with exact counts."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -38,29 +38,49 @@ def prune(scores: Mapping[str, Any], mask: Mask, rates: Mapping[str, float], sco
 
     Source: Frankle & Carbin 2019, sections 1 and 4.
     """
-    _check_rates(mask, rates)
     check_scores(scores, mask)
+    left = dict(mask)
+    for group in groups(mask, rates, scope):
+        kept = [mask[path].reshape(-1) for path in group]
+        count = round(rates[group[0]] * sum(map(np.count_nonzero, kept)))
+        for path, gone in zip(group, lowest({path: np.ravel(scores[path]) for path in group}, kept, count, ties), strict=True):
+            left[path] = mask[path] & ~gone.reshape(mask[path].shape)
+    return left
+
+
+def groups(paths: Iterable[str], rates: Mapping[str, float], scope: Scope) -> list[list[str]]:
+    """The paths that are ranked together. Raises for rates that are none, or that differ where one is needed."""
+    for path in paths:
+        rate = rates.get(path)
+        if rate is None or not 0 <= rate <= 1:
+            raise TombolaError(f"pruning rate of {path!r} is {rate!r}; a fraction from 0 to 1 is needed")
     if scope == "layer":
-        return {path: _without(mask[path], scores[path], rates[path], order_of(path, mask[path].size, ties)) for path in mask}
+        return [[path] for path in paths]
     if scope != "global":
         raise TombolaError(f"scope {scope!r}: write 'layer' or 'global'")
-    paths = [path for path in mask if rates[path] > 0]
-    if len({rates[path] for path in paths}) > 1:
-        given = ", ".join(f"{rate:g}" for rate in sorted({rates[path] for path in paths}))
+    together = [path for path in paths if rates[path] > 0]
+    if len(given := sorted({rates[path] for path in together})) > 1:
         raise TombolaError(
-            f"global pruning takes one rate for all layers, or 0 to leave a layer out, but it was given {given}; "
-            'set equal rates, such as rates={"dense": 0.2, "output": 0.2}'
+            "global pruning takes one rate for all layers, or 0 to leave a layer out, but it was given "
+            f'{", ".join(f"{rate:g}" for rate in given)}; set equal rates, such as rates={{"dense": 0.2, "output": 0.2}}'
         )
-    pruned = dict(mask)
-    if paths:
-        flat_scores = np.concatenate([np.asarray(scores[path]).reshape(-1) for path in paths])
-        flat_mask = np.concatenate([mask[path].reshape(-1) for path in paths])
-        order = None if ties is None else np.concatenate([order_of(path, mask[path].size, ties) for path in paths])
-        flat = _without(flat_mask, flat_scores, rates[paths[0]], order)
-        ends = np.cumsum([mask[path].size for path in paths])
-        for path, part in zip(paths, np.split(flat, ends[:-1]), strict=True):
-            pruned[path] = part.reshape(mask[path].shape)
-    return pruned
+    return [together] if together else []
+
+
+def lowest(scores: Mapping[str, np.ndarray], removable: Sequence[np.ndarray], count: int, ties: Ties | None) -> list[np.ndarray]:
+    """For each leaf or layer (n,) bool: which of its removable places are among the `count` lowest of all."""
+    places = np.flatnonzero(np.concatenate(removable))
+    gone = np.zeros(sum(map(len, removable)), bool)
+    gone[places[in_order(scores, places, ties)[:count]]] = True
+    return np.split(gone, np.cumsum([len(one) for one in removable])[:-1])
+
+
+def in_order(scores: Mapping[str, np.ndarray], places: np.ndarray, ties: Ties | None) -> np.ndarray:
+    """The places among all scores, from the lowest to the highest; equal ones as `ties` draws, or the earlier first."""
+    values = np.concatenate(list(scores.values()))[places]
+    if ties is None:
+        return np.argsort(values, kind="stable")
+    return np.lexsort((np.concatenate([ties(name).random(len(one)) for name, one in scores.items()])[places], values))
 
 
 def emptied(mask: Mask) -> list[str]:
@@ -71,11 +91,6 @@ def emptied(mask: Mask) -> list[str]:
 def dense(shapes: Mapping[str, tuple[int, ...]]) -> Mask:
     """The mask that keeps everything."""
     return {path: np.ones(shape, bool) for path, shape in shapes.items()}
-
-
-def uniform_rates(paths: Iterable[str], fraction: float) -> dict[str, float]:
-    """The same rate for every path."""
-    return dict.fromkeys(paths, fraction)
 
 
 def check_scores(scores: Mapping[str, Any], mask: Mask) -> None:
@@ -89,29 +104,3 @@ def check_scores(scores: Mapping[str, Any], mask: Mask) -> None:
                 f"{wrong} of {np.count_nonzero(leaf)} scores of kept weights of {path!r} are not finite; the network has probably "
                 "diverged: lower its learning rate, or mend the criterion"
             )
-
-
-def order_of(name: str, size: int, ties: Ties | None) -> np.ndarray | None:
-    """Random numbers, of which the lower goes first among equal scores; None: the earlier goes first."""
-    return None if ties is None else ties(name).random(size)
-
-
-def ranked(scores: np.ndarray, order: np.ndarray | None) -> np.ndarray:
-    """Places from the lowest score to the highest."""
-    return np.argsort(scores, kind="stable") if order is None else np.lexsort((order, scores))
-
-
-def _without(mask: np.ndarray, scores: Any, rate: float, order: np.ndarray | None) -> np.ndarray:
-    """The mask less its lowest scores."""
-    flat, alive = np.asarray(scores).reshape(-1), np.flatnonzero(mask)
-    lowest = ranked(flat[alive], None if order is None else order[alive])[: round(rate * alive.size)]
-    left = mask.reshape(-1).copy()
-    left[alive[lowest]] = False
-    return left.reshape(mask.shape)
-
-
-def _check_rates(mask: Mask, rates: Mapping[str, float]) -> None:
-    for path in mask:
-        rate = rates.get(path)
-        if rate is None or not 0 <= rate <= 1:
-            raise TombolaError(f"pruning rate of {path!r} is {rate!r}; a fraction from 0 to 1 is needed")

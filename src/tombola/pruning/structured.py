@@ -8,7 +8,7 @@ import numpy as np
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.keys import generator
 from tombola.core.masks import Mask
-from tombola.pruning.selection import Scope, Ties, check_scores, order_of, ranked
+from tombola.pruning.selection import Scope, Ties, check_scores, groups, in_order, lowest
 
 if TYPE_CHECKING:
     from tombola.models.units import Units
@@ -67,16 +67,15 @@ def prune_units(
     check_declared(units)
     if norm not in _NORMS:
         raise unknown("norm", norm, _NORMS)
-    _check_rates(rates, units)
-    check_scores({one.incoming: scores[one.incoming] for one in units}, {one.incoming: mask[one.incoming] for one in units})
+    by_kernel = {one.incoming: one for one in units}
+    check_scores(scores, {path: mask[path] for path in by_kernel})
     before = kept_units(mask, units)
-    ranks = {one.layer: _ranks(scores[one.incoming], mask[one.incoming], norm) for one in units}
     removed: dict[str, np.ndarray] = {}
-    for group in _groups(units, rates, scope):
-        rate = rates[group[0].incoming]
-        orders = [order_of(one.layer, len(ranks[one.layer]), ties) for one in group]
-        lowest = _lowest([ranks[one.layer] for one in group], [before[one.layer] for one in group], orders, rate)
-        removed |= {one.layer: gone for one, gone in zip(group, lowest, strict=True)}
+    for group in groups(by_kernel, rates, scope):
+        ranks = {by_kernel[path].layer: _ranks(scores[path], mask[path], norm) for path in group}
+        removable = [_but_highest(layer, ranks[layer], before[layer], ties) for layer in ranks]
+        count = round(rates[group[0]] * sum(np.count_nonzero(before[layer]) for layer in ranks))
+        removed |= dict(zip(ranks, lowest(ranks, removable, count, ties), strict=True))
     return _without(mask, units, removed)
 
 
@@ -119,34 +118,11 @@ def _ranks(scores: Any, mask: np.ndarray, norm: Norm) -> np.ndarray:
     return _NORMS[norm](_columns(kept))
 
 
-def _groups(units: "tuple[Units, ...]", rates: Mapping[str, float], scope: Scope) -> "list[list[Units]]":
-    """The layers that are ranked together."""
-    if scope == "layer":
-        return [[one] for one in units]
-    if scope != "global":
-        raise TombolaError(f"scope {scope!r}: write 'layer' or 'global'")
-    together = [one for one in units if rates[one.incoming] > 0]
-    if len(given := sorted({rates[one.incoming] for one in together})) > 1:
-        raise TombolaError(
-            "global pruning of units takes one rate for all layers, or 0 to leave a layer out, but it was given "
-            f"{', '.join(f'{rate:g}' for rate in given)}; set equal rates"
-        )
-    return [together] if together else []
-
-
-def _lowest(ranks: list[np.ndarray], kept: list[np.ndarray], orders: list[np.ndarray | None], rate: float) -> list[np.ndarray]:
-    """For each of the layers, (units,) bool: the ``round(rate * kept)`` lowest of all, but never a layer's highest."""
-    removable = [alive.copy() for alive in kept]
-    for rank, alive, free, order in zip(ranks, kept, removable, orders, strict=True):
-        places = np.flatnonzero(alive)
-        free[places[ranked(rank[places], None if order is None else order[places])[-1:]]] = False
-    count = round(rate * sum(int(alive.sum()) for alive in kept))
-    flat = np.flatnonzero(np.concatenate(removable))
-    gone = np.zeros(sum(map(len, kept)), bool)
-    together = [order for order in orders if order is not None]
-    order = np.concatenate(together)[flat] if together else None
-    gone[flat[ranked(np.concatenate(ranks)[flat], order)[:count]]] = True
-    return np.split(gone, np.cumsum([len(alive) for alive in kept])[:-1])
+def _but_highest(layer: str, ranks: np.ndarray, kept: np.ndarray, ties: Ties | None) -> np.ndarray:
+    """(units,) bool: the kept units but for the highest, so that no layer is emptied."""
+    places, free = np.flatnonzero(kept), kept.copy()
+    free[places[in_order({layer: ranks}, places, ties)[-1:]]] = False
+    return free
 
 
 def _without(mask: Mask, units: "tuple[Units, ...]", removed: Mapping[str, np.ndarray]) -> Mask:
@@ -165,10 +141,3 @@ def _whole(mask: Mask, units: "tuple[Units, ...]", kept: Mapping[str, np.ndarray
     """The mask, shaped as the given one, that keeps all weights between kept units."""
     dense = {path: np.ones_like(leaf) for path, leaf in mask.items()}
     return _without(dense, units, {layer: ~alive for layer, alive in kept.items()})
-
-
-def _check_rates(rates: Mapping[str, float], units: "tuple[Units, ...]") -> None:
-    for one in units:
-        rate = rates.get(one.incoming)
-        if rate is None or not 0 <= rate <= 1:
-            raise TombolaError(f"pruning rate of {one.incoming!r} is {rate!r}; a fraction from 0 to 1 is needed")

@@ -178,7 +178,7 @@ def _c3(config: Robustness, table: "pd.DataFrame") -> Verdict:
     layers = list(rows.arm.unique())
     repair, later = [], []
     for _, own in rows.groupby("replicate"):
-        rise = own.pivot_table(index="level", columns="arm", values="rise")[layers]
+        rise = own.pivot_table(index="level", columns="arm", values="rise").reindex(columns=layers)
         first = rise[layers[0]]
         if len(rise) > 2 and first.iloc[0] > allowed:
             repair.append(-rank_correlation(first.index, first))
