@@ -1,18 +1,24 @@
 """Networks of users: what their modules hold, what computes their outputs, and what they are made of."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from tombola import cli
 from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
-from tombola.core.task import Model, Supermask
+from tombola.core.task import Data, Model, Recipe, Supermask, Task
+from tombola.data.dataset import load
+from tombola.evaluation.weight_combinations import WeightCombinations, evaluate
 from tombola.models.build import build, removable
 from tombola.models.custom import from_class
 from tombola.models.masked import masked
 from tombola.surgery.matching import match_units
+from tombola.training.train import train
 
 DATA = DataInfo.of_classes((4,), 3)
 X = jnp.asarray(np.random.default_rng(0).standard_normal((5, 4)), jnp.float32)
@@ -61,6 +67,32 @@ def test_constants_are_no_leaves_and_what_a_key_or_training_changes_is():
     assert np.isfinite(jax.vmap(gradient)(weights["output/kernel"][None])).all()
     scores = masked(network, Supermask(density=0.5))
     assert scores.apply(scores.init(0), X, train=False)[0].shape == (5, 3)
+
+
+class Shuffled(nnx.Module):
+    """Reads its inputs in a random order, which is an array of integers, and counts its steps."""
+
+    def __init__(self, shape, classes, *, rngs):
+        self.order, self.steps = jax.random.permutation(rngs.params(), 64), nnx.Variable(jnp.zeros((), jnp.int32))
+        self.output = nnx.Linear(64, classes, rngs=rngs)
+
+    def __call__(self, inputs):
+        self.steps[...] = self.steps[...] + 1
+        return self.output(inputs.reshape(len(inputs), -1)[:, self.order])
+
+
+def test_integers_train_and_stay_whole_on_a_path():
+    task = Task(data=Data(name="digits"), model=from_class(Shuffled), recipe=Recipe(steps="5it", batch=8, learning_rate=0.1))
+    run = train(task, keep=["2it"])
+    before, after = ({path: leaf[0] for path, leaf in run.snapshots[step].items()} for step in (2, 5))
+    assert (before["steps"], after["steps"]) == (2, 5)
+    assert before["order"].tobytes() == after["order"].tobytes()
+    assert sorted(after["order"]) == list(range(64))
+    shares = np.array([[0.3, 0.7]])
+    middle = {path: (0.3 * before[path] + 0.7 * after[path]).astype(np.float32) for path in before} | {"order": after["order"]}
+    networks = WeightCombinations(0, (before, after), shares), WeightCombinations(0, (middle | {"steps": after["steps"]},), np.ones((1, 1)))
+    mixed, by_hand = (evaluate(task, load(task.data), one, ("test",))["test"].loss for one in networks)
+    np.testing.assert_allclose(mixed, by_hand, rtol=1e-5)
 
 
 class Key(nnx.Module):
@@ -239,6 +271,15 @@ def test_wrong_kinds_are_one_line(given, words):
         network_of(Named, kinds=given)
 
 
+def test_show_says_the_kinds_of_layers(capsys):
+    shown = ["show", "frankle2019.sparsity", "--scale", "smoke", "--task", "digits-mlp"]
+    assert cli.main(shown) == 0
+    assert ["output", "output", "500"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert cli.main([*shown, "--json"]) == 0
+    layers = json.loads(capsys.readouterr().out)["layers"]
+    assert layers[0] == {"name": "hidden1", "kind": "dense", "prunable": 6400}
+
+
 # Descriptions of data
 
 
@@ -293,3 +334,24 @@ def test_matching_through_a_grouped_normalisation_is_refused():
         match_units(network, network.init(0), network.init(1))
     whole = network_of(Grouped, groups=1, initializer="kaiming_normal")  # one group mixes all units alike
     assert sorted(match_units(whole, whole.init(0), whole.init(1))["hidden"]) == list(range(8))
+
+
+# Batch norm
+
+
+def test_the_scale_of_batch_norm_is_1_or_uniform():
+    data = DataInfo.of_classes((8, 8, 3), 10)
+    for options in ({"name": "vgg", "options": {"depth": 11, "width": 16}}, {"name": "resnet", "options": {"depth": 8, "width": 16}}):
+        if options["name"] == "vgg":
+            data = DataInfo.of_classes((16, 16, 3), 10)
+        ones = build(Model(**options), data).init(0)
+        drawn = build(Model(name=options["name"], options=options["options"] | {"norm": "uniform"}), data).init(0)
+        assert ones.keys() == drawn.keys()
+        for path, leaf in ones.items():
+            if path.endswith("/scale"):
+                assert (leaf == 1).all()
+                assert (drawn[path] >= 0).all()
+                assert (drawn[path] < 1).all()
+                assert len(np.unique(drawn[path])) > 8
+            else:
+                assert np.array_equal(leaf, drawn[path])

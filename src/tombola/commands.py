@@ -41,15 +41,17 @@ def show(study: str, data_dir: Path | None, json: bool, **options: Any) -> None:
     from tombola.engine.configuring import fields_of
     from tombola.engine.cost import estimate
     from tombola.engine.progress import duration
+    from tombola.engine.reading import built_info
     from tombola.engine.study import study_graph, study_measurements
 
     found = _resolve(study, options, data_dir)
-    cost = estimate(study_graph(found), data_dir)
     arms: dict[str, int] = {}
     for cell in found.cells:
         arms[cell.arm] = arms.get(cell.arm, 0) + 1
     configuration = {name: _shown(value) for name, value in fields_of(found.config).items()}
-    kind = studies[study]
+    kind, graph = studies[study], study_graph(found)
+    task = next(iter(graph.runs.values())).task
+    layers, cost = built_info(task, data_dir).prunable_weights, estimate(graph, data_dir)
     if json:
         return _json(
             {
@@ -59,11 +61,14 @@ def show(study: str, data_dir: Path | None, json: bool, **options: Any) -> None:
                 "configuration": configuration,
                 "arms": arms,
                 "measurements": len(study_measurements(found)),
+                "layers": [{"name": layer.name, "kind": layer.kind, "prunable": size} for layer, size in layers],
                 "cost": asdict(cost),
             }
         )
     print(f"{study}: {kind.answers}\nclaims: {', '.join(kind.claim_ids)}\n")
     _columns([[f"  {name}", _as_setting(value)] for name, value in configuration.items()])
+    print(f"\nlayers of {task.model.name.partition('@')[0]}, their kinds and prunable weights:")
+    _columns([[f"  {layer.name}", layer.kind, f"{size:,}"] for layer, size in layers])
     print(f"\nruns: {cost.runs} ({', '.join(f'{count} {arm}' for arm, count in arms.items())})")
     if measurements := len(study_measurements(found)):
         more = "; more runs follow from what is found" if found.more else ""

@@ -211,6 +211,11 @@ def _blocks(found: Setup, networks: WeightCombinations, layout: _Layout, program
         yield weights, recompute[rows]
 
 
+def _as(dtype: Any, leaf: Any) -> Any:
+    """A mean of leaves as the leaves are: what counts or points is rounded to whole numbers."""
+    return jnp.round(leaf).astype(dtype) if jnp.issubdtype(dtype, jnp.integer) else leaf
+
+
 def _batches(indices: np.ndarray, size: int) -> list[np.ndarray]:
     return [indices[first : first + size] for first in range(0, len(indices), size)]
 
@@ -243,7 +248,8 @@ def _compile(found: Setup, layout: _Layout) -> _Program:
             wide = shares[path].reshape(-1, len(sources), *[1] * sources[0][path].ndim)
             # One after the other, not as a product of matrices: a share of 1 gives the source's own bits; a share of 0
             # leaves a source out, also one that is not finite.
-            return sum(jnp.where(wide[:, index] == 0, 0, wide[:, index] * source[path]) for index, source in enumerate(sources))
+            mixed = sum(jnp.where(wide[:, index] == 0, 0, wide[:, index] * source[path]) for index, source in enumerate(sources))
+            return _as(sources[0][path].dtype, mixed)
 
         return {path: leaf(path) for path in network.shapes}
 
@@ -256,7 +262,7 @@ def _compile(found: Setup, layout: _Layout) -> _Program:
 
     def replace(weights: Tree, found: Sequence[Tree], share: Any, which: Any) -> Tree:
         def leaf(path: str) -> Any:
-            mean = sum(share[index] * one[path] for index, one in enumerate(found))
+            mean = _as(weights[path].dtype, sum(share[index] * one[path] for index, one in enumerate(found)))
             return jnp.where(which.reshape(-1, *[1] * (mean.ndim - 1)), mean, weights[path])
 
         return {**weights, **{path: leaf(path) for path in network.running}}

@@ -1,6 +1,6 @@
 """Conv-2, Conv-4 and Conv-6: scaled-down VGGs without normalisation (Frankle & Carbin 2019, figure 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 from flax import nnx
@@ -52,54 +52,28 @@ class Convs(nnx.Module):
         return self.output(hidden)
 
 
-def _widths(pairs: int, width: int, widths: Sequence[int] | None) -> Sequence[int]:
-    if widths is None:
-        return [*(width * 2 ** (index // 2) for index in range(2 * pairs)), 4 * width, 4 * width]
-    check_widths(widths, 2 * pairs + 2)
-    return widths
+def _of_pairs(pairs: int) -> Callable[..., nnx.Module]:
+    def convs(
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        width: Count = 64,
+        widths: tuple[Count, ...] | None = None,
+        dropout: Rate = 0.0,
+        rngs: nnx.Rngs,
+    ) -> nnx.Module:
+        if widths is None:
+            widths = (*(width * 2 ** (index // 2) for index in range(2 * pairs)), 4 * width, 4 * width)
+        check_widths(widths, 2 * pairs + 2)
+        return Convs(shape, classes, widths, dropout, rngs)
 
-
-@models.register
-def conv2(
-    shape: tuple[int, ...],
-    classes: int,
-    *,
-    width: Count = 64,
-    widths: tuple[Count, ...] | None = None,
-    dropout: Rate = 0.0,
-    rngs: nnx.Rngs,
-) -> nnx.Module:
-    """Pair p of the convolutions has width * 2^(p-1) channels, the two hidden layers 4 * width units.
+    convs.__doc__ = f"""Pairs of convolutions with width * 2^(p-1) channels in pair p, of {pairs}; two hidden layers of 4 * width units.
 
     `widths` sets each of these sizes instead, in forward order. `dropout` acts after the two hidden layers: the paper
     gives the rate (.5) but not the place; after the fully connected layers is where VGG has it.
     """
-    return Convs(shape, classes, _widths(1, width, widths), dropout, rngs)
+    return convs
 
 
-@models.register
-def conv4(
-    shape: tuple[int, ...],
-    classes: int,
-    *,
-    width: Count = 64,
-    widths: tuple[Count, ...] | None = None,
-    dropout: Rate = 0.0,
-    rngs: nnx.Rngs,
-) -> nnx.Module:
-    """As `conv2`, with a second pair of convolutions."""
-    return Convs(shape, classes, _widths(2, width, widths), dropout, rngs)
-
-
-@models.register
-def conv6(
-    shape: tuple[int, ...],
-    classes: int,
-    *,
-    width: Count = 64,
-    widths: tuple[Count, ...] | None = None,
-    dropout: Rate = 0.0,
-    rngs: nnx.Rngs,
-) -> nnx.Module:
-    """As `conv4`, with a third pair of convolutions."""
-    return Convs(shape, classes, _widths(3, width, widths), dropout, rngs)
+for _pairs in (1, 2, 3):
+    models.register(f"conv{2 * _pairs}")(_of_pairs(_pairs))

@@ -46,13 +46,7 @@ class MaskedNetwork(Network):
         return float(np.std(self.init_tensor(path, 0, "std"))) if path.endswith(SCORE) else self.plain.std(path)
 
     def apply(
-        self,
-        weights: Mapping[str, Any],
-        inputs: jax.Array,
-        *,
-        train: bool,
-        dropout_key: jax.Array | None = None,
-        how: Computing = PLAIN,
+        self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None, how: Computing = PLAIN
     ) -> tuple[Any, Tree]:
         """As the plain network's, on weights w b r."""
         key = jax.random.fold_in(dropout_key, 0) if train and dropout_key is not None else None

@@ -84,13 +84,7 @@ class Network(ABC):
 
     @abstractmethod
     def apply(
-        self,
-        weights: Mapping[str, Any],
-        inputs: jax.Array,
-        *,
-        train: bool,
-        dropout_key: jax.Array | None = None,
-        how: Computing = PLAIN,
+        self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None, how: Computing = PLAIN
     ) -> tuple[Any, Tree]:
         """(outputs, changed): `inputs` (batch, *data.shape) -> outputs (batch, *data.outputs). Pure: works under jit, grad, vmap, loops.
 

@@ -147,13 +147,7 @@ class NNXNetwork(Network):
         return float(np.sqrt(np.mean(np.square(self.init_tensor(path, 0, "std"), dtype=np.float64))))
 
     def apply(
-        self,
-        weights: Mapping[str, Any],
-        inputs: jax.Array,
-        *,
-        train: bool,
-        dropout_key: jax.Array | None = None,
-        how: Computing = PLAIN,
+        self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None, how: Computing = PLAIN
     ) -> tuple[Any, Tree]:
         if train and self.stochastic and dropout_key is None:
             raise TombolaError("this network has dropout: training it needs a dropout_key")

@@ -1,7 +1,7 @@
 """What the convolutional networks are made of."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,14 +30,25 @@ def check_images(shape: tuple[int, ...]) -> None:
 
 
 def conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, bias: bool = False, rngs: nnx.Rngs) -> nnx.Conv:
-    """A convolution padded by (kernel - 1) / 2 on every side, as in PyTorch: "SAME" would pad strided ones on one side only."""
+    """A convolution padded by (kernel - 1) / 2 zeros on every side, as in PyTorch: "SAME" would pad strided ones on one side only.
+
+    Images are standardised before, so that a zero is the data set's mean.
+    """
     padding = (kernel - 1) // 2
     return nnx.Conv(inputs, outputs, (kernel, kernel), strides=stride, padding=padding, use_bias=bias, rngs=rngs)
 
 
-def batch_norm(channels: int, rngs: nnx.Rngs) -> nnx.BatchNorm:
-    """Batch normalisation over all axes but channels; epsilon 1e-5."""
-    return nnx.BatchNorm(channels, momentum=BATCH_NORM_MOMENTUM, rngs=rngs)
+Norm = bool | Literal["uniform"]
+"""Batch norm after each convolution, with its scale at 1 (True) or drawn from U[0, 1] (``uniform``), as the code of Frankle et al. 2020
+does; without it (False) convolutions have biases."""
+
+
+def batch_norm(channels: int, norm: Norm, rngs: nnx.Rngs) -> Callable[[jax.Array], jax.Array]:
+    """Batch normalisation over all axes but channels, epsilon 1e-5; the identity if there is none."""
+    if not norm:
+        return identity
+    scale = nnx.initializers.uniform(1.0) if norm == "uniform" else nnx.initializers.ones
+    return nnx.BatchNorm(channels, momentum=BATCH_NORM_MOMENTUM, scale_init=scale, rngs=rngs)
 
 
 def identity(images: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ from flax import nnx
 from tombola.core.errors import TombolaError
 from tombola.core.parts import models
 from tombola.core.task import Count
-from tombola.models.parts import batch_norm, check_images, check_widths, conv, identity, max_pool
+from tombola.models.parts import Norm, batch_norm, check_images, check_widths, conv, max_pool
 from tombola.models.units import chain
 
 Depth = Literal[18, 34, 50, 101, 152]
@@ -31,8 +31,7 @@ class Design:
     """Channels of the first convolution and, inside the blocks, of the first stage; each later stage doubles them."""
     stages: tuple[int, ...]
     """Blocks in each stage."""
-    norm: bool
-    """Batch norm after each convolution; without it, convolutions have biases."""
+    norm: Norm
     bottleneck: bool = False
     """1x1, 3x3, 1x1 convolutions, the last to 4 times the channels, in place of 3x3, 3x3."""
     large: bool = False
@@ -73,12 +72,12 @@ class Block(nnx.Module):
             step = stride if index == strided else 1
             layer = conv(before[index], outputs[index], kernel=kernel, stride=step, bias=bias, rngs=rngs)
             setattr(self, f"conv{index + 1}", layer)
-            setattr(self, f"norm{index + 1}", batch_norm(outputs[index], rngs) if design.norm else identity)
+            setattr(self, f"norm{index + 1}", batch_norm(outputs[index], design.norm, rngs))
         self.feeds = chain(f"conv{index}" for index in range(1, self.depth + 1))
         self.projects = stride != 1 or inputs != outputs[-1]
         if self.projects:
             self.shortcut = conv(inputs, outputs[-1], kernel=1, stride=stride, bias=bias, rngs=rngs)
-            self.shortcut_norm = batch_norm(outputs[-1], rngs) if design.norm else identity
+            self.shortcut_norm = batch_norm(outputs[-1], design.norm, rngs)
 
     def __call__(self, images: jax.Array) -> jax.Array:
         hidden = images
@@ -114,7 +113,7 @@ class ResNet(nnx.Module):
             check_widths(design.inner, (len(design.kernels) - 1) * sum(design.stages))
         kernel, stride = (7, 2) if design.large else (3, 1)
         self.conv = conv(shape[2], design.width, kernel=kernel, stride=stride, bias=not design.norm, rngs=rngs)
-        self.norm = batch_norm(design.width, rngs) if design.norm else identity
+        self.norm = batch_norm(design.width, design.norm, rngs)
         self.large, self.length, channels = design.large, len(design.stages), design.width
         for stage in range(self.length):
             setattr(self, f"stage{stage + 1}", Stage(channels, stage, design, rngs))
@@ -138,12 +137,13 @@ def resnet(
     depth: int = 20,
     width: Count = 16,
     widths: tuple[Count, ...] | None = None,
-    norm: bool = True,
+    norm: Norm = True,
     rngs: nnx.Rngs,
 ) -> nnx.Module:
     """The CIFAR-10 network of depth 6n + 2: three stages of n blocks with width, 2 width and 4 width channels.
 
-    `widths` sets the channels inside each block, in forward order; the residual stream stays as `width` makes it.
+    `widths` sets the channels inside each block, in forward order; the residual stream stays as `width` makes it. `norm` is as
+    `tombola.models.parts.Norm` says.
     Shortcuts between stages are 1x1 convolutions with batch norm, which makes the 270,896 prunable weights of
     ResNet-20 (Frankle et al. 2020); Frankle & Carbin 2019 call the same network ResNet-18.
     """
@@ -160,7 +160,7 @@ def deep_resnet(
     depth: Depth = 50,
     width: Count = 64,
     widths: tuple[Count, ...] | None = None,
-    norm: bool = True,
+    norm: Norm = True,
     rngs: nnx.Rngs,
 ) -> nnx.Module:
     """ResNet-18, 34, 50, 101 or 152 for ImageNet (Frankle et al. 2020; Zhang et al. 2019).

@@ -63,13 +63,7 @@ class SparseNetwork(Network):
         return self.plain.std(path)
 
     def apply(
-        self,
-        weights: Mapping[str, Any],
-        inputs: jax.Array,
-        *,
-        train: bool,
-        dropout_key: jax.Array | None = None,
-        how: Computing = PLAIN,
+        self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None, how: Computing = PLAIN
     ) -> tuple[Any, Tree]:
         """As the plain network's, with sparse products for the kernels in sparse storage."""
         return self.plain.apply(weights, inputs, train=train, dropout_key=dropout_key, how=self._sparsely(weights, how))

@@ -8,7 +8,7 @@ from flax import nnx
 
 from tombola.core.parts import models
 from tombola.core.task import Count
-from tombola.models.parts import batch_norm, check_images, check_widths, conv, identity, max_pool
+from tombola.models.parts import Norm, batch_norm, check_images, check_widths, conv, max_pool
 from tombola.models.units import chain
 
 Depth = Literal[11, 13, 16, 19]
@@ -22,13 +22,13 @@ class VGG(nnx.Module):
     `widths` are the channels of each convolution.
     """
 
-    def __init__(self, shape: tuple[int, ...], classes: int, depth: Depth, widths: Sequence[int], norm: bool, rngs: nnx.Rngs) -> None:
+    def __init__(self, shape: tuple[int, ...], classes: int, depth: Depth, widths: Sequence[int], norm: Norm, rngs: nnx.Rngs) -> None:
         check_images(shape)
         channels = shape[2]
         self.stages = STAGES[depth]
         for index, outputs in enumerate(widths, 1):
             setattr(self, f"conv{index}", conv(channels, outputs, bias=not norm, rngs=rngs))
-            setattr(self, f"norm{index}", batch_norm(outputs, rngs) if norm else identity)
+            setattr(self, f"norm{index}", batch_norm(outputs, norm, rngs))
             channels = outputs
         self.output = nnx.Linear(channels, classes, rngs=rngs)
         self.feeds = chain([*(f"conv{index}" for index in range(1, len(widths) + 1)), "output"])
@@ -52,11 +52,11 @@ def vgg(
     depth: Depth = 19,
     width: Count = 64,
     widths: tuple[Count, ...] | None = None,
-    norm: bool = True,
+    norm: Norm = True,
     rngs: nnx.Rngs,
 ) -> nnx.Module:
     """`width` is the first stage's channels (then 2, 4, 8, 8 times as many); `widths` sets each convolution's instead.
-    Without `norm` there is no batch norm, and convolutions have biases.
+    `norm` is as `tombola.models.parts.Norm` says.
 
     Simonyan & Zisserman 2014, as adapted to CIFAR-10 by Frankle & Carbin 2019, figure 2.
     """

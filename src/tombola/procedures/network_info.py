@@ -29,6 +29,11 @@ class NetworkInfo:
         return tuple(path for layer in self.layers for path in layer.prunable)
 
     @property
+    def prunable_weights(self) -> list[tuple[Layer, int]]:
+        """Each layer, and how many prunable weights it has."""
+        return [(layer, sum(prod(self.shapes[path]) for path in layer.prunable)) for layer in self.layers]
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Values of each trainable leaf."""
         return {path: prod(shape) for path, shape in self.shapes.items() if path in self.trainable}
