@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from tombola.training.train import train
 
 from tombola import cli
 from tombola.core.data_info import DataInfo
@@ -18,7 +19,6 @@ from tombola.models.build import build, removable
 from tombola.models.custom import from_class
 from tombola.models.masked import masked
 from tombola.surgery.matching import match_units
-from tombola.training.train import train
 
 DATA = DataInfo.of_classes((4,), 3)
 X = jnp.asarray(np.random.default_rng(0).standard_normal((5, 4)), jnp.float32)
