@@ -161,7 +161,10 @@ def test_from_the_command_line(tmp_path):
     assert done.returncode == 0, done.stderr
     (spec, *_) = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/spec.json")]
     recipe = spec["task"]["recipe"]
-    assert (recipe["optimizer"], recipe["optimizer_options"], recipe["schedule"]) == ("lion", {"b1": 0.8}, "root")
+    names = [recipe["optimizer"], recipe["schedule"], spec["task"]["data"]["augment"]]
+    assert [name.partition("@")[0] for name in names] == ["lion", "root", "jitter"]
+    assert all(len(name.partition("@")[2]) == 16 for name in names)  # the digest of its code
+    assert recipe["optimizer_options"] == {"b1": 0.8}
     wrong = tombola(tmp_path, "run", *given, "--set", "optimizer_options.b3=1")
     assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
     assert "optimizer 'lion'" in wrong.stderr

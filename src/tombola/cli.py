@@ -42,6 +42,10 @@ def _options(parser: argparse.ArgumentParser) -> set[str]:
     return set(parser._option_string_actions).union(*map(_options, below))
 
 
+def _path(text: str) -> Path:
+    return Path(text).expanduser()  # no shell does that for --store=~/runs
+
+
 def _whole(text: str) -> int:
     try:
         return int(text)
@@ -58,17 +62,16 @@ def _parser() -> _Parser:
     printed = _Parser(add_help=False)
     printed.add_argument("--json", action="store_true", help="print JSON")
     stored = _Parser(add_help=False)
-    stored.add_argument("--store", metavar="DIR", type=Path, default=Path("runs"), help="where runs are kept (default: runs/)")
+    stored.add_argument("--store", metavar="DIR", type=_path, default=Path("runs"), help="where runs are kept (default: runs/)")
     data = _Parser(add_help=False)
-    data.add_argument("--data-dir", metavar="DIR", type=Path, help="folder of the data files (default: TOMBOLA_DATA, or the user's cache)")
-    configured = _Parser(add_help=False)
+    data.add_argument("--data-dir", metavar="DIR", type=_path, help="folder of the data files (default: TOMBOLA_DATA, or the user's cache)")
+    configured = _loading()
     configured.add_argument("--scale", default="small", metavar="SCALE", help="smoke (seconds), small (minutes; the default) or paper")
     configured.add_argument("--task", metavar="TASK", help="another task (`tombola list`)")
     configured.add_argument("--model", metavar="MODEL", help="another network: a name, package.module:Class or path.py:Class")
     configured.add_argument("--replicates", metavar="N", type=_whole, help="number of replicates")
     configured.add_argument("--seed", metavar="S", type=_whole, help="seed of the study")
     configured.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="any field that `show` lists")
-    configured.add_argument("--load", metavar="FILE.py", type=Path, action="append", default=[], help="your own criteria, tasks, studies")
 
     def verb(name: str, help: str, *parents: Any) -> Any:
         return verbs.add_parser(name, help=help, description=help, parents=list(parents), allow_abbrev=False)
@@ -76,21 +79,23 @@ def _parser() -> _Parser:
     verb("list", "studies, tasks and parts that can be used", printed, _loading())
     show = verb("show", "what a study would do: configuration, runs, estimated cost; trains nothing", configured, data, printed)
     run = verb("run", "carry a study out: skip what the store has, resume what was begun", configured, stored, data, printed)
-    run.add_argument("-o", "--output", metavar="DIR", type=Path, help="also write the report")
+    run.add_argument("-o", "--output", metavar="DIR", type=_path, help="also write the report")
     status = verb("status", "how far a study is", configured, stored, data, printed)
-    for parser_of_one in (show, run, status):
+    adopt = verb("adopt", "have results found that an earlier version of your own code made", configured, stored, data, printed)
+    for parser_of_one in (show, run, status, adopt):
         parser_of_one.add_argument("study", metavar="STUDY")
     report = verb("report", "write tables, figures and a page of finished studies", configured, stored, data, printed)
-    report.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
+    report.add_argument("-o", "--output", metavar="DIR", type=_path, required=True)
     report.add_argument("studies", metavar="STUDY", nargs="+")
     claims = verb("claims", "the papers' claims with their verdicts so far", configured, stored, data, printed)
     claims.add_argument("studies", metavar="STUDY", nargs="*")
     verb("runs", "the runs in a store", stored, printed)
     why = verb("why", "where a run comes from, back to the initialisation", stored, printed)
     why.add_argument("run", metavar="RUN", help="a run's digest, or the beginning of it")
-    export = verb("export", "write a run's weights and mask as one safetensors file", stored, data, printed)
+    export = verb("export", "write a run's weights and mask as one safetensors file", stored, data, printed, _loading())
     export.add_argument("run", metavar="RUN")
-    export.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
+    export.add_argument("-o", "--output", metavar="FILE", type=_path, required=True)
+    export.add_argument("--model", metavar="MODEL", help="your own network, where the run has one: path.py:Class or package.module:Class")
     export.add_argument("--step", default="end", help="which of its kept weights (default: end)")
     forms = export.add_mutually_exclusive_group()
     forms.add_argument("--compact", action="store_true", help="the smaller network without dead units, with the same outputs")
@@ -103,9 +108,9 @@ def _parser() -> _Parser:
     return parser
 
 
-def _loading() -> argparse.ArgumentParser:
+def _loading() -> _Parser:
     loading = _Parser(add_help=False)
-    loading.add_argument("--load", metavar="FILE.py", type=Path, action="append", default=[], help="your own criteria, tasks, studies")
+    loading.add_argument("--load", metavar="FILE.py", type=_path, action="append", default=[], help="your own parts: criteria, tasks, ...")
     return loading
 
 

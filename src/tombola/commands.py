@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from tombola.core.errors import TombolaError
-from tombola.core.registry import Registry
 from tombola.core.spec import Spec
 from tombola.store.store import Damaged, Store
 from tombola.studies.base import Study
@@ -21,11 +20,8 @@ def catalogue(json: bool, load: Sequence[Path]) -> None:
     from tombola.data.fetch import catalogue as data_sets
 
     _load(load)
-    registries = {name: one for name, one in vars(parts).items() if isinstance(one, Registry) and one is not parts.options}
-    found = {
-        name.replace("_", " "): [{"name": part, "what": _first_line(what)} for part, what in registry.items()]
-        for name, registry in registries.items()
-    }
+    found = {kind: [{"name": name, "what": _first_line(part)} for name, part in one.items()] for kind, one in parts.registries().items()}
+    del found["options"]
     there = {str(one["name"]) for one in data_sets()}
     found["data sets"] = [{"name": name, "what": ""} for name in sorted(there)]
     found["data sets"] += [row for row in found.pop("datasets") if row["name"] not in there]
@@ -119,6 +115,19 @@ def status(study: str, store: Path, data_dir: Path | None, json: bool, **options
         print(f"{measurements - missing} of {measurements} measurements are done, {missing} to make")
     if found["missing"] or found["in progress"] or found["measurements missing"]:
         print(f"`tombola run {study}` with the same options goes on")
+    if earlier := found.get("under earlier code"):
+        print(f"{earlier} of those that are missing are stored with earlier code of yours under the same name; if it computes the same,")
+        print(f"`tombola adopt {study}` with the same options has them found")
+
+
+def adopt(study: str, store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
+    """Find what is stored under earlier code of the user's parts."""
+    from tombola.engine.study import adopt_earlier
+
+    found = adopt_earlier(_resolve(study, options, data_dir), Store(store), data_dir)
+    if json:
+        return _json({"adopted": found})
+    print(f"{study}: {found} runs and measurements that earlier code made are found now, too")
 
 
 def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
@@ -178,10 +187,16 @@ def why(run: str, store: Path, json: bool) -> None:
         print(f"{'  ' * entry['depth']}{entry['run']}  {entry['what']}")
 
 
-def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str, compact: bool, packed: bool) -> None:
+def export(
+    run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str, compact: bool, packed: bool, **given: Any
+) -> None:
     """A run's weights and mask as one file."""
+    from tombola.models.custom import from_class
     from tombola.store.export import export_compact, export_packed, export_run
 
+    _load(given["load"])
+    if given["model"]:
+        from_class(given["model"])
     if compact or packed:
         found = (export_compact if compact else export_packed)(Store(store), run, step, output, data_dir)
     else:

@@ -1,10 +1,12 @@
 """Every kind of part that can be registered: the one list of them. What registers Tombola's own is imported when it is needed."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from tombola.core.identity import sources
 from tombola.core.registry import Registry
 
 studies: Registry = Registry("study", "tombola.studies.catalogue", by_name=True)
@@ -34,8 +36,20 @@ options: Registry = Registry("option")
 """What a user gives to a model as an option and is no plain value: a function, an array, a class."""
 
 
+def registries() -> dict[str, Registry]:
+    """What is registered, by what it is called in the plural."""
+    return {name.replace("_", " "): one for name, one in globals().items() if isinstance(one, Registry)}
+
+
+def users_code(canonical: Mapping[str, Any], *others: Any) -> str:
+    """The texts that hold the code of those of the user's parts that a description names, and of others."""
+    text = json.dumps(canonical)
+    named = [part for one in registries().values() for name, part in one.handed_over.items() if f'"{name}"' in text]
+    return "\n\n".join(dict.fromkeys(text for part in [*named, *others] for text in sources(part)))
+
+
 def plain_options(given: Any) -> Any:
-    """Options as JSON values: a dtype by its name, and what is no plain value as a part of the user's, ``{"part": "name@digest"}``."""
+    """Options as JSON values: a dtype by its name, and what is no plain value as a part of the user's, ``{"@part": "name@digest"}``."""
     if isinstance(given, np.generic):
         given = given.item()
     if given is None or isinstance(given, str | bool | int | float):
@@ -47,13 +61,13 @@ def plain_options(given: Any) -> Any:
     if isinstance(given, type) and issubclass(given, np.generic):
         given = np.dtype(given)
     dtype = getattr(given, "dtype", None) if isinstance(given, type) else given  # jnp.float32 is a class that has one
-    return {"dtype": dtype.name} if isinstance(dtype, np.dtype) else {"part": options.described(given)}
+    return {"@dtype": dtype.name} if isinstance(dtype, np.dtype) else {"@part": options.described(given)}
 
 
 def given_options(plain: Any) -> Any:
     """The values of which `plain_options` made JSON."""
     if isinstance(plain, Mapping):
-        if plain.keys() == {"dtype"}:
-            return np.dtype(plain["dtype"])
-        return options[plain["part"]] if plain.keys() == {"part"} else {name: given_options(one) for name, one in plain.items()}
+        if plain.keys() == {"@dtype"}:
+            return np.dtype(plain["@dtype"])
+        return options[plain["@part"]] if plain.keys() == {"@part"} else {name: given_options(one) for name, one in plain.items()}
     return type(plain)(map(given_options, plain)) if isinstance(plain, list | tuple) else plain

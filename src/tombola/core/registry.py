@@ -41,7 +41,8 @@ class Registry(Generic[T]):
         self._homes: tuple[str, ...] = homes
         self._parts: dict[str, T] = {}
         self._own: set[str] = set()
-        self._handed_over: dict[str, T] = {}
+        self.handed_over: dict[str, T] = {}
+        """Description -> each of the user's parts that was described in this process."""
 
     def __reduce__(self) -> str:
         """Where a user's code uses a registry, what others register there is no matter."""
@@ -59,13 +60,16 @@ class Registry(Generic[T]):
 
     def add(self, name: str, part: T) -> T:
         """Register `part`. A user's part takes the place of an earlier one of the user's; no other name can be taken twice."""
+        own = _by_tombola() and _origin(part)[0].startswith("tombola.")
+        if not own:
+            self._import_homes()  # a user's part must not take the name of one that comes later
         taken = self._parts.get(name)
         if taken is not None and _origin(taken) != _origin(part) and not (_users(taken) and _users(part)):
             raise TombolaError(f"the {self.kind} {name!r} is registered already, by {_origin(taken)[0]}; choose another name")
         if "@" in name or ":" in name:
             raise TombolaError(f"a {self.kind} cannot be called {name!r}: '@' and ':' say whose code it is; choose another name")
         self._parts[name] = part
-        if _by_tombola() and _origin(part)[0].startswith("tombola."):
+        if own:
             self._own.add(name)
         return part
 
@@ -84,7 +88,7 @@ class Registry(Generic[T]):
         else:
             name, given = part, self._parts[part]
         found = f"{name}@{code_digest(given, f'{self.kind} {name!r}')}"
-        self._handed_over[found] = given
+        self.handed_over[found] = given
         return found
 
     def code_digest(self, name: str) -> str:
@@ -116,11 +120,11 @@ class Registry(Generic[T]):
     def _described(self, described: str) -> T:
         """The part of the user's that a description names, if this process has it. Nothing is imported for it."""
         name, _, digest = described.partition("@")
-        given = self._handed_over.get(described)
+        given = self.handed_over.get(described)
         candidates = [given] if given is not None else [self._parts.get(name), *_named(name)]
         for part in candidates:
             if part is not None and code_digest(part) == digest:
-                self._handed_over[described] = part
+                self.handed_over[described] = part
                 return part
         if given is not None:
             raise TombolaError(f"{self.kind} {name!r} has changed since it was described: something that it uses did; describe it anew")
@@ -147,11 +151,13 @@ class Registry(Generic[T]):
 
     def _complete(self) -> None:
         """Have everything registered that can be."""
-        while self._homes:
-            home, *others = self._homes
-            self._homes = tuple(others)
-            import_module(home)
+        self._import_homes()
         _load_plugins()
+
+    def _import_homes(self) -> None:
+        homes, self._homes = self._homes, ()
+        for home in homes:
+            import_module(home)
 
 
 _plugins_loaded = False

@@ -51,8 +51,7 @@ class Spec(BaseModel):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical form: 16 hex digits, which name the run's folder in a store."""
-        text = json.dumps({"format": FORMAT, **self.canonical()}, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest_of(self.canonical())
 
     @classmethod
     def of_canonical(cls, canonical: Mapping[str, Any]) -> Self:
@@ -69,6 +68,12 @@ class Spec(BaseModel):
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+def digest_of(canonical: Mapping[str, Any]) -> str:
+    """The digest of the description that has a canonical form."""
+    text = json.dumps({"format": FORMAT, **canonical}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @cache
@@ -97,8 +102,4 @@ def one_line(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"the field {where!r} is needed"
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return (
-        f"{where} = {first['input']!r}, but it must be {reason}"
-        if first["msg"].startswith("Input should be")
-        else f"{where}: {reason}".removeprefix(": ")
-    )
+    return f"{where} = {first['input']!r}, but it must be {reason}" if first["msg"].startswith("Input should be") else f"{where}: {reason}"

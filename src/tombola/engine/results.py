@@ -3,6 +3,7 @@
 import numpy as np
 
 from tombola.core import masks
+from tombola.core.parts import users_code
 from tombola.core.trees import Tree
 from tombola.engine import provenance
 from tombola.procedures.run import Run
@@ -11,7 +12,7 @@ from tombola.training.replica import Outcome, Replica, columns
 
 
 def files(run: Run, replica: Replica, outcome: Outcome, network: str, seconds: float, together: int) -> dict[str, bytes]:
-    """Name -> content: description, metrics by step, summary, and what made it.
+    """Name -> content: description, metrics by step, summary, what made it, and the code of the user's that it names.
 
     Args:
         network: what the store calls the description of its network.
@@ -32,6 +33,7 @@ def files(run: Run, replica: Replica, outcome: Outcome, network: str, seconds: f
         "metrics.csv": ("\n".join(lines) + "\n").encode(),
         "summary.json": dump_json(summary),
         "made.json": dump_json(provenance.made(seconds, trained_together=together)),
+        **({"code.py": code.encode()} if (code := users_code(run.canonical(), type(run.task.objective))) else {}),
     }
 
 

@@ -14,6 +14,7 @@ from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import Tree
 from tombola.engine import provenance
+from tombola.engine.adopting import adopt, earlier
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, graph
 from tombola.engine.progress import Progress, duration
@@ -244,5 +245,22 @@ def study_status(study: Study, store: Store, data_dir: Path | None = None) -> di
             break
         study = grown
     busy = sum(digest not in finished and store.in_progress(digest) for digest in found.runs)
+    there = earlier(found.graph, found.measurements, store)
     runs = {"runs": len(found.runs), "done": len(finished), "in progress": busy, "missing": len(found.runs) - len(finished) - busy}
-    return {**runs, "measurements": len(found.measurements), "measurements missing": unseen}
+    counts = {**runs, "measurements": len(found.measurements), "measurements missing": unseen}
+    return {**counts, "under earlier code": len(there)} if there else counts
+
+
+def adopt_earlier(study: Study, store: Store, data_dir: Path | None = None) -> int:
+    """Have what is stored with earlier code of the user's parts found as results of the study. How many that were."""
+    count = 0
+    while True:
+        found = _parts(study, store)
+        there = earlier(found.graph, found.measurements, store)
+        adopt(there)
+        count += len(there)
+        found = _parts(study, store)
+        grown = None if _lacking(found) else _grown(study, _results(study, found, store, data_dir))
+        if grown is None:
+            return count
+        study = grown

@@ -5,11 +5,12 @@ function (`tombola.procedures.measurements`).
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tombola.core.errors import TombolaError, unknown
+from tombola.core.parts import measurements
 from tombola.core.spec import Spec
 from tombola.core.task import Task
 from tombola.procedures.run import RunRef
@@ -32,7 +33,7 @@ class Measurement(Spec):
     """Whose network and data."""
     seed: int = Field(ge=0, lt=2**64)
     """Whose split and labels."""
-    name: str
+    name: Annotated[str, BeforeValidator(measurements.described)]
     """A registered kind of measurement."""
     of: tuple[RunRef, ...]
     options: dict[str, Any] = {}

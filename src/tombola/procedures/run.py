@@ -4,11 +4,13 @@ The start is said as `kept` and `pruned` values; each value and each mask is an 
 of the run's own streams and of its parents' weights or masks (`tombola.procedures.actions`).
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
+from tombola.core.parts import mask_actions, value_actions
+from tombola.core.registry import Registry
 from tombola.core.spec import Spec
 from tombola.core.step import Step
 from tombola.core.task import Task
@@ -62,6 +64,16 @@ class Action(Spec):
         return super().canonical() | {"name": STORED_NAMES.get(self.name, self.name)}
 
 
+def _of(actions: Registry) -> Callable[[Action], Action]:
+    """An action as descriptions name it."""
+
+    def described(action: Action) -> Action:
+        name = actions.described(action.name)
+        return action if name == action.name else action.but(name=name)
+
+    return described
+
+
 class Run(Spec):
     """(task, seed, mask, start, noise): everything that a trajectory is a function of.
 
@@ -71,11 +83,11 @@ class Run(Spec):
 
     task: Task
     seed: int = Field(ge=0, lt=2**64)
-    mask: Action | None = None
+    mask: Annotated[Action, AfterValidator(_of(mask_actions))] | None = None
     """None: everything is kept."""
-    kept: Action | None = None
+    kept: Annotated[Action, AfterValidator(_of(value_actions))] | None = None
     """What kept weights, and all that is not prunable, start from; None: the run's initial weights."""
-    pruned: Action | None = None
+    pruned: Annotated[Action, AfterValidator(_of(value_actions))] | None = None
     """What pruned weights are held at; None: zero."""
     begin: Step = Step("0it")
     until: Step = Step("end")

@@ -49,7 +49,6 @@ class _Stored:
             "run": self.record.digest,
             "iteration": str(self.iteration),
             "spec": json.dumps(self.record.json("spec")),
-            **({"inputs": json.dumps(info["inputs"])} if (info := self.record.network()) and "inputs" in info else {}),
         }
 
 

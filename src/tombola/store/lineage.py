@@ -1,10 +1,10 @@
 """Where a run comes from: its parents, and theirs, back to an initialisation."""
 
-from math import prod
 from typing import Any
 
 import numpy as np
 
+from tombola.core.registry import plain
 from tombola.store.store import Record, Store
 
 
@@ -40,9 +40,6 @@ def lineage(store: Store, digest: str) -> list[dict[str, Any]]:
 
 
 def _entry(store: Store, digest: str) -> dict[str, Any]:
-    if digest in store.given:
-        shapes = store.given.get(digest).json("spec")["shapes"]
-        return {"what": f"given as arrays: {sum(prod(shape) for shape in shapes.values()):,} values in {len(shapes)} leaves", "parents": []}
     if digest not in store:
         return {"what": "not in this store", "parents": []}
     record = store.get(digest)
@@ -76,4 +73,4 @@ def _parents(spec: dict[str, Any]) -> list[str]:
 
 
 def _task(spec: dict[str, Any]) -> str:
-    return f"{spec['task']['data']['name']}/{spec['task']['model']['name']}"
+    return f"{spec['task']['data']['name']}/{plain(spec['task']['model']['name'])}"
