@@ -107,7 +107,7 @@ def legend(canvas: "Canvas", handles: "Mapping[str, Artist]", title: str | None 
             handle.set_gid(f"legend{index}-mark")
 
 
-def y_axes(drawn: Sequence[Facet], values: Sequence[Sequence[Iterable[float]]], top: float = 0.06, zero: bool = False) -> list[str]:
+def y_axes(drawn: Sequence[Facet], values: Sequence[Sequence[Iterable[float]]], zero: bool = False) -> list[str]:
     """The y axes of one metric's facets, the same for all variants unless that flattens one: around the values of all series but
     one that lies far from the others. Returns sentences for the caption.
     """
@@ -119,10 +119,9 @@ def y_axes(drawn: Sequence[Facet], values: Sequence[Sequence[Iterable[float]]], 
     shared = bool(spans) and _span(union, log) <= min(_FLAT * median(spans), _FLATTEST * min(spans))
     notes = []
     for facet, own in zip(drawn, each, strict=True):
-        panel, shown = facet.panel, union if shared and own else own
-        set_label(facet.ax.yaxis, panel.label if facet.leftmost or not shared else "")
-        notes.append(scale_axis(facet.ax.yaxis, with_threshold(shown, panel), panel.log, top=top, zero=zero))
-        draw_threshold(facet.ax.yaxis, shown, panel)
+        notes.append(panel_axis(facet.ax.yaxis, facet.panel, union if shared and own else own, log, zero))
+        if shared and not facet.leftmost:
+            facet.ax.set_ylabel("")
     return notes
 
 
@@ -170,7 +169,6 @@ def scale_axis(
     log: bool = False,
     falling: bool = False,
     form: "Callable[[float], str] | None" = None,
-    top: float = 0.06,
     zero: bool = False,
     whole: bool = False,
     at: Iterable[float] = (),
@@ -184,7 +182,6 @@ def scale_axis(
         log: logarithmic; linear below the smallest positive value if there are values of 0, so that they have a place.
         falling: the largest value first.
         form: writes a tick's number.
-        top: share of the range that is left free above it.
         zero: the axis begins at 0.
         whole: ticks are whole numbers.
         at: places of the ticks of a log axis, if they are at most six.
@@ -208,7 +205,7 @@ def scale_axis(
     scale = axis.get_transform()
     start, end = (float(value) for value in scale.transform([low, high]))
     air = end - start if end - start > 1e-9 * abs(end) else 0.1 * abs(end) or 1.0
-    limits = scale.inverted().transform([0.0 if zero else start - 0.06 * air, end + top * air])
+    limits = scale.inverted().transform([0.0 if zero else start - 0.06 * air, end + 0.06 * air])
     getattr(axis.axes, f"set_{axis.axis_name}lim")(*(limits[::-1] if falling else limits))
     if log and positive:
         own = sorted(set(at)) or [0.0, least] * (least == high)
@@ -224,17 +221,16 @@ def scale_axis(
     return "A log axis with a 0 is linear below the smallest value above it." if least else ""
 
 
-def with_threshold(values: Iterable[float], panel: Panel) -> list[float]:
-    """The values that an axis is to show, on its scale, and the panel's threshold, unless none of them is finite."""
-    shown = list(values)
-    return shown if panel.threshold is None or not _shown(shown, log=False) else [*shown, panel.scale * panel.threshold]
-
-
-def draw_threshold(axis: "XAxis | YAxis", values: Iterable[float], panel: Panel) -> None:
-    """What counts as stable, or as equal: a thin line across a panel, if the panel has any values."""
-    if panel.threshold is not None and _shown(values, log=False):
-        across = axis.axes.axhline if axis.axis_name == "y" else axis.axes.axvline
-        across(panel.scale * panel.threshold, color=PALE, linewidth=0.8, zorder=1.4)
+def panel_axis(axis: "XAxis | YAxis", panel: Panel, values: Sequence[float], log: bool, zero: bool = False) -> str:
+    """The axis of a panel around some values on its scale, with a thin line at its threshold: what counts as stable, or as equal.
+    Returns a sentence for the caption, or "".
+    """
+    set_label(axis, panel.label)
+    if panel.threshold is None or not _shown(values, log=False):
+        return scale_axis(axis, values, log, zero=zero)
+    marked = panel.scale * panel.threshold
+    (axis.axes.axhline if axis.axis_name == "y" else axis.axes.axvline)(marked, color=PALE, linewidth=0.8, zorder=1.4)
+    return scale_axis(axis, [*values, marked], log, zero=zero)
 
 
 def threshold_marks(panels: Sequence[Panel], direction: str, where: str = "") -> str:

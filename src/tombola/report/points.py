@@ -85,9 +85,9 @@ class Scatter(Drawing):
     def _x_axis(self, facet: axes.Facet, values: "pd.Series[float]") -> None:
         """The same for all variants."""
         across = across_of(self.figure)
-        axes.set_label(facet.ax.xaxis, across.label if facet.lowest else "")
-        self.notes.append(axes.scale_axis(facet.ax.xaxis, axes.with_threshold(values, across), across.log or axes.needs_log(values)))
-        axes.draw_threshold(facet.ax.xaxis, values, across)
+        self.notes.append(axes.panel_axis(facet.ax.xaxis, across, [*values], across.log or axes.needs_log(values)))
+        if not facet.lowest:
+            facet.ax.set_xlabel("")
 
 
 def across_of(figure: Figure) -> Panel:
@@ -122,7 +122,8 @@ class Dots(Drawing):
         for index, group in enumerate(groups):
             for ax, panel in zip(grid[index], panels, strict=True):
                 self._axes(ax, panel, group, [one.table[panel.metric] for one in groups])
-                axes.set_label(ax.xaxis, panel.label if index == canvas_rows - 1 else "")
+                if index < canvas_rows - 1:
+                    ax.set_xlabel("")
                 shown = list(group.rows.values()) if panel is panels[0] else [""] * len(group.rows)
                 ax.set_yticks(range(len(group.rows)), shown)
                 for label in ax.get_yticklabels():
@@ -174,8 +175,7 @@ class Dots(Drawing):
         """One panel: the same axis for all groups, rows from top to bottom."""
         scale, table = panel.scale, group.table
         every = scale * np.concatenate([of.to_numpy(float) for of in values])
-        axes.scale_axis(ax.xaxis, axes.with_threshold(every, panel), panel.log)
-        axes.draw_threshold(ax.xaxis, every, panel)
+        axes.panel_axis(ax.xaxis, panel, [*every], panel.log)
         ax.set_ylim(len(group.rows) - 0.5, -0.5)
         ax.grid(visible=False, axis="y")
         ax.tick_params(axis="y", length=0)
