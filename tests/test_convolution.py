@@ -153,7 +153,7 @@ def test_other_vectors_give_the_same_sums(tmp_path, flag, word):
     compiler = tmp_path / "compiler"
     compiler.write_text(f'#!/bin/sh\nexec {os.environ.get("CC") or "cc"} "$@" {flag}\n')
     compiler.chmod(0o755)
-    files = [str(Path(__file__).with_name(name)) for name in ("test_convolution.py", "test_packed.py", "test_native.py")]
+    files = [str(Path(__file__).with_name(name)) for name in ("test_convolution.py", "test_sparse_storage.py", "test_native.py")]
     which = "(native and same_sums) or sparse_product_and_its_gradients or adam_in_c_is_that"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", which]
     environment = os.environ | {"CC": str(compiler), "TOMBOLA_CACHE": str(tmp_path / "cache")}

@@ -192,13 +192,13 @@ def export(
 ) -> None:
     """A run's weights and mask as one file."""
     from tombola.models.custom import from_class
-    from tombola.store.export import export_compact, export_packed, export_run
+    from tombola.store.export import export_compact, export_compressed, export_run
 
     _load(given["load"])
     if given["model"]:
         from_class(given["model"])
     if compact or packed:
-        found = (export_compact if compact else export_packed)(Store(store), run, step, output, data_dir)
+        found = (export_compact if compact else export_compressed)(Store(store), run, step, output, data_dir)
     else:
         found = export_run(Store(store), run, step, output)
     if json:
@@ -210,7 +210,7 @@ def export(
         before, after = ("-".join(map(str, units[when].values())) for when in ("before", "after"))
         print(f"{before} units -> {after}, {values['before']:,} -> {values['after']:,} values")
     if packed:
-        from tombola.store.packed import said
+        from tombola.store.compressed import said
 
         print("\n".join(said(found)))
 

@@ -15,9 +15,9 @@ from tombola.core.numbers import whole
 from tombola.core.step import Step
 from tombola.core.task import Supermask, Task
 from tombola.core.trees import Tree, replica, stack
+from tombola.procedures.compressed import plain as masked_off
 from tombola.procedures.mask_training import mask_recipe
 from tombola.procedures.measurement import Measurement
-from tombola.procedures.packed import plain as masked_off
 from tombola.procedures.run import Action, RunRef
 from tombola.store.store import Store
 

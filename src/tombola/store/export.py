@@ -1,9 +1,9 @@
-"""A run as one safetensors file: weights and packed mask, which PyTorch, NumPy and JAX read alike.
+"""A run as one safetensors file: weights and compressed mask, which PyTorch, NumPy and JAX read alike.
 
 Tensors are named by path; ``<path>.mask`` holds the mask of a prunable one, one bit a weight in C order, most
 significant bit first (`numpy.unpackbits`). Kernels are (inputs, outputs), convolutions (height, width, in, out).
-A run that learns a supermask is written as the plain network that the mask makes of its weights. `export_packed` leaves out
-what follows from the seed (`tombola.store.packed`).
+A run that learns a supermask is written as the plain network that the mask makes of its weights. `export_compressed` leaves out
+what follows from the seed (`tombola.store.compressed`).
 """
 
 import json
@@ -63,7 +63,7 @@ def export_run(store: Store, digest: str, step: str, path: Path) -> dict[str, An
     return _written(path, stored, _with_masks(stored.weights, stored.mask), stored.mask, {})
 
 
-def export_packed(store: Store, digest: str, step: str, path: Path, data_dir: Path | None = None) -> dict[str, Any]:
+def export_compressed(store: Store, digest: str, step: str, path: Path, data_dir: Path | None = None) -> dict[str, Any]:
     """Write only what of the network does not follow from the run's seed: the mask in as few bytes as it takes, and values that
     training changed. `load_ticket` rebuilds it bit for bit.
 
@@ -71,32 +71,32 @@ def export_packed(store: Store, digest: str, step: str, path: Path, data_dir: Pa
         TombolaError: as `export_run`, and if the run's network cannot be built here.
     """
     from tombola.models.build import build
-    from tombola.procedures.packed import Origin, pack, sizes, unpack
-    from tombola.store import packed as packed_file
+    from tombola.procedures.compressed import Origin, compress, decompress, sizes
+    from tombola.store import compressed as compressed_file
 
     _check_writable(path)
     stored = _stored(store, digest, step)
     spec = stored.record.json("spec")
     model, info = Model.of_canonical(spec["task"]["model"]), _data_info(spec["task"], data_dir)
     network = build(model, info)
-    packed = pack(
+    compressed = compress(
         network, Origin(spec["seed"], _own(spec.get("kept")), _own(spec.get("pruned")), stored.factors), stored.weights, stored.mask
     )
-    sha256 = packed_file.digest(stored.weights, stored.mask)
-    if packed_file.digest(*unpack(network, packed)) != sha256:
+    sha256 = compressed_file.digest(stored.weights, stored.mask)
+    if compressed_file.digest(*decompress(network, compressed)) != sha256:
         raise TombolaError(
-            f"run {stored.record.digest} cannot be packed: its weights are not those of its model; export it without --packed"
+            f"run {stored.record.digest} cannot be compressed: its weights are not those of its model; export it without --packed"
         )
-    metadata = packed_file.described(packed, model, info, sha256)
-    written = _written(path, stored, packed.arrays, stored.mask, metadata)
-    found = sizes(network, packed, stored.mask)
+    metadata = compressed_file.described(compressed, model, info, sha256)
+    written = _written(path, stored, compressed.arrays, stored.mask, metadata)
+    found = sizes(network, compressed, stored.mask)
     of = {name: getattr(found, name) for name in ("dense", "mask", "signs", "values", "entropy")}
     return {
         **written,
         "bytes": {"file": path.stat().st_size, **of},
         "bits_per_weight": {"mask": found.mask_bits, "entropy": 8 * found.entropy / found.prunable},
-        "stored_values": packed.stored,
-        "leaves": packed.leaves,
+        "stored_values": compressed.stored,
+        "leaves": compressed.leaves,
     }
 
 
@@ -152,7 +152,7 @@ def _stored(store: Store, digest: str, step: str) -> _Stored:
     learnt = record.json("spec")["task"]["recipe"].get("supermask")
     if learnt is None:
         return _Stored(record, iteration, weights, mask, {})
-    from tombola.procedures.packed import plain
+    from tombola.procedures.compressed import plain
 
     return _Stored(record, iteration, *plain(Supermask.of_canonical(learnt), weights, mask))
 
@@ -188,15 +188,15 @@ def _values(tree: Tree) -> int:
 
 
 def load_ticket(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """(weights, mask) of an exported file, bit for bit as they were stored; a packed one is rebuilt from its seed.
+    """(weights, mask) of an exported file, bit for bit as they were stored; a compressed one is rebuilt from its seed.
 
     Raises:
-        TombolaError: if there is no such file, it is none of `tombola export`, or damaged; and see `tombola.store.packed.rebuilt`.
+        TombolaError: if there is no such file, it is none of `tombola export`, or damaged; and see `tombola.store.compressed.rebuilt`.
     """
     tree, metadata = _read(Path(path))
     form = metadata.get("format", PLAIN)
     if form.startswith("tombola packed"):
-        from tombola.store.packed import rebuilt
+        from tombola.store.compressed import rebuilt
 
         return rebuilt(tree, metadata, Path(path))
     if form != PLAIN:

@@ -101,7 +101,7 @@ def compression(config: Compression) -> Study:
                 kind="scatter",
                 across=Panel("bytes", "size (kB)", 1e-3, log=True),
                 caption="Seed, mask and such values, as float32, as do not follow from the seed; without the description of the network. "
-                "Every point is packed and unpacked.",
+                "Every point is compressed and decompressed.",
             ),
             Figure(
                 "masks",
@@ -123,18 +123,18 @@ def learnt(config: Compression, arm: Learner, density: float, replicate: int) ->
 
 
 def measure(config: Compression, cell: Cell, results: Results) -> Row:
-    """The columns of one network: how large it is when packed, and whether it comes out of that bit for bit."""
+    """The columns of one network: how large it is when compressed, and whether it comes out of that bit for bit."""
     from tombola.core import masks
     from tombola.core.trees import equal
-    from tombola.procedures.packed import pack, sizes, unpack
+    from tombola.procedures.compressed import compress, decompress, sizes
 
     result, untrained = results[cell.run], cell.arm == "untrained"
     recipe = cell.run.task.recipe.but(supermask=None)
     network = results.setup(cell.run.task.but(recipe=recipe)).network
     weights, mask, origin = _network(config, cell, results)
-    packed = pack(network, origin, weights, mask)
-    again, mask_again = unpack(network, packed)
-    size = sizes(network, packed, mask)
+    compressed = compress(network, origin, weights, mask)
+    again, mask_again = decompress(network, compressed)
+    size = sizes(network, compressed, mask)
     at = 0 if untrained else -1
     return {
         "density": masks.density(mask),
@@ -143,7 +143,7 @@ def measure(config: Compression, cell: Cell, results: Results) -> Row:
         "bits_per_weight": 32 * size.total / size.dense,
         "mask_bytes": size.mask + size.signs,
         "entropy_bytes": size.entropy,
-        "stored_values": packed.stored,
+        "stored_values": compressed.stored,
         "rebuilt": float(equal(again, weights) and equal(mask_again, mask)),
         "acc_final": float(result.metrics["test_acc"][at]),
         "val_acc": float(result.metrics["val_acc"][at]),
@@ -152,7 +152,7 @@ def measure(config: Compression, cell: Cell, results: Results) -> Row:
 
 def _network(config: Compression, cell: Cell, results: Results) -> tuple[Tree, Tree, Any]:
     """(weights, mask, what they may follow from) of a cell's network."""
-    from tombola.procedures.packed import Origin, plain
+    from tombola.procedures.compressed import Origin, plain
     from tombola.surgery.combine import combine
 
     result, run = results[cell.run], cell.run

@@ -15,9 +15,9 @@ from tombola.core.task import Model, Supermask
 from tombola.models.build import build
 from tombola.models.supermask import SCORE, chosen, effective
 from tombola.procedures.actions import Context, value_actions
-from tombola.procedures.packed import Origin, pack, plain, sizes, unpack
+from tombola.procedures.compressed import Origin, compress, decompress, plain, sizes
 from tombola.procedures.run import Action, Run
-from tombola.surgery.packing import entropy, pack_mask, unpack_mask
+from tombola.surgery.bitmask import decode_mask, encode_mask, entropy
 
 NET = build(Model(name="mlp", options={"widths": (12, 7)}), DataInfo.of_classes((5, 5, 1), 4))
 CONSTANT = Action(name="constant", options={"keep_sign": True})
@@ -59,12 +59,12 @@ def under(mask, weights, held=None):
 
 
 def there_and_back(weights, mask, origin=None, network=NET):
-    packed = pack(network, origin or Origin(3), weights, mask)
-    again, mask_again = unpack(network, packed)
+    compressed = compress(network, origin or Origin(3), weights, mask)
+    again, mask_again = decompress(network, compressed)
     assert trees.equal(again, weights)
     assert trees.equal(mask_again, mask)
     assert {path: (leaf.shape, leaf.dtype) for path, leaf in again.items()} == {p: (leaf.shape, leaf.dtype) for p, leaf in weights.items()}
-    return packed
+    return compressed
 
 
 # -- masks ---------------------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def there_and_back(weights, mask, origin=None, network=NET):
 def test_masks_come_back(shape, density):
     mask = np.asarray(random(shape, density))
     for leaf in (mask, mask.T):  # not contiguous
-        found = unpack_mask(pack_mask(leaf), leaf.shape)
+        found = decode_mask(encode_mask(leaf), leaf.shape)
         assert found.dtype == bool
         np.testing.assert_array_equal(found, leaf)
 
@@ -83,9 +83,9 @@ def test_masks_come_back(shape, density):
 @pytest.mark.parametrize("density", [0.002, 0.01, 0.05, 0.2, 0.3, 0.38, 0.45, 0.5, 0.62, 0.8, 0.95, 0.99])
 def test_a_random_mask_takes_little_more_than_its_entropy(density):
     mask = random((400, 500), density)
-    packed, best = pack_mask(mask).nbytes, entropy(mask) / 8
-    assert 0.999 * best < packed < 1.042 * best + HEADER
-    assert packed <= mask.size // 8 + 1
+    compressed, best = encode_mask(mask).nbytes, entropy(mask) / 8
+    assert 0.999 * best < compressed < 1.042 * best + HEADER
+    assert compressed <= mask.size // 8 + 1
 
 
 def test_each_coding_has_masks_that_it_is_best_for():
@@ -93,8 +93,8 @@ def test_each_coding_has_masks_that_it_is_best_for():
     units[:, random(200, 0.4)] = True
     codings = {BITS: random(20_000, 0.5), LZMA: units, KEPT: random(20_000, 0.05), PRUNED: random(20_000, 0.95)}
     for coding, mask in codings.items():
-        assert pack_mask(mask)[0] == coding
-    assert pack_mask(units).nbytes < entropy(units) / 8 / 20
+        assert encode_mask(mask)[0] == coding
+    assert encode_mask(units).nbytes < entropy(units) / 8 / 20
 
 
 def test_entropy_is_that_of_the_frequencies():
@@ -105,16 +105,16 @@ def test_entropy_is_that_of_the_frequencies():
 
 @pytest.mark.parametrize("mask", [random(900, 0.5), np.arange(900) < 300, random(900, 0.05), random(900, 0.95)])
 def test_damaged_masks_are_refused_or_another_mask_of_the_same_shape(mask):
-    packed = pack_mask(mask)
-    wrong = [packed[:0], packed[: len(packed) // 2], np.concatenate([[9], packed[1:]])]
+    compressed = encode_mask(mask)
+    wrong = [compressed[:0], compressed[: len(compressed) // 2], np.concatenate([[9], compressed[1:]])]
     for one in wrong:
         with pytest.raises(TombolaError, match=r"no packed mask of shape \(30, 30\)"):
-            unpack_mask(one, (30, 30))
-    for place in range(len(packed)):
-        changed = packed.copy()
+            decode_mask(one, (30, 30))
+    for place in range(len(compressed)):
+        changed = compressed.copy()
         changed[place] ^= 0x55
         with contextlib.suppress(TombolaError):  # and nothing else
-            assert unpack_mask(changed, (30, 30)).shape == (30, 30)
+            assert decode_mask(changed, (30, 30)).shape == (30, 30)
 
 
 # -- networks ------------------------------------------------------------------------------------------------------------
@@ -124,16 +124,16 @@ def test_damaged_masks_are_refused_or_another_mask_of_the_same_shape(mask):
 def test_what_follows_from_the_seed_is_left_out(name, action):
     mask = mask_of()
     weights = under(mask, values(action or Action(name="initial"), mask=mask))
-    packed = there_and_back(weights, mask, Origin(3, action))
-    assert {packed.leaves[path]["kept"] for path in NET.prunable} == {name}
-    assert packed.stored == 0
-    assert set(packed.arrays) == {f"{path}.mask" for path in NET.prunable}
+    compressed = there_and_back(weights, mask, Origin(3, action))
+    assert {compressed.leaves[path]["kept"] for path in NET.prunable} == {name}
+    assert compressed.stored == 0
+    assert set(compressed.arrays) == {f"{path}.mask" for path in NET.prunable}
 
 
 def test_a_candidate_that_another_seed_draws_is_not_used():
     mask = mask_of()
-    packed = there_and_back(under(mask, values(Action(name="initial"), seed=4)), mask)
-    assert {packed.leaves[path]["kept"] for path in NET.prunable} == {"stored"}
+    compressed = there_and_back(under(mask, values(Action(name="initial"), seed=4)), mask)
+    assert {compressed.leaves[path]["kept"] for path in NET.prunable} == {"stored"}
 
 
 def test_actions_with_parents_are_no_candidates():
@@ -147,10 +147,10 @@ def test_trained_values_are_stored_only_where_they_are_kept():
     mask, start = mask_of(), NET.init(3)
     path, bias = NET.prunable[1], next(path for path in NET.shapes if path not in NET.prunable)
     trained = under(mask, {**start, path: start[path] + np.float32(0.1), bias: start[bias] + np.float32(1)})
-    packed = there_and_back(trained, mask)
-    assert packed.leaves[path] == {"kept": "stored", "pruned": "zero"}
-    assert packed.leaves[bias] == {"all": "stored"}
-    assert packed.stored == mask[path].sum() + trained[bias].size
+    compressed = there_and_back(trained, mask)
+    assert compressed.leaves[path] == {"kept": "stored", "pruned": "zero"}
+    assert compressed.leaves[bias] == {"all": "stored"}
+    assert compressed.stored == mask[path].sum() + trained[bias].size
 
 
 def test_one_changed_bit_of_one_weight_is_kept():
@@ -175,9 +175,9 @@ def test_pruned_weights_come_back_whatever_they_are_held_at(held, source):
         "negative zero": {path: np.full_like(leaf, -0.0) for path, leaf in start.items()},
         "zero": None,
     }[held]
-    packed = there_and_back(under(mask, start, at), mask, Origin(3, None, REINIT))
-    assert {packed.leaves[path]["pruned"] for path in NET.prunable} == {source}
-    assert packed.stored == (sum(int((~leaf).sum()) for leaf in mask.values()) if source == "stored" else 0)
+    compressed = there_and_back(under(mask, start, at), mask, Origin(3, None, REINIT))
+    assert {compressed.leaves[path]["pruned"] for path in NET.prunable} == {source}
+    assert compressed.stored == (sum(int((~leaf).sum()) for leaf in mask.values()) if source == "stored" else 0)
 
 
 @pytest.mark.parametrize("density", [0, 1])
@@ -199,8 +199,8 @@ def test_layers_with_batch_norm_store_their_statistics():
     mask, start = mask_of(network), network.init(3)
     assert there_and_back(under(mask, start), mask, network=network).stored == 0
     path = network.running[0]
-    packed = there_and_back(under(mask, {**start, path: start[path] + np.float32(1)}), mask, network=network)
-    assert packed.stored == start[path].size == 8
+    compressed = there_and_back(under(mask, {**start, path: start[path] + np.float32(1)}), mask, network=network)
+    assert compressed.stored == start[path].size == 8
 
 
 @pytest.mark.parametrize("rescale", ["none", "dynamic", "root"])
@@ -211,9 +211,9 @@ def test_a_supermask_is_its_seed_its_bits_and_its_signs(method, rescale):
     tree = {**values(CONSTANT), **scores}
     weights, mask, factors = plain(spec, tree, {path: np.ones(NET.shapes[path].shape, bool) for path in NET.prunable})
     assert trees.equal(weights, effective(spec, tree, chosen(spec, tree)))
-    packed = there_and_back(weights, mask, Origin(3, CONSTANT, None, factors))
-    assert packed.stored == 0
-    size = sizes(NET, packed, mask)
+    compressed = there_and_back(weights, mask, Origin(3, CONSTANT, None, factors))
+    assert compressed.stored == 0
+    size = sizes(NET, compressed, mask)
     assert (size.signs > 0) == (method == "signed")
     assert size.constants == 8 + (0 if rescale == "none" else 4 * len(NET.prunable))
     signed = {path: leaf if method == "signed" else np.abs(leaf) for path, leaf in chosen(spec, tree).items()}
@@ -226,28 +226,28 @@ def test_a_run_that_pruned_before_it_learnt_a_mask_keeps_what_is_in_both():
     tree = {**under(before, values(CONSTANT)), **scores}
     weights, mask, factors = plain(spec, tree, before)
     assert all(not (mask[path] & ~before[path]).any() for path in mask)
-    packed = there_and_back(weights, mask, Origin(3, CONSTANT, None, factors))
-    assert {packed.leaves[path]["kept"] for path in NET.prunable} == {"kept"}
+    compressed = there_and_back(weights, mask, Origin(3, CONSTANT, None, factors))
+    assert {compressed.leaves[path]["kept"] for path in NET.prunable} == {"kept"}
 
 
 def test_sizes_count_every_byte():
     mask = mask_of()
-    packed = pack(NET, Origin(3), under(mask, values(Action(name="initial"), seed=4)), mask)
-    size = sizes(NET, packed, mask)
+    compressed = compress(NET, Origin(3), under(mask, values(Action(name="initial"), seed=4)), mask)
+    size = sizes(NET, compressed, mask)
     assert size.dense == 4 * sum(math.prod(one.shape) for one in NET.shapes.values())
-    assert size.mask == sum(pack_mask(leaf).nbytes for leaf in mask.values())
+    assert size.mask == sum(encode_mask(leaf).nbytes for leaf in mask.values())
     assert size.values == 4 * sum(int(leaf.sum()) for leaf in mask.values())
-    assert size.total == sum(leaf.nbytes for leaf in packed.arrays.values()) + 8
+    assert size.total == sum(leaf.nbytes for leaf in compressed.arrays.values()) + 8
     assert size.prunable == sum(leaf.size for leaf in mask.values())
     assert size.mask_bits == pytest.approx(8 * size.mask / size.prunable)
 
 
 def test_what_is_missing_is_named():
-    packed = pack(NET, Origin(3), under(mask_of(), values(Action(name="initial"), seed=4)), mask_of())
-    for name in packed.arrays:
-        less = type(packed)(packed.origin, {one: leaf for one, leaf in packed.arrays.items() if one != name}, packed.leaves)
+    compressed = compress(NET, Origin(3), under(mask_of(), values(Action(name="initial"), seed=4)), mask_of())
+    for name in compressed.arrays:
+        less = type(compressed)(compressed.origin, {one: leaf for one, leaf in compressed.arrays.items() if one != name}, compressed.leaves)
         with pytest.raises(TombolaError, match=name):
-            unpack(NET, less)
+            decompress(NET, less)
     other = build(Model(name="mlp", options={"widths": (9, 7)}), DataInfo.of_classes((5, 5, 1), 4))
     with pytest.raises(TombolaError):
-        unpack(other, packed)
+        decompress(other, compressed)

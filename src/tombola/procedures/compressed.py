@@ -1,7 +1,7 @@
 """A network as what cannot be drawn again: the mask's bits, and those values that do not follow from the seed.
 
 A ticket at its start, or a supermask, needs its seed and its mask alone (Zhou et al. 2019, section 5). Nothing here is taken
-on trust: what is left out is what `unpack` makes again, bit for bit.
+on trust: what is left out is what `decompress` makes again, bit for bit.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,7 +18,7 @@ from tombola.models.network import Network
 from tombola.models.supermask import chosen, effective, factor_of
 from tombola.procedures.actions import Context, value_actions
 from tombola.procedures.run import Action
-from tombola.surgery.packing import entropy, pack_mask, unpack_mask
+from tombola.surgery.bitmask import decode_mask, encode_mask, entropy
 
 
 class Origin(NamedTuple):
@@ -46,12 +46,12 @@ def plain(spec: Supermask, weights: Tree, mask: Mask) -> tuple[Tree, Mask, dict[
 
 
 @dataclass(frozen=True)
-class Packed:
+class Compressed:
     """One replicate's network."""
 
     origin: Origin
     arrays: Tree
-    """``{path}.mask``: `pack_mask` of what is kept; ``{path}.signs``: `pack_mask` of which kept weights have the other sign;
+    """``{path}.mask``: `encode_mask` of what is kept; ``{path}.signs``: `encode_mask` of which kept weights have the other sign;
     ``{path}.kept``, ``{path}.pruned``: values, in C order, where they do not follow from the seed; ``path``: another leaf."""
     leaves: dict[str, dict[str, str]]
     """Path -> {"kept": ..., "pruned": ...}, or {"all": ...} of a leaf that is not prunable: the name of a candidate, `zero`, or
@@ -63,7 +63,7 @@ class Packed:
         return sum(leaf.size for name, leaf in self.arrays.items() if not name.endswith((".mask", ".signs")))
 
 
-def pack(network: Network, origin: Origin, weights: Mapping[str, np.ndarray], mask: Mask) -> Packed:
+def compress(network: Network, origin: Origin, weights: Mapping[str, np.ndarray], mask: Mask) -> Compressed:
     """The plain network's weights under a mask, without what follows from the seed."""
     drawn = _drawn(network, origin, origin.candidates(), mask)
     arrays: Tree = {}
@@ -80,43 +80,43 @@ def pack(network: Network, origin: Origin, weights: Mapping[str, np.ndarray], ma
         source = _source(np.abs(leaf[kept]), sizes)
         held = _source(leaf[~kept], {"zero": np.zeros_like(leaf[~kept]), **{name: values[~kept] for name, values in there.items()}})
         leaves[path] = {"kept": source, "pruned": held}
-        arrays[f"{path}.mask"] = pack_mask(kept)
+        arrays[f"{path}.mask"] = encode_mask(kept)
         if source == "stored":
             arrays[f"{path}.kept"] = leaf[kept]
         elif (flipped := np.signbit(leaf[kept]) != np.signbit(scaled[source])).any():
-            arrays[f"{path}.signs"] = pack_mask(flipped)
+            arrays[f"{path}.signs"] = encode_mask(flipped)
         if held == "stored":
             arrays[f"{path}.pruned"] = leaf[~kept]
-    return Packed(origin, arrays, leaves)
+    return Compressed(origin, arrays, leaves)
 
 
-def unpack(network: Network, packed: Packed) -> tuple[Tree, Mask]:
-    """(weights, mask), as they were packed. Raises TombolaError if something is missing, damaged or of another network."""
+def decompress(network: Network, compressed: Compressed) -> tuple[Tree, Mask]:
+    """(weights, mask), as they were compressed. Raises TombolaError if something is missing, damaged or of another network."""
     shapes = {path: one.shape for path, one in network.shapes.items()}
     try:
-        mask = {path: unpack_mask(packed.arrays[f"{path}.mask"], shapes[path]) for path in network.prunable}
-        used = {source for sources in packed.leaves.values() for source in sources.values()}
-        drawn = _drawn(network, packed.origin, used, mask)
+        mask = {path: decode_mask(compressed.arrays[f"{path}.mask"], shapes[path]) for path in network.prunable}
+        used = {source for sources in compressed.leaves.values() for source in sources.values()}
+        drawn = _drawn(network, compressed.origin, used, mask)
         weights = {}
         for path, shape in shapes.items():
             there = {name: tree[path] for name, tree in drawn.items()}
             if path not in mask:
-                source = packed.leaves[path]["all"]
-                weights[path] = packed.arrays[path].reshape(shape) if source == "stored" else there[source]
+                source = compressed.leaves[path]["all"]
+                weights[path] = compressed.arrays[path].reshape(shape) if source == "stored" else there[source]
                 continue
             weights[path] = np.zeros(shape, network.shapes[path].dtype)
-            weights[path][mask[path]] = _kept(packed, path, mask[path], there)
-            held = packed.leaves[path]["pruned"]
+            weights[path][mask[path]] = _kept(compressed, path, mask[path], there)
+            held = compressed.leaves[path]["pruned"]
             if held != "zero":
-                weights[path][~mask[path]] = packed.arrays[f"{path}.pruned"] if held == "stored" else there[held][~mask[path]]
+                weights[path][~mask[path]] = compressed.arrays[f"{path}.pruned"] if held == "stored" else there[held][~mask[path]]
     except (KeyError, ValueError, TypeError) as error:
-        raise TombolaError(f"a packed network that is damaged, or of another model: {error}") from None
+        raise TombolaError(f"a compressed network that is damaged, or of another model: {error}") from None
     return weights, mask
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of a packed network; the description of its model, which a dense one needs as well, is not counted."""
+    """Bytes of a compressed network; the description of its model, which a dense one needs as well, is not counted."""
 
     dense: int
     """Of all values as float32."""
@@ -141,16 +141,16 @@ class Sizes:
         return 8 * (self.mask + self.signs) / self.prunable
 
 
-def sizes(network: Network, packed: Packed, mask: Mask) -> Sizes:
-    """How large a packed network is."""
+def sizes(network: Network, compressed: Compressed, mask: Mask) -> Sizes:
+    """How large a compressed network is."""
 
     def of(ending: str) -> int:
-        return sum(leaf.nbytes for name, leaf in packed.arrays.items() if name.endswith(ending))
+        return sum(leaf.nbytes for name, leaf in compressed.arrays.items() if name.endswith(ending))
 
     dense = sum(4 * one.size for one in network.shapes.values())
-    rescaled = sum(factor != 1 for factor in packed.origin.factors.values())
+    rescaled = sum(factor != 1 for factor in compressed.origin.factors.values())
     values = of("") - of(".mask") - of(".signs")
-    best = sum(entropy(_signed(packed, path, leaf)) for path, leaf in mask.items()) / 8
+    best = sum(entropy(_signed(compressed, path, leaf)) for path, leaf in mask.items()) / 8
     return Sizes(dense, of(".mask"), of(".signs"), values, 8 + 4 * rescaled, best, sum(leaf.size for leaf in mask.values()))
 
 
@@ -167,20 +167,22 @@ def _source(values: np.ndarray, candidates: Mapping[str, np.ndarray]) -> str:
     return next((name for name, candidate in candidates.items() if candidate.tobytes() == bits), "stored")
 
 
-def _kept(packed: Packed, path: str, kept: np.ndarray, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
+def _kept(compressed: Compressed, path: str, kept: np.ndarray, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
     """Values of a leaf's kept weights."""
-    source = packed.leaves[path]["kept"]
+    source = compressed.leaves[path]["kept"]
     if source == "stored":
-        return packed.arrays[f"{path}.kept"]
-    values = drawn[source][kept] * np.float32(packed.origin.factors.get(path, 1))
+        return compressed.arrays[f"{path}.kept"]
+    values = drawn[source][kept] * np.float32(compressed.origin.factors.get(path, 1))
     return (
-        np.where(unpack_mask(packed.arrays[f"{path}.signs"], values.shape), -values, values) if f"{path}.signs" in packed.arrays else values
+        np.where(decode_mask(compressed.arrays[f"{path}.signs"], values.shape), -values, values)
+        if f"{path}.signs" in compressed.arrays
+        else values
     )
 
 
-def _signed(packed: Packed, path: str, kept: np.ndarray) -> np.ndarray:
+def _signed(compressed: Compressed, path: str, kept: np.ndarray) -> np.ndarray:
     """The mask in {0, 1}, or in {-1, 0, 1} where signs are changed."""
     found = kept.astype(np.int8)
-    if f"{path}.signs" in packed.arrays:
-        found[kept] = 1 - 2 * unpack_mask(packed.arrays[f"{path}.signs"], (int(kept.sum()),))
+    if f"{path}.signs" in compressed.arrays:
+        found[kept] = 1 - 2 * decode_mask(compressed.arrays[f"{path}.signs"], (int(kept.sum()),))
     return found

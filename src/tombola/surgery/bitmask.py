@@ -15,7 +15,7 @@ _GAPS = struct.Struct("<BI")
 """k, count."""
 
 
-def pack_mask(leaf: np.ndarray) -> np.ndarray:
+def encode_mask(leaf: np.ndarray) -> np.ndarray:
     """The smallest of three codings of a bool array in C order, as uint8; its first byte says which.
 
     * 0: one bit a weight, most significant first. No density of about 1/2 can do with less.
@@ -33,10 +33,10 @@ def pack_mask(leaf: np.ndarray) -> np.ndarray:
     return np.frombuffer(bytes([best]) + codings[best], np.uint8)
 
 
-def unpack_mask(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The inverse of `pack_mask`. Raises TombolaError for bytes that are no mask of that shape."""
+def decode_mask(compressed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The inverse of `encode_mask`. Raises TombolaError for bytes that are no mask of that shape."""
     size = int(np.prod(shape))
-    data = np.asarray(packed, np.uint8).tobytes()
+    data = np.asarray(compressed, np.uint8).tobytes()
     decode: dict[int, Callable[[bytes], np.ndarray]] = {
         _BITS: lambda body: _from_bits(body, size),
         _LZMA: lambda body: _from_bits(lzma.decompress(body, lzma.FORMAT_RAW, filters=_FILTERS), size),

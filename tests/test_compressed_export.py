@@ -18,7 +18,7 @@ from tombola.data import dataset
 from tombola.models.build import build
 from tombola.models.nnx_network import NNXNetwork
 from tombola.models.supermask import SCORE, chosen, effective, nonzero
-from tombola.procedures import packed
+from tombola.procedures import compressed
 from tombola.store.export import load_ticket
 from tombola.store.files import load_tree, save_tree
 from tombola.store.store import Store
@@ -29,7 +29,7 @@ SETTINGS = ("steps=40it", "evaluate_every=20it", "mask_steps=40it")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("packed")
+    return tmp_path_factory.mktemp("compressed")
 
 
 @pytest.fixture(scope="module")
@@ -255,14 +255,14 @@ def test_the_study_rebuilds_what_it_packs(findings):
 
 
 def test_a_network_that_comes_back_otherwise_counts_as_not_rebuilt(findings, monkeypatch):
-    good = packed.unpack
+    good = compressed.decompress
 
     def bad(network, one):
         weights, mask = good(network, one)
         path = network.prunable[0]
         return {**weights, path: weights[path] * np.float32(-1)}, mask
 
-    monkeypatch.setattr(packed, "unpack", bad)
+    monkeypatch.setattr(compressed, "decompress", bad)
     again = tb.run("zhou2019.compression", "smoke", task="digits-mlp", settings=SETTINGS, store="runs", quiet=True, replicates=1)
     assert (again.table.rebuilt == 0).all()
 

@@ -1,8 +1,8 @@
-"""A packed network as one safetensors file: what of it does not follow from the seed, and how the rest is drawn again.
+"""A compressed network as one safetensors file: what of it does not follow from the seed, and how the rest is drawn again.
 
-Tensors are the arrays of `tombola.procedures.packed.Packed`. The metadata say `model` (canonical JSON) and `data` (a `DataInfo`), from
-which the network is built without a data set; `seed`; `actions`, `factors` and `leaves` (JSON); and `sha256`, of what must
-come out: drawn on another machine, or by another version of JAX, values could differ in a bit.
+Tensors are the arrays of `tombola.procedures.compressed.Compressed`. The metadata say `model` (canonical JSON) and `data` (a
+`DataInfo`), from which the network is built without a data set; `seed`; `actions`, `factors` and `leaves` (JSON); and `sha256`, of
+what must come out: drawn on another machine, or by another version of JAX, values could differ in a bit.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.task import Model
 from tombola.core.trees import Tree
-from tombola.procedures.packed import Origin, Packed, unpack
+from tombola.procedures.compressed import Compressed, Origin, decompress
 from tombola.procedures.run import Action
 
 T = TypeVar("T")
@@ -28,23 +28,25 @@ T = TypeVar("T")
 FORMAT = "tombola packed ticket 1"
 
 
-def described(packed: Packed, model: Model, data: DataInfo, sha256: str) -> dict[str, str]:
+def described(compressed: Compressed, model: Model, data: DataInfo, sha256: str) -> dict[str, str]:
     """The metadata from which `rebuilt` makes the network again; those of the run may be added."""
     import jax
 
-    used = {source for sources in packed.leaves.values() for source in sources.values()}
+    used = {source for sources in compressed.leaves.values() for source in sources.values()}
     actions = {
-        name: {"name": one.canonical()["name"], "options": one.options} for name, one in packed.origin.candidates().items() if name in used
+        name: {"name": one.canonical()["name"], "options": one.options}
+        for name, one in compressed.origin.candidates().items()
+        if name in used
     }
     return {
         "format": FORMAT,
-        "mask": "<path>.mask is coded as tombola.surgery.packing.pack_mask says",
+        "mask": "<path>.mask is coded as tombola.surgery.bitmask.encode_mask says",
         "model": json.dumps(model.canonical()),
         "data": json.dumps(asdict(data)),
-        "seed": str(packed.origin.seed),
+        "seed": str(compressed.origin.seed),
         "actions": json.dumps(actions),
-        "factors": json.dumps({path: factor for path, factor in packed.origin.factors.items() if factor != 1}),
-        "leaves": json.dumps(packed.leaves),
+        "factors": json.dumps({path: factor for path, factor in compressed.origin.factors.items() if factor != 1}),
+        "leaves": json.dumps(compressed.leaves),
         "sha256": sha256,
         "jax": jax.__version__,
     }
@@ -63,13 +65,13 @@ def rebuilt(arrays: Tree, metadata: Mapping[str, str], path: Path) -> tuple[Tree
         given = _typed(dict[str, Action], metadata["actions"])
         factors = _typed(dict[str, float], metadata["factors"])
         origin = Origin(int(metadata["seed"]), given.get("kept"), given.get("pruned"), factors)
-        packed = Packed(origin, arrays, _typed(dict[str, dict[str, str]], metadata["leaves"]))
+        compressed = Compressed(origin, arrays, _typed(dict[str, dict[str, str]], metadata["leaves"]))
         data = _data(metadata)
         expected, version = metadata["sha256"], metadata["jax"]
     except (KeyError, ValueError, TypeError, AttributeError):
         raise TombolaError(f"{path}: the description of its network is damaged; export the run again") from None
     try:
-        weights, mask = unpack(build(model, data), packed)
+        weights, mask = decompress(build(model, data), compressed)
     except TombolaError as error:
         raise TombolaError(f"{path} cannot be rebuilt: {error}") from None
     if digest(weights, mask) != expected:
