@@ -14,6 +14,7 @@ from tombola.core.task import Data, Model, Recipe, Task
 from tombola.procedures.actions import mask_actions, value_actions
 from tombola.procedures.imp import imp_runs
 from tombola.procedures.run import STORED_NAMES, Action, Run
+from tombola.pruning.pruning import Pruning
 
 TASK = Task(data=Data(name="digits"), model=Model(name="mlp"), recipe=Recipe(steps="100it", batch=60, learning_rate=1e-3))
 
@@ -195,3 +196,8 @@ def test_actions_go_by_the_names_of_the_field_and_are_stored_under_those_they_ha
     assert (old, old.name) == (new, "signed_constant")
     assert new.canonical() == {"spec": "Action", "name": "constant", "options": {"keep_sign": True}}
     assert all(today in mask_actions or today in value_actions for today in STORED_NAMES)
+
+
+def test_an_error_of_no_single_field_names_none():
+    with pytest.raises(TombolaError, match=r"^Pruning: norm 'l1' ranks whole units"):
+        Pruning(norm="l1")

@@ -136,7 +136,7 @@ def test_steps_in_iterations_read_no_data(monkeypatch):
 def test_an_outline_says_what_the_network_says(frozen):
     task = named_task("digits-mlp", "smoke", frozen=frozen)
     found = setup(task, load(task.data))
-    network, network_info = found.network, network_info_of(found)
+    network, network_info = found.network, network_info_of(found, {})
     back = from_json(json.loads(json.dumps(network_info.as_json())))
     for one in (network_info, back):
         assert list(one.shapes.items()) == [(path, leaf.shape) for path, leaf in network.shapes.items()]
@@ -165,7 +165,7 @@ def test_what_a_network_looks_like_is_stored_with_its_runs(copied, carried_out, 
             copied.put(record.digest, {**files, "summary.json": json.dumps(summary).encode()}, {}, replace=True)
     built = []
     monkeypatch.setattr(study, "built_info", lambda task, data: built.append(task) or reading.built_info(task, data))
-    monkeypatch.setattr("tombola.engine.reading.network_info_of", lambda setup: built.append(setup) or network_info_of(setup))
+    monkeypatch.setattr("tombola.engine.reading.network_info_of", lambda *given: built.append(given) or network_info_of(*given))
     reading.built_info.cache_clear()
     same(run_study(small(name), copied, quiet=True), carried_out[1][name])
     assert bool(built) == (how != "there")

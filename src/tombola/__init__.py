@@ -39,6 +39,7 @@ _PUBLIC = {
     "objectives": "tombola.objectives:",
     "optimizers": "tombola.training.optimizers",
     "path": "tombola.api.paths",
+    "predict": "tombola.api.predict",
     "prune": "tombola.api.pruning",
     "robustness": "tombola.api.robustness",
     "run": "tombola.api.run",

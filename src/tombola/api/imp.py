@@ -38,7 +38,7 @@ def imp(
     Returns:
         levels + 1 trajectories; `trajectory.mask` is the mask it trained under.
     """
-    pruning, session, count = pruning_of(pruning, fields).of(task), Session.of(store, data_dir), whole("levels", levels)
-    rates_by_path(session.network(task), pruning.rates)  # raises before anything trains
-    chains = [imp_runs(task, one, count, pruning) for one in seeds(seed, whole("replicates", replicates, 1))]
+    pruning, session, count = pruning_of(pruning, fields).of(task), Session.of(task, store, data_dir), whole("levels", levels)
+    rates_by_path(session.network, pruning.rates)  # raises before anything trains
+    chains = [imp_runs(session.task, one, count, pruning) for one in seeds(seed, whole("replicates", replicates, 1))]
     return session.train([list(level) for level in zip(*chains, strict=True)], [pruning.rewind, pruning.prune_at])

@@ -93,15 +93,15 @@ def instability(
     if wrong := [stream for stream in vary if stream not in NOISE]:
         raise unknown("stream of SGD noise", wrong[0], NOISE)
     options = path_options(points, batch_norm, train_examples)
-    session = Session.of(store, data_dir, start, mask)
-    setup, end = resolved(task, session.data_dir)
+    session = Session.of(task, store, data_dir, start, mask)
+    setup, end = resolved(session.task, session.data_dir)
     if Step(k).iterations(setup.steps_per_epoch, end) == end:
         raise TombolaError(f"k = {str(k)!r} is the end of training at iteration {end}, where children have nothing to train; choose less")
     if not setup.noise & set(vary):
         raise TombolaError(f"vary = {list(vary)}, but this task has none of that noise, so children would be equal; add data_order")
-    parents = session.runs(task, replicates, seed, start=start, mask=mask, begin=Step(k))
+    parents = session.runs(replicates, seed, start=start, mask=mask, begin=Step(k))
     if start is None:
-        parents = [from_step(Run(task=task, seed=run.seed), Step(k)).but(mask=run.mask) for run in parents]
+        parents = [from_step(Run(task=session.task, seed=run.seed), Step(k)).but(mask=run.mask) for run in parents]
     copies = [children_of(run, vary, children) for run in parents]
     paths = [path_between(*pair, _dense(run), options) for run, own in zip(parents, copies, strict=True) for pair in combinations(own, 2)]
     trained = session.train(list(zip(*copies, strict=True)), measurements=paths)

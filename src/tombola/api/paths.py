@@ -71,15 +71,15 @@ def path(
     Raises:
         TombolaError: the two networks are equal, or not of this task.
     """
-    session = Session.of(store, data_dir, first, second)
-    network = session.network(task)
+    session = Session.of(task, store, data_dir, first, second)
+    network = session.network
     ends = [weights_of(name, tree, network) for name, tree in (("first", first), ("second", second))]
     if replicas(ends[0]) != replicas(ends[1]):
         raise TombolaError(f"first has {replicas(ends[0])} replicas and second {replicas(ends[1])}; a path needs as many of each")
     options = path_options(points, batch_norm, train_examples) | ({"matched": True} if matched else {})
     pairs = zip(seeds(seed, replicas(ends[0])), *map(session.refer, ends), strict=True)
     return gathered(
-        session.measure([Measurement(task=task, seed=one, name="path", of=tuple(pair), options=options) for one, *pair in pairs])
+        session.measure([Measurement(task=session.task, seed=one, name="path", of=tuple(pair), options=options) for one, *pair in pairs])
     )
 
 

@@ -85,13 +85,16 @@ def robustness(
     if RANDOM in wanted and whole("draws", draws) < 1:
         raise TombolaError(f'draws = {draws}, but "random" needs at least 1')
     steps = [step for step in wanted if step != RANDOM]
-    session = Session.of(store, data_dir, trained)
+    session = Session.of(task, store, data_dir, trained)
     masks = [run.its_mask() for run in trained.runs]
     parents = list(zip(trained.refs("end"), masks, *(trained.refs(step) for step in steps), strict=True))
     session.bring((ref for own in parents for ref in own), trained.store)
     options = {"batch_norm": batch_norm, "part": "test", "train": None, "unit": unit, "draws": draws if RANDOM in wanted else 0}
     found = session.measure(
-        [Measurement(task=task, seed=one, name="reset", of=own, options=options) for one, own in zip(trained.seeds, parents, strict=True)]
+        [
+            Measurement(task=session.task, seed=one, name="reset", of=own, options=options)
+            for one, own in zip(trained.seeds, parents, strict=True)
+        ]
     )
     places = {step: slice(place, place + 1) for place, step in enumerate(steps)} | {RANDOM: slice(len(steps), None)}
 
@@ -100,7 +103,7 @@ def robustness(
         return np.stack([np.stack([one[name][:, places[step]].mean(axis=1) for step in wanted], axis=1) for one in found])
 
     return Robustness(
-        units=tuple(groups(session.network(task).layers, unit)),
+        units=tuple(groups(session.network.layers, unit)),
         reset_to=tuple(wanted),
         error=gathered("error"),
         loss=gathered("loss"),

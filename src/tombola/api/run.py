@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tombola.core.task import Task
 from tombola.engine.configuring import resolve
 from tombola.engine.study import run_study
 from tombola.store.store import Store
@@ -14,9 +15,9 @@ def run(
     study: str,
     scale: Scale = "small",
     *,
-    task: str | None = None,
+    task: Task | str | None = None,
     settings: Iterable[str] = (),
-    store: Path | str = "runs",
+    store: Store | Path | str = "runs",
     data_dir: Path | str | None = None,
     quiet: bool = False,
     **fields: Any,
@@ -24,6 +25,7 @@ def run(
     """Carry a study out and measure it; runs that the store has are not trained again.
 
     Args:
+        task: a task, or the name of one; the study's own if not given.
         settings: ``KEY=VALUE`` for any field of the configuration, as on the command line.
         fields: `replicates`, `seed` and other top-level fields of the configuration.
 
@@ -32,4 +34,4 @@ def run(
     """
     folder = Path(data_dir) if data_dir is not None else None
     found = resolve(study, scale=scale, task=task, settings=settings, data_dir=folder, **fields)
-    return run_study(found, Store(store), folder, quiet)
+    return run_study(found, store if isinstance(store, Store) else Store(store), folder, quiet)

@@ -15,6 +15,7 @@ from tombola.core.numbers import whole
 from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import Tree, equal, replica, replicas
+from tombola.data.identity import identified
 from tombola.engine.compute import compute
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
@@ -33,25 +34,28 @@ from tombola.surgery.combine import combine
 class Session:
     """A call in Python."""
 
+    task: Task
+    """Its data told by their bytes, as studies tell them."""
     store: Store
     data_dir: Path | None
 
     @classmethod
-    def of(cls, store: Store | Path | str | None, data_dir: Path | str | None, *given: Any) -> "Session":
+    def of(cls, task: Task, store: Store | Path | str | None, data_dir: Path | str | None, *given: Any) -> "Session":
         """With the store that is named; else the one that what it was given comes from; else one in memory."""
         if store is None:
             store = next((one.store for one in given if isinstance(one, Stored | Trajectory)), None) or Store()
-        return cls(store if isinstance(store, Store) else Store(store), None if data_dir is None else Path(data_dir))
+        folder = None if data_dir is None else Path(data_dir)
+        return cls(identified(task, folder), store if isinstance(store, Store) else Store(store), folder)
 
-    def network(self, task: Task) -> Network:
-        """The network of a task."""
-        return resolved(task, self.data_dir)[0].network
+    @property
+    def network(self) -> Network:
+        """The network of the task."""
+        return resolved(self.task, self.data_dir)[0].network
 
     # -- described ----------------------------------------------------------------------------------------------
 
     def runs(
         self,
-        task: Task,
         replicates: Any,
         seed: Any,
         *,
@@ -60,7 +64,7 @@ class Session:
         **fields: Any,
     ) -> list[Run]:
         """A run a replicate, from arrays (R, ...) as `tombola.train` takes them; `fields` are those of `Run`."""
-        network = self.network(task)
+        network = self.network
         start, mask = weights_of("start", start, network), mask_of(mask, network)
         count = how_many(replicates, start=start, mask=mask)
         kept_by = None if mask is None else self.refer(mask, "mask")
@@ -73,7 +77,7 @@ class Session:
             if start is not None and mask is not None:
                 own = replica(start, index)
                 held = None if equal(combine(replica(mask, index), own), own) else kept  # None: zero
-            found.append(Run(task=task, seed=one, mask=action, kept=kept, pruned=held, **fields))
+            found.append(Run(task=self.task, seed=one, mask=action, kept=kept, pruned=held, **fields))
         return found
 
     def refer(self, tree: Mapping[str, Any], what: str = "weights") -> list[RunRef]:

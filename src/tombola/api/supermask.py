@@ -82,13 +82,12 @@ def supermask(
         raise TombolaError(f"samples = {samples}: a mean over at least 1 drawn mask is needed")
     spec = spec or Supermask(rescale="dynamic")
     recipe = mask_recipe(task.recipe, spec, learning_rate, steps, batch)
-    learning, plain = task.but(recipe=recipe), task.but(recipe=recipe.but(supermask=None))
-    session = Session.of(store, data_dir, start, mask)
+    session = Session.of(task.but(recipe=recipe), store, data_dir, start, mask)
     start = None if start is None else arrays("start", start)
-    runs = session.runs(learning, how_many(replicates, start=start, mask=mask), seed, mask=mask)
+    runs = session.runs(how_many(replicates, start=start, mask=mask), seed, mask=mask)
     of: list[tuple[RunRef, ...]] = [()] * len(runs)
     if start is not None:  # scores are drawn, as they are where there is none
-        network = session.network(learning)
+        network = session.network
         full = stack([{**network.init(run.seed), **replica(start, index)} for index, run in enumerate(runs)])
         of = [(ref,) for ref in session.refer(weights_of("start", full, network))]
     if values == "constant":
@@ -97,6 +96,7 @@ def supermask(
         ]
     elif start is not None:
         runs = [run.but(kept=Action(name="rewind", of=own)) for run, own in zip(runs, of, strict=True)]
+    plain = session.task.but(recipe=recipe.but(supermask=None))
     options = {"supermask": spec.model_dump(), "samples": samples}
     looks = [Measurement(task=plain, seed=run.seed, name="learnt_supermask", of=(run.at("end"),), options=options) for run in runs]
     (trained,) = session.train([runs], measurements=looks)

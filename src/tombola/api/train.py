@@ -47,6 +47,6 @@ def train(
     Raises:
         TombolaError: for weights or masks that do not fit the network, or steps after the end (or after `until`).
     """
-    session = Session.of(store, data_dir, start, mask)
+    session = Session.of(task, store, data_dir, start, mask)
     fields = {"begin": Step(begin), "until": Step(until), "noise": dict(noise or {})}
-    return session.train([session.runs(task, replicates, seed, start=start, mask=mask, **fields)], keep)[0]
+    return session.train([session.runs(replicates, seed, start=start, mask=mask, **fields)], keep)[0]

@@ -42,7 +42,7 @@ def values(
 
     Source: Zhou et al. 2019, sections 3 and 4 (mask-1 and mask-0 actions).
     """
-    network = Session.of(None, data_dir).network(task)
+    network = Session.of(task, None, data_dir).network
     trees = [*parents, *([] if mask is None else [mask])]
     counts = {replicas(tree) for tree in trees} | ({replicates} if replicates is not None else set()) or {1}
     if len(counts) > 1:

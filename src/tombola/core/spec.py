@@ -102,4 +102,8 @@ def one_line(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"the field {where!r} is needed"
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{where} = {first['input']!r}, but it must be {reason}" if first["msg"].startswith("Input should be") else f"{where}: {reason}"
+    return (
+        f"{where} = {first['input']!r}, but it must be {reason}"
+        if first["msg"].startswith("Input should be")
+        else f"{where}: {reason}".removeprefix(": ")
+    )

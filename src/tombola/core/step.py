@@ -2,6 +2,7 @@
 
 import math
 import re
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from pydantic import GetCoreSchemaHandler
@@ -35,7 +36,7 @@ class Step(str):
     def __new__(cls, value: "str | int") -> "Step":
         if isinstance(value, cls):
             return value
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, Integral) and not isinstance(value, bool) and value >= 0:
             return super().__new__(cls, f"{value}it")
         if value == "end":
             return super().__new__(cls, "end")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,22 @@ from tombola.core.errors import TombolaError
 from tombola.core.parts import datasets as datasets
 from tombola.core.task import Data
 from tombola.data.folders import data_folder
+
+
+class Scaling(NamedTuple):
+    """What a network gets of values as they come: (x / divisor - mean) / std, the last two along the last axis, or one for all."""
+
+    divisor: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """The values scaled, float32."""
+        mean, std = (np.array(one, np.float32) for one in (self.mean, self.std))
+        return (values.astype(np.float32) / np.float32(self.divisor) - mean) / std
+
+
+AS_THEY_COME = Scaling()
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +54,8 @@ class Dataset:
     """(channels,) float32, positive; None for float32 inputs."""
     vocabulary: int | None = None
     """Number of different tokens, 0 to vocabulary - 1; None where inputs are no tokens."""
+    scaling: Scaling = AS_THEY_COME
+    """How float32 inputs were made of what the data come as, which a network in use is given."""
     class_names: tuple[str, ...] = ()
     """What each class is called in the data that were given; empty: by its number."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tombola.core.keys import generator
 from tombola.data.cache import Arrays, cached
-from tombola.data.dataset import Dataset, datasets
+from tombola.data.dataset import Dataset, Scaling, datasets
 
 EMBEDDED: dict[str, dict[str, object]] = {
     "diabetes": {
@@ -76,6 +76,7 @@ def digits(folder: Path | None = None) -> Dataset:
         test_targets=whole["labels"][test],
         classes=10,
         validation=300,
+        scaling=Scaling(16),
     )
 
 
@@ -90,9 +91,11 @@ def diabetes(folder: Path | None = None) -> Dataset:
     whole = cached("diabetes", ("scikit-learn",), _read_diabetes)
     order = generator(0, "diabetes/test").permutation(len(whole["inputs"]))
     pool, test = np.sort(order[88:]), np.sort(order[:88])
+    raw = whole["inputs"][pool]
+    scaling = Scaling(1, tuple(raw.mean(0).tolist()), tuple(raw.std(0).tolist()))
     scaled = {name: (values - values[pool].mean(0)) / values[pool].std(0) for name, values in whole.items()}
     inputs, targets = (scaled[name].astype(np.float32) for name in ("inputs", "targets"))
-    return Dataset(inputs[pool], targets[pool], inputs[test], targets[test], classes=None, validation=70)
+    return Dataset(inputs[pool], targets[pool], inputs[test], targets[test], classes=None, validation=70, scaling=scaling)
 
 
 def _read_diabetes() -> Arrays:

@@ -6,7 +6,7 @@ import numpy as np
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
-from tombola.data.dataset import Dataset, datasets
+from tombola.data.dataset import Dataset, Scaling, datasets
 from tombola.data.folders import data_folder
 from tombola.data.image_folder import Image, classes, images, pixels
 
@@ -55,6 +55,7 @@ def imagenet(folder: Path | None = None) -> Dataset:
         validation=min(_VALIDATION, max(1, len(pool) // 10)),
         mean=MEAN,
         std=STD,
+        scaling=Scaling(255, tuple(MEAN.tolist()), tuple(STD.tolist())),
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tombola.data.dataset import Dataset, datasets
+from tombola.data.dataset import Dataset, Scaling, datasets
 from tombola.data.files import read
 from tombola.data.folders import data_folder
 from tombola.data.sources import SOURCES
@@ -44,6 +44,7 @@ def cifar10(folder: Path | None = None) -> Dataset:
         targets=records[:, 0].astype(np.int32),
         test_inputs=_standardised(test),
         test_targets=test[:, 0].astype(np.int32),
+        scaling=Scaling(255, tuple(CIFAR10_MEAN.tolist()), tuple(CIFAR10_STD.tolist())),
         classes=source.classes,
         validation=source.validation,
     )
@@ -57,6 +58,7 @@ def _from_idx(name: str, folder: Path | None) -> Dataset:
         targets=labels.astype(np.int32),
         test_inputs=_unit(test_images)[..., None],
         test_targets=test_labels.astype(np.int32),
+        scaling=Scaling(255),
         classes=source.classes,
         validation=source.validation,
     )

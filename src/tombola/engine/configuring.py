@@ -10,7 +10,7 @@ from tombola.core.errors import TombolaError, unknown
 from tombola.core.loading import load_part
 from tombola.core.objective import Objective
 from tombola.core.spec import Spec
-from tombola.core.task import Model
+from tombola.core.task import Model, Task
 from tombola.data.identity import identified
 from tombola.models.tasks import tasks
 from tombola.studies.base import Config, Scale, Study, StudyKind
@@ -21,7 +21,7 @@ def resolve(
     name: str,
     *,
     scale: Scale = "small",
-    task: str | None = None,
+    task: Task | str | None = None,
     model: Model | None = None,
     settings: Iterable[str] = (),
     data_dir: Path | None = None,
@@ -36,9 +36,13 @@ def resolve(
         fields: further fields of the configuration, by the same keys; None leaves them as they are.
     """
     kind: StudyKind = studies[name]
-    if task is not None and task not in tasks:
-        raise unknown("task", task, tasks)
-    config = kind.configure(scale, task or kind.default_task)
+    given = task if isinstance(task, Task) else None
+    named = kind.default_task if given is not None or task is None else str(task)
+    if named not in tasks:
+        raise unknown("task", named, tasks)
+    config = kind.configure(scale, named)
+    if given is not None:
+        config = config.but(task=given)
     if model is not None:
         config = config.but(task=config.task.but(model=model))
     for key, value in fields.items():

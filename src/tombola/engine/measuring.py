@@ -48,6 +48,8 @@ def execute_measurements(wanted: Iterable[Measurement], store: Store, data_dir: 
                     query = _ask(measurement, [weights(parent) for parent in measurement.of], data_dir)
                     found = query.read(evaluate(measurement.task, load(measurement.task.data, data_dir), query.networks, query.parts))
                     _put(measurement, found, query.networks.points, time.monotonic() - began, kept)
+                    if not np.isfinite([value for name, values in found.items() if "loss" in name for value in values.reshape(-1)]).all():
+                        progress.warn(f"measurement {digest} ({measurement.name}): of some networks the loss is not finite; they read NaN")
                     progress.advance(1)
                 finally:
                     kept.release([digest])

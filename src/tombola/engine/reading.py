@@ -6,6 +6,7 @@ from pathlib import Path
 from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import Tree, select
+from tombola.data.dataset import load
 from tombola.engine.graph import Graph
 from tombola.engine.steps import iteration
 from tombola.procedures.network_info import NetworkInfo, from_json, network_info_of
@@ -24,7 +25,7 @@ def built_info(task: Task, data_dir: Path | None) -> NetworkInfo:
     """Of a task's network, built to see: JAX loads."""
     from tombola.engine.resolved import resolved
 
-    return network_info_of(resolved(task, data_dir)[0])
+    return network_info_of(resolved(task, data_dir)[0], load(task.data, data_dir).scaling._asdict())
 
 
 def load_tree(run: Run | Given, what: str, store: Store, data_dir: Path | None) -> Tree:

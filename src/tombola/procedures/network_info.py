@@ -1,7 +1,7 @@
 """What of a task's network and data a report of finished runs needs: names, shapes, counts. No JAX."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ class NetworkInfo:
     trained: frozenset[str]
     """The leaves that training updates: those of frozen layers are left out."""
     steps_per_epoch: int
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """What the network is given: shape (images: height, width, channels), dtype, and how values as they come are scaled."""
 
     @property
     def prunable(self) -> tuple[str, ...]:
@@ -42,18 +44,26 @@ class NetworkInfo:
         """JSON values that `from_json` reads."""
         layers = [vars(layer) for layer in self.layers]
         leaves = {"trainable": sorted(self.trainable), "trained": sorted(self.trained)}
-        return {"shapes": dict(self.shapes), "layers": layers, **leaves, "steps_per_epoch": self.steps_per_epoch}
+        return {
+            "shapes": dict(self.shapes),
+            "layers": layers,
+            **leaves,
+            "steps_per_epoch": self.steps_per_epoch,
+            "inputs": dict(self.inputs),
+        }
 
 
-def network_info_of(setup: "Setup") -> NetworkInfo:
-    """The network_info of what programs are compiled for."""
+def network_info_of(setup: "Setup", scaling: Mapping[str, Any]) -> NetworkInfo:
+    """Of what programs are compiled for, and how its data set scales inputs."""
     network = setup.network
     shapes = {path: tuple(leaf.shape) for path, leaf in network.shapes.items()}
-    return NetworkInfo(shapes, network.layers, network.trainable, setup.trained, setup.steps_per_epoch)
+    inputs = {"shape": list(setup.data.shape), "dtype": setup.data.dtype, **scaling}
+    return NetworkInfo(shapes, network.layers, network.trainable, setup.trained, setup.steps_per_epoch, inputs)
 
 
 def from_json(found: Mapping[str, Any]) -> NetworkInfo:
     """The inverse of `NetworkInfo.as_json`. Raises KeyError or TypeError for what is none."""
     layers = tuple(Layer(one["name"], one["kind"], tuple(one["paths"]), tuple(one["prunable"]), one["block"]) for one in found["layers"])
     shapes = {path: tuple(shape) for path, shape in found["shapes"].items()}
-    return NetworkInfo(shapes, layers, frozenset(found["trainable"]), frozenset(found["trained"]), int(found["steps_per_epoch"]))
+    leaves = frozenset(found["trainable"]), frozenset(found["trained"])
+    return NetworkInfo(shapes, layers, *leaves, int(found["steps_per_epoch"]), found.get("inputs", {}))

@@ -100,7 +100,7 @@ def _restricted(criterion: Criterion, suffix: str, symbol: str, holds: Callable[
 
 
 def _below(scores: np.ndarray) -> np.ndarray:
-    """The same order, finite, and below the scores of any layer. Were they equal, position would decide among them."""
+    """The same order, finite, and below the scores of any layer. Were they equal, chance would decide among them."""
     return 1e30 * (np.arctan(scores) - 2)
 
 

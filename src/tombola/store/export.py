@@ -49,6 +49,7 @@ class _Stored:
             "run": self.record.digest,
             "iteration": str(self.iteration),
             "spec": json.dumps(self.record.json("spec")),
+            **({"inputs": json.dumps(info["inputs"])} if (info := self.record.network()) and "inputs" in info else {}),
         }
 
 
