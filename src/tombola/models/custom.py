@@ -13,6 +13,9 @@ from tombola.core.task import Model
 def from_class(network: Any, *, initializer: str = "", **options: Any) -> Model:
     """The `Model` of a class ``(shape, classes, *, rngs, **options) -> nnx.Module``, and its options.
 
+    The class may take ``data``, a `DataInfo`, in the place of ``shape, classes``. A module says in an attribute `feeds` which layers
+    may be permuted or made smaller, in `blocks` what its blocks are, and in ``kinds = {"head": "output"}`` of what kind a layer is.
+
     Its weights are drawn as the module itself draws them (`initializer` ``own``), unless another initialiser is named. It is known by
     its code, wherever that stands; another process finds it again where the same code is loaded or handed over.
 

@@ -26,10 +26,10 @@ class MaskedNetwork(Network):
         self.plain, self.spec = plain, spec
         scores = {path + SCORE: jax.ShapeDtypeStruct(plain.shapes[path].shape, np.dtype(np.float32)) for path in plain.prunable}
         super().__init__(
-            plain.data,
-            [replace(layer, paths=(*layer.paths, *(path + SCORE for path in layer.prunable))) for layer in plain.layers],
-            {**plain.shapes, **scores},
-            trainable=scores,
+            data=plain.data,
+            layers=tuple(replace(layer, paths=(*layer.paths, *(path + SCORE for path in layer.prunable))) for layer in plain.layers),
+            shapes={**plain.shapes, **scores},
+            trainable=frozenset(scores),
             running=plain.running,
             stochastic=plain.stochastic or spec.method == "bernoulli",
             convolutional=plain.convolutional,

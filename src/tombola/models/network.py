@@ -4,7 +4,8 @@ The tree, path -> array, holds the whole state: trainable parameters and the run
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from tombola.models.layer import Layer
 from tombola.models.units import Units
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Network(ABC):
     """One network for one kind of examples. Equal only to itself: fit to be a static argument of a jit.
 
@@ -30,40 +32,25 @@ class Network(ABC):
     """Every leaf, in the order of `layers`."""
     layers: tuple[Layer, ...]
     """In the order in which the module declares them, but for an output layer that is declared first: it is the last."""
-    prunable: tuple[str, ...]
+    prunable: tuple[str, ...] = field(init=False)
     """Kernels and embeddings, in the order of `layers`."""
     trainable: frozenset[str]
     """Leaves that have gradients."""
     running: tuple[str, ...]
     """Leaves that are running statistics, in the order of `layers`."""
-    units: tuple[Units, ...]
+    units: tuple[Units, ...] = ()
     """Units that can be removed or permuted, as the modules declare in `feeds`; in the order of `layers`."""
-    linear: frozenset[str]
+    linear: frozenset[str] = frozenset()
     """Kernels (inputs, outputs) that are read by one product alone, of which `apply` may be given another."""
     convolutional: bool
     """Whether it has a convolutional layer."""
     stochastic: bool
     """Whether training needs a `dropout_key`."""
 
-    def __init__(
-        self,
-        data: DataInfo,
-        layers: Iterable[Layer],
-        shapes: Mapping[str, jax.ShapeDtypeStruct],
-        *,
-        trainable: Collection[str],
-        running: Collection[str],
-        stochastic: bool,
-        convolutional: bool,
-        units: tuple[Units, ...] = (),
-        linear: Collection[str] = (),
-    ) -> None:
-        self.data, self.layers = data, tuple(layers)
-        self.shapes = {path: shapes[path] for layer in self.layers for path in layer.paths}
+    def __post_init__(self) -> None:
+        self.shapes = {path: self.shapes[path] for layer in self.layers for path in layer.paths}
         self.prunable = tuple(path for layer in self.layers for path in layer.prunable)
-        self.trainable, self.linear = frozenset(trainable), frozenset(linear)
-        self.running = tuple(path for path in self.shapes if path in running)
-        self.units, self.stochastic, self.convolutional = units, stochastic, convolutional
+        self.running = tuple(path for path in self.shapes if path in self.running)
 
     def init(self, seed: int, stream: str = "init") -> Tree:
         """All weights of a replicate. Each tensor has its own key, ``keys.stream(seed, f"{stream}/{path}")``.

@@ -80,15 +80,15 @@ class NNXNetwork(Network):
         layers = with_outputs(said["layers"], said["kinds"], last, earlier)
         layers = tuple(replace(layer, paths=tuple(path for path in layer.paths if path in self._places)) for layer in layers)
         super().__init__(
-            data,
-            layers,
-            shapes,
-            trainable=trainable,
-            running=running,
+            data=data,
+            layers=layers,
+            shapes=shapes,
+            trainable=frozenset(trainable),
+            running=tuple(running),
             stochastic=bool(self._random),
             convolutional=any(layer.kind == "conv" for layer in said["layers"]),
             units=find_units(said["feeds"], layers, shapes),
-            linear=prunable.intersection(said["linear"]),
+            linear=frozenset(prunable.intersection(said["linear"])),
         )
 
     def _watched(

@@ -40,12 +40,12 @@ class SparseNetwork(Network):
             shapes |= {name: jax.ShapeDtypeStruct((length,), np.dtype(np.int32)) for name, length in lengths.items()}
             indices[path] = tuple(lengths)
         super().__init__(
-            plain.data,
-            [
+            data=plain.data,
+            layers=tuple(
                 replace(layer, paths=(*layer.paths, *(extra for path in layer.paths for extra in indices.get(path, ()))))
                 for layer in plain.layers
-            ],
-            shapes,
+            ),
+            shapes=shapes,
             trainable=plain.trainable,
             running=plain.running,
             stochastic=plain.stochastic,
