@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from tombola.training.train import train
 
 from tombola import cli
+from tombola.api.train import train
 from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.task import Data, Model, Recipe, Supermask, Task
