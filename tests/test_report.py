@@ -928,3 +928,18 @@ def test_the_page_answers_to_a_reader(report, tmp_path):
     assert found["hidden"] > 3
     assert found["others"] == 0
     assert found["column"] == sorted(found["column"], reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"), [("W_0 / sqrt(size)", "$W_{0}$ / √size"), ("a$x^$ W_0", "a$x^$ W_0"), ("error (%)", "error (%)")]
+)
+def test_symbols_are_typeset_but_a_users_dollars_are_none(label, shown):
+    from matplotlib.figure import Figure as Canvas
+
+    from tombola.report.style import styled, typeset
+
+    with styled():
+        text = Canvas().text(0, 0, label)
+        typeset(text)
+        text.get_figure().draw_without_rendering()
+    assert text.get_text() == shown

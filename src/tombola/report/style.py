@@ -76,7 +76,7 @@ def typeset(text: "Text") -> None:
     shown = written
     for pattern, symbol in _SYMBOLS:
         shown = re.sub(pattern, symbol, shown)
-    if "$" in shown and "$" not in written:
+    if "$" not in written:
         text.set_parse_math(True)
         text.set_text(shown)
 
@@ -84,7 +84,7 @@ def typeset(text: "Text") -> None:
 _SYMBOLS = (
     (r"\b([wW])_(\w)\b", r"$\1_{\2}$"),
     (r"\blog10\b", r"$\\log_{10}$"),
-    (r"\bsqrt\(size\)", r"$\\sqrt{\\mathrm{size}}$"),
+    (r"\bsqrt\((\w+)\)", "\N{SQUARE ROOT}\\1"),  # as mathematics it needs a font that browsers lack
     (r"\bsigma\b", r"$\\sigma$"),
 )
 
