@@ -14,14 +14,17 @@ from flax import nnx
 import tombola as tb
 from tombola import cli
 from tombola.core import loading, registry
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.loading import load_file, load_part
-from tombola.core.parts import criteria, models, optimizers, plain_options, value_actions
+from tombola.core.parts import criteria, given_options, models, optimizers, plain_options, value_actions
 from tombola.core.registry import Registry
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.models.build import build
 from tombola.models.custom import from_class
 from tombola.procedures.run import Action, Run
+
+DATA = DataInfo.of_classes((4,), 3)
 
 NET = """
 from flax import nnx
@@ -54,7 +57,7 @@ def forget():
 
 
 def width(model):
-    return build(model, (4,), 3).shapes["hidden/kernel"].shape[1]
+    return build(model, DATA).shapes["hidden/kernel"].shape[1]
 
 
 def test_a_file_finds_what_lies_beside_it_and_an_edit_there_is_seen(folder):
@@ -111,7 +114,7 @@ def test_a_stored_description_imports_and_runs_nothing(folder, name, monkeypatch
     (folder / "evil.py").write_text("import pathlib; pathlib.Path('ran').touch()\nclass Net: pass\n")
     for stored in ({"spec": "Model", "name": name.format(folder=folder)}, {"name": name.format(folder=folder), "source": "1" * 16}):
         with pytest.raises(TombolaError, match=r"give the (part itself|file that holds it)") as caught:
-            build(Model.of_canonical(stored), (4,), 3)
+            build(Model.of_canonical(stored), DATA)
         assert "\n" not in str(caught.value)
     with pytest.raises(TombolaError):
         optimizers[name]
@@ -122,11 +125,11 @@ def test_a_part_is_found_again_where_its_code_is_loaded(folder):
     stored = from_class("mine.py:Net").canonical()
     forget()
     with pytest.raises(TombolaError, match=r"model 'Net' is of a user's own code, which is not here"):
-        build(Model.of_canonical(stored), (4,), 3)
+        build(Model.of_canonical(stored), DATA)
     (folder / "beside.py").write_text("WIDTH = 7\n")
     load_file("mine.py")
     with pytest.raises(TombolaError, match="has other code here than where it was described"):
-        build(Model.of_canonical(stored), (4,), 3)
+        build(Model.of_canonical(stored), DATA)
     (folder / "beside.py").write_text("WIDTH = 6\n")
     load_file("mine.py")
     assert width(Model.of_canonical(stored)) == 6
@@ -212,7 +215,7 @@ def test_plug_ins_are_loaded_at_the_first_name_that_is_not_found(folder, monkeyp
 
 class Typed(nnx.Module):
     def __init__(self, shape, classes, *, rngs, width=4, activation=nnx.relu, dtype=jnp.float32, scale=1.0, table=None):
-        self.hidden = nnx.Linear(shape[0], width, rngs=rngs, param_dtype=dtype)
+        self.hidden = nnx.Linear(shape[0], width, rngs=rngs, dtype=dtype)
         self.output = nnx.Linear(width, classes, rngs=rngs)
         self.activation, self.scale, self.table = activation, scale, None if table is None else nnx.data(jnp.asarray(table))
 
@@ -226,11 +229,12 @@ def test_options_may_be_numbers_of_numpy_dtypes_functions_and_arrays():
     assert tb.model(Typed, width=np.int64(8)) == plain == tb.model(functools.partial(Typed, width=8))
     assert tb.model(Typed, scale=np.float64(0.5)) == tb.model(Typed, scale=0.5)
     assert tb.model(Typed, dtype=jnp.float16).options == {"dtype": {"@dtype": "float16"}} == tb.model(Typed, dtype=np.float16).options
-    assert build(tb.model(Typed, dtype=np.dtype("float16")), (4,), 3).shapes["hidden/kernel"].dtype == np.float16
+    assert given_options(tb.model(Typed, dtype=np.dtype("float16")).options) == {"dtype": np.float16}
+    build(tb.model(Typed, dtype=jnp.bfloat16), DATA)  # computes in half precision
     functions = [tb.model(Typed, activation=one) for one in (nnx.relu, nnx.gelu, lambda x: x, lambda x: -x)]
     assert len({model.digest for model in functions}) == 4
     json.dumps(functions[0].canonical())
-    nets = [build(model, (4,), 3) for model in functions]
+    nets = [build(model, DATA) for model in functions]
     weights, x = nets[0].init(0), jnp.array([[1.0] * 4, [-1.0] * 4])
     outputs = [net.apply(weights, x, train=False)[0] for net in nets]
     assert len({np.asarray(one).tobytes() for one in outputs}) == 4
