@@ -117,32 +117,21 @@ class Session:
 
     # -- carried out ----------------------------------------------------------------------------------------------
 
-    def execute(
-        self, runs: Iterable[Run] = (), keep: Mapping[str, Iterable[Step]] | None = None, measurements: Collection[Measurement] = ()
-    ) -> None:
-        """Train and evaluate what the store lacks."""
-        found = graph(runs, keep, measurements)
-        places = {seed: place for place, seed in enumerate(dict.fromkeys(run.seed for run in found.runs.values()))}
-        labels = {digest: f"replicate {places[run.seed]}" for digest, run in found.runs.items()}
-        compute(found, measurements, self.store, self.data_dir, Progress(labels, quiet=True))
-
     def train(
         self, groups: Sequence[Sequence[Run]], keep: Iterable[Any] = (), measurements: Collection[Measurement] = ()
     ) -> list[Trajectory]:
         """Carry groups of R runs out together; a trajectory each, with the weights of its first and last step, and of those in `keep`."""
-        runs = [run for group in groups for run in group]
-        wanted = {run.digest: [run.begin, Step("end"), *map(Step, keep)] for run in runs}
-        self.execute(runs, wanted, measurements)
-        return [self.trajectory(group, wanted[group[0].digest]) for group in groups]
-
-    def trajectory(self, group: Sequence[Run], steps: Iterable[Step]) -> Trajectory:
-        """Finished runs side by side."""
-        kept = frozenset(iteration(group[0], step, self.data_dir) for step in steps)
-        return Trajectory(tuple(group), self.store, kept, self.data_dir)
+        steps = {run.digest: [run.begin, Step("end"), *map(Step, keep)] for group in groups for run in group}
+        found = graph((run for group in groups for run in group), steps, measurements)
+        places = {seed: place for place, seed in enumerate(dict.fromkeys(run.seed for run in found.runs.values()))}
+        labels = {digest: f"replicate {places[run.seed]}" for digest, run in found.runs.items()}
+        compute(found, measurements, self.store, self.data_dir, Progress(labels, quiet=True))
+        kept = [frozenset(iteration(group[0], step, self.data_dir) for step in steps[group[0].digest]) for group in groups]
+        return [Trajectory(tuple(group), self.store, own, self.data_dir) for group, own in zip(groups, kept, strict=True)]
 
     def measure(self, measurements: Sequence[Measurement]) -> list[Tree]:
         """What each finds."""
-        self.execute(measurements=measurements)
+        self.train((), measurements=measurements)
         return self.found(measurements)
 
     def found(self, measurements: Iterable[Measurement]) -> list[Tree]:

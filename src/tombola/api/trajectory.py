@@ -1,6 +1,6 @@
 """What training gives back: weights at the requested steps, and metrics over steps, for R replicas."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,27 +24,6 @@ class Stored(dict[str, Any]):
     def __init__(self, tree: Tree, refs: Sequence[RunRef], store: Store) -> None:
         super().__init__(tree)
         self.refs, self.store = refs, store
-
-
-class Snapshots(Mapping[int, Tree]):
-    """Iteration -> weights, stacked (R, ...); read when they are asked for."""
-
-    def __init__(self, runs: tuple[Run, ...], steps: frozenset[int], store: Store, data_dir: Path | None) -> None:
-        self._runs, self._steps, self._store, self._data_dir = runs, sorted(steps), store, data_dir
-        self._read: dict[int, Tree] = {}
-
-    def __getitem__(self, step: int) -> Tree:
-        if step not in self._steps:
-            raise KeyError(step)
-        if step not in self._read:
-            self._read[step] = stack([load_tree(run, f"{step}it", self._store, self._data_dir) for run in self._runs])
-        return self._read[step]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._steps)
-
-    def __len__(self) -> int:
-        return len(self._steps)
 
 
 @dataclass(frozen=True)
@@ -98,7 +77,7 @@ class Trajectory:
     @cached_property
     def snapshots(self) -> Mapping[int, Tree]:
         """Iteration -> weights, leaves (R, ...), of the steps that training was asked to keep."""
-        return Snapshots(self.runs, self.kept, self.store, self.data_dir)
+        return {step: stack([load_tree(run, f"{step}it", self.store, self.data_dir) for run in self.runs]) for step in sorted(self.kept)}
 
     @cached_property
     def steps_per_epoch(self) -> int:
