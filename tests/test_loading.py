@@ -278,7 +278,7 @@ def test_results_of_earlier_code_are_said_and_adopted_and_the_code_is_kept(folde
     kept = [path.read_text() for path in (folder / "s").glob("*/code.py")]
     assert len(kept) == 2
     assert all("class Net" in text for text in kept)
-    run = next(path.parent.name for path in (folder / "s").glob("*/weights/2it.safetensors"))
+    run = next(path.parent.parent.name for path in (folder / "s").glob("*/weights/2it.safetensors"))
 
     forget()
     (folder / "mine.py").write_text("# a comment\n" + NET.replace("class Net", "def unrelated():\n    pass\n\n\nclass Net"))
