@@ -12,8 +12,8 @@ from tombola.training.replica_batch import ReplicaBatch
 def main() -> None:
     advance = ReplicaBatch._advance
 
-    def advance_and_leave(wave: Any, stop: int) -> None:
-        advance(wave, stop)
+    def advance_and_leave(wave: Any, *call: Any) -> None:
+        advance(wave, *call)
         jax.block_until_ready(wave.state)
         os._exit(0)  # what follows is no part of the start
 

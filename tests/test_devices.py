@@ -23,7 +23,7 @@ from tombola.data.dataset import load
 from tombola.training.cohort import setup, train_cohort
 from tombola.training.inputs import inputs_of
 from tombola.training.plan import Plan, plan
-from tombola.training.program import compile_program
+from tombola.training.program import NOTHING, compile_program
 from tombola.training.replica import Replica
 from tombola.training.replica_batch import Arrays, ReplicaBatch
 
@@ -149,11 +149,11 @@ def images_of_a_device(task, dataset, layout):
     program = compile_program(setup(task, dataset), layout)
     batches = [inputs_of(array, layout) for array in (dataset.inputs, dataset.test_inputs)]
     wave = ReplicaBatch(task, END, setup(task, dataset), layout, program, Arrays(dataset, *batches), members(task, dataset, 1))
-    wave._advance([1])
+    wave._advance([1], [NOTHING])
     inputs = wave.arrays.pool.batch(wave._chosen(0), after=())
     weights, moments = wave.state.weights, wave.state.moments
     zero = np.int32(0)
-    text = program.step.lower(zero, weights, moments, wave.fixed, wave.order, zero, inputs).compile().as_text()
+    text = program.step.lower(zero, weights, moments, wave.state.mask, wave.fixed, wave._training(inputs)).compile().as_text()
     found = re.search(r"= f32\[(\d+),(8|8,8,4)\]\S* (dot|convolution)\(", text)  # the first layer
     return int(found[1])
 

@@ -29,7 +29,7 @@ from tombola.training.cohort import setup, train_cohort
 from tombola.training.cost import step_operations
 from tombola.training.frozen import trained_paths
 from tombola.training.plan import Plan, plan
-from tombola.training.program import Fixed, compile_program
+from tombola.training.program import Batches, Fixed, compile_program
 from tombola.training.replica import Replica
 
 
@@ -177,10 +177,11 @@ def products(frozen):
 
     weights = {path: one(leaf.shape, leaf.dtype) for path, leaf in network.shapes.items()}
     mask = {path: one(network.shapes[path].shape, bool) for path in network.prunable}
-    fixed = Fixed(mask, one((3, 2), "uint32"), one((1797,)), one((), "float32"), one(()))
-    moments = jax.eval_shape(program.start, weights).moments
+    fixed = Fixed(one((3, 2), "uint32"), one((1797,)), one((), "float32"), one(()))
+    moments = jax.eval_shape(program.start, weights, mask).moments
     step, inputs = jax.ShapeDtypeStruct((), "int32"), jax.ShapeDtypeStruct((1797, 64), "float32")
-    lowered = program.step.lower(step, weights, moments, fixed, one((found.epochs_ahead, found.train)), step, inputs)
+    batches = Batches(one((found.epochs_ahead, found.train)), step, inputs)
+    lowered = program.step.lower(step, weights, moments, mask, fixed, batches)
     return lowered.as_text().count("stablehlo.dot_general")
 
 

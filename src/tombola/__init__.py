@@ -16,6 +16,8 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Data": "tombola.core.task",
+    "MaskSchedule": "tombola.core.task",
+    "MaskUpdates": "tombola.training.mask_schedules",
     "Model": "tombola.core.task",
     "Pruning": "tombola.pruning.pruning",
     "Recipe": "tombola.core.task",
@@ -34,6 +36,7 @@ _PUBLIC = {
     "imp": "tombola.api.imp",
     "instability": "tombola.api.instability",
     "load_ticket": "tombola.store.export",
+    "mask_schedules": "tombola.training.mask_schedules",
     "masks": "tombola.core:masks",
     "model": "tombola.models.custom:from_class",
     "objectives": "tombola.objectives:",

@@ -11,7 +11,7 @@ import numpy as np
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
 from tombola.core.task import Task
-from tombola.core.trees import Tree, stack
+from tombola.core.trees import Tree, select, stack
 from tombola.engine.reading import load_tree, network_info
 from tombola.engine.steps import iteration, last_iteration
 from tombola.procedures.run import Run, RunRef
@@ -53,7 +53,7 @@ class Trajectory:
 
     @cached_property
     def mask(self) -> Tree:
-        """Bool leaves (R, ...) on the prunable weights: what was kept."""
+        """Bool leaves (R, ...) on the prunable weights: what was kept; of a mask that moves, at the end."""
         tree = stack([load_tree(run, "mask", self.store, self.data_dir) for run in self.runs])
         return Stored(tree, [run.its_mask() for run in self.runs], self.store)
 
@@ -92,6 +92,13 @@ class Trajectory:
     def at(self, step: "Step | str | int") -> Tree:
         """The weights after `step`, stacked (R, ...). They are there if training was asked to keep that step."""
         return Stored(self.snapshots[self._iteration(step)], self.refs(step), self.store)
+
+    def mask_at(self, step: "Step | str | int") -> Tree:
+        """The mask after `step`, stacked (R, ...); of a mask that moves it is there if training was asked to keep that step."""
+        if self.task.recipe.mask_schedule is None:
+            return self.mask
+        shapes, wanted = {path: leaf.shape[1:] for path, leaf in self.mask.items()}, self._iteration(step)
+        return stack([select(self.store.get(run.digest).mask(shapes, wanted), shapes) for run in self.runs])
 
     def refs(self, step: "Step | str | int") -> list[RunRef]:
         """The same as parents of runs and measurements."""

@@ -30,6 +30,20 @@ def density(mask: Mapping[str, Any]) -> float:
     return kept(mask) / size(mask)
 
 
+def highest(scores: Mapping[str, Any], mask: Mapping[str, Any], count: int, random: np.random.Generator) -> Mask:
+    """Of the weights that are kept, in all leaves together, the `count` with the highest scores; all, if there are no more.
+
+    Ties are broken at random. NaN, of a run that diverged, ranks lowest.
+    """
+    flat = np.concatenate([np.asarray(scores[path]).reshape(-1) for path in mask])
+    alive = random.permutation(np.flatnonzero(np.concatenate([leaf.reshape(-1) for leaf in mask.values()])))
+    ranked = alive[np.argsort(np.nan_to_num(flat[alive], nan=-np.inf, posinf=np.inf, neginf=-np.inf), kind="stable")]
+    left = np.zeros(flat.size, bool)
+    left[ranked[max(0, alive.size - count) :]] = True
+    ends = np.cumsum([leaf.size for leaf in mask.values()])
+    return {path: part.reshape(mask[path].shape) for path, part in zip(mask, np.split(left, ends[:-1]), strict=True)}
+
+
 def check(mask: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raise unless the mask is bool and covers exactly the prunable leaves of the given shapes."""
     if mask.keys() != shapes.keys():

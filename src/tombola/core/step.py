@@ -91,3 +91,10 @@ class Timeline(NamedTuple):
     def iteration(self, step: "Step | str | int") -> int:
         """Iterations since the start of training. Raises if the step lies after the end."""
         return Step(step).iterations(self.steps_per_epoch, self.total)
+
+    def every(self, step: "Step | str | int", begin: int = 0, end: int | None = None) -> frozenset[int]:
+        """Iterations from `begin` on that lie so far apart, up to `end`, which is one of them; the default is the last iteration."""
+        end, spacing = self.total if end is None else end, Step(step).iterations(self.steps_per_epoch)
+        if spacing < 1:
+            raise TombolaError(f"every {str(step)!r}: the spacing must be at least 1it")
+        return frozenset({*range(begin, end, spacing), end})

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tombola.core.objective import Learnt, find_objective
-from tombola.core.parts import augmentations, initializers, models, optimizers, plain_options, schedules
+from tombola.core.parts import augmentations, initializers, mask_schedules, models, optimizers, plain_options, schedules
 from tombola.core.spec import Spec
 from tombola.core.step import Step
 
@@ -79,6 +79,13 @@ class Supermask(Spec):
     """Factor on a layer's kept weights: size / kept (`dynamic`, Zhou et al. 2019), its root, or none."""
 
 
+class MaskSchedule(Spec):
+    """A mask that moves during training: a registered schedule (`tombola.training.mask_schedules`) and its options."""
+
+    name: Annotated[str, BeforeValidator(mask_schedules.described)]
+    options: Annotated[dict[str, Any], AfterValidator(plain_options)] = {}
+
+
 class Recipe(Spec):
     """How a run trains."""
 
@@ -115,6 +122,8 @@ class Recipe(Spec):
     norm go on following the data. Sorted: their order says nothing."""
     supermask: Supermask | None = None
     """If given, a mask over the weights is learnt, and the weights, biases and affine parameters stay at their start."""
+    mask_schedule: MaskSchedule | None = None
+    """If given, the mask moves: what is taken becomes 0 and stays so, and its optimiser's state with it."""
     evaluate_every: Step = Step("100it")
     """Spacing of the evaluations on validation data; iteration 0 and the last are always evaluated."""
     test_every: Step | None = None

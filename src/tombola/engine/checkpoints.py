@@ -9,8 +9,8 @@ import numpy as np
 from tombola.store.files import load_tree, save_tree
 from tombola.training.replica import Checkpoint
 
-_FORM = 3
-"""Of a state: 2 since replicas may be stored sparsely, 3 since it is sealed."""
+_FORM = 4
+"""Of a state: 2 since replicas may be stored sparsely, 3 since it is sealed, 4 since the mask is part of it."""
 
 
 def _versions() -> str:
@@ -21,8 +21,8 @@ def save(path: Path | None, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, replacing the one before."""
     assert path is not None
     tree = {f"state/{index:05d}": leaf for index, leaf in enumerate(checkpoint.state)}
-    for step, weights in checkpoint.snapshots.items():
-        tree |= {f"snapshot/{step}/{name}": leaf for name, leaf in weights.items()}
+    for kind, trees in (("snapshot", checkpoint.snapshots), ("mask", checkpoint.masks)):
+        tree |= {f"{kind}/{step}/{name}": leaf for step, kept in trees.items() for name, leaf in kept.items()}
     tree["rows"] = np.array(checkpoint.rows, np.float64)
     save_tree(path, tree, {"iteration": str(checkpoint.iteration), "made": _versions()})
 
@@ -37,14 +37,15 @@ def load(path: Path | None) -> Checkpoint | None:
     tree, metadata = load_tree(path)
     if metadata.get("made") != _versions():
         return None
-    snapshots: dict[int, dict[str, np.ndarray]] = {}
+    kept: dict[str, dict[int, dict[str, np.ndarray]]] = {"snapshot": {}, "mask": {}}
     for name, leaf in tree.items():
-        if name.startswith("snapshot/"):
-            step, path_in_tree = name.removeprefix("snapshot/").split("/", 1)
-            snapshots.setdefault(int(step), {})[path_in_tree] = leaf
+        kind, _, rest = name.partition("/")
+        if kind in kept:
+            step, path_in_tree = rest.split("/", 1)
+            kept[kind].setdefault(int(step), {})[path_in_tree] = leaf
     state = tuple(tree[name] for name in sorted(tree) if name.startswith("state/"))
     rows = tuple(tuple(float(value) for value in row) for row in tree["rows"])
-    return Checkpoint(int(metadata["iteration"]), state, rows, snapshots)
+    return Checkpoint(int(metadata["iteration"]), state, rows, *kept.values())
 
 
 def iteration(path: Path | None, warn: Callable[[str], None]) -> int | None:

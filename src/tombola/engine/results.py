@@ -3,6 +3,7 @@
 import numpy as np
 
 from tombola.core import masks
+from tombola.core.masks import Mask
 from tombola.core.parts import users_code
 from tombola.core.trees import Tree
 from tombola.engine import provenance
@@ -19,14 +20,15 @@ def files(run: Run, replica: Replica, outcome: Outcome, network: str, seconds: f
         seconds: wall time of the batch that trained it.
         together: replicas in that batch.
     """
-    lines = [",".join(columns(run.task.objective)), *(",".join(_number(value) for value in row) for row in outcome.rows)]
+    lines = [",".join(columns(run.task)), *(",".join(_number(value) for value in row) for row in outcome.rows)]
+    mask = last_mask(replica, outcome)
     summary = {
         **{name: None if np.isnan(value) else value for name, value in outcome.summary.items()},
-        "kept": masks.kept(replica.mask),
-        "prunable": masks.size(replica.mask),
-        "density": masks.density(replica.mask),
+        "kept": masks.kept(mask),
+        "prunable": masks.size(mask),
+        "density": masks.density(mask),
         "network": network,
-        "kept_by_layer": {path: int(np.count_nonzero(leaf)) for path, leaf in replica.mask.items()},
+        "kept_by_layer": {path: int(np.count_nonzero(leaf)) for path, leaf in mask.items()},
     }
     return {
         "spec.json": dump_json(run.canonical()),
@@ -38,9 +40,15 @@ def files(run: Run, replica: Replica, outcome: Outcome, network: str, seconds: f
 
 
 def trees(replica: Replica, outcome: Outcome) -> dict[str, Tree]:
-    """Name -> tree: the packed mask, and the weights of the steps that were wanted."""
+    """Name -> tree: the mask, one bit a weight, and the weights of the steps that were wanted; of one that moves, that of each of them."""
     weights = {f"weights/{step}it.safetensors": snapshot for step, snapshot in outcome.snapshots.items()}
-    return {"mask.safetensors": masks.pack(replica.mask), **weights}
+    moved = {f"masks/{step}it.safetensors": masks.pack(mask) for step, mask in outcome.masks.items()}
+    return {"mask.safetensors": masks.pack(last_mask(replica, outcome)), **moved, **weights}
+
+
+def last_mask(replica: Replica, outcome: Outcome) -> Mask:
+    """The mask that training ended with."""
+    return outcome.masks[max(outcome.masks)] if outcome.masks else replica.mask
 
 
 def _number(value: float) -> str:

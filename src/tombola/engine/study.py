@@ -199,7 +199,11 @@ def _curves(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
     where["density"] = [result.summary["density"] for result in found]
     # A column at once: a frame for each of thousands of runs takes a second.
     columns = {name: np.repeat(np.array(values, object if isinstance(values[0], str) else None), lengths) for name, values in where.items()}
-    metrics = {name: np.concatenate([result.metrics[name] for result in found]) for name in found[0].metrics}
+    names = [name for name in found[0].metrics if name != "density"]
+    metrics = {name: np.concatenate([result.metrics[name] for result in found]) for name in names}
+    if any("density" in result.metrics for result in found):  # of a mask that moves, by step
+        of_each = zip(found, lengths, strict=True)
+        metrics["density"] = np.concatenate([one.metrics.get("density", np.full(n, one.summary["density"])) for one, n in of_each])
     return pd.DataFrame({**columns, **metrics}).astype({"step": int})
 
 

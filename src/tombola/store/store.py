@@ -3,7 +3,8 @@
     runs/<digest>/spec.json       the description; parents by their digest
                   metrics.csv     metrics by step
                   summary.json    metrics of the whole run, density, counts
-                  mask.safetensors           one bit a weight
+                  mask.safetensors           one bit a weight; the last, of a mask that moves
+                  masks/<step>it.safetensors of a mask that moves
                   weights/<step>it.safetensors
                   made.json       command, versions, device, time
                   manifest.json   SHA-256 of every other file; written last
@@ -71,9 +72,10 @@ class Record:
         """The weights after `iteration`, bitwise."""
         return read_tree(self._verified(f"weights/{iteration}it.safetensors"))
 
-    def mask(self, shapes: Mapping[str, tuple[int, ...]]) -> Mask:
-        """The mask, for leaves of the given shapes."""
-        return masks.unpack(read_tree(self._verified("mask.safetensors")), shapes)
+    def mask(self, shapes: Mapping[str, tuple[int, ...]], iteration: int | None = None) -> Mask:
+        """The mask that training ended with, or, where it moves, that after an iteration; for leaves of the given shapes."""
+        name = "mask.safetensors" if iteration is None else f"masks/{iteration}it.safetensors"
+        return masks.unpack(read_tree(self._verified(name)), shapes)
 
     def network(self) -> dict[str, Any] | None:
         """What its network looks like, as its store says; None if it does not."""

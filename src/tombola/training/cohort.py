@@ -14,6 +14,7 @@ from tombola.training import optimizers
 from tombola.training.convolutions import fastest
 from tombola.training.frozen import trained_paths
 from tombola.training.inputs import inputs_of
+from tombola.training.mask_schedules import mask_updates
 from tombola.training.plan import Plan, plan
 from tombola.training.program import compile_program
 from tombola.training.replica import Checkpoint, Outcome, Replica
@@ -51,6 +52,7 @@ def total_iterations(task: Task, setup: Setup) -> int:
             if step.iterations(per_epoch) > total:
                 raise TombolaError(f"{name} {str(step)!r} lies after the end of training at iteration {total}; choose an earlier step")
     learning_rate(recipe, setup.timeline)  # raises
+    mask_updates(setup)  # raises
     for name in ("evaluate_every", "test_every"):
         step = getattr(recipe, name)
         if step is not None and step.iterations(per_epoch) == 0:

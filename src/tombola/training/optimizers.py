@@ -9,9 +9,11 @@ A user's own file adds one, whose options are then those of ``Recipe.optimizer_o
         return optax.chain(optax.scale_by_lion(b1, b2), optax.add_decayed_weights(recipe.weight_decay))
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -27,7 +29,29 @@ from tombola.kernels.adam import B1, B2, EPSILON
 
 def transformation(recipe: Recipe) -> optax.GradientTransformation:
     """The recipe's optimiser. Its state starts empty wherever a run begins, also at a step k > 0."""
-    return optimizers.call(recipe.optimizer, recipe, **recipe.optimizer_options)
+    found = optimizers.call(recipe.optimizer, recipe, **recipe.optimizer_options)
+    if not isinstance(found, optax.GradientTransformation):
+        raise TombolaError(
+            f"optimizer {plain(recipe.optimizer)!r} must return an optax.GradientTransformation, such as optax.scale_by_lion(), "
+            f"not {type(found).__name__}"
+        )
+    if "@" not in recipe.optimizer:
+        return found
+
+    def is_key(leaf: Any) -> bool:
+        return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+    def stored(state: Any) -> Any:  # a key as the numbers that it is made of, which can be copied and written
+        return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(jnp.asarray(leaf)) else leaf, state)
+
+    def update(gradients: Any, state: Any, weights: Any) -> tuple[Any, Any]:
+        given = jax.tree.map(
+            lambda like, leaf: jax.random.wrap_key_data(leaf) if is_key(like) else leaf, jax.eval_shape(found.init, weights), state
+        )
+        change, after = found.update(gradients, given, weights)
+        return change, stored(after)
+
+    return optax.GradientTransformation(lambda weights: stored(found.init(weights)), update)
 
 
 @lru_cache(maxsize=256)
@@ -37,8 +61,6 @@ def check(recipe: Recipe) -> None:
     A user's own takes one step on two made-up leaves, so that what is wrong with it shows before anything trains.
     """
     of, found = f"optimizer {plain(recipe.optimizer)!r}", transformation(recipe)
-    if not isinstance(found, optax.GradientTransformation):
-        raise TombolaError(f"{of} must return an optax.GradientTransformation, such as optax.scale_by_lion(), not {type(found).__name__}")
     if "@" not in recipe.optimizer:
         return
     ones = {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}
@@ -57,17 +79,22 @@ def check(recipe: Recipe) -> None:
 def step(recipe: Recipe, gradients: Tree, moments: Any, weights: Tree, mask: Tree, rate: Any, in_c: bool = False) -> tuple[Tree, Any]:
     """(weights, moments) after w <- w - rate u of the leaves that train, u as the optimiser has it.
 
-    Where the mask is 0, a weight keeps its value, bit for bit: the one rule about masks.
+    Where the mask is 0, a weight keeps its value, bit for bit: the one rule about masks. Where the mask moves, the optimiser sees
+    a gradient of 0 there, and its state is 0.
 
     Args:
         in_c: Adam's step in C, where there is a compiler; the same up to rounding.
     """
+    if recipe.mask_schedule is not None:
+        gradients = held(gradients, mask)
     if in_c and recipe.optimizer in _ADAMS and adam_in_c.available(weights):
         place, decay = _ADAMS[recipe.optimizer]
         given = {decay: recipe.weight_decay, **recipe.optimizer_options}
         after, state = adam_in_c.step(gradients, moments[place], weights, mask, rate, **given)
         return after, (*moments[:place], state, *moments[place + 1 :])
     update, moments = transformation(recipe).update(gradients, moments, weights)
+    if recipe.mask_schedule is not None:
+        moments = held(moments, mask)
     moved = {path: leaf - rate * update[path] for path, leaf in weights.items()}
     return {path: jnp.where(mask[path], leaf, weights[path]) if path in mask else leaf for path, leaf in moved.items()}, moments
 
@@ -75,6 +102,21 @@ def step(recipe: Recipe, gradients: Tree, moments: Any, weights: Tree, mask: Tre
 def _l2(recipe: Recipe) -> optax.GradientTransformation:
     """Weight decay as an L2 term in the gradient, g + decay * w, on every leaf that trains, as the papers' code has it."""
     return optax.add_decayed_weights(recipe.weight_decay) if recipe.weight_decay else optax.identity()
+
+
+def held(tree: Any, mask: Tree, where: Callable[..., Any] = jnp.where) -> Any:
+    """Gradients, or an optimiser's state, with 0 where the mask is: in every dictionary by path that has a leaf of the mask's shape."""
+
+    def by_path(part: Any) -> bool:
+        return isinstance(part, dict) and not mask.keys().isdisjoint(part)
+
+    def hold(part: Any) -> Any:
+        if not by_path(part):
+            return part
+        fits = {path for path, leaf in part.items() if path in mask and np.shape(leaf) == np.shape(mask[path])}
+        return {path: where(mask[path], leaf, np.zeros((), leaf.dtype)) if path in fits else leaf for path, leaf in part.items()}
+
+    return jax.tree.map(hold, tree, is_leaf=by_path)
 
 
 @optimizers.register

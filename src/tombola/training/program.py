@@ -5,6 +5,7 @@ share a device, sharded over the devices.
 """
 
 from collections.abc import Callable
+from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from tombola.core.step import Step
+from tombola.core.task import MaskSchedule
 from tombola.core.trees import Tree
 from tombola.data.augment import augmentations
 from tombola.kernels.convolution import Algorithm
@@ -36,6 +38,8 @@ class State(NamedTuple):
     weights: Tree
     moments: Any
     """The optimiser's state."""
+    mask: Tree
+    """No step changes it: a mask schedule does, between calls."""
     best: Tree
     """The weights at the minimum validation loss so far."""
     best_loss: Any
@@ -45,7 +49,6 @@ class State(NamedTuple):
 class Fixed(NamedTuple):
     """What a replica keeps all along."""
 
-    mask: Tree
     keys: Any
     """(3, 2) uint32: augmentation, dropout, what the objective does to batches."""
     targets: Any
@@ -56,27 +59,65 @@ class Fixed(NamedTuple):
     """int32: before this iteration the replica waits, where replicas that share a device begin at several."""
 
 
+class Batches(NamedTuple):
+    """What batches of training are made from."""
+
+    order: Any
+    """(replicas, epochs_ahead, train) int32: pool indices in training order from the first epoch on."""
+    first_epoch: Any
+    inputs: Any
+    """The pool's; or under a streamed plan (replicas, batch, ...), those of the one batch that is asked for."""
+
+
+class Examples(NamedTuple):
+    """What an evaluation sees."""
+
+    inputs: Any
+    """The whole set's; or under a streamed plan (replicas, batch, ...), those of the one batch."""
+    targets: Any
+    """(replicas, n, ...), or None where they are the inputs."""
+    indices: Any
+    """(replicas, batches, batch) int32."""
+    share: Any
+    """(batches, batch): the weight of each example in the mean."""
+
+
+class Stops(NamedTuple):
+    """The stops of one call: for each i < count, iterations stops[i] .. stops[i + 1] - 1, then what[i]."""
+
+    stops: Any
+    """(INTERVALS + 1,) int32."""
+    what: Any
+    """(INTERVALS,) int32."""
+    count: Any
+
+
 class Program(NamedTuple):
     """Compiled functions over a batch of replicas, the leading axis of all leaves of State and Fixed."""
 
-    start: Callable[[Tree], State]
-    advance: Callable[..., tuple[State, tuple[Any, ...]]]
-    """(state, fixed, order, first epoch, stops (INTERVALS + 1,), what (INTERVALS,), count, pool inputs, indices and share of its
-    validation set, test inputs, targets, indices, share) -> (state, rows), where steps run in a loop.
+    start: Callable[[Tree, Tree], State]
+    """(weights, mask) -> state."""
+    advance: Callable[[State, Fixed, Batches, Stops, Examples, Examples], tuple[State, tuple[Any, ...]]]
+    """(state, fixed, batches, stops, validation, test) -> (state, rows), where steps run in a loop.
 
-    From stops[0] on, for each i < count: iterations stops[i] .. stops[i + 1] - 1, then what[i].
-    order: (replicas, epochs_ahead, train) int32, pool indices in training order from the first epoch on.
     rows: `Objective.columns` on the validation set, then on the test set, each (replicas, INTERVALS), NaN where not asked for."""
     step: Callable[..., tuple[Tree, Any]]
-    """(t, weights, moments, fixed, order, first epoch, inputs) -> (weights, moments) after iteration t;
-    inputs: the pool's, or under a streamed plan (replicas, batch, ...), those of iteration t."""
-    score: Callable[..., tuple[Any, ...]]
-    """(weights, inputs, targets (replicas, n, ...), indices (replicas, batches, batch), share (batches, batch)) -> `Objective.columns`,
-    each weighted by `share`; inputs: the whole set's, or under a streamed plan (replicas, batch, ...), those of the one batch."""
+    """(t, weights, moments, mask, fixed, batches) -> (weights, moments) after iteration t."""
+    gradient: Callable[..., Tree]
+    """(t, weights, fixed, batches) -> the gradient of iteration t's batch, of every leaf that trains."""
+    score: Callable[[Tree, Examples], tuple[Any, ...]]
+    """(weights, examples) -> `Objective.columns`, each weighted by the examples' share."""
     validate: Callable[..., tuple[State, tuple[Any, ...]]]
-    """(state, begin, t, before, then as `score`, of the validation set) -> (state, columns); the best weights are kept.
+    """(state, begin, t, before, examples) -> (state, columns); the best weights are kept.
 
     `before`: columns of batches that were scored already, summed."""
+
+
+class _Axis(Enum):
+    """Whether an argument, or a part of one, has an entry for each replica, or is the same for all."""
+
+    REPLICA = 0
+    SHARED = None
 
 
 def compile_program(setup: Setup, plan: Plan) -> Program:
@@ -85,6 +126,8 @@ def compile_program(setup: Setup, plan: Plan) -> Program:
     So do recipes that differ only in the learning rate, in how long they train at a constant one, and in how often they are evaluated.
     """
     recipe = setup.recipe.but(learning_rate=1.0, evaluate_every="1it", test_every=None)
+    if recipe.mask_schedule is not None:  # all that a program knows of it: the mask moves
+        recipe = recipe.but(mask_schedule=MaskSchedule(name="gradual"))
     if (recipe.schedule, recipe.warmup) == ("constant", Step("0it")):
         recipe = recipe.but(steps="1it", milestones=())
     return _compile(setup._replace(recipe=recipe), plan)
@@ -103,8 +146,9 @@ def _compile(setup: Setup, plan: Plan) -> Program:
     def trained(weights: Tree) -> Tree:
         return {path: weights[path] for path in weights if path in paths}
 
-    def start(weights: Tree) -> State:
-        return State(weights, optimizers.transformation(recipe).init(trained(weights)), weights, jnp.float32(jnp.inf), jnp.int32(0))
+    def start(weights: Tree, mask: Tree) -> State:
+        moments = optimizers.transformation(recipe).init(trained(weights))
+        return State(weights, moments, mask, weights, jnp.float32(jnp.inf), jnp.int32(0))
 
     def spread(examples: Any) -> Any:
         # XLA splits what follows from it too, and sums over the devices where the network or the loss sums over the batch.
@@ -114,28 +158,32 @@ def _compile(setup: Setup, plan: Plan) -> Program:
     def prepared(inputs: Any, indices: Any) -> Any:
         return spread(network_inputs(setup, inputs if plan.streamed else rows(inputs, indices, plan.native)))
 
-    def step(t: Any, weights: Tree, moments: Any, fixed: Fixed, order: Any, first: Any, inputs: Any) -> tuple[Tree, Any]:
+    def of_batch(t: Any, weights: Tree, fixed: Fixed, batches: Batches) -> tuple[Tree, Tree]:
         epoch, position = t // setup.steps_per_epoch, t % setup.steps_per_epoch
-        batch = jax.lax.dynamic_slice(order, (epoch - first, position * recipe.batch), (1, recipe.batch))[0]
+        batch = jax.lax.dynamic_slice(batches.order, (epoch - batches.first_epoch, position * recipe.batch), (1, recipe.batch))[0]
 
         def key(stream: int) -> Any:
             return jax.random.fold_in(jax.random.wrap_key_data(fixed.keys[stream]), t)
 
-        images = prepared(inputs, batch)
+        images = prepared(batches.inputs, batch)
         if setup.augment != "none":
             images = spread(augmentations[setup.augment](key(0), images))
         targets = images if fixed.targets is None else fixed.targets[batch]
         if objective.changes_batches:
             images, targets = objective.batch(key(2), (images, targets), lambda inputs: outputs_of(weights, inputs))
-        before = trained(weights)
-        of_batch, statistics = gradients(before, weights, images, targets, key(1) if network.stochastic else None)
-        after, updated = optimizers.step(recipe, of_batch, moments, before, fixed.mask, rate(fixed.rate, t), in_c=plan.native)
+        return gradients(trained(weights), weights, images, targets, key(1) if network.stochastic else None)
+
+    def step(t: Any, weights: Tree, moments: Any, mask: Tree, fixed: Fixed, batches: Batches) -> tuple[Tree, Any]:
+        slope, statistics = of_batch(t, weights, fixed, batches)
+        after, updated = optimizers.step(recipe, slope, moments, trained(weights), mask, rate(fixed.rate, t), in_c=plan.native)
         stepped = {**weights, **after, **statistics}, updated
         if plan.per_device == 1:
             return stepped
         return jax.tree.map(lambda new, old: jnp.where(t < fixed.begin, old, new), stepped, (weights, moments))
 
-    def score(weights: Tree, inputs: Any, targets: Any, indices: Any, share: Any) -> tuple[Any, ...]:
+    def score(weights: Tree, examples: Examples) -> tuple[Any, ...]:
+        inputs, targets, indices, share = examples
+
         def of_batch(indices: Any, share: Any) -> tuple[Any, ...]:
             found = judge(weights, prepared(inputs, indices), None if targets is None else targets[indices])
             shown = (1 - values if objective.measured[name].complement else values for name, values in found.measures.items())
@@ -145,8 +193,8 @@ def _compile(setup: Setup, plan: Plan) -> Program:
             return of_batch(indices[0], share[0])
         return tuple(column.sum() for column in jax.lax.map(lambda batch: of_batch(*batch), (indices, share)))
 
-    def validate(state: State, begin: Any, t: Any, before: tuple[Any, ...], *examples: Any) -> tuple[State, tuple[Any, ...]]:
-        loss, *others = (earlier + here for earlier, here in zip(before, score(state.weights, *examples), strict=True))
+    def validate(state: State, begin: Any, t: Any, before: tuple[Any, ...], examples: Examples) -> tuple[State, tuple[Any, ...]]:
+        loss, *others = (earlier + here for earlier, here in zip(before, score(state.weights, examples), strict=True))
         loss = jnp.where(t < begin, jnp.inf, loss)
         better = loss < state.best_loss
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.weights, state.best)
@@ -156,46 +204,39 @@ def _compile(setup: Setup, plan: Plan) -> Program:
         return kept, (loss, *others)
 
     def advance(
-        state: State,
-        fixed: Fixed,
-        order: Any,
-        first: Any,
-        stops: Any,
-        what: Any,
-        count: Any,
-        pool: Any,
-        indices: Any,
-        share: Any,
-        *test: Any,
+        state: State, fixed: Fixed, batches: Batches, call: Stops, validation: Examples, test: Examples
     ) -> tuple[State, tuple[Any, ...]]:
-        unknown = (jnp.float32(jnp.nan),) * width
+        unknown, (stops, what, count) = (jnp.float32(jnp.nan),) * width, call
 
         def steps(t0: Any, t1: Any, state: State) -> State:
             def body(t: Any, carry: tuple[Tree, Any]) -> tuple[Tree, Any]:
-                return step(t, carry[0], carry[1], fixed, order, first, pool)
+                return step(t, *carry, state.mask, fixed, batches)
 
             weights, moments = jax.lax.fori_loop(t0, t1, body, (state.weights, state.moments))
             return state._replace(weights=weights, moments=moments)
 
         def validated(state: State, t: Any) -> tuple[State, tuple[Any, ...]]:
-            return validate(state, fixed.begin, t, (0.0,) * width, pool, fixed.targets, indices, share)
+            return validate(state, fixed.begin, t, (0.0,) * width, validation)
 
         def interval(index: Any, carry: tuple[State, Any]) -> tuple[State, Any]:
             (state, rows), t = carry, stops[index + 1]
             state = steps(stops[index], t, state)
             state, found = jax.lax.cond(what[index] >= VALIDATED, validated, lambda state, t: (state, unknown), state, t)
-            found += jax.lax.cond(what[index] == TESTED, lambda weights: score(weights, *test), lambda weights: unknown, state.weights)
+            found += jax.lax.cond(what[index] == TESTED, lambda weights: score(weights, test), lambda weights: unknown, state.weights)
             return state, tuple(column.at[index].set(value) for column, value in zip(rows, found, strict=True))
 
         return jax.lax.fori_loop(0, count, interval, (state, (jnp.full(INTERVALS, jnp.nan),) * (2 * width)))
 
-    source = "r" if plan.streamed else "s"
+    each, shared = _Axis.REPLICA, _Axis.SHARED
+    inputs = each if plan.streamed else shared
+    batches, examples = Batches(each, shared, inputs), Examples(inputs, each, each, shared)
     return Program(
-        start=_over_replicas(start, "r", plan),
-        advance=_over_replicas(advance, "rrrsssssrssrrs", plan, donate=(0,)),
-        step=_over_replicas(step, f"srrrrs{source}", plan, donate=(1, 2)),
-        score=_over_replicas(score, f"r{source}rrs", plan),
-        validate=_over_replicas(validate, f"rrsr{source}rrs", plan, donate=(0,)),
+        start=_over_replicas(start, (each, each), plan),
+        advance=_over_replicas(advance, (each, each, batches, shared, examples, examples), plan, donate=(0,)),
+        step=_over_replicas(step, (shared, each, each, each, each, batches), plan, donate=(1, 2)),
+        gradient=_over_replicas(lambda *given: of_batch(*given)[0], (shared, each, each, batches), plan),
+        score=_over_replicas(score, (each, examples), plan),
+        validate=_over_replicas(validate, (each, each, shared, each, examples), plan, donate=(0,)),
     )
 
 
@@ -221,22 +262,23 @@ def network_inputs(setup: Setup, inputs: Any) -> Any:
     return (inputs.astype(jnp.float32) / 255 - mean) / std
 
 
-def _over_replicas(function: Callable[..., Any], arguments: str, plan: Plan, donate: tuple[int, ...] = ()) -> Callable[..., Any]:
-    """Lift a function of one replica to a batch of replicas. `arguments`: r = one a replica, s = shared by all.
+def _over_replicas(function: Callable[..., Any], axes: tuple[Any, ...], plan: Plan, donate: tuple[int, ...] = ()) -> Callable[..., Any]:
+    """Lift a function of one replica to a batch of replicas. `axes`: the `_Axis` of each argument, or of each of its parts.
 
     The mesh's axis `batch`, if there is one, is left to XLA: to the function its batch is whole.
     """
-    axes = [0 if kind == "r" else None for kind in arguments]
+    spec = PartitionSpec("replica")
+    specs = jax.tree.map(lambda axis: spec if axis is _Axis.REPLICA else PartitionSpec(), axes)
+
+    def own(axis: _Axis, part: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf[0], part) if axis is _Axis.REPLICA else part
 
     def on_one_device(*values: Any) -> Any:
         if plan.per_device > 1:
-            return jax.vmap(function, in_axes=axes)(*values)
+            return jax.vmap(function, in_axes=jax.tree.map(lambda axis: axis.value, axes))(*values)
         # One replica a device: not even a batch axis of 1, which would turn products into batched ones.
-        alone = (jax.tree.map(lambda leaf: leaf[0], value) if kind == "r" else value for kind, value in zip(arguments, values, strict=True))
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], function(*alone))
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], function(*jax.tree.map(own, axes, values)))
 
-    specs = tuple(PartitionSpec("replica") if kind == "r" else PartitionSpec() for kind in arguments)
-    spec = PartitionSpec("replica")
     sharded = jax.shard_map(on_one_device, mesh=plan.mesh, in_specs=specs, out_specs=spec, axis_names={"replica"}, check_vma=False)
     # Named, as XLA might else leave weights split over the devices that share a batch.
     return jax.jit(sharded, donate_argnums=donate, out_shardings=plan.stacked)

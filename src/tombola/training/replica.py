@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tombola.core.masks import Mask
-from tombola.core.objective import Objective
+from tombola.core.task import Task
 from tombola.core.trees import Tree
 
 NOISE = ("data_order", "augmentation", "dropout")
@@ -22,6 +22,8 @@ class Checkpoint:
     """The leaves of `State`, in JAX's order."""
     rows: tuple[tuple[float, ...], ...]
     snapshots: Mapping[int, Tree]
+    masks: Mapping[int, Mask] = field(default_factory=dict)
+    """Where the mask moves, of the iterations of `snapshots`."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,13 @@ class Outcome:
     """One a evaluation: `columns`."""
     summary: Mapping[str, float]
     snapshots: Mapping[int, Tree]
+    masks: Mapping[int, Mask] = field(default_factory=dict)
+    """Where the mask moves, of the iterations of `snapshots`, and of the last."""
 
 
-def columns(objective: Objective) -> tuple[str, ...]:
-    """Of `Outcome.rows`: step, val_loss, val_acc, test_loss, test_acc, say; NaN where the test set was not evaluated."""
-    return ("step", *(f"{part}_{name}" for part in ("val", "test") for name in objective.columns))
+def columns(task: Task) -> tuple[str, ...]:
+    """Of `Outcome.rows`: step, val_loss, val_acc, test_loss, test_acc, say; NaN where the test set was not evaluated. Where the
+    mask moves, its density too.
+    """
+    scores = (f"{part}_{name}" for part in ("val", "test") for name in task.objective.columns)
+    return ("step", *scores, *(("density",) if task.recipe.mask_schedule else ()))

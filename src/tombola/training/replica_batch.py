@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from tombola.core import keys
+from tombola.core import keys, masks
 from tombola.core.task import Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.order import epoch_order
 from tombola.data.split import Split, split
 from tombola.training.inputs import Inputs
+from tombola.training.mask_schedules import mask_updates, updated
 from tombola.training.plan import Plan
-from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Fixed, Program
+from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Batches, Examples, Fixed, Program, Stops
 from tombola.training.replica import Checkpoint, Outcome, Replica
 from tombola.training.setup import Setup
 
@@ -49,18 +50,22 @@ class ReplicaBatch:
         self.objective = found.objective
         tested = None if found.objective.targets == "inputs" else arrays.dataset.test_targets
         self.test_targets = self._put(None if tested is None else np.stack([tested] * layout.capacity))
-        self.rows: list[tuple[list[int], list[int], tuple[Any, ...]]] = []
+        self.rows: list[tuple[list[int], list[int], tuple[Any, ...], Any]] = []
         """Of each call that evaluated: iterations, what was done at each, and (replicas, >= iterations) of each column that
-        validation and test have."""
+        validation and test have; and each replica's density, where masks move."""
         self.snapshots: list[dict[int, Tree]] = [dict(replica.resume.snapshots) if replica.resume else {} for replica in replicas]
         self.earlier = [replica.resume.rows if replica.resume else () for replica in replicas]
-        start = self._put(stack([replica.start for replica in padded]))
+        self.updates, self.masks = mask_updates(found), [dict(one.resume.masks) if one.resume else {} for one in replicas]
+        self.moves = {step for step in self.updates.steps if min(begins) < step <= end} if self.updates else set()
+        start = self._put(stack([replica.start for replica in padded])), self._put(stack([replica.mask for replica in padded]))
         if replicas[0].resume is None:
-            self.state = program.start(start)
+            self.state = program.start(*start)
         else:
             states = [replica.resume.state for replica in padded if replica.resume is not None]
             leaves = [np.stack(leaf) for leaf in zip(*states, strict=True)]
-            self.state = self._put(jax.tree.unflatten(jax.tree.structure(jax.eval_shape(program.start, start)), leaves))
+            self.state = self._put(jax.tree.unflatten(jax.tree.structure(jax.eval_shape(program.start, *start)), leaves))
+        whole = jax.device_get(self.state.mask) if self.updates else {}
+        self.densities = [masks.density(_replica(whole, index)) for index in range(len(replicas))] if self.updates else []
         self.drawn, self.order, self.first_epoch = np.empty(0), None, -1
         self.batches: dict[str, list[tuple[Any, Any]]] = {}
         self.nothing = self._put((np.zeros(layout.capacity, np.float32),) * len(self.objective.columns))
@@ -73,10 +78,14 @@ class ReplicaBatch:
         if self.replicas[0].resume is None:
             self._keep()
         for stops in self._calls():
-            self._advance(stops)
+            began, what = self.t, [self._what(stop) for stop in stops]
+            if stops[-1] in self.moves:  # what is evaluated there, and kept, is the network under its new mask
+                self._advance(stops, [*what[:-1], NOTHING])
+                self._move_masks()
+                stops, what = stops[-1:], what[-1:]
+            self._advance(stops, what)
             jax.block_until_ready(self.rows[-2:-1])  # the host goes no more than one call ahead
-            on_progress(sum(max(0, stops[-1] - max(self.t, replica.begin)) for replica in self.replicas))
-            self.t = stops[-1]
+            on_progress(sum(max(0, self.t - max(began, replica.begin)) for replica in self.replicas))
             self._keep()
             if on_checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS and self.t < self.end:
                 for index, checkpoint in enumerate(self._checkpoints()):
@@ -87,12 +96,15 @@ class ReplicaBatch:
     def _checkpoints(self) -> list[Checkpoint]:
         leaves = jax.tree.leaves(jax.device_get(self.state))
         states = [tuple(np.array(leaf[index]) for leaf in leaves) for index in range(len(self.replicas))]
-        return [Checkpoint(self.t, *rest) for rest in zip(states, self._rows(), map(dict, self.snapshots), strict=True)]
+        return [
+            Checkpoint(self.t, *rest) for rest in zip(states, self._rows(), map(dict, self.snapshots), map(dict, self.masks), strict=True)
+        ]
 
     def _calls(self) -> list[list[int]]:
-        """The stops that are still ahead, those of one call together; where weights are wanted, a call ends."""
+        """The stops that are still ahead, those of one call together; where weights are wanted, or masks move, a call ends."""
         fresh, kept = self.replicas[0].resume is None, {step for replica in self.replicas for step in replica.keep}
         every, chunk = self._every(self.recipe.evaluate_every), self.found.chunk
+        kept |= self.moves
         wanted = kept | set(range(0, self.end, every)) | set(range(0, self.end, chunk)) | {self.end}
         calls: list[list[int]] = [[self.t] if fresh else []]
         began = self.t
@@ -114,13 +126,36 @@ class ReplicaBatch:
             return NOTHING
         return TESTED if last or stop % self._every(recipe.test_every or recipe.evaluate_every) == 0 else VALIDATED
 
-    def _advance(self, stops: list[int]) -> None:
+    def _advance(self, stops: list[int], what: list[int]) -> None:
         """Train to each of the stops, and evaluate there."""
         self._draw_orders(stops[-1])
-        what = [self._what(stop) for stop in stops]
         columns = self._in_one_call(stops, what) if self.layout.loop else self._step_by_step(*stops, *what)
         if any(what):
-            self.rows.append((stops, what, columns))
+            self.rows.append((stops, what, columns, self.densities))
+        self.t = stops[-1]
+
+    def _move_masks(self) -> None:
+        """Have the mask schedule make new masks of those that there are. A replica's best network so far is forgotten: its mask is."""
+        state, slopes = self.state, {}
+        assert self.updates is not None
+        if self.updates.gradient:
+            inputs = self.arrays.pool.batch(self._chosen(self.t - 1), after=state.weights)
+            slopes = self.program.gradient(np.int32(self.t - 1), state.weights, self.fixed, self._training(inputs))
+        given = jax.device_get((state.weights, state.moments, state.mask, slopes))
+        best_loss = np.array(state.best_loss)
+        own = [_replica(given, index) for index in range(self.layout.capacity)]
+        for index, replica in enumerate(self.replicas):
+            if self.t > replica.begin:
+                weights, moments, mask, slope = own[index]
+                moved = updated(self.found, self.updates, replica.seed, self.t, weights, moments, mask, slope or None)
+                own[index] = (*moved, slope)
+                self.densities = [*self.densities[:index], masks.density(moved[2]), *self.densities[index + 1 :]]
+                best_loss[index] = np.inf
+        weights, moments, mask, _ = self._put(jax.tree.map(lambda *leaves: np.stack(leaves), *own))
+        self.state = state._replace(weights=weights, moments=moments, mask=mask, best_loss=self._put(best_loss))
+
+    def _training(self, inputs: Any) -> Batches:
+        return Batches(self.order, np.int32(self.first_epoch), inputs)
 
     def _draw_orders(self, stop: int) -> None:
         """Have the order of the epochs from here to `stop` on the devices."""
@@ -132,21 +167,19 @@ class ReplicaBatch:
             self.order = self._put(self.drawn)
 
     def _in_one_call(self, stops: list[int], what: list[int]) -> tuple[Any, ...]:
-        there = np.zeros(INTERVALS + 1, np.int32), np.zeros(INTERVALS, np.int32)
-        there[0][: len(stops) + 1], there[1][: len(stops)] = [self.t, *stops], what
+        call = Stops(np.zeros(INTERVALS + 1, np.int32), np.zeros(INTERVALS, np.int32), np.int32(len(stops)))
+        call.stops[: len(stops) + 1], call.what[: len(stops)] = [self.t, *stops], what
         (validation,), (test,) = self._batches("validation"), self._batches("test")
         pool, tests = self.arrays.pool.batch(validation[0], after=()), self.arrays.test.batch(test[0], after=())
-        self.state, columns = self.program.advance(
-            self.state, self.fixed, self.order, np.int32(self.first_epoch), *there, np.int32(len(stops)),
-            pool, *validation, tests, self.test_targets, *test,
-        )  # fmt: skip
+        examples = Examples(pool, self.fixed.targets, *validation), Examples(tests, self.test_targets, *test)
+        self.state, columns = self.program.advance(self.state, self.fixed, self._training(pool), call, *examples)
         return columns
 
     def _step_by_step(self, stop: int, what: int) -> tuple[Any, ...]:
-        weights, moments, first = self.state.weights, self.state.moments, np.int32(self.first_epoch)
+        weights, moments = self.state.weights, self.state.moments
         for t in range(self.t, stop):
             inputs = self.arrays.pool.batch(self._chosen(t), after=weights)
-            weights, moments = self.program.step(np.int32(t), weights, moments, self.fixed, self.order, first, inputs)
+            weights, moments = self.program.step(np.int32(t), weights, moments, self.state.mask, self.fixed, self._training(inputs))
         self.state = self.state._replace(weights=weights, moments=moments)
         nan = (np.full(self.layout.capacity, np.nan),) * len(self.objective.columns)
         if what == NOTHING:
@@ -160,19 +193,19 @@ class ReplicaBatch:
 
     def _keep(self) -> None:
         if any(self.t in replica.keep for replica in self.replicas):
-            weights = jax.device_get(self.state.weights)
+            weights, mask = jax.device_get((self.state.weights, self.state.mask))
             for index, replica in enumerate(self.replicas):
                 if self.t in replica.keep:
                     self.snapshots[index][self.t] = _replica(weights, index)
+                    self.masks[index] |= {self.t: _replica(mask, index)} if self.updates else {}
 
     def _validate(self, stop: int) -> tuple[Any, ...]:
         """The objective's columns on the validation set; the best weights so far are kept. One call, where it is one batch."""
         *others, (indices, share) = self._batches("validation")
         before = self._sum(self.state.weights, "validation", others) if others else self.nothing
         inputs = self.arrays.pool.batch(indices, after=before)
-        self.state, columns = self.program.validate(
-            self.state, self.fixed.begin, np.int32(stop), before, inputs, self.fixed.targets, indices, share
-        )
+        examples = Examples(inputs, self.fixed.targets, indices, share)
+        self.state, columns = self.program.validate(self.state, self.fixed.begin, np.int32(stop), before, examples)
         return columns
 
     def _score(self, weights: Tree, part: str) -> tuple[Any, ...]:
@@ -183,7 +216,7 @@ class ReplicaBatch:
         inputs, targets = (self.arrays.test, self.test_targets) if part == "test" else (self.arrays.pool, self.fixed.targets)
         scores: list[tuple[Any, ...]] = []
         for indices, share in batches:
-            scores.append(self.program.score(weights, inputs.batch(indices, after=scores[-1:]), targets, indices, share))
+            scores.append(self.program.score(weights, Examples(inputs.batch(indices, after=scores[-1:]), targets, indices, share)))
         return tuple(sum(column[1:], column[0]) for column in zip(*scores, strict=True))
 
     def _batches(self, part: str) -> list[tuple[Any, Any]]:
@@ -209,12 +242,13 @@ class ReplicaBatch:
         """The rows of each replica so far, from the devices."""
         self.rows = jax.device_get(self.rows)
         own: list[list[tuple[float, ...]]] = [[] for _ in self.replicas]
-        for stops, what, columns in self.rows:
+        for stops, what, columns, densities in self.rows:
             values = np.array(columns, np.float64).reshape(len(columns), self.layout.capacity, -1)
             for index, replica in enumerate(self.replicas):
                 rows = values[:, index].T.tolist()  # of a call in a loop, as many as one can have
                 there = zip(stops, what, rows[: len(stops)], strict=True)
-                own[index] += [(float(stop), *row) for stop, done, row in there if done != NOTHING and stop >= replica.begin]
+                density = () if self.updates is None else (densities[index],)
+                own[index] += [(float(stop), *row, *density) for stop, done, row in there if done != NOTHING and stop >= replica.begin]
         return [(*earlier, *mine) for earlier, mine in zip(self.earlier, own, strict=True)]
 
     def _outcomes(self) -> list[Outcome]:
@@ -223,7 +257,10 @@ class ReplicaBatch:
             columns |= {f"{part}_{name}": score for name, score in zip(names, scores, strict=True)}
         host = {name: np.asarray(value) for name, value in columns.items()}
         summaries = [{name: float(value[index]) for name, value in host.items()} for index in range(len(self.replicas))]
-        return [Outcome(*one) for one in zip(self._rows(), summaries, self.snapshots, strict=True)]
+        if self.updates:
+            last = jax.device_get(self.state.mask)
+            self.masks = [{**kept, self.end: _replica(last, index)} for index, kept in enumerate(self.masks)]
+        return [Outcome(*one) for one in zip(self._rows(), summaries, self.snapshots, self.masks, strict=True)]
 
 
 class _Orders:
@@ -245,7 +282,6 @@ class _Orders:
 def _fixed(task: Task, replicas: Sequence[Replica], splits: Sequence[Split]) -> Fixed:
     streams = {"augmentation": "augmentation", "dropout": "dropout", "batch": "augmentation"}
     return Fixed(
-        mask=stack([replica.mask for replica in replicas]),
         keys=np.stack([[keys.stream(one.seed, _noise_stream(one, *stream)) for stream in streams.items()] for one in replicas]),
         targets=None if task.objective.targets == "inputs" else np.stack([np.asarray(part.targets) for part in splits]),
         rate=np.array([replica.rate or task.recipe.learning_rate for replica in replicas], np.float32),

@@ -1,0 +1,134 @@
+"""Masks that move: at stops between the steps of training, a registered schedule makes a new mask of the one there is.
+
+A mask schedule is a registered function ``(timeline, kinds, **options)`` that returns `MaskUpdates`; `kinds` tells of each leaf
+whose mask may move what kind of layer it is in. A user's own file adds one:
+
+    @tb.mask_schedules.register
+    def halving(timeline, kinds, *, every="100it"):
+        def update(random, t, weights, gradient, moments, mask):
+            medians = {path: np.median(abs(weights[path][kept])) for path, kept in mask.items()}
+            return weights, moments, {path: kept & (abs(weights[path]) >= medians[path]) for path, kept in mask.items()}
+
+        return tb.MaskUpdates(update, timeline.every(every))
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from tombola.core import keys, masks
+from tombola.core.errors import TombolaError, unknown
+from tombola.core.masks import Mask
+from tombola.core.parts import mask_schedules as mask_schedules
+from tombola.core.registry import plain
+from tombola.core.step import Timeline
+from tombola.core.task import KINDS
+from tombola.core.trees import Tree, select
+from tombola.training.optimizers import held
+from tombola.training.setup import Setup
+
+
+class MaskUpdates(NamedTuple):
+    """When and how a mask moves."""
+
+    update: Callable[..., tuple[Tree, Any, Mask]]
+    """(random, t, weights, gradient, moments, mask) -> (weights, moments, mask), of one replica, as NumPy arrays.
+
+    random: a `numpy.random.Generator` of the run's stream ``mask_schedule/{t}``. moments: the optimiser's state. mask: of the
+    prunable leaves that train. A weight that is taken becomes 0, whatever is returned, and the optimiser's state of it;
+    one that comes back starts from what is returned, which is 0 if nothing else is said, with an empty state."""
+    steps: Collection[int]
+    """The iterations at which it is called: after that iteration's step, before the network is evaluated there. It is not called
+    at the iteration a run begins at, nor before that."""
+    gradient: bool = False
+    """Whether `gradient` is wanted: path -> gradient of the loss on the last batch that was trained on, of every leaf that
+    trains, also where the mask is 0. Else it is None."""
+
+
+def mask_updates(setup: Setup) -> MaskUpdates | None:
+    """What the recipe's mask schedule does; None if the mask stays. Raises for a schedule, or options, that cannot be."""
+    spec = setup.recipe.mask_schedule
+    if spec is None:
+        return None
+    name = plain(spec.name)
+    kinds = {path: layer.kind for layer in setup.network.layers for path in layer.prunable if path in setup.trained}
+    if not kinds:
+        raise TombolaError(f"mask schedule {name!r}: no prunable weight trains, so that no mask can move; leave it out")
+    found = mask_schedules.call(spec.name, setup.timeline, kinds, **spec.options)
+    if not isinstance(found, MaskUpdates):
+        raise TombolaError(f"mask schedule {name!r} must return tb.MaskUpdates(update, steps), not {type(found).__name__}")
+    return found
+
+
+def updated(
+    setup: Setup, updates: MaskUpdates, seed: int, t: int, weights: Tree, moments: Any, mask: Mask, gradient: Tree | None
+) -> tuple[Tree, Any, Mask]:
+    """(weights, moments, mask) of one replica after an update, by the rule: what is taken is 0, and its optimiser's state with it."""
+    assert setup.recipe.mask_schedule is not None
+    name = plain(setup.recipe.mask_schedule.name)
+    random, whole, mask = keys.generator(seed, f"mask_schedule/{t}"), mask, select(mask, [path for path in mask if path in setup.trained])
+    try:
+        after, state, new = updates.update(random, t, weights, gradient, moments, mask)
+    except TombolaError:
+        raise
+    except Exception as error:
+        raise TombolaError(f"mask schedule {name!r} fails at iteration {t}: {type(error).__name__}: {error}") from error
+    masks.check(new, {path: leaf.shape for path, leaf in mask.items()})
+    for path, kept in new.items():
+        if path not in after or np.shape(after[path]) != kept.shape:
+            raise TombolaError(f"mask schedule {name!r} must return the weights {path!r} in the shape {kept.shape} that they have")
+    taken = {path: mask[path] & ~kept for path, kept in new.items()}
+    changed = {path: np.where(taken[path], 0, after[path]).astype(weights[path].dtype) for path in new}
+    return {**weights, **changed}, held(state, {path: mask[path] & new[path] for path in new}, np.where), {**whole, **new}
+
+
+@mask_schedules.register
+def gradual(
+    timeline: Timeline,
+    kinds: Mapping[str, str],
+    *,
+    final: float | Mapping[str, float],
+    end: str,
+    begin: str = "0it",
+    every: str = "100it",
+    initial: float = 1.0,
+    shape: Literal["cubic", "linear"] = "cubic",
+    scope: Literal["layer", "global"] = "layer",
+) -> MaskUpdates:
+    """Gradual magnitude pruning: the density falls from `initial` to `final` between `begin` and `end`, by current |w|.
+
+    d(t) = final + (initial - final) (1 - (t - begin) / (end - begin))^p,  p = 3 (cubic) or 1 (linear), each `every` steps and at
+    `end`. Of a layer with n weights round(d(t) n) are kept, the largest; never more than there are (scope ``global``: of all
+    layers together). Ties are broken at random.
+
+    Args:
+        final: a density, or kind of layer -> density: other kinds lose nothing.
+
+    Source: Zhu & Gupta 2017, section 3; at `begin` itself `initial` is what is kept.
+    """
+    first, last, power = timeline.iteration(begin), timeline.iteration(end), {"cubic": 3, "linear": 1}.get(shape)
+    goals = dict(final) if isinstance(final, Mapping) else dict.fromkeys(KINDS, final)
+    if power is None:
+        raise unknown("shape of gradual", shape, ["cubic", "linear"])
+    if scope not in ("layer", "global"):
+        raise unknown("scope of gradual", scope, ["layer", "global"])
+    if scope == "global" and isinstance(final, Mapping):
+        raise TombolaError("gradual: scope 'global' has one density for all layers together; write final as one number")
+    for kind, goal in goals.items():
+        if kind not in KINDS:
+            raise unknown("kind of layer in final of gradual", kind, KINDS)
+        if not all(isinstance(one, int | float) and 0 <= one <= 1 for one in (goal, initial)) or goal > initial:
+            raise TombolaError(f"gradual: the density cannot go from {initial!r} to {goal!r}; write 0 <= final <= initial <= 1")
+    if first >= last:
+        raise TombolaError(f"gradual: begin {begin!r} must lie before end {end!r}, but they are iterations {first} and {last}")
+
+    def update(random: np.random.Generator, t: int, weights: Tree, gradient: None, moments: Any, mask: Mask) -> tuple[Tree, Any, Mask]:
+        rest, new = (1 - (t - first) / (last - first)) ** power, dict(mask)
+        for paths in [list(mask)] if scope == "global" else [[path] for path in mask if kinds[path] in goals]:
+            goal = goals[kinds[paths[0]]]
+            count = round((goal + (initial - goal) * rest) * sum(mask[path].size for path in paths))
+            new |= masks.highest({path: abs(weights[path]) for path in paths}, {path: mask[path] for path in paths}, count, random)
+        return weights, moments, new
+
+    return MaskUpdates(update, timeline.every(every, first, last))
