@@ -1,5 +1,7 @@
 """Objectives: right values by hand, training against a plain loop, a user's own, and what is wrong in one line."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,13 +11,14 @@ import pytest
 import tombola as tb
 from tombola.api.train import train
 from tombola.core import keys, trees
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, TombolaWarning
 from tombola.core.objective import Measure, objectives
 from tombola.core.registry import Registry
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import Dataset, datasets, load
 from tombola.data.order import epoch_order
 from tombola.data.split import split
+from tombola.engine.configuring import resolve
 from tombola.evaluation.weight_combinations import WeightCombinations, evaluate
 from tombola.objectives import Classification, Objective, Reconstruction, Regression
 
@@ -309,7 +312,9 @@ def test_the_default_changes_no_digest_and_others_do():
 @pytest.mark.parametrize("data", ["toy-values", "toy-classes"])
 def test_what_is_not_finite_is_no_result(data):
     task = toy(data, "classification" if data == "toy-classes" else "regression", learning_rate=1e30, steps="12it")
-    found, column = train(task, 1), "acc" if data == "toy-classes" else "mse"
+    column = "acc" if data == "toy-classes" else "mse"
+    with pytest.warns(TombolaWarning, match="diverged"):
+        found = train(task, 1)
     assert np.isfinite(found.metrics[f"test_{column}"][0, 0])
     assert np.isnan(found.metrics[f"test_{column}"][0, -1])
     assert np.isnan(found.summary[f"train_{column}"][0])
@@ -317,6 +322,73 @@ def test_what_is_not_finite_is_no_result(data):
     scores = evaluate(task, load(task.data), WeightCombinations(found.seeds[0], ends))["test"]
     assert np.isfinite(scores.error).tolist() == [True, False]
     assert np.isnan(scores.disagreement(0, 1))
+
+
+# -- studies and procedures -----------------------------------------------------------------------------------------------
+
+STUDIES = ("frankle2019.sparsity", "frankle2020.instability", "zhang2019.robustness", "zhou2019.mask1", "zhou2019.trained")
+
+
+@pytest.mark.parametrize("task", ["diabetes-mlp", "digits-autoencoder"])
+@pytest.mark.parametrize("name", STUDIES)
+def test_columns_labels_and_units_are_the_objectives(name, task):
+    study, written = resolve(name, scale="smoke", task=task), resolve(name, scale="smoke")
+    assert not [column for column in study.metrics if "acc" in column.split("_")]
+    assert len(study.metrics) == len(written.metrics)
+    for panel in [panel for figure in study.figures for panel in figure.panels]:
+        assert "accuracy" not in panel.label
+        assert "nats" not in panel.label
+        if "mean squared error" in panel.label:
+            assert (panel.scale, panel.threshold) == (1, None)
+            assert "%" not in panel.label
+    assert [panel.metric for panel in resolve("frankle2019.sparsity", scale="smoke", task=task).figures[0].panels] == [
+        "es_iteration",
+        "mse_es",
+        "mse_final",
+    ]
+    for verdict in study.claims(None):
+        assert (verdict.verdict, verdict.effects) == ("undecided", ())
+        assert "so it is not judged" in verdict.sentence
+
+
+def test_a_study_of_regression_end_to_end(tmp_path):
+    settings = ["steps=20it", "evaluate_every=10it", "levels=1", "replicates=1", "reinits=0"]
+    found = tb.run("frankle2019.sparsity", "smoke", task="diabetes-mlp", settings=settings, store=tmp_path, quiet=True)
+    assert {"test_mse", "val_mse"} <= set(found.curves.columns)
+    ends = found.curves[found.curves.step == 20].groupby(["arm", "level"]).test_mse.mean()
+    for row in found.table.itertuples():
+        assert row.mse_final == ends[row.arm, row.level]
+
+
+def test_procedures_in_python():
+    task = tb.task("diabetes-mlp", "smoke", steps="20it", evaluate_every="10it")
+    levels = tb.imp(task, 1, replicates=1)
+    assert levels[1].summary["es_test_mse"].shape == (1,)
+    unstable = tb.instability(task, children=2, replicates=1, points=3, mask=levels[1].mask, start=levels[1].initial)
+    ends = unstable.paths.error["test"][0, 0][[-1, 0]]
+    assert ends == pytest.approx([child.metrics["test_mse"][0, -1] for child in unstable.children], rel=1e-4)
+    layers = tb.robustness(task, levels[0], ["0it"])
+    targets = load(task.data).test_targets
+    assert layers.chance[0] == pytest.approx(targets.var(axis=0).mean(), rel=1e-5)
+    assert layers.own_error[0] == pytest.approx(levels[0].metrics["test_mse"][0, -1], rel=1e-4)
+    tb.supermask(task, steps="10it", samples=2)
+
+
+def test_a_focal_loss_on_the_command_line(focal, tmp_path, capsys):
+    from tombola.cli import main
+
+    settings = [
+        f"--set={one}"
+        for one in ("objective=focal", "task.objective.gamma=1", "steps=10it", "evaluate_every=5it", "levels=1", "replicates=1")
+    ]
+    common = ["--task", "digits-mlp", "--scale", "smoke", "--load", str(focal), *settings]
+    main(["run", "frankle2019.sparsity", *common, "--store", str(tmp_path / "store"), "--json"])
+    assert "acc_es" in capsys.readouterr().out
+    main(["show", "frankle2019.sparsity", *common, "--json"])
+    shown = json.loads(capsys.readouterr().out)["configuration"]
+    assert (shown["task.objective"], shown["task.objective.gamma"]) == ("focal", 1.0)
+    main(["runs", "--store", str(tmp_path / "store")])
+    assert " acc 0." in capsys.readouterr().out
 
 
 # -- what is wrong, in one line ------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from tombola.evaluation.barrier import FORMS, barrier, check_ends, places
 from tombola.evaluation.paired import densities, effect_of, effect_over_levels
 from tombola.evaluation.similarity import cosine, disagreement, distance
 from tombola.evaluation.verdict import Verdict
+from tombola.objectives import Classification
 
 # -- barriers ------------------------------------------------------------------------------------------------------------
 
@@ -67,15 +68,15 @@ def test_mistakes_about_barriers_are_one_line():
 
 
 def test_an_end_is_as_its_training_recorded_but_for_rounding():
-    check_ends(np.array([0.1, 0.2]), [0.1 + 2.4 / 100, 0.2 - 2.4 / 100], 100)
-    check_ends(np.array([0.1, 0.2]), [0.1009, 0.2], 100_000)
+    check_ends(np.array([0.1, 0.2]), [0.1 + 2.4 / 100, 0.2 - 2.4 / 100], 100, Classification())
+    check_ends(np.array([0.1, 0.2]), [0.1009, 0.2], 100_000, Classification())
     for found, recorded, examples in (
         ([0.1, 0.2], [0.1, 0.226], 100),
         ([0.1, 0.2], [0.1011, 0.2], 100_000),
         ([0.1, np.nan], [0.1, 0.2], 9),
     ):
         with pytest.raises(TombolaError, match="but its training recorded") as error:
-            check_ends(np.array(found), recorded, examples)
+            check_ends(np.array(found), recorded, examples, Classification())
         assert "\n" not in str(error.value)
 
 

@@ -167,12 +167,10 @@ def runs(store: Path, json: bool) -> None:
         print(f"warning: {text}", file=sys.stderr)
     if json:
         return _json(rows)
-    header = ["run", "task", "seed", "mask", "start", "density", "val loss", "test acc"]
+    header = ["run", "task", "seed", "mask", "start", "density", "val loss", "test"]
+    tested = [next(f"{key.removeprefix('test_')} {row[key]}" for key in row if key.startswith("test_")) for row in rows]
     _columns(
-        [
-            header,
-            *([str(row[key]) for key in ("run", "task", "seed", "mask", "start", "density", "val_loss_min", "test_acc")] for row in rows),
-        ]
+        [header, *([*(str(row[key]) for key in header[:6]), str(row["val_loss_min"]), on] for row, on in zip(rows, tested, strict=True))]
     )
 
 

@@ -40,13 +40,14 @@ class Instability:
 
     @property
     def barrier(self) -> np.ndarray:
-        """(R,) instability in percentage points: the error barrier, averaged over the pairs of a replicate."""
+        """(R,) instability, as `Paths.barrier`: the error barrier, averaged over the pairs of a replicate."""
         return self.paths.barrier(self.part, self.form).mean(axis=1)
 
     @property
     def stable(self) -> np.ndarray:
-        """(R,) bool: whether the instability is below 2 percentage points."""
-        return self.barrier < 100 * STABLE
+        """(R,) bool: whether the instability is below 2 percentage points; of another objective, below 2 % of the headline at chance."""
+        of = self.paths.objective
+        return self.barrier < of.headline.factor * STABLE * of.counted_in(self.paths.chance[self.part].mean(axis=1))
 
 
 def instability(
@@ -109,8 +110,8 @@ def instability(
     for path, one in zip(paths, found, strict=True):
         ends = [session.store.get(run.digest).metrics() for run, what in parent_runs(path) if what == "end"]
         recorded = [task.objective.headline_of(metrics[f"test_{task.objective.columns[1]}"][-1]) for metrics in ends]
-        check_ends(one["test_own"], recorded, int(one["test_examples"]))
-    return Instability(Step(k), tuple(trained), gathered(found, (len(parents), len(paths) // len(parents))), part, form)
+        check_ends(one["test_own"], recorded, int(one["test_examples"]), task.objective)
+    return Instability(Step(k), tuple(trained), gathered(found, task.objective, (len(parents), len(paths) // len(parents))), part, form)
 
 
 def _dense(child: Run) -> Run | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tombola.api.session import Session, seeds, weights_of
 from tombola.core.errors import TombolaError, unknown
+from tombola.core.objective import Objective
 from tombola.core.task import Task
 from tombola.core.trees import replicas
 from tombola.evaluation.barrier import Form, barrier
@@ -25,23 +26,26 @@ class Paths:
     a: np.ndarray
     """(P,) from 0 to 1: evenly spaced points, and the middle."""
     error: Mapping[Part, np.ndarray]
-    """`train` and `test` -> (..., P): share of examples that are misclassified, in [0, 1]."""
+    """`train` and `test` -> (..., P): the objective's headline; of classification the share of misclassified examples, in [0, 1]."""
     loss: Mapping[Part, np.ndarray]
-    """(..., P): mean cross-entropy in nats."""
+    """(..., P): mean loss; of classification in nats."""
     own: Mapping[Part, np.ndarray]
     """(..., 2): errors of W and W' with their own statistics of batch norm."""
     disagreement: Mapping[Part, np.ndarray]
-    """(...): share of examples that the two put into different classes."""
+    """(...): share of examples that the two put into different classes, or how far their outputs lie apart."""
     distance: np.ndarray
     """(...): 2-norm between the trainable weights."""
     cosine: np.ndarray
     """(...): cosine of the trainable weights."""
+    chance: Mapping[Part, np.ndarray]
+    """(...): the headline of the best constant answer."""
+    objective: Objective
 
     def barrier(self, part: Part = "test", form: Form = "maximum") -> np.ndarray:
-        """Height of the error barrier in percentage points, (...); see `tombola.evaluation.barrier.barrier`."""
+        """Height of the error barrier, (...), in percentage points or in the headline's unit; see `tombola.evaluation.barrier.barrier`."""
         if part not in PARTS:
             raise unknown("part of the data", part, PARTS)
-        return 100 * barrier(self.error[part], self.a, form)
+        return self.objective.headline.factor * barrier(self.error[part], self.a, form)
 
 
 def path(
@@ -78,12 +82,11 @@ def path(
         raise TombolaError(f"first has {replicas(ends[0])} replicas and second {replicas(ends[1])}; a path needs as many of each")
     options = path_options(points, batch_norm, train_examples) | ({"matched": True} if matched else {})
     pairs = zip(seeds(seed, replicas(ends[0])), *map(session.refer, ends), strict=True)
-    return gathered(
-        session.measure([Measurement(task=session.task, seed=one, name="path", of=tuple(pair), options=options) for one, *pair in pairs])
-    )
+    measurements = [Measurement(task=session.task, seed=one, name="path", of=tuple(pair), options=options) for one, *pair in pairs]
+    return gathered(session.measure(measurements), task.objective)
 
 
-def gathered(found: Sequence[Mapping[str, np.ndarray]], shape: tuple[int, ...] | None = None) -> Paths:
+def gathered(found: Sequence[Mapping[str, np.ndarray]], objective: Objective, shape: tuple[int, ...] | None = None) -> Paths:
     """Lines side by side; their axis is given `shape` if there is one."""
 
     def stacked(name: str) -> np.ndarray:
@@ -101,4 +104,6 @@ def gathered(found: Sequence[Mapping[str, np.ndarray]], shape: tuple[int, ...] |
         disagreement=by_part("disagreement"),
         distance=stacked("distance"),
         cosine=stacked("cosine"),
+        chance=by_part("chance"),
+        objective=objective,
     )

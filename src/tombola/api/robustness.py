@@ -11,6 +11,7 @@ from tombola.api.session import Session
 from tombola.api.trajectory import Trajectory
 from tombola.core.errors import TombolaError
 from tombola.core.numbers import whole
+from tombola.core.objective import Objective
 from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.models.groups import Unit, groups
@@ -41,11 +42,13 @@ class Robustness:
     """(R, G, C): 2-norm of what moved over sqrt(its size)."""
     chance: np.ndarray
     """(R,) the error of the best constant answer."""
+    objective: Objective
+    """Whose headline the error is."""
 
     @property
     def rise(self) -> np.ndarray:
-        """(R, G, C): by how much the reset raises the error, in percentage points."""
-        return 100 * (self.error - self.own_error[:, None, None])
+        """(R, G, C): by how much the reset raises the error, in percentage points or in the headline's unit."""
+        return self.objective.headline.factor * (self.error - self.own_error[:, None, None])
 
     def table(self) -> "pd.DataFrame":
         """The rise in percentage points, averaged over replicas: units by what they are reset to."""
@@ -110,4 +113,5 @@ def robustness(
         own_error=np.array([one["own_error"] for one in found]),
         distance=gathered("rms"),
         chance=np.array([one["chance"] for one in found]),
+        objective=task.objective,
     )

@@ -35,7 +35,7 @@ class Supermasks:
     density: np.ndarray
     """(R,) the share of the weights that a drawn mask keeps on average."""
     accuracy: np.ndarray
-    """(R,) test accuracy in [0, 1], the mean over drawn masks."""
+    """(R,) test accuracy in [0, 1], or another objective's headline, the mean over drawn masks."""
     expected_accuracy: np.ndarray
     """(R,) of the network with expected weights."""
     threshold_accuracy: np.ndarray
@@ -102,12 +102,13 @@ def supermask(
     (trained,) = session.train([runs], measurements=looks)
     seen = session.found(looks)
     bare = [masked_off(spec, replica(trained.final, index), replica(trained.mask, index)) for index in range(len(runs))]
+    column = task.objective.columns[1]
     return Supermasks(
         mask=stack([kept for _, kept, _ in bare]),
         weights=stack([weights for weights, _, _ in bare]),
         density=np.array([one["density"][-1] for one in seen]),
-        accuracy=np.array([one["sampled_acc"].mean() for one in seen]),
-        expected_accuracy=np.array([one["expected_acc"][-1] for one in seen]),
-        threshold_accuracy=np.array([one["threshold_acc"][-1] for one in seen]),
+        accuracy=np.array([one[f"sampled_{column}"].mean() for one in seen]),
+        expected_accuracy=np.array([one[f"expected_{column}"][-1] for one in seen]),
+        threshold_accuracy=np.array([one[f"threshold_{column}"][-1] for one in seen]),
         trajectory=trained,
     )

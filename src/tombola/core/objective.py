@@ -119,6 +119,20 @@ class Objective(Spec):
         """The headline, lower is better, from its column in curves or summaries."""
         return 1 - column if self.headline.complement else column
 
+    def in_words(self, value: float) -> str:
+        """A value of the headline in words: "error 12.50 %"."""
+        shown = self.headline
+        return f"{shown.title} {shown.factor * value:.2f} {shown.unit}" if shown.unit else f"{shown.title} {shown.factor * value:.4g}"
+
+    def counted_in(self, chance: Any) -> Any:
+        """What differences of the headline are counted in: 1 where it is a share; else that of the best constant answer."""
+        return 1.0 if self.headline.unit == "%" else chance
+
+    @property
+    def better_is(self) -> int:
+        """1 where the headline's column is the better the higher, -1 where the lower."""
+        return 1 if self.headline.complement else -1
+
     @cached_property
     def _canonical(self) -> dict[str, Any]:
         own = {} if type(self).__module__.startswith("tombola.") else {"source": code_digest(type(self), f"objective {self.name!r}")}

@@ -15,6 +15,7 @@ from tombola.data.identity import identified
 from tombola.models.tasks import tasks
 from tombola.studies.base import Config, Scale, Study, StudyKind
 from tombola.studies.catalogue import studies
+from tombola.studies.wording import worded
 
 
 def resolve(
@@ -49,7 +50,7 @@ def resolve(
         if value is not None:
             config = _replaced(config, _path(config, key), value)
     config = apply(config, settings)
-    return kind.build(config.but(task=identified(config.task, data_dir)))
+    return worded(kind.build(config.but(task=identified(config.task, data_dir))), kind.claim_ids)
 
 
 def apply(config: Config, settings: Iterable[str]) -> Config:

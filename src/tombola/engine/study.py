@@ -210,7 +210,7 @@ def _curves(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
 def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: Path | None) -> Result:
     summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
     made, begin, end = record.json("made"), first_iteration(run, data_dir), last_iteration(run, data_dir)
-    return Result(record.metrics(), summary, weights, begin, end, made["seconds"] / made["trained_together"], made)
+    return Result(record.metrics(), summary, weights, begin, end, made["seconds"] / made["trained_together"], made, run.task.objective)
 
 
 def _provenance(study: Study, made: Sequence[Mapping[str, Any]], measurements: Sequence[Mapping[str, Any]]) -> dict[str, str]:

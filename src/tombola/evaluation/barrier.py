@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from tombola.core.errors import TombolaError, unknown
+from tombola.core.objective import Objective
 
 Form = Literal["maximum", "midpoint", "linear"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -44,15 +45,16 @@ def barrier(error: np.ndarray, a: np.ndarray, form: Form = "maximum") -> np.ndar
     return error[..., int(np.flatnonzero(a == 0.5)[0])] - mean
 
 
-def check_ends(own: np.ndarray, recorded: Sequence[float], examples: int) -> None:
-    """Raise unless the errors of a path's ends, with statistics of their own, are those that their training recorded.
+def check_ends(own: np.ndarray, recorded: Sequence[float], examples: int, objective: Objective) -> None:
+    """Raise unless the headlines of a path's ends, with statistics of their own, are those that their training recorded.
 
     Two and a half examples may fall otherwise, or 0.1 %: batches of another size may round otherwise.
     """
     for found, expected in zip(own, recorded, strict=True):
         both_diverged = np.isnan(found) and np.isnan(expected)
-        if not (abs(found - expected) <= max(1e-3, 2.5 / examples) or both_diverged):  # one that is NaN is another network too
+        allowed = max(1e-3, 2.5 / examples) * objective.counted_in(abs(expected))
+        if not (abs(found - expected) <= allowed or both_diverged):  # one that is NaN is another network too
             raise TombolaError(
-                f"an end of a path has error {found:.2%}, but its training recorded {expected:.2%}: "
+                f"an end of a path has {objective.in_words(found)}, but its training recorded {objective.in_words(expected)}: "
                 "weights or data have changed since; use another --store, or train anew"
             )

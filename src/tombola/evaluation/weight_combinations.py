@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from tombola.core.objective import Objective
 from tombola.core.task import Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.split import split
+from tombola.evaluation.scores import Scores as Scores
 from tombola.training.cohort import setup
 from tombola.training.program import network_inputs
 from tombola.training.scorer import Judged, scorer
@@ -55,54 +55,6 @@ class WeightCombinations:
     def points(self) -> int:
         """P."""
         return len(self.sources) if self.shares is None else len(self.shares)
-
-
-class Scores(NamedTuple):
-    """What P networks do on one part of the data, n examples."""
-
-    objective: Objective
-    classes: int
-    """Their number; 0 where targets are none."""
-    loss: np.ndarray
-    """(P,) mean loss; in nats, of classification. NaN where a network's outputs or its loss are not finite."""
-    measures: Mapping[str, np.ndarray]
-    """Name -> (P, n), the headline first: of each example."""
-    prediction: np.ndarray
-    """(P, n, ...): what the network says; its class, of classification."""
-    targets: np.ndarray
-    """(n, ...); on the training part those that were trained on, noise included."""
-
-    @property
-    def error(self) -> np.ndarray:
-        """(P,) the headline: of classification the share of examples that are misclassified, in [0, 1]."""
-        return self.mean(next(iter(self.measures)))
-
-    @property
-    def balanced_error(self) -> np.ndarray:
-        """(P,) the mean of `by_class` over the classes that have examples."""
-        return np.nanmean(self.by_class, axis=1)
-
-    @property
-    def by_class(self) -> np.ndarray:
-        """(P, classes) the headline on each class's examples, NaN for one without any. Where targets are classes."""
-        values, counts = next(iter(self.measures.values())), np.bincount(self.targets, minlength=self.classes)
-        sums = np.stack([values[:, self.targets == one].sum(axis=1, dtype=np.float64) for one in range(self.classes)], axis=1)
-        return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-
-    @property
-    def chance(self) -> float:
-        """The headline of the best constant answer."""
-        return self.objective.chance(self.targets)
-
-    def mean(self, name: str) -> np.ndarray:
-        """(P,) a measure, averaged over the examples."""
-        return self.measures[name].mean(axis=1, dtype=np.float64)
-
-    def disagreement(self, first: int, second: int) -> float:
-        """How far the predictions of two points lie apart, in the unit of the headline; NaN where one of them has none."""
-        if not np.isfinite(self.loss[[first, second]]).all():
-            return float("nan")
-        return self.objective.disagreement(self.prediction[first], self.prediction[second])
 
 
 def evaluate(task: Task, dataset: Dataset, networks: WeightCombinations, parts: Sequence[Part] = PARTS) -> dict[Part, Scores]:

@@ -47,7 +47,8 @@ def heuristic_supermasks(
         pictured: rounds of which the mask is shown in the plane of initial and final values.
         options: those of `Pruning.options`, of single weights.
 
-    Gives: `density` (L + 1,); `init_acc`, `constant_acc`, `init_validation_acc`, `constant_validation_acc` (L + 1,), shares;
+    Gives: `density` (L + 1,); `init_acc`, `constant_acc`, `init_validation_acc`, `constant_validation_acc` (L + 1,), shares (another
+    objective's headline is called by its own name in place of `acc`);
     `picture/L` (25, 25), the share of the weights there that the mask keeps, by final and initial value in bins from -3 to 3
     standard deviations of the layer's initialiser (values beyond count as on the edge), NaN where there are none; `test_chance`.
 
@@ -65,9 +66,10 @@ def heuristic_supermasks(
     pictures = {f"picture/{level}": picture(network, initial, final, found[level]) for level in pictured}
 
     def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
-        acc, validation = (1 - scores[part].error.reshape(2, -1) for part in ("test", "validation"))
-        columns = {"init_acc": acc[0], "constant_acc": acc[1]}
-        columns |= {"init_validation_acc": validation[0], "constant_validation_acc": validation[1]}
+        column = scores["test"].objective.columns[1]
+        shown, validation = (scores[part].shown.reshape(2, -1) for part in ("test", "validation"))
+        columns = {f"init_{column}": shown[0], f"constant_{column}": shown[1]}
+        columns |= {f"init_validation_{column}": validation[0], f"constant_validation_{column}": validation[1]}
         density = np.array([masks.density(mask) for mask in found])
         return {"density": density, **columns, **pictures, **facts("test", scores["test"])}
 
@@ -104,12 +106,12 @@ def learnt_supermask(context: Context, *snapshots: Tree, supermask: dict[str, An
     steps = len(snapshots)
 
     def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
-        acc, loss = 1 - scores["test"].error, scores["test"].loss
+        shown, loss, column = scores["test"].shown, scores["test"].loss, scores["test"].objective.columns[1]
         return {
-            "threshold_acc": acc[:steps],
+            f"threshold_{column}": shown[:steps],
             "threshold_loss": loss[:steps],
-            "expected_acc": acc[steps : 2 * steps],
-            "sampled_acc": acc[2 * steps :],
+            f"expected_{column}": shown[steps : 2 * steps],
+            f"sampled_{column}": shown[2 * steps :],
             "sampled_loss": loss[2 * steps :],
             "density": np.array([_share(mask) for mask in soft]),
             "layer_density": np.array([[float(np.abs(leaf).mean()) for leaf in mask.values()] for mask in soft]),

@@ -22,7 +22,7 @@ def describe(record: Record) -> dict[str, Any]:
         "kept": summary["kept"],
         "prunable": summary["prunable"],
         "val_loss_min": round(float(np.fmin.reduce(metrics["val_loss"])), 4),
-        "test_acc": round(float(metrics["test_acc"][-1]), 4),
+        **{name: round(float(values[-1]), 4) for name, values in metrics.items() if name.startswith("test_") and name != "test_loss"},
         "weights": [f"{step}it" for step in sorted(record.steps())],
     }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from tombola.core.errors import TombolaError
+from tombola.core.objective import Objective, find_objective
 from tombola.core.parts import studies as studies
 from tombola.core.spec import Spec
 from tombola.core.task import Count, Task
@@ -68,6 +69,18 @@ class Result:
     """Wall time of its training, its share of a cohort's. It differs from machine to machine, and from run to run."""
     made: Mapping[str, Any] = field(default_factory=dict)
     """What made it: command, versions, device, date."""
+    objective: Objective = field(default_factory=lambda: find_objective("classification")())
+
+    def shown(self, part: str, at: int = -1) -> float:
+        """The headline as curves have it (of classification the accuracy), by which names of columns say `acc`: of `test` or `val` at
+        an evaluation, of ``es_test`` or of `train`.
+        """
+        column = f"{part}_{self.objective.columns[1]}"
+        return float(self.summary[column] if column in self.summary else self.metrics[column][at])
+
+    def error(self, part: str) -> float:
+        """The headline, lower is better."""
+        return float(self.objective.headline_of(self.shown(part)))
 
 
 def _no_network(task: Task) -> Any:

@@ -49,7 +49,7 @@ ONE_SHOT = {"resnet50-imagenet": {"pruning": Pruning(rates={"conv": 0.7})}}
 REWOUND_TO_K = {"rewind": "tickets are rewound to each of the steps k here; set k instead"}
 """`PruningConfig.chosen` of studies with several steps k."""
 LEARNT = 0.02
-"""How much better than the best constant answer a pair of networks is at least for its barrier to count."""
+"""How much better than the best constant answer a pair of networks is at least for its barrier to count (`Objective.counted_in`)."""
 
 
 class Paths(Config):
@@ -204,22 +204,23 @@ def measure(config: Paths, cell: Cell, results: Results) -> dict[str, float]:
         "of_initial": _share(float(found["distance"]), initial),
         "disagreement": float(found[f"{config.part}_disagreement"]),
         **{f"{part}_disagreement": float(found[f"{part}_disagreement"]) for part in PARTS},
-        "acc_final": float(np.mean([one.metrics["test_acc"][-1] for one in (first, second)])),
-        "train_acc_final": float(np.mean([one.summary["train_acc"] for one in (first, second)])),
+        "acc_final": float(np.mean([one.shown("test") for one in (first, second)])),
+        "train_acc_final": float(np.mean([one.shown("train") for one in (first, second)])),
         "statistics_shift": float((ends - found[f"{config.part}_own"]).mean()),
     }
 
 
 def guard_ends(config: Paths, found: Mapping[str, Any], ends: Sequence[Result]) -> None:
     """Raise unless the ends of a path are what their runs recorded, on the test set, and on the training set where it is whole."""
-    check_ends(found["test_own"], [1 - float(end.metrics["test_acc"][-1]) for end in ends], int(found["test_examples"]))
+    check_ends(found["test_own"], [end.error("test") for end in ends], int(found["test_examples"]), config.task.objective)
     if config.train_examples is None:
-        check_ends(found["train_own"], [1 - float(end.summary["train_acc"]) for end in ends], int(found["train_examples"]))
+        check_ends(found["train_own"], [end.error("train") for end in ends], int(found["train_examples"]), config.task.objective)
 
 
 def learnt(config: Paths, found: Mapping[str, Any], ends: Sequence[float], height: float) -> float:
     """The height of a barrier; NaN between networks that have learnt nothing: from chance no error can rise."""
-    return height if np.mean(ends) < found[f"{config.part}_chance"] - LEARNT else float("nan")
+    chance = found[f"{config.part}_chance"]
+    return height if np.mean(ends) < chance - LEARNT * config.task.objective.counted_in(chance) else float("nan")
 
 
 def of_first(table: "pd.DataFrame", metric: str, arm: str) -> "pd.DataFrame":

@@ -88,10 +88,8 @@ def places(config: Grid) -> dict[Place, list[Cell]]:
 def measure_grid(config: Grid, cell: Cell, results: Results) -> dict[str, float]:
     """The columns of a pair, its accuracy against the dense run's, and whether it is stable and matching."""
     row, dense = measure(config, cell, results), results[dense_run(config, cell.replicate)]
-    if config.part == "train":
-        gap = row["train_acc_final"] - dense.summary["train_acc"]
-    else:
-        gap = row["acc_final"] - float(dense.metrics["test_acc"][-1])
+    apart = row["train_acc_final"] - dense.shown("train") if config.part == "train" else row["acc_final"] - dense.shown("test")
+    gap = config.task.objective.better_is * apart
     matching = 100 * gap >= -margin(config.task, config.margin)
     return {**row, "gap": gap, "stable": float(row["instability"] < config.stable), "matching": float(matching)}
 

@@ -142,7 +142,7 @@ def measure(config: Capacity, cell: Cell, results: Results) -> list[Row]:
         "critical": critical,
         "between": len(found) - robust - critical,
         "share_critical": critical / len(found),
-        "gap": float(result.summary["train_acc"] - result.metrics["test_acc"][-1]),
+        "gap": result.shown("train") - result.shown("test"),
     }
     return [{**size, **whole}, *({**size, "variant": row["arm"], **{name: row[name] for name in ("rise", "way", "rms")}} for row in found)]
 

@@ -119,10 +119,10 @@ def measure(config: Frozen, cell: Cell, results: Results) -> Row:
         "frozen": " ".join(cell.run.task.recipe.frozen),
         "trained_parameters": trained,
         "share_trained": trained / sum(sizes.values()),
-        "acc": float(result.metrics["test_acc"][-1]),
-        "train_acc": float(result.summary["train_acc"]),
+        "acc": result.shown("test"),
+        "train_acc": result.shown("train"),
         "second_rise": float(found["error"][1, 0] - found["own_error"]) if len(found["error"]) > 1 else float("nan"),
-        "chance_acc": 1 - float(found["chance"]),
+        "chance_acc": float(cell.run.task.objective.headline_of(found["chance"])),
     }
 
 

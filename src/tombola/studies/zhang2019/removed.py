@@ -120,15 +120,15 @@ def measure(config: Removed, cell: Cell, results: Results) -> Row:
     result, network_info = results[cell.run], results.network_info(cell.run.task)
     sizes = network_info.sizes
     whole = results[dense_run(config, cell.replicate)]
-    acc = float(result.metrics["test_acc"][-1])
+    acc = result.shown("test")
     return {
         "kept": result.summary["kept"],
         "prunable": result.summary["prunable"],
         "parameters": sum(sizes.values()),
         "trained_parameters": sum(size for path, size in sizes.items() if path in network_info.trained),
         "acc": acc,
-        "train_acc": float(result.summary["train_acc"]),
-        "loss": float(whole.metrics["test_acc"][-1]) - acc,
+        "train_acc": result.shown("train"),
+        "loss": config.task.objective.better_is * (whole.shown("test") - acc),
         "operations": step_operations(results.setup(cell.run.task)),
     }
 

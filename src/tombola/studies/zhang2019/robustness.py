@@ -138,14 +138,14 @@ def details(config: Robustness, results: Results) -> "dict[str, pd.DataFrame]":
     by_class = []
     for cell in cells:
         assert cell.measurement is not None
-        found = results.measured(cell.measurement)["class_error"][:, 0]
+        if "class_error" not in (measured := results.measured(cell.measurement)):
+            continue  # there are no classes
+        found = measured["class_error"][:, 0]
         for layer, errors in zip(marks, found, strict=True):
             at = {**where, "replicate": cell.replicate, "row": layer, "mark": marks[layer]}
             by_class += [{**at, "column": str(index), "error": float(error)} for index, error in enumerate(errors)]
-    return {
-        "layers": maps.assign(variant="", level=0),
-        "classes": pd.DataFrame(by_class).assign(variant="", level=0),
-    }
+    classed = {"classes": pd.DataFrame(by_class).assign(variant="", level=0)} if by_class else {}
+    return {"layers": maps.assign(variant="", level=0), **classed}
 
 
 def claims(config: Robustness, table: "pd.DataFrame") -> list[Verdict]:

@@ -145,8 +145,8 @@ def measure(config: Compression, cell: Cell, results: Results) -> Row:
         "entropy_bytes": size.entropy,
         "stored_values": compressed.stored,
         "rebuilt": float(equal(again, weights) and equal(mask_again, mask)),
-        "acc_final": float(result.metrics["test_acc"][at]),
-        "val_acc": float(result.metrics["val_acc"][at]),
+        "acc_final": result.shown("test", at),
+        "val_acc": result.shown("val", at),
     }
 
 

@@ -137,15 +137,15 @@ def measurement(config: Supermasks, criterion: str, replicate: int) -> Measureme
 def measure(cell: Cell, results: Results) -> list[Row]:
     """A row for each mask and each kind of kept values."""
     assert cell.measurement is not None
-    found = results.measured(cell.measurement)
+    found, column = results.measured(cell.measurement), cell.run.task.objective.columns[1]
     return [
         {
             "variant": values,
             "level": level,
             "density": float(density),
-            "acc": float(found[f"{values}_acc"][level]),
-            "validation_acc": float(found[f"{values}_validation_acc"][level]),
-            "chance_acc": 1 - float(found["test_chance"]),
+            "acc": float(found[f"{values}_{column}"][level]),
+            "validation_acc": float(found[f"{values}_validation_{column}"][level]),
+            "chance_acc": float(cell.run.task.objective.headline_of(found["test_chance"])),
         }
         for values in VALUES
         for level, density in enumerate(found["density"])

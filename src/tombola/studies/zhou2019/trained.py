@@ -221,20 +221,20 @@ def measure(config: Trained, cell: Cell, results: Results) -> Row:
     row: Row = dict.fromkeys(METRICS, float("nan"))
     row["paper"] = paper(config.task, cell.arm, cell.variant)
     if cell.measurement is None:
-        return {**row, "acc": float(results[cell.run].metrics["test_acc"][-1])}
-    found = results.measured(cell.measurement)
-    row["chance_acc"] = 1 - float(found["test_chance"])
+        return {**row, "acc": results[cell.run].shown("test")}
+    found, column = results.measured(cell.measurement), config.task.objective.columns[1]
+    row["chance_acc"] = float(cell.run.task.objective.headline_of(found["test_chance"]))
     if cell.arm == "heuristic":
-        at = 1 + int(np.argmax(found[f"{cell.variant}_validation_acc"][1:]))
-        return {**row, "acc": float(found[f"{cell.variant}_acc"][at]), "density": float(found["density"][at])}
+        at = 1 + int(np.argmin(config.task.objective.headline_of(found[f"{cell.variant}_validation_{column}"][1:])))
+        return {**row, "acc": float(found[f"{cell.variant}_{column}"][at]), "density": float(found["density"][at])}
     return {
         **row,
         "density": float(found["density"][-1]),
-        "acc": float(np.mean(found["sampled_acc"])),
-        "expected_acc": float(found["expected_acc"][-1]),
-        "threshold_acc": float(found["threshold_acc"][-1]),
+        "acc": float(np.mean(found[f"sampled_{column}"])),
+        "expected_acc": float(found[f"expected_{column}"][-1]),
+        "threshold_acc": float(found[f"threshold_{column}"][-1]),
         "threshold_density": float(found["threshold_density"][-1]),
-        "sampled_spread": float(np.std(found["sampled_acc"])),
+        "sampled_spread": float(np.std(found[f"sampled_{column}"])),
     }
 
 
@@ -251,7 +251,7 @@ def details(config: Trained, results: Results) -> "dict[str, pd.DataFrame]":
             continue
         found, network_info = results.measured(cell.measurement), results.network_info(cell.run.task)
         end = results[cell.run].end
-        for name, column in (("accuracy", "expected_acc"), ("density", "density")):
+        for name, column in (("accuracy", f"expected_{config.task.objective.columns[1]}"), ("density", "density")):
             for step, value in zip(steps(config), found[column], strict=True):
                 x = step.iterations(network_info.steps_per_epoch, end)
                 ways[name].append({**at, "variant": cell.variant, "arm": cell.arm, "x": x, "value": float(value)})
