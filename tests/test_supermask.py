@@ -102,11 +102,27 @@ def test_rescaling_has_a_gradient_of_its_own():
 
     def total(s):
         mask = learnt.straight_through(spec, s, key)
-        return jnp.sum(weights * mask * learnt.factor(spec, mask))
+        return jnp.sum(weights * mask * learnt.factor(spec, mask, s))
 
     mask = np.asarray(learnt.straight_through(spec, jnp.asarray(scores), key))
     p, kept = 1 / (1 + np.exp(-scores)), mask.sum()
     expected = p * (1 - p) * mask.size * (weights / kept - (weights * mask).sum() / kept**2)
+    np.testing.assert_allclose(np.asarray(jax.grad(total)(jnp.asarray(scores))), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_rescaling_a_signed_mask_follows_the_sign_of_a_score_also_where_the_mask_is_0():
+    """L = sum w b n / sum |b|, straight through b = s: dL/ds = n (w / k - sign(s) sum(w b) / k^2), k the number of kept weights."""
+    scores, weights = scores_like((6, 5)), scores_like((6, 5), 1)
+    spec = Supermask(method="signed", rescale="dynamic")
+
+    def total(s):
+        mask = learnt.straight_through(spec, s)
+        return jnp.sum(weights * mask * learnt.factor(spec, mask, s))
+
+    mask = np.asarray(learnt.straight_through(spec, jnp.asarray(scores)))
+    assert ((mask == 0) & (scores < 0)).any()
+    kept = np.abs(mask).sum()
+    expected = mask.size * (weights / kept - np.sign(scores) * (weights * mask).sum() / kept**2)
     np.testing.assert_allclose(np.asarray(jax.grad(total)(jnp.asarray(scores))), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -116,7 +132,7 @@ def test_a_layer_is_rescaled_by_what_is_kept(rescale, expected):
     mask[:2] = -1
     spec = Supermask(rescale=rescale)
     assert learnt.factor_of(spec, mask) == pytest.approx(expected)
-    assert float(learnt.factor(spec, jnp.asarray(mask, jnp.float32))) == pytest.approx(expected, rel=1e-6)
+    assert float(learnt.factor(spec, jnp.asarray(mask, jnp.float32), jnp.zeros(mask.shape))) == pytest.approx(expected, rel=1e-6)
 
 
 def test_an_empty_layer_is_finite_and_can_come_back():

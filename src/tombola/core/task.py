@@ -69,6 +69,8 @@ class Model(Spec):
 class Supermask(Spec):
     """A mask that is learnt in the place of the weights (Zhou et al. 2019, section 5)."""
 
+    forgotten: ClassVar[frozenset[str]] = frozenset({"gradient"})
+
     method: Literal["bernoulli", "edge_popup", "signed"] = "bernoulli"
     """How scores become a mask: drawn with probability sigmoid(score); the largest of a layer (Ramanujan et al. 2020);
     or with a sign of its own where they exceed a threshold (after Koster et al. 2022)."""
@@ -77,6 +79,11 @@ class Supermask(Spec):
     training, of `edge_popup` all along."""
     rescale: Literal["none", "dynamic", "root"] = "none"
     """Factor on a layer's kept weights: size / kept (`dynamic`, Zhou et al. 2019), its root, or none."""
+
+    def canonical(self) -> dict[str, Any]:
+        """Rescaled signed masks have another identity since the gradient of their rescaling was mended: they train to other masks."""
+        mended = self.method == "signed" and self.rescale != "none"
+        return super().canonical() | ({"gradient": "sign"} if mended else {})
 
 
 class MaskSchedule(Spec):

@@ -60,7 +60,7 @@ class MaskedNetwork(Network):
         found = {path: weights[path] for path in self.plain.shapes}
         for index, path in enumerate(self.prunable):
             mask = straight_through(self.spec, weights[path + SCORE], None if key is None else jax.random.fold_in(key, index))
-            found[path] = weights[path] * (mask * factor(self.spec, mask))
+            found[path] = weights[path] * (mask * factor(self.spec, mask, weights[path + SCORE]))
         return found
 
 

@@ -55,14 +55,17 @@ def straight_through(spec: Supermask, scores: Any, key: Any = None) -> Any:
     return _through(jnp.where(jnp.abs(scores) > 1 - spec.density, jnp.sign(scores), 0), scores)
 
 
-def factor(spec: Supermask, mask: Any) -> Any:
+def factor(spec: Supermask, mask: Any, scores: Any) -> Any:
     """Rescaling r of one leaf, with a gradient where the mask has one: 1; size / kept (`dynamic`); or the root of that (`root`).
+
+    The number of kept weights is sum |b|. Where a signed mask is 0, a score moves |b| by its own sign: d|b|/ds = sign(s).
 
     A layer without a kept weight counts as one with a single kept weight: its signal is 0 either way, never NaN.
     """
     if spec.rescale == "none":
         return jnp.ones((), mask.dtype)
-    ratio = mask.size / jnp.maximum(jnp.sum(jnp.abs(mask)), 1)
+    kept = _through(jnp.abs(mask), scores * jnp.sign(jax.lax.stop_gradient(scores))) if spec.method == "signed" else jnp.abs(mask)
+    ratio = mask.size / jnp.maximum(jnp.sum(kept), 1)
     return ratio if spec.rescale == "dynamic" else jnp.sqrt(ratio)
 
 
