@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test check format lint types bench clean
+.PHONY: install demo test test-pythons check format lint types bench lines clean
 
 install: $(VENV)/.installed
 
@@ -31,6 +31,18 @@ demo: install
 test: $(VENV)/.developer
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
+# The tests that depend on versions, on every other Python that is here, each with the newest JAX that it can have.
+PYTHONS ?= python3.12 python3.13
+VERSIONED := tests/test_core.py tests/test_identity.py tests/test_models.py tests/test_training.py tests/test_engine.py
+test-pythons:
+	@for python in $(PYTHONS); do \
+	  $$python -c "" 2>/dev/null || { echo "$$python: not here, skipped"; continue; }; \
+	  folder=.venv-$$(basename $$(dirname $$(dirname $$(command -v $$python))))-$$(basename $$python); \
+	  $$python -m venv $$folder && $$folder/bin/python -m pip install --quiet --editable '.[test]' || exit 1; \
+	  echo "$$($$folder/bin/python --version), JAX $$($$folder/bin/python -c 'import jax; print(jax.__version__)')"; \
+	  $$folder/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(VERSIONED) || exit 1; \
+	done
+
 check: format lint types test
 
 format: $(VENV)/.developer
@@ -45,5 +57,8 @@ types: $(VENV)/.developer
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/bench.py --output benchmarks/results.json
 
+lines:
+	$(PYTHON) benchmarks/lines.py
+
 clean:
-	rm -rf $(VENV) build dist report
+	rm -rf $(VENV) .venv-* build dist report
