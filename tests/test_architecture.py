@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,15 @@ def test_importing_changes_no_environment():
 def test_every_public_name_exists_and_is_documented(name):
     part = getattr(tombola, name)
     assert inspect.getdoc(part)
+
+
+def test_editors_and_type_checkers_see_every_public_name(tmp_path):
+    uses = "".join(f"tombola.{name}\n" for name in [*tombola.__all__, "nothing_like_it"])
+    (tmp_path / "uses.py").write_text(f"import tombola\n{uses}")
+    command = [sys.executable, "-m", "mypy", "--no-incremental", "--follow-imports", "silent", "--ignore-missing-imports", "uses.py"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"MYPYPATH": str(SOURCE.parent)})
+    lacking = f'uses.py:{len(tombola.__all__) + 2}: error: Module has no attribute "nothing_like_it"  [attr-defined]'
+    assert done.stdout.splitlines() == [lacking, "Found 1 error in 1 file (checked 1 source file)"]
 
 
 def test_unknown_names_are_attribute_errors():
