@@ -106,6 +106,10 @@ def test_every_public_name_exists_and_is_documented(name):
     assert inspect.getdoc(part)
 
 
+def test_names_that_are_not_those_of_their_modules_are_public_too():
+    assert {"compact", "model"} <= set(tombola.__all__)
+
+
 def test_editors_and_type_checkers_see_every_public_name(tmp_path):
     uses = "".join(f"tombola.{name}\n" for name in [*tombola.__all__, "nothing_like_it"])
     (tmp_path / "uses.py").write_text(f"import tombola\n{uses}")

@@ -26,6 +26,7 @@ from tombola.core.task import Supermask as Supermask
 from tombola.core.task import Task as Task
 from tombola.data.arrays import from_arrays as from_arrays
 from tombola.data.augment import augmentations as augmentations
+from tombola.models.custom import from_class as model
 from tombola.models.initializers import initializers as initializers
 from tombola.models.tasks import task as task
 from tombola.models.tasks import tasks as tasks
@@ -37,6 +38,7 @@ from tombola.pruning.pruning import Pruning as Pruning
 from tombola.store.export import load_ticket as load_ticket
 from tombola.store.store import Store as Store
 from tombola.surgery.combine import combine as combine
+from tombola.surgery.compact import compact_task as compact
 from tombola.training.mask_schedules import MaskUpdates as MaskUpdates
 from tombola.training.mask_schedules import mask_schedules as mask_schedules
 from tombola.training.optimizers import optimizers as optimizers
