@@ -121,7 +121,6 @@ def test_labels_do_not_make_another_run():
     [
         ({"batch": 0}, "batch = 0, but it must be greater than 0"),
         ({"learning_rate": "fast"}, "learning_rate = 'fast'"),
-        ({"optimizer": "adm"}, "optimizer = 'adm'"),
         ({"colour": 1}, "no field 'colour'"),
         ({"steps": "long"}, "500it"),
     ],

@@ -316,7 +316,7 @@ def test_imp_of_whole_units():
     for wrong, words in (
         ({"structure": "unit"}, "structure"),
         ({"norm": "l1"}, "whole units"),
-        ({"structure": "units", "norm": "l3"}, "l1, l2"),
+        ({"structure": "units", "norm": "l3"}, "'l1' or 'l2'"),
     ):
         with pytest.raises(TombolaError, match=words):
             tb.imp(tb.task("digits-mlp", steps="10it"), levels=1, replicates=1, **wrong)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import shlex
 import sys
 from importlib.metadata import EntryPoint
@@ -45,6 +46,10 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "beside.py").write_text("WIDTH = 6\n")
     yield tmp_path
     forget()
+
+
+ELSEWHERE = r"model 'Net' (is of a user's own code, which is not here|has other code here)"
+"""Other modules of the tests may hold a Net of their own."""
 
 
 def forget():
@@ -124,7 +129,7 @@ def test_a_stored_description_imports_and_runs_nothing(folder, name, monkeypatch
 def test_a_part_is_found_again_where_its_code_is_loaded(folder):
     stored = from_class("mine.py:Net").canonical()
     forget()
-    with pytest.raises(TombolaError, match=r"model 'Net' is of a user's own code, which is not here"):
+    with pytest.raises(TombolaError, match=ELSEWHERE):
         build(Model.of_canonical(stored), DATA)
     (folder / "beside.py").write_text("WIDTH = 7\n")
     load_file("mine.py")
@@ -303,7 +308,7 @@ def test_results_of_earlier_code_are_said_and_adopted_and_the_code_is_kept(folde
     forget()  # nothing that is stored runs the file
     (folder / "mine.py").write_text(NET + "\nopen('ran', 'w').close()\n")
     assert cli.main(shlex.split(f"export {run} --store s -o t.safetensors --packed --step 2it")) == 2
-    assert "model 'Net' is of a user's own code, which is not here" in capsys.readouterr().err
+    assert re.search(ELSEWHERE, capsys.readouterr().err)
     assert not (folder / "ran").exists()
     for given in ("--load mine.py", "--model mine.py:Net"):
         forget()
@@ -311,7 +316,7 @@ def test_results_of_earlier_code_are_said_and_adopted_and_the_code_is_kept(folde
         tb.load_ticket("t.safetensors")
     forget()
     (folder / "ran").unlink()
-    with pytest.raises(TombolaError, match="is of a user's own code, which is not here"):
+    with pytest.raises(TombolaError, match=ELSEWHERE):
         tb.load_ticket("t.safetensors")
     assert not (folder / "ran").exists()
 

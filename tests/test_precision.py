@@ -95,9 +95,9 @@ print(jax.config.jax_default_matmul_precision)
 """
 
 
-@pytest.mark.parametrize(("own", "precision"), [({}, "float32"), ({"JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"}, "bfloat16")])
-def test_products_are_in_float32_on_every_platform_unless_the_user_says_otherwise(own, precision, monkeypatch):
+@pytest.mark.parametrize("own", [{}, {"JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"}])
+def test_products_are_in_float32_on_every_platform_whatever_the_environment_says(own, monkeypatch):
     monkeypatch.delenv("JAX_DEFAULT_MATMUL_PRECISION", raising=False)
     for name, value in own.items():
         monkeypatch.setenv(name, value)
-    assert subprocess.run([sys.executable, "-c", FLOAT32], capture_output=True, text=True, check=True).stdout.strip() == precision
+    assert subprocess.run([sys.executable, "-c", FLOAT32], capture_output=True, text=True, check=True).stdout.strip() == "float32"

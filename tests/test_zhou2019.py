@@ -133,7 +133,7 @@ def test_signs_are_looked_at_by_optimiser_and_depth():
     assert [(task.recipe.batch, task.model.gain) for task in tasks.values()] == [(30, 1), (60, 2), (60, 1), (60, 1)]
     assert list(study.variants) == list(tasks)
     ticket = chain(study, "both", variant="4 hidden layers: 100-50-50-50")[2]
-    for arm, name in (("signs", "reinit"), ("magnitudes", "resign"), ("neither", "reinit")):
+    for arm, name in (("signs", "reinit"), ("magnitudes", "random_signs"), ("neither", "reinit")):
         run = chain(study, arm, variant="4 hidden layers: 100-50-50-50")[2]
         assert run.mask.of == (ticket.its_mask(),)
         assert run.kept.name == name

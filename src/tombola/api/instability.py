@@ -105,7 +105,7 @@ def instability(
         parents = [from_step(Run(task=session.task, seed=run.seed), Step(k)).but(mask=run.mask) for run in parents]
     copies = [children_of(run, vary, children) for run in parents]
     paths = [path_between(*pair, _dense(run), options) for run, own in zip(parents, copies, strict=True) for pair in combinations(own, 2)]
-    trained = session.train(list(zip(*copies, strict=True)), measurements=paths)
+    trained = session.train(list(zip(*copies, strict=True)), measurements=paths, first=False)  # as the study keeps them
     found = session.found(paths)
     for path, one in zip(paths, found, strict=True):
         ends = [session.store.get(run.digest).metrics() for run, what in parent_runs(path) if what == "end"]

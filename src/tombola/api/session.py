@@ -118,10 +118,12 @@ class Session:
     # -- carried out ----------------------------------------------------------------------------------------------
 
     def train(
-        self, groups: Sequence[Sequence[Run]], keep: Iterable[Any] = (), measurements: Collection[Measurement] = ()
+        self, groups: Sequence[Sequence[Run]], keep: Iterable[Any] = (), measurements: Collection[Measurement] = (), first: bool = True
     ) -> list[Trajectory]:
-        """Carry groups of R runs out together; a trajectory each, with the weights of its first and last step, and of those in `keep`."""
-        steps = {run.digest: [run.begin, Step("end"), *map(Step, keep)] for group in groups for run in group}
+        """Carry groups of R runs out together; a trajectory each, with the weights of its last step, of those in `keep`, and of the
+        `first` unless it is not to be stored: it can be made again from the parents.
+        """
+        steps = {run.digest: [*[run.begin] * first, Step("end"), *map(Step, keep)] for group in groups for run in group}
         found = graph((run for group in groups for run in group), steps, measurements)
         places = {seed: place for place, seed in enumerate(dict.fromkeys(run.seed for run in found.runs.values()))}
         labels = {digest: f"replicate {places[run.seed]}" for digest, run in found.runs.items()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import Tree, select, stack
 from tombola.engine.reading import load_tree, network_info
+from tombola.engine.starts import materialise
 from tombola.engine.steps import iteration, last_iteration
 from tombola.procedures.run import Run, RunRef
 from tombola.store.store import Store
@@ -24,6 +25,21 @@ class Stored(dict[str, Any]):
     def __init__(self, tree: Tree, refs: Sequence[RunRef], store: Store) -> None:
         super().__init__(tree)
         self.refs, self.store = refs, store
+        _make_a_tree()
+
+
+@cache
+def _make_a_tree() -> None:
+    """Let JAX map over `Stored` as it does over a dict: what comes out is a dict. A subclass would be a single leaf."""
+    from jax.tree_util import DictKey, register_pytree_with_keys
+
+    def flatten(tree: Stored) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
+        return [(DictKey(path), tree[path]) for path in sorted(tree)], tuple(sorted(tree))
+
+    def unflatten(paths: tuple[str, ...], leaves: Any) -> Any:
+        return dict(zip(paths, leaves, strict=True))
+
+    register_pytree_with_keys(Stored, flatten, unflatten)
 
 
 @dataclass(frozen=True)
@@ -90,7 +106,12 @@ class Trajectory:
         return last_iteration(self.runs[0], self.data_dir)
 
     def at(self, step: "Step | str | int") -> Tree:
-        """The weights after `step`, stacked (R, ...). They are there if training was asked to keep that step."""
+        """The weights after `step`, stacked (R, ...). They are there if training was asked to keep that step; the first always are."""
+        begin = self.runs[0].begin
+        if (first := iteration(self.runs[0], begin, self.data_dir)) not in self.kept and first == iteration(
+            self.runs[0], Step(step), self.data_dir
+        ):
+            return stack([materialise(run, self.store, self.data_dir)[1] for run in self.runs])
         return Stored(self.snapshots[self._iteration(step)], self.refs(step), self.store)
 
     def mask_at(self, step: "Step | str | int") -> Tree:

@@ -99,8 +99,8 @@ def compiled(source: Path, folder: Path) -> Path | None:
 
 
 def _kept(source: Path) -> Path | None:
-    """Where the library for this source, processor, compiler and JAX is kept; None if others could write there."""
-    described = (_HEADER.read_text(), source.read_text(), version("jaxlib"), platform.machine(), _processor(), os.environ.get("CC", ""))
+    """Where the library for this source, processor and JAX is kept; None if others could write there."""
+    described = (_HEADER.read_text(), source.read_text(), version("jaxlib"), platform.machine(), _processor())
     folder = cache_folder() / "kernels"
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

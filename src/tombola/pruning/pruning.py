@@ -39,6 +39,8 @@ class Pruning(Spec):
     @field_validator("criterion", mode="before")
     @classmethod
     def _by_name(cls, criterion: str | Criterion) -> str:
+        if isinstance(criterion, str):
+            criteria.check(criterion)
         return criteria.described(criterion)
 
     @model_validator(mode="after")
