@@ -45,4 +45,4 @@ from tombola.training.optimizers import optimizers as optimizers
 from tombola.training.schedules import schedules as schedules
 
 __version__: str
-__all__: list[str]
+__all__ = ["compact", "model"]  # beside the names that are imported as themselves
