@@ -51,7 +51,7 @@ class Trajectory:
     store: Store = field(repr=False)
     """Where they are."""
     kept: frozenset[int]
-    """Iterations whose weights were asked for, the first and the last among them."""
+    """Iterations whose weights are stored, the last among them."""
     data_dir: Path | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
@@ -107,10 +107,8 @@ class Trajectory:
 
     def at(self, step: "Step | str | int") -> Tree:
         """The weights after `step`, stacked (R, ...). They are there if training was asked to keep that step; the first always are."""
-        begin = self.runs[0].begin
-        if (first := iteration(self.runs[0], begin, self.data_dir)) not in self.kept and first == iteration(
-            self.runs[0], Step(step), self.data_dir
-        ):
+        first, wanted = (iteration(self.runs[0], one, self.data_dir) for one in (self.runs[0].begin, Step(step)))
+        if wanted == first and wanted not in self.kept:  # it can be made again from the parents
             return stack([materialise(run, self.store, self.data_dir)[1] for run in self.runs])
         return Stored(self.snapshots[self._iteration(step)], self.refs(step), self.store)
 
