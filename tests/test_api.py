@@ -154,11 +154,12 @@ def test_integers_of_numpy_are_integers(dense):
 # -- divergence ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.* at chance")  # of a replicate that stayed finite, with dead units
 def test_what_diverged_is_no_number_and_one_warning():
     wild = TASK.but(recipe=TASK.recipe.but(optimizer="sgd", learning_rate=1e38))
     with pytest.warns(tb.TombolaWarning, match="diverged") as said:
         found = tb.instability(wild, "10it", children=2, replicates=2, points=2)
-    assert len(said) == 1
+    assert sum("diverged" in str(one.message) for one in said) == 1
     lost = np.isnan([child.metrics["val_loss"][:, -1] for child in found.children]).any(axis=0)
     assert lost.any()  # a replicate may stay finite, with dead units
     assert np.array_equal(np.isnan(found.barrier), lost)
@@ -174,6 +175,31 @@ def test_what_diverged_is_no_number_and_one_warning():
 def test_an_empty_layer_is_a_warning_of_python():
     with pytest.warns(tb.TombolaWarning, match="'output/kernel' of replicate 0 is empty"):
         tb.imp(TASK, 1, fraction={"dense": 0.2, "output": 1.0}, replicates=1)
+
+
+def test_what_is_not_finite_is_a_warning_wherever_it_is_given(dense):
+    lost = {path: np.where(np.arange(2).reshape(-1, *[1] * (leaf.ndim - 1)) == 1, np.nan, leaf) for path, leaf in dense.final.items()}
+    with pytest.warns(tb.TombolaWarning, match="^outputs of replicate 1 are not finite: [^;]*$"):
+        tb.predict(TASK, lost, np.ones((3, 64)))
+    with pytest.warns(tb.TombolaWarning, match="^replicate 1 starts from weights that are not finite[^;]*; give others$"):
+        trained = tb.train(TASK, start=lost)
+    with pytest.warns(tb.TombolaWarning, match="^scores of replicate 1 are not finite: [^;]*$"):
+        tb.score(trained)
+    with pytest.warns(tb.TombolaWarning, match="^values for replicate 1 are not finite: [^;]*$"):
+        tb.values("rewind", TASK, lost)
+
+
+def test_networks_at_chance_are_a_warning(dense):
+    nothing = {path: np.zeros_like(leaf) for path, leaf in dense.final.items()}
+    nearly = {path: leaf + np.float32(1e-6) for path, leaf in nothing.items()}
+    with pytest.warns(tb.TombolaWarning, match="the ends of 2 of 2 paths are at chance") as said:
+        tb.path(TASK, nothing, nearly, seed=0, points=2)
+    assert said[0].filename == __file__
+    with pytest.warns(tb.TombolaWarning, match="2 of 2 networks are at chance"):
+        tb.robustness(TASK, tb.train(TASK, start=nothing), ["0it"])
+    long = TASK.but(recipe=TASK.recipe.but(steps="200it", learning_rate=0.01))
+    learnt = tb.train(long, 1)
+    tb.robustness(long, learnt, ["0it"])  # says nothing: warnings are errors here
 
 
 # -- predictions -----------------------------------------------------------------------------------------------------------

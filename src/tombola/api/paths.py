@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tombola.api.session import Session, seeds, weights_of
-from tombola.core.errors import TombolaError, unknown
+from tombola.core.errors import TombolaError, unknown, warn
 from tombola.core.objective import Objective
 from tombola.core.task import Task
 from tombola.core.trees import replicas
-from tombola.evaluation.barrier import Form, barrier
+from tombola.evaluation.barrier import Form, at_chance, barrier
 from tombola.evaluation.weight_combinations import PARTS, Part
 from tombola.procedures.measurement import BatchNorm, Measurement
 from tombola.procedures.paths import path_options
@@ -96,7 +96,7 @@ def gathered(found: Sequence[Mapping[str, np.ndarray]], objective: Objective, sh
     def by_part(name: str) -> dict[Part, np.ndarray]:
         return {part: stacked(f"{part}_{name}") for part in PARTS}
 
-    return Paths(
+    paths = Paths(
         a=found[0]["a"],
         error=by_part("error"),
         loss=by_part("loss"),
@@ -107,3 +107,6 @@ def gathered(found: Sequence[Mapping[str, np.ndarray]], objective: Objective, sh
         chance=by_part("chance"),
         objective=objective,
     )
+    if (lost := at_chance(paths.own["test"].mean(-1), paths.chance["test"], objective)).any():
+        warn(f"the ends of {lost.sum()} of {lost.size} paths are at chance: from there no error can rise, and a low barrier says nothing")
+    return paths

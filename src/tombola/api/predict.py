@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tombola.api.session import Session, weights_of
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, warn
 from tombola.core.task import Task
 from tombola.core.trees import replica, replicas
 from tombola.data.dataset import load
@@ -47,7 +47,15 @@ def predict(
     trees = weights_of("weights", weights, network)
     batches = [inputs[first : first + _BATCH] for first in range(0, len(inputs), _BATCH)]
     rows = [[_outputs(setup)(replica(trees, index), batch) for batch in batches] for index in range(replicas(trees))]
-    return np.stack([np.concatenate(jax.device_get(row)) for row in rows])
+    found = [np.concatenate(jax.device_get(row)) for row in rows]
+    warn(
+        *(
+            f"outputs of replicate {index} are not finite: its weights, or x, are not"
+            for index, one in enumerate(found)
+            if not np.isfinite(one).all()
+        )
+    )
+    return np.stack(found)
 
 
 @lru_cache(maxsize=16)

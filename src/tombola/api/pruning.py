@@ -7,10 +7,10 @@ import numpy as np
 
 from tombola.api.trajectory import Trajectory
 from tombola.core import masks
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, warn
 from tombola.core.keys import replicate_seed
 from tombola.core.masks import Mask
-from tombola.core.trees import Tree, replica, replicas, stack
+from tombola.core.trees import Tree, finite, replica, replicas, stack
 from tombola.pruning import criteria, selection
 from tombola.training.slopes import mean_gradient
 
@@ -29,7 +29,15 @@ def score(trajectory: Trajectory, criterion: str | criteria.Criterion = "large_f
         return criteria.score_leaves(name, first, last, mask, lambda: mean_gradient(trajectory.task, data_dir, seed, last))
 
     trees = (trajectory.initial, trajectory.final, trajectory.mask)
-    return stack([scored(seed, *(replica(tree, index) for tree in trees)) for index, seed in enumerate(trajectory.seeds)])
+    found = [scored(seed, *(replica(tree, index) for tree in trees)) for index, seed in enumerate(trajectory.seeds)]
+    warn(
+        *(
+            f"scores of replicate {index} are not finite: it has diverged, or mend the criterion"
+            for index, one in enumerate(found)
+            if not finite(one)
+        )
+    )
+    return stack(found)
 
 
 def prune(
@@ -40,7 +48,7 @@ def prune(
     quiet: bool = False,
     seed: int = 0,
 ) -> Mask:
-    """Remove the lowest-scored `fraction` of the weights that are still kept; says what is left of each layer.
+    """Remove the lowest-scored `fraction` of the weights that are still kept; says what is left of each layer, and warns of empty ones.
 
     Args:
         scores: leaves (R, ...), from `score`.
@@ -56,23 +64,21 @@ def prune(
     rates = dict(fraction) if isinstance(fraction, Mapping) else dict.fromkeys(scores, fraction)
     if before.keys() != scores.keys():
         raise TombolaError(f"mask and scores must cover the same layers; they differ in {sorted(before.keys() ^ scores.keys())[0]!r}")
-    after = stack(
-        [
-            selection.prune(replica(scores, index), replica(before, index), rates, scope, selection.ties_of(replicate_seed(seed, index)))
-            for index in range(replicas(scores))
-        ]
-    )
+    left = [
+        selection.prune(replica(scores, index), replica(before, index), rates, scope, selection.ties_of(replicate_seed(seed, index)))
+        for index in range(replicas(scores))
+    ]
     if not quiet:
-        print(table(after))
-    return after
+        print(table(stack(left)))
+    empty = [(path, index) for index, one in enumerate(left) for path in selection.emptied(one)]
+    warn(*(f"layer {path!r} of replicate {index} is empty: no signal passes through it" for path, index in empty))
+    return stack(left)
 
 
 def table(mask: Mask) -> str:
-    """Kept, prunable and density of each layer and of all, averaged over replicas; empty layers are pointed out."""
+    """Kept, prunable and density of each layer and of all, averaged over replicas."""
     count = replicas(mask)
     rows = [(path, masks.kept({path: leaf}) / count, leaf.size // count) for path, leaf in mask.items()]
     rows.append(("all", sum(row[1] for row in rows), sum(row[2] for row in rows)))
     width = max(len(row[0]) for row in rows)
-    lines = [f"{path:<{width}}  {kept:>12,.0f} / {size:<12,} density {kept / size:.4f}" for path, kept, size in rows]
-    empty = [path for path, leaf in mask.items() if not leaf.reshape(count, -1).any(axis=1).all()]
-    return "\n".join(lines + [f"warning: layer {path!r} is empty: no signal passes through it" for path in empty])
+    return "\n".join(f"{path:<{width}}  {kept:>12,.0f} / {size:<12,} density {kept / size:.4f}" for path, kept, size in rows)

@@ -9,11 +9,12 @@ import numpy as np
 
 from tombola.api.session import Session
 from tombola.api.trajectory import Trajectory
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, warn
 from tombola.core.numbers import whole
 from tombola.core.objective import Objective
 from tombola.core.step import Step
 from tombola.core.task import Task
+from tombola.evaluation.barrier import at_chance
 from tombola.models.groups import Unit, groups
 from tombola.procedures.measurement import Measurement, Normalisation
 from tombola.store.store import Store
@@ -105,13 +106,16 @@ def robustness(
         """(R, G, C), draws averaged."""
         return np.stack([np.stack([one[name][:, places[step]].mean(axis=1) for step in wanted], axis=1) for one in found])
 
+    own, chance = (np.array([one[name] for one in found]) for name in ("own_error", "chance"))
+    if (lost := at_chance(own, chance, task.objective)).any():
+        warn(f"{lost.sum()} of {lost.size} networks are at chance before any layer is reset: from there no error can rise")
     return Robustness(
         units=tuple(groups(session.network.layers, unit)),
         reset_to=tuple(wanted),
         error=gathered("error"),
         loss=gathered("loss"),
-        own_error=np.array([one["own_error"] for one in found]),
+        own_error=own,
         distance=gathered("rms"),
-        chance=np.array([one["chance"] for one in found]),
+        chance=chance,
         objective=task.objective,
     )

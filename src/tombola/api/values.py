@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from tombola.api.session import Session, seeds
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, warn
 from tombola.core.masks import Mask
 from tombola.core.task import Task
-from tombola.core.trees import Tree, replica, replicas, stack
+from tombola.core.trees import Tree, finite, replica, replicas, stack
 from tombola.procedures.actions import Context, value_actions
 from tombola.procedures.run import Action
 
@@ -52,14 +52,20 @@ def values(
         if wrong:
             raise TombolaError(f"{wrong[0]} is missing, or not of shape (R, {', '.join(map(str, network.shapes[wrong[0]].shape))})")
     own = seeds(seed, counts.pop())
-    return stack(
-        [
-            value_actions.call(
-                Action(name=action).name,
-                Context(network, one, None if mask is None else replica(mask, index)),
-                *(replica(tree, index) for tree in parents),
-                **options,
-            )
-            for index, one in enumerate(own)
-        ]
+    found = [
+        value_actions.call(
+            Action(name=action).name,
+            Context(network, one, None if mask is None else replica(mask, index)),
+            *(replica(tree, index) for tree in parents),
+            **options,
+        )
+        for index, one in enumerate(own)
+    ]
+    warn(
+        *(
+            f"values for replicate {index} are not finite: those of its parents are not"
+            for index, one in enumerate(found)
+            if not finite(one)
+        )
     )
+    return stack(found)

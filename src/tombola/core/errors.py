@@ -1,5 +1,7 @@
 """The one kind of error a user may see."""
 
+import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -17,4 +19,16 @@ def unknown(kind: str, given: object, allowed: Iterable[str]) -> TombolaError:
 
 
 class TombolaWarning(UserWarning):
-    """Something that is not a mistake, but makes a result worth less: a diverged network, an empty layer."""
+    """Something that is not a mistake, but makes a result worth less: a diverged network, an empty layer, one at chance."""
+
+
+def warn(*lines: str) -> None:
+    """One warning of Python's for all that there is to say, at the line of the user's that called; none for nothing."""
+    found = list(dict.fromkeys(lines))
+    if not found:
+        return
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("tombola."):
+        frame, level = frame.f_back, level + 1
+    more = f"; and {len(found) - 3} more like these" if len(found) > 3 else ""
+    warnings.warn("; ".join(found[:3]) + more, TombolaWarning, stacklevel=level)

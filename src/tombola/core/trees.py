@@ -38,6 +38,11 @@ def select(tree: Mapping[str, Any], paths: Iterable[str]) -> Tree:
     return {path: tree[path] for path in paths}
 
 
+def finite(tree: Mapping[str, Any]) -> bool:
+    """Whether no value is NaN or infinite."""
+    return all(np.isfinite(leaf).all() for leaf in tree.values())
+
+
 def equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Bitwise equality (so that NaN equals itself, and 0.0 differs from -0.0)."""
     return a.keys() == b.keys() and all(np.asarray(a[path]).tobytes() == np.asarray(b[path]).tobytes() for path in a)

@@ -14,6 +14,7 @@ import numpy as np
 
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.task import Data, Task
+from tombola.core.trees import finite
 from tombola.data.dataset import load
 from tombola.engine import checkpoints, results
 from tombola.engine.damage import discard
@@ -190,7 +191,12 @@ class Engine:
             keeps = on_checkpoint if all(paths) else None
             for index, outcome in train_cohort(task, dataset, replicas, keeps, self.progress.advance, layout, self._span(digests[0])[1]):
                 if not np.isfinite([row[1] for row in outcome.rows]).all():
-                    self.progress.warn(f"{self.progress.label(digests[index])} diverged: its loss is not finite; lower the learning rate")
+                    label = self.progress.label(digests[index])
+                    self.progress.warn(
+                        f"{label} diverged: its loss is not finite; lower the learning rate"
+                        if finite(replicas[index].start)
+                        else f"{label} starts from weights that are not finite, and all that it measures is NaN; give others"
+                    )
                 self._put(digests[index], replicas[index], outcome, time.monotonic() - began, len(replicas))
 
     @contextmanager

@@ -2,12 +2,10 @@
 
 import sys
 import time
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from tombola.core import interrupts
-from tombola.core.errors import TombolaWarning
+from tombola.core import errors, interrupts
 
 _PLAIN_SECONDS = 15.0
 """Between two lines where the output is no terminal."""
@@ -69,10 +67,8 @@ class Progress:
 
     def warn_python(self) -> None:
         """One warning of Python's for all that was not printed: the work is done, also where warnings are errors."""
-        found, self._waiting = list(dict.fromkeys(self._waiting)), []
-        if found:
-            more = f"; and {len(found) - 3} more like these" if len(found) > 3 else ""
-            warnings.warn("; ".join(found[:3]) + more, TombolaWarning, stacklevel=5)
+        found, self._waiting = self._waiting, []
+        errors.warn(*found)
 
     def __enter__(self) -> "Progress":
         if self._runs and not self._quiet:

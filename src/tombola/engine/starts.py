@@ -10,7 +10,7 @@ import numpy as np
 
 from tombola.core import masks
 from tombola.core.masks import Mask
-from tombola.core.trees import Tree
+from tombola.core.trees import Tree, finite
 from tombola.engine.reading import load_tree
 from tombola.engine.resolved import resolved
 from tombola.models.network import Network
@@ -37,7 +37,7 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
     def act(actions: Any, action: Action, context: Context) -> Any:
         nonlocal diverged
         parents = [load_tree(parent.run, parent.what, store, data_dir) for parent in action.of]
-        if any(not _finite(tree) for tree in parents) or any(begins_diverged(store, parent) for parent in action.of):
+        if any(not finite(tree) for tree in parents) or any(begins_diverged(store, parent) for parent in action.of):
             diverged = True
             stands = zip(parents, action.of, strict=True)
             parents = [tree if parent.what == "mask" else _made_up(parent, network) for tree, parent in stands]
@@ -58,10 +58,6 @@ def begins_diverged(store: Store, parent: RunRef) -> bool:
     if parent.what != "mask" or not isinstance(parent.run, Run):
         return False
     return bool(np.isnan(store.get(parent.run.digest).metrics()["val_loss"][0]))
-
-
-def _finite(tree: Tree) -> bool:
-    return all(np.isfinite(leaf).all() for leaf in tree.values())
 
 
 def rehearse(runs: Iterable[Run], data_dir: Path | None) -> None:

@@ -12,6 +12,8 @@ Form = Literal["maximum", "midpoint", "linear"]
 FORMS: tuple[Form, ...] = get_args(Form)
 STABLE = 0.02
 """Networks are stable to SGD noise if the barrier between them is less: 2 percentage points (Frankle et al. 2020, section 3)."""
+LEARNT = 0.02
+"""A network is at chance unless its headline is better than the best constant answer's by so much, counted as `STABLE` is."""
 
 
 def places(points: int) -> np.ndarray:
@@ -43,6 +45,11 @@ def barrier(error: np.ndarray, a: np.ndarray, form: Form = "maximum") -> np.ndar
     if form == "maximum":
         return error.max(-1) - mean
     return error[..., int(np.flatnonzero(a == 0.5)[0])] - mean
+
+
+def at_chance(own: np.ndarray, chance: np.ndarray, objective: Objective) -> np.ndarray:
+    """Which networks, by their headlines, are no better than the best constant answer: from there no error can rise."""
+    return own >= chance - LEARNT * objective.counted_in(chance)
 
 
 def check_ends(own: np.ndarray, recorded: Sequence[float], examples: int, objective: Objective) -> None:
