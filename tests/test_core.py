@@ -131,6 +131,41 @@ def test_bad_values_are_one_line(values, words):
     assert words in str(error.value)
 
 
+RECIPE = Recipe(steps="9it", batch=8, learning_rate=0.5)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int64, np.uint16])
+def test_integers_of_numpy_are_integers(kind):
+    assert RECIPE.but(batch=kind(8), steps=kind(9)).digest == RECIPE.digest
+    assert RECIPE.but(milestones=[kind(3)]).digest == RECIPE.but(milestones=["3it"]).digest
+    assert Run(task=TASK, seed=kind(3)).digest == Run(task=TASK, seed=3).digest
+    assert Action(name="x", options={"a": [kind(3)]}).digest == Action(name="x", options={"a": [3]}).digest
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_floats_of_numpy_are_floats(kind):
+    assert RECIPE.but(learning_rate=kind(0.5)).digest == RECIPE.digest
+    assert RECIPE.but(optimizer_options={"b1": kind(0.5)}).digest == RECIPE.but(optimizer_options={"b1": 0.5}).digest
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        *[({"batch": one}, "batch = .* must be a whole number") for one in (8.0, np.float32(8), True, np.True_, "8", np.inf)],
+        *[({"learning_rate": one}, "learning_rate = .* must be a valid number") for one in (True, "0.5", 1j)],
+        *[({"weight_decay": one}, "weight_decay = .* must be a finite number") for one in (np.inf, np.nan)],
+        ({"learning_rate": 10**400}, r"learning_rate = 10+ \.\.\., but"),
+        ({"learning_rate": 10**9000}, "too long to print"),
+        ({"optimizer_options": {"b1": np.arange(3)}}, "array.* is ndarray, which no description holds"),
+    ],
+)
+def test_what_is_no_number_is_refused_in_one_short_line(fields, words):
+    with pytest.raises(TombolaError, match=words) as error:
+        RECIPE.but(**fields).canonical()
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 200
+
+
 def test_but_validates_again():
     with pytest.raises(TombolaError, match="label_noise"):
         TASK.data.but(label_noise=1.5)

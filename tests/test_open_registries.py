@@ -122,6 +122,11 @@ def test_an_augmentation_of_ones_own_takes_inputs_of_any_shape(mine):
         ({"optimizer": "lionn"}, "unknown optimizer 'lionn': did you mean 'lion'"),
         ({"optimizer": "lion", "optimizer_options": {"b3": 1}}, "optimizer 'lion': got an unexpected keyword argument 'b3'"),
         ({"optimizer": "sgd", "optimizer_options": {"b1": 0.5}}, "optimizer 'sgd': got an unexpected .* 'b1'"),
+        ({"optimizer": "adam", "momentum": 0.8}, "momentum = 0.8, but optimizer 'adam' does not use it; leave it at 0.9"),
+        ({"optimizer": "undecayed", "weight_decay": 0.1}, "weight_decay = 0.1, but optimizer 'undecayed' does not use it; leave it at 0.0"),
+        ({"milestones": ("9it",)}, "milestones = .* but schedule 'constant' does not use it"),
+        ({"schedule": "cosine", "decay": 0.5}, "decay = 0.5, but schedule 'cosine' does not use it"),
+        ({"optimizer": 3}, "optimizer 3: give a name, or a function"),
         ({"optimizer": "whole"}, "optimizer 'whole' steps along the gradient, .* optax.scale_by_lion"),
         ({"optimizer": "nothing"}, "optimizer 'nothing' must return an optax.GradientTransformation, .* not int"),
         ({"optimizer": "broken"}, "optimizer 'broken' must work as .* but it fails"),
@@ -137,6 +142,7 @@ def test_an_augmentation_of_ones_own_takes_inputs_of_any_shape(mine):
 )
 def test_mistakes_are_one_line(fields, words, mine):
     tb.optimizers.add("whole", lambda recipe: optax.lion(recipe.learning_rate))
+    tb.optimizers.add("undecayed", lambda recipe: optax.scale_by_lion())
     tb.optimizers.add("nothing", lambda recipe: 3)
     tb.optimizers.add("broken", lambda recipe: optax.GradientTransformation(lambda w: (), lambda g, m, w: 1 / 0))
     tb.schedules.add("vector", lambda recipe, timeline: lambda t: jnp.stack([t, t]))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tombola.core.errors import TombolaError
 from tombola.core.identity import sources
 from tombola.core.registry import Registry
 
@@ -48,6 +49,24 @@ def users_code(canonical: Mapping[str, Any], *others: Any) -> str:
     text = json.dumps(canonical)
     named = [part for one in registries().values() for name, part in one.handed_over.items() if f'"{name}"' in text]
     return "\n\n".join(dict.fromkeys(text for part in [*named, *others] for text in sources(part)))
+
+
+class Reads:
+    """A description that notes which of its fields a part asks for: one that is set and never asked for has no effect."""
+
+    def __init__(self, of: Any) -> None:
+        self._of, self._read = of, set[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self._read.add(name)
+        return getattr(self._of, name)
+
+    def refuse_unread(self, part: str, *fields: str) -> None:
+        """Raise if one of some fields is not at its default, and was not read."""
+        for name in fields:
+            default, given = type(self._of).model_fields[name].default, getattr(self._of, name)
+            if given != default and name not in self._read:
+                raise TombolaError(f"{name} = {given!r}, but {part} does not use it; leave it at {default!r}, or choose another")
 
 
 def plain_options(given: Any) -> Any:

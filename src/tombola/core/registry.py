@@ -82,6 +82,8 @@ class Registry(Generic[T]):
         if not isinstance(part, str):
             if own := next((name for name in self._own if self._parts[name] is part), None):
                 return own
+            if part is None or isinstance(part, int | float | list | tuple | dict):
+                raise TombolaError(f"{self.kind} {part!r}: give a name, or a function or class")
             name, given = part_name(part), part
         elif part in self._own or part not in self._parts:
             return part

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema
 
 from tombola.core.errors import TombolaError
 
@@ -14,14 +16,26 @@ FORMAT = 1
 """Version of the canonical form. It goes into every digest: change it and no stored run is found any more."""
 
 
+def _strict(schema: Any) -> Any:
+    """A schema of pydantic's that takes for numbers what is given as numbers alone."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(map(_strict, schema))
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: _strict(one) for name, one in schema.items()}
+    return found | {"strict": True} if schema.get("type") in ("int", "float") else found
+
+
 class Spec(BaseModel):
     """A frozen description. Two specs are equal exactly if their canonical forms are.
+
+    Numbers are finite and are what they are said to be: 3.0 is no whole number, True and "3" are no numbers, NumPy's are.
 
     The canonical form names the class and leaves defaults out: a field added later, with a default, changes no
     digest. (pydantic's ``exclude_defaults`` drops the tag that tells one class from another; this does not.)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     labels: ClassVar[frozenset[str]] = frozenset()
     """Fields that only name or advise: left out of the canonical form."""
@@ -32,9 +46,13 @@ class Spec(BaseModel):
 
     def __init__(self, **values: Any) -> None:
         try:
-            super().__init__(**values)
+            super().__init__(**{name: _pythons(value) for name, value in values.items()})
         except ValidationError as error:
             raise TombolaError(f"{type(self).__name__}: {one_line(error)}") from None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return _strict(handler(source))
 
     def canonical(self) -> dict[str, Any]:
         """This spec as JSON values: {"spec": class name, field: value, ...}, fields at their default left out."""
@@ -90,7 +108,27 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
+    if value is not None and not isinstance(value, str | bool | int | float):
+        raise TombolaError(f"{_short(value)} is {type(value).__name__}, which no description holds; write numbers, texts, lists or dicts")
     return str(value) if isinstance(value, str) else value
+
+
+def _pythons(value: Any) -> Any:
+    """Scalars of NumPy as Python's, wherever they stand."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {name: _pythons(one) for name, one in value.items()}
+    return type(value)(map(_pythons, value)) if type(value) in (list, tuple) else value
+
+
+def _short(value: Any) -> str:
+    """What was given, as far as one line holds it."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # an integer of thousands of digits
+        text = f"a {type(value).__name__} that is too long to print"
+    return text if len(text) <= 80 else f"{text[:76]} ..."
 
 
 def one_line(error: ValidationError) -> str:
@@ -101,9 +139,9 @@ def one_line(error: ValidationError) -> str:
         return f"there is no field {where!r}"
     if first["type"] == "missing":
         return f"the field {where!r} is needed"
-    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").replace("a valid integer", "a whole number")
     return (
-        f"{where} = {first['input']!r}, but it must be {reason}"
+        f"{where} = {_short(first['input'])}, but it must be {reason}"
         if first["msg"].startswith("Input should be")
         else f"{where}: {reason}".removeprefix(": ")
     )

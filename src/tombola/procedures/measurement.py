@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from tombola.core.errors import TombolaError, unknown
+from tombola.core.errors import unknown
+from tombola.core.numbers import whole
 from tombola.core.parts import measurements
 from tombola.core.spec import Spec
 from tombola.core.task import Task
@@ -47,5 +48,5 @@ def check_options(batch_norm: str, train: int | None, allowed: Sequence[str] = B
     """Raise for what no measurement takes."""
     if batch_norm not in allowed:
         raise unknown("policy for batch norm", batch_norm, allowed)
-    if train is not None and train < 1:
-        raise TombolaError(f"train_examples = {train}, but at least 1 is needed; None takes all")
+    if train is not None:
+        whole("train_examples", train, 1)

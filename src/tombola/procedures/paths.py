@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tombola.core.numbers import whole
 from tombola.core.step import Step
 from tombola.evaluation.barrier import places
 from tombola.procedures.measurement import Measurement, check_options
@@ -11,7 +12,7 @@ from tombola.procedures.run import Action, Run
 
 def path_options(points: int, batch_norm: str, train_examples: int | None) -> dict[str, Any]:
     """The options of the measurement `path`. Raises for what is not allowed."""
-    places(points)
+    places(whole("points", points))
     check_options(batch_norm, train_examples)
     return {"points": points, "batch_norm": batch_norm, "train": train_examples}
 

@@ -19,6 +19,7 @@ import numpy as np
 import optax
 
 from tombola.core.errors import TombolaError
+from tombola.core.parts import Reads
 from tombola.core.parts import optimizers as optimizers
 from tombola.core.registry import plain
 from tombola.core.task import Recipe
@@ -27,8 +28,8 @@ from tombola.kernels import adam as adam_in_c
 from tombola.kernels.adam import B1, B2, EPSILON
 
 
-def transformation(recipe: Recipe) -> optax.GradientTransformation:
-    """The recipe's optimiser. Its state starts empty wherever a run begins, also at a step k > 0."""
+def transformation(recipe: Any) -> optax.GradientTransformation:
+    """The optimiser of a recipe. Its state starts empty wherever a run begins, also at a step k > 0."""
     found = optimizers.call(recipe.optimizer, recipe, **recipe.optimizer_options)
     if not isinstance(found, optax.GradientTransformation):
         raise TombolaError(
@@ -56,13 +57,13 @@ def transformation(recipe: Recipe) -> optax.GradientTransformation:
 
 @lru_cache(maxsize=256)
 def check(recipe: Recipe) -> None:
-    """Raise for an optimiser that is not registered, for options that it does not take, and for a user's own that is none.
+    """Raise for an optimiser that is not registered, for options that it does not take, for a momentum or weight decay that it does
+    not use, and for a user's own that is none.
 
-    A user's own takes one step on two made-up leaves, so that what is wrong with it shows before anything trains.
+    It takes one step on two made-up leaves, so that what is wrong with it shows before anything trains.
     """
-    of, found = f"optimizer {plain(recipe.optimizer)!r}", transformation(recipe)
-    if "@" not in recipe.optimizer:
-        return
+    reads = Reads(recipe)
+    of, found = f"optimizer {plain(recipe.optimizer)!r}", transformation(reads)
     ones = {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}
     try:
         update, _ = found.update(ones, found.init(ones), ones)
@@ -74,6 +75,7 @@ def check(recipe: Recipe) -> None:
             f"{of} steps along the gradient, not against it: the learning rate and the sign are Tombola's, w - rate u; "
             "return the part without them, such as optax.scale_by_lion() for optax.lion(rate)"
         )
+    reads.refuse_unread(of, "momentum", "weight_decay")
 
 
 def step(recipe: Recipe, gradients: Tree, moments: Any, weights: Tree, mask: Tree, rate: Any, in_c: bool = False) -> tuple[Tree, Any]:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from tombola.core.errors import TombolaError
+from tombola.core.parts import Reads
 from tombola.core.parts import schedules as schedules
 from tombola.core.registry import plain
 from tombola.core.step import Timeline
@@ -29,9 +30,11 @@ def learning_rate(recipe: Recipe, timeline: Timeline) -> Callable[[Any, Any], An
     rate * schedule(t) * min(1, (t + 1) / warmup).
 
     Raises:
-        TombolaError: for a schedule that is not registered, options that it does not take, or a factor that is no number.
+        TombolaError: for a schedule that is not registered, options that it does not take, milestones or a decay that it does not
+            use, or a factor that is no number.
     """
-    factor = schedules.call(recipe.schedule, recipe, timeline, **recipe.schedule_options)
+    reads = Reads(recipe)
+    factor = schedules.call(recipe.schedule, reads, timeline, **recipe.schedule_options)
     warmup = timeline.iteration(recipe.warmup)
     try:
         shape = jax.eval_shape(factor, jax.ShapeDtypeStruct((), jnp.float32)).shape
@@ -41,6 +44,7 @@ def learning_rate(recipe: Recipe, timeline: Timeline) -> Callable[[Any, Any], An
         raise TombolaError(
             f"schedule {plain(recipe.schedule)!r} must return a function of t that gives one number, not an array of shape {shape}"
         )
+    reads.refuse_unread(f"schedule {plain(recipe.schedule)!r}", "milestones", "decay")
 
     def scheduled(rate: Any, t: Any) -> Any:
         value, t = (jnp.asarray(one, jnp.float32) for one in (rate, t))
