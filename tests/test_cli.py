@@ -207,8 +207,15 @@ MISTAKES = [
     ("run frankle2019.sparsity --store taken --scale smoke", "--store DIR"),
     ("report frankle2019.sparsity --store empty -o out", "tombola run frankle2019.sparsity"),
     ("report frankle2019.sparsity", "-o"),
-    ("why abc --store empty", "tombola runs"),
-    ("export abc --store empty -o x", "tombola runs"),
+    *[(f"{verb} --store empty", "there is no store 'empty'; name one") for verb in ("runs", "why abc", "export abc -o x")],
+    *[(f"{verb} --store taken", "'taken' is a file, but a folder") for verb in ("runs", "why abc", "status frankle2019.sparsity")],
+    ("run frankle2019.sparsity --replicates 1000000000000", "10,000 or fewer"),
+    (f"show frankle2019.sparsity --set steps={'9' * 100}it", "9 digits"),
+    (f"show frankle2019.sparsity --set {'k' * 10000}=1", "unknown field 'k{75} \\.\\.\\.: one of"),
+    ("show frankle2019.sparsity --set rewind=end", "trains nothing"),
+    ("show frankle2019.sparsity --set weight_decay=Infinity", "finite"),
+    ("show frankle2019.sparsity --set learning_rate=true", "valid number"),
+    ("show frankle2019.sparsity --set seed=3.0", "whole number"),
     ("run frankle2019.sparsity --set rates.foo=0.5", "dense"),
     ("run frankle2019.sparsity --set scope=global", 'rates={"dense"'),
     ("run frankle2019.sparsity --set rewind=end", "trains nothing"),
@@ -219,7 +226,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "words"), MISTAKES, ids=[text for text, _ in MISTAKES])
+@pytest.mark.parametrize(("text", "words"), MISTAKES, ids=[text[:60] for text, _ in MISTAKES])
 def test_a_mistake_is_one_line_with_the_remedy_and_changes_nothing(text, words, capsys, folder):
     (folder / "taken").write_text("a file where a folder should be")
     before = sorted(path for path in folder.rglob("*") if "mine" not in path.parts)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tombola as tb
 from tombola.core import keys, masks, trees
 from tombola.core.errors import TombolaError
 from tombola.core.registry import Registry
@@ -35,6 +36,14 @@ def test_what_is_no_step_is_an_error(text):
         Step(text)
 
 
+@pytest.mark.parametrize("value", [f"{'9' * 100}it", f"{10**9}ep", "9" * 5000 + "it", 10**9, 10**9000], ids=lambda value: "")
+def test_a_step_longer_than_any_training_is_one_short_line(value):
+    with pytest.raises(TombolaError, match=r"9 digits|500it") as error:
+        Step(value)
+    assert len(str(error.value)) < 200
+    assert Step("0" * 99 + "999999999it") == Step(999_999_999)
+
+
 def test_a_step_after_the_end_is_an_error():
     assert Step("end").iterations(10, 77) == 77
     with pytest.raises(TombolaError, match="80, after the end of training at 77"):
@@ -56,6 +65,11 @@ def test_neighbouring_seeds_and_streams_share_nothing():
     drawn = [tuple(keys.stream(seed, name)) for seed in range(50) for name in names]
     assert len(set(drawn)) == len(drawn)
     assert len({keys.replicate_seed(seed, r) for seed in range(20) for r in range(20)}) == 400
+
+
+def test_replicates_beyond_all_bounds_are_refused_before_they_are_described():
+    with pytest.raises(TombolaError, match="at most 10,000"):
+        tb.train(TASK, 10**12)
 
 
 def test_seed_zero_is_a_seed_like_any_other():
@@ -155,7 +169,7 @@ def test_floats_of_numpy_are_floats(kind):
         *[({"learning_rate": one}, "learning_rate = .* must be a valid number") for one in (True, "0.5", 1j)],
         *[({"weight_decay": one}, "weight_decay = .* must be a finite number") for one in (np.inf, np.nan)],
         ({"learning_rate": 10**400}, r"learning_rate = 10+ \.\.\., but"),
-        ({"learning_rate": 10**9000}, "too long to print"),
+        ({"learning_rate": 10**9000}, "learning_rate = a number of thousands of digits"),
         ({"optimizer_options": {"b1": np.arange(3)}}, "array.* is ndarray, which no description holds"),
     ],
 )

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tombola.core import interrupts
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, shown
+from tombola.core.keys import MOST_REPLICATES
 
 _EXAMPLES = """examples:
   tombola run frankle2019.sparsity --scale smoke
@@ -31,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments: "):
             given = message.removeprefix("unrecognized arguments: ").split()[0]
             near = get_close_matches(given.split("=")[0], _options(self), n=1)
-            message = f"unknown option or argument {given!r}{f'; did you mean {near[0]}?' if near else ''}"
+            message = f"unknown option or argument {shown(given)}{f'; did you mean {near[0]}?' if near else ''}"
         print(f"tombola: {message} (see `{self.prog} --help`)", file=sys.stderr)
         raise SystemExit(2)
 
@@ -50,7 +51,13 @@ def _whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number") from None
+
+
+def _count(text: str) -> int:
+    if (number := _whole(text)) > MOST_REPLICATES:
+        raise argparse.ArgumentTypeError(f"{shown(number)} are more than a study describes; {MOST_REPLICATES:,} or fewer")
+    return number
 
 
 def _parser() -> _Parser:
@@ -69,7 +76,7 @@ def _parser() -> _Parser:
     configured.add_argument("--scale", default="small", metavar="SCALE", help="smoke (seconds), small (minutes; the default) or paper")
     configured.add_argument("--task", metavar="TASK", help="another task (`tombola list`)")
     configured.add_argument("--model", metavar="MODEL", help="another network: a name, package.module:Class or path.py:Class")
-    configured.add_argument("--replicates", metavar="N", type=_whole, help="number of replicates")
+    configured.add_argument("--replicates", metavar="N", type=_count, help="number of replicates")
     configured.add_argument("--seed", metavar="S", type=_whole, help="seed of the study")
     configured.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="any field that `show` lists")
 

@@ -158,7 +158,7 @@ def runs(store: Path, json: bool) -> None:
     from tombola.store.lineage import describe
 
     rows, damaged = [], []
-    for record in Store(store):
+    for record in Store.there(store):
         try:
             rows.append(describe(record))
         except Damaged as damage:
@@ -178,7 +178,7 @@ def why(run: str, store: Path, json: bool) -> None:
     """A run's lineage."""
     from tombola.store.lineage import lineage
 
-    found = lineage(Store(store), run)
+    found = lineage(Store.there(store), run)
     if json:
         return _json(found)
     for entry in found:
@@ -196,9 +196,9 @@ def export(
     if given["model"]:
         from_class(given["model"])
     if compact or packed:
-        found = (export_compact if compact else export_compressed)(Store(store), run, step, output, data_dir)
+        found = (export_compact if compact else export_compressed)(Store.there(store), run, step, output, data_dir)
     else:
-        found = export_run(Store(store), run, step, output)
+        found = export_run(Store.there(store), run, step, output)
     if json:
         return _json(found)
     what = f"{found['tensors']} tensors of run {found['run']} at iteration {found['iteration']}"

@@ -4,18 +4,28 @@ import sys
 import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class TombolaError(ValueError):
     """A mistake that the user can mend: one line with what was given, what is allowed and the remedy."""
 
 
+def shown(value: Any) -> str:
+    """What was given, as far as one line holds it."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:
+        text = "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:76]} ..."
+
+
 def unknown(kind: str, given: object, allowed: Iterable[str]) -> TombolaError:
     """The error for a name that is not registered: the nearest name first, then all of them."""
     names = sorted(allowed)
-    near = get_close_matches(str(given), names, n=1)
+    near = get_close_matches(str(given)[:80], names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return TombolaError(f"unknown {kind} {given!r}: {hint}one of {', '.join(names) or '(none registered)'}")
+    return TombolaError(f"unknown {kind} {shown(given)}: {hint}one of {', '.join(names) or '(none registered)'}")
 
 
 class TombolaWarning(UserWarning):

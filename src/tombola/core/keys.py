@@ -8,13 +8,19 @@ import hashlib
 
 import numpy as np
 
+from tombola.core.errors import TombolaError
+
+MOST_REPLICATES = 10_000
+
 
 def _digest(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed}:{name}".encode()).digest()
 
 
 def replicate_seed(seed: int, replicate: int) -> int:
-    """The 64-bit seed of replicate 0, 1, 2, ... of a study with the given seed."""
+    """The 64-bit seed of replicate 0, 1, 2, ... of a study with the given seed. Raises where there are more than anybody can train."""
+    if replicate >= MOST_REPLICATES:
+        raise TombolaError(f"replicates: at most {MOST_REPLICATES:,} are described at once; give fewer, and others by other seeds")
     return int.from_bytes(_digest(seed, f"replicate/{replicate}")[:8], "big")
 
 

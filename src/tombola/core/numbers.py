@@ -3,7 +3,7 @@
 import operator
 from typing import Any
 
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, shown
 
 
 def whole(name: str, value: Any, least: int = 0) -> int:
@@ -13,5 +13,5 @@ def whole(name: str, value: Any, least: int = 0) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or number < least:
-        raise TombolaError(f"{name} = {value!r}, but a whole number is needed, {least} or more")
+        raise TombolaError(f"{name} = {shown(value)}, but a whole number is needed, {least} or more")
     return number

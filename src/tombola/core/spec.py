@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema
 
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, shown
 
 FORMAT = 1
 """Version of the canonical form. It goes into every digest: change it and no stored run is found any more."""
@@ -109,7 +109,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     if value is not None and not isinstance(value, str | bool | int | float):
-        raise TombolaError(f"{_short(value)} is {type(value).__name__}, which no description holds; write numbers, texts, lists or dicts")
+        raise TombolaError(f"{shown(value)} is {type(value).__name__}, which no description holds; write numbers, texts, lists or dicts")
     return str(value) if isinstance(value, str) else value
 
 
@@ -122,15 +122,6 @@ def _pythons(value: Any) -> Any:
     return type(value)(map(_pythons, value)) if type(value) in (list, tuple) else value
 
 
-def _short(value: Any) -> str:
-    """What was given, as far as one line holds it."""
-    try:
-        text = " ".join(repr(value).split())
-    except ValueError:  # an integer of thousands of digits
-        text = f"a {type(value).__name__} that is too long to print"
-    return text if len(text) <= 80 else f"{text[:76]} ..."
-
-
 def one_line(error: ValidationError) -> str:
     """The first complaint of a pydantic error as one line: field, what was given, what is allowed."""
     first = error.errors()[0]
@@ -141,7 +132,7 @@ def one_line(error: ValidationError) -> str:
         return f"the field {where!r} is needed"
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").replace("a valid integer", "a whole number")
     return (
-        f"{where} = {_short(first['input'])}, but it must be {reason}"
+        f"{where} = {shown(first['input'])}, but it must be {reason}"
         if first["msg"].startswith("Input should be")
         else f"{where}: {reason}".removeprefix(": ")
     )

@@ -8,17 +8,22 @@ from typing import Any, NamedTuple
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, shown
 
-_FORM = re.compile(r"(?:(?P<ep>\d+)ep)?(?:(?P<it>\d+)it)?")
+_FORM = re.compile(r"(?:(?P<ep>\d+)ep)?(?:(?P<it>\d+)it)?", re.ASCII)
+_DIGITS = 9
+"""Iterations are counted in 32 bits."""
 
 
 def _parts(value: Any) -> tuple[int, int]:
     """(epochs, iterations) of a step's text."""
     match = _FORM.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
-        raise TombolaError(f"step {value!r}: write iterations and epochs as '500it', '2ep', '1ep50it', or 'end'")
-    return int(match["ep"] or 0), int(match["it"] or 0)
+        raise TombolaError(f"step {shown(value)}: write iterations and epochs as '500it', '2ep', '1ep50it', or 'end'")
+    counts = [count.lstrip("0") or "0" for count in (match["ep"] or "", match["it"] or "")]
+    if max(map(len, counts)) > _DIGITS:
+        raise TombolaError(f"step {shown(value)} is longer than any training: write numbers of at most {_DIGITS} digits")
+    return int(counts[0]), int(counts[1])
 
 
 class Step(str):
@@ -36,7 +41,7 @@ class Step(str):
     def __new__(cls, value: "str | int") -> "Step":
         if isinstance(value, cls):
             return value
-        if isinstance(value, Integral) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, Integral) and not isinstance(value, bool) and 0 <= value < 10**_DIGITS:
             return super().__new__(cls, f"{value}it")
         if value == "end":
             return super().__new__(cls, "end")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tombola.engine.checking import check
 from tombola.engine.graph import Graph
 from tombola.engine.resolved import resolved
 from tombola.engine.steps import first_iteration, last_iteration
@@ -24,7 +25,8 @@ class Cost:
 
 
 def estimate(graph: Graph, data_dir: Path | None) -> Cost:
-    """Cost of all runs of a graph, stored or not: steps * (operations of the gradients of a batch)."""
+    """Cost of all runs of a graph, stored or not: steps * (operations of the gradients of a batch). Raises for what cannot be trained."""
+    check(graph, data_dir)
     steps, operations = 0, 0.0
     for run in graph.runs.values():
         found, _ = resolved(run.task, data_dir)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from tombola.core.errors import TombolaError, unknown
 from tombola.core.task import Data, Task
 from tombola.core.trees import finite
 from tombola.data.dataset import load
 from tombola.engine import checkpoints, results
+from tombola.engine.checking import check
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, parent_runs
 from tombola.engine.progress import Progress
@@ -27,9 +27,9 @@ from tombola.engine.steps import first_iteration, last_iteration
 from tombola.models.sparse_storage import Sizes
 from tombola.pruning.selection import emptied
 from tombola.store.store import Damaged, Record, Store
-from tombola.training.cohort import check_keep, train_cohort
+from tombola.training.cohort import train_cohort
 from tombola.training.plan import Plan, plan
-from tombola.training.replica import NOISE, Outcome, Replica
+from tombola.training.replica import Outcome, Replica
 from tombola.training.setup import Setup
 from tombola.training.sparse_storage import may_be_sparse, sparse_sizes
 
@@ -49,7 +49,8 @@ class Engine:
 
         A file that turns out to be damaged is named, its run taken out, and computed again.
         """
-        self._validate()
+        check(self.graph, self.data_dir)
+        rehearse(self.graph.runs.values(), self.data_dir)
         self.store.prepare()
         for digest in self.graph.runs:
             if digest in self.store and (names := self.store.get(digest).damaged()):
@@ -60,24 +61,6 @@ class Engine:
                 return {digest: self.store.get(digest) for digest in self.graph.runs}
             except Damaged as damage:
                 discard(damage.record, damage.name, self.progress)
-
-    def _validate(self) -> None:
-        """Steps, networks and actions of all runs are tried before anything trains or is written."""
-        for digest, run in self.graph.runs.items():
-            self._resolved(run.task)
-            begin, end = self._span(digest)
-            if begin >= end and run.until != "end":
-                raise TombolaError(
-                    f"until = {str(run.until)!r} is iteration {end}, but the run begins at iteration {begin}; choose a later step"
-                )
-            if begin == end:
-                raise TombolaError(
-                    f"a run that begins at {str(run.begin)!r} trains nothing: training ends at iteration {end}; rewind to less"
-                )
-            if wrong := [stream for stream in run.noise if stream not in NOISE]:
-                raise unknown("stream of SGD noise", wrong[0], NOISE)
-            check_keep(self._wanted(digest), begin)
-        rehearse(self.graph.runs.values(), self.data_dir)
 
     def _done(self, digest: str) -> bool:
         return done(self.graph, digest, self.store, self.data_dir)

@@ -138,6 +138,16 @@ class Store:
 
     def __init__(self, folder: Path | str | None = None, files: Disk | Memory | None = None) -> None:
         self.files = files or (Memory() if folder is None else Disk(Path(folder)))
+        if files is None and self.folder.exists() and not self.folder.is_dir():
+            raise TombolaError(f"store {str(folder)!r} is a file, but a folder is needed; choose another with --store DIR")
+
+    @classmethod
+    def there(cls, folder: Path) -> "Store":
+        """One that is there. Raises if it is not: where runs are only read, its name is a mistake."""
+        found = cls(folder)
+        if not folder.exists():
+            raise TombolaError(f"there is no store {str(folder)!r}; name one with --store DIR (`tombola run` makes it)")
+        return found
 
     @property
     def folder(self) -> Path:
