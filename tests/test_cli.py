@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from tombola import cli
+from tombola.core.spec import digest_of
 from tombola.store import disk, store
 from tombola.store.export import load_ticket
+from tombola.store.files import dump_json
+from tombola.store.store import Store
 
 SMOKE = "--scale smoke --task digits-mlp --set steps=40it --set evaluate_every=20it"
 
@@ -169,6 +172,21 @@ def test_a_users_own_network_and_parts_need_no_change_of_the_package(capsys, fol
     ticket = next(run for run in runs if "last_first" in run["mask"])
     output(capsys, f"export {ticket['run']} --store mine -o t.safetensors") if ticket["weights"] else None
     assert "last_first" in output(capsys, "list --load mine.py")
+
+
+def test_names_of_others_are_no_codes_for_a_terminal(capsys, folder):
+    evil = "\x1b]0;title\x07\x1b[31m\x9bred"
+    spec = {"seed": 1, "task": {"data": {"name": evil}, "model": {"name": evil}}, "kept": {"name": evil, "options": {"a": evil}}}
+    summary = {"density": 1.0, "kept": 3, "prunable": 3}
+    files = {"spec.json": dump_json(spec), "summary.json": dump_json(summary), "metrics.csv": b"step,val_loss,test_acc\n0,1,0.5\n"}
+    Store(folder / "odd").put(digest_of(spec), files, {})
+    for text in ("runs --store odd", f"why {digest_of(spec)} --store odd"):
+        assert call(text) == 0
+        said = capsys.readouterr().out
+        assert "title?" in said
+        assert not set("\x1b\x07\x9b") & set(said)
+    assert call(f"run frankle2019.sparsity --load {evil}") == 2
+    assert not set("\x1b\x07\x9b") & set(capsys.readouterr().err)
 
 
 def test_version_and_help(capsys):

@@ -1,3 +1,5 @@
+import errno
+import io
 import random
 import signal
 import subprocess
@@ -356,8 +358,6 @@ def test_two_processes_share_a_store_and_the_work(tmp_path, uninterrupted):
 
 
 def test_progress_counts_steps_and_tells_the_time_left(monkeypatch):
-    import io
-
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     stream = io.StringIO()
@@ -370,6 +370,36 @@ def test_progress_counts_steps_and_tells_the_time_left(monkeypatch):
         now[0] = 60.0
         progress.advance(100)
     assert " 50%  1 min 00 s left  level 1, winning ticket, replicate 0 and 1 more" in stream.getvalue()
+
+
+def test_progress_that_nobody_reads_ends_nothing():
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.EIO, "the terminal is gone")
+
+        def isatty(self):
+            return True
+
+    progress = Progress(stream=Gone())
+    progress.start({"a": 10})
+    with progress:
+        progress.warn("something")
+        progress.training(["a"])
+        progress.advance(10)
+
+
+def test_progress_stays_on_one_line_of_a_narrow_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("COLUMNS", "30")
+    stream = Terminal()
+    progress = Progress({"a": "a long name " * 9}, stream=stream)
+    progress.start({"a": 10})
+    progress._drawn -= 1
+    progress.training(["a"])
+    assert 20 < len(stream.getvalue().strip()) < 30
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(4.4, "4 s"), (61, "1 min 01 s"), (3700, "1 h 01 min")])

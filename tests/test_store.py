@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -162,6 +163,61 @@ def test_of_many_that_claim_one_wins(store):
         for thread in threads:
             thread.join()
         assert sum(won) == 1
+
+
+def test_who_saw_a_dead_claim_does_not_take_away_the_living_one_in_its_place(store, monkeypatch):
+    late, quick = Store(store.folder), Store(store.folder)
+    claim = store.folder / ".work" / "abc.claim"
+    write_atomically(claim, b"elsewhere:1:x")
+    os.utime(claim, (0, 0))
+    assert quick.claim("abc")
+    look, looks = late.files._alive, []
+    monkeypatch.setattr(late.files, "_alive", lambda path: looks.append(path) or (len(looks) > 1 and look(path)))
+    assert not late.claim("abc")
+    assert len(looks) == 2
+    late.release(["abc"])  # it is not its own
+    assert store.in_progress("abc")
+    assert quick.claim("abc")
+
+
+def test_a_dead_claim_is_taken_over_by_one_of_many(store):
+    for digest in map(str, range(60)):
+        claim = store.folder / ".work" / f"{digest}.claim"
+        write_atomically(claim, b"elsewhere:1:x")
+        os.utime(claim, (0, 0))
+        won = []
+        threads = [
+            threading.Thread(target=lambda s=s, d=digest, w=won: w.append(s.claim(d))) for s in [Store(store.folder) for _ in range(6)]
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(won) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff\xfe", b"a:b:c", b"{host}:-1:x", b"{host}:" + b"9" * 30 + b":x", None])
+def test_what_is_no_claim_is_taken_over(content, store):
+    claim = store.folder / ".work" / "abc.claim"
+    if content is None:
+        (claim / "sub").mkdir(parents=True)
+    else:
+        write_atomically(claim, content.replace(b"{host}", socket.gethostname().encode()))
+    os.utime(claim, (0, 0))
+    assert not store.in_progress("abc")
+    assert store.claim("abc")
+    assert not Store(store.folder).claim("abc")
+
+
+def test_a_claim_dated_in_the_future_counts_from_now_on(store, monkeypatch):
+    claim = store.folder / ".work" / "abc.claim"
+    write_atomically(claim, b"elsewhere:1:x")
+    year = time.time() + 3e7
+    os.utime(claim, (year, year))
+    assert not store.claim("abc")
+    now = time.time()
+    monkeypatch.setattr(disk.time, "time", lambda: now + disk.STALE_SECONDS + 1)
+    assert store.claim("abc")
 
 
 # -- checkpoints and tickets -------------------------------------------------------------------------------------------

@@ -150,7 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"tombola: {how}; the same command goes on where this one stopped", file=sys.stderr)
                 return 143 if how == "terminated" else 130
     except TombolaError as error:
-        print(f"tombola: {' '.join(str(error).split())}", file=sys.stderr)
+        from tombola.report.result import plain
+
+        print(plain(f"tombola: {' '.join(str(error).split())}"), file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stderr.close()

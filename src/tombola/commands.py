@@ -9,6 +9,7 @@ from typing import Any
 
 from tombola.core.errors import TombolaError
 from tombola.core.spec import Spec
+from tombola.report.result import plain
 from tombola.store.store import Damaged, Store
 from tombola.studies.base import Study
 from tombola.studies.catalogue import studies
@@ -182,7 +183,7 @@ def why(run: str, store: Path, json: bool) -> None:
     if json:
         return _json(found)
     for entry in found:
-        print(f"{'  ' * entry['depth']}{entry['run']}  {entry['what']}")
+        print(plain(f"{'  ' * entry['depth']}{entry['run']}  {entry['what']}"))
 
 
 def export(
@@ -286,7 +287,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     for row in rows:
-        print("  ".join(f"{text:<{size}}" for text, size in zip(row, widths, strict=True)).rstrip()[:width])
+        print(plain("  ".join(f"{text:<{size}}" for text, size in zip(row, widths, strict=True)).rstrip()[:width]))
 
 
 def _print_paths(paths: Sequence[Path]) -> None:

@@ -1,5 +1,6 @@
 """What is being trained, and time left: on stderr, so that a table on stdout stays clean."""
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +64,7 @@ class Progress:
             self._waiting.append(text)
             return
         self._clear()
-        print(f"warning: {text}", file=self._stream, flush=True)
+        self._print(f"warning: {text}\n")
 
     def warn_python(self) -> None:
         """One warning of Python's for all that was not printed: the work is done, also where warnings are errors."""
@@ -73,32 +74,42 @@ class Progress:
     def __enter__(self) -> "Progress":
         if self._runs and not self._quiet:
             steps = f", {self._total:,} steps in all" if self._total > self._runs else ""
-            print(f"{self._doing} {self._runs} {self._nouns}{steps}", file=self._stream, flush=True)
+            self._print(f"{self._doing} {self._runs} {self._nouns}{steps}\n")
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._clear()
         if self._runs and not self._quiet and error[0] is None:
-            print(f"{self._did} {self._runs} {self._nouns} in {duration(time.monotonic() - self._began)}", file=self._stream, flush=True)
+            self._print(f"{self._did} {self._runs} {self._nouns} in {duration(time.monotonic() - self._began)}\n")
 
     def _draw(self) -> None:
         now = time.monotonic()
+        if self._quiet:
+            return
         tty = self._stream.isatty()
-        if self._quiet or not self._total or now - self._drawn < (0.1 if tty else _PLAIN_SECONDS):
+        if not self._total or now - self._drawn < (0.1 if tty else _PLAIN_SECONDS):
             return
         self._drawn = now
         share, elapsed = self._done / self._total, now - self._began
         left = f"{duration(elapsed * (1 - share) / share)} left" if share > 0.002 else "estimating time"
         line = f"{share:4.0%}  {left}  {self._what}"
         if tty:
-            print(f"\r{line:<{self._width}}", end="", file=self._stream, flush=True)
+            line = line[: shutil.get_terminal_size().columns - 1]  # one that wraps cannot be rewritten
+            self._print(f"\r{line:<{self._width}}")
             self._width = len(line)
         else:
-            print(line, file=self._stream, flush=True)
+            self._print(f"{line}\n")
+
+    def _print(self, text: str) -> None:
+        """Write at once. Where nobody reads any more (a terminal that is gone, a closed pipe), the work goes on in silence."""
+        try:
+            print(text, end="", file=self._stream, flush=True)
+        except (OSError, ValueError):
+            self._quiet = True
 
     def _clear(self) -> None:
         if self._width:
-            print(f"\r{'':<{self._width}}\r", end="", file=self._stream, flush=True)
+            self._print(f"\r{'':<{self._width}}\r")
             self._width = 0
 
 

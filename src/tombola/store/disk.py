@@ -5,8 +5,8 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tombola.core.errors import TombolaError
@@ -92,10 +92,7 @@ class Disk:
             (self.path / record).rename(grave)
         except FileNotFoundError:
             return
-        if grave.is_dir():
-            shutil.rmtree(grave, ignore_errors=True)
-        else:
-            grave.unlink(missing_ok=True)
+        _take_away(grave)
 
     # -- runs in progress -------------------------------------------------------------------------------------
 
@@ -107,19 +104,14 @@ class Disk:
         """Take a run for this process; False while another process that is alive holds it."""
         path = self._claim(record)
         path.parent.mkdir(parents=True, exist_ok=True)
-        for _ in range(2):
-            try:
-                with open(path, "x") as file:
-                    file.write(self._holder)
-                return True
-            except FileExistsError:
-                if self._alive(path):
-                    return self._reads(path) == self._holder
-                stolen = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
-                with suppress(FileNotFoundError):
-                    path.rename(stolen)  # of several that see a dead claim, one renames it
-                    stolen.unlink()
-        return False
+        if self._create(path):
+            return True
+        if self._alive(path):
+            return self._reads(path) == self._holder
+        with _alone(path.with_name(".claims")):  # of several that see a dead claim, one takes it away; it may be another's by now
+            if not self._alive(path):
+                _take_away(path)
+        return self._create(path)
 
     def renew(self, records: Iterable[str]) -> None:
         """Show that this process is alive."""
@@ -129,8 +121,9 @@ class Disk:
 
     def release(self, records: Iterable[str]) -> None:
         """Give claims back."""
-        for record in records:
-            self._claim(record).unlink(missing_ok=True)
+        for path in map(self._claim, records):
+            if self._reads(path) == self._holder:  # who was suspended for long may have lost it
+                path.unlink(missing_ok=True)
 
     def claimed(self, record: str) -> bool:
         """Whether a live process holds it."""
@@ -139,22 +132,54 @@ class Disk:
     def _claim(self, record: str) -> Path:
         return self.path / ".work" / f"{record}.claim"
 
+    def _create(self, path: Path) -> bool:
+        try:
+            with open(path, "x") as file:
+                file.write(self._holder)
+        except FileExistsError:
+            return False
+        return True
+
     def _reads(self, path: Path) -> str:
         try:
             return path.read_text()
-        except FileNotFoundError:
+        except (OSError, ValueError):
             return ""
 
     def _alive(self, path: Path) -> bool:
         try:
             age = time.time() - path.stat().st_mtime
-            host, pid = self._reads(path).split(":")[:2]
-        except (FileNotFoundError, ValueError):
-            # Gone, or created and not yet written; the second only for a moment.
-            return path.exists() and time.time() - path.stat().st_mtime < 5
+        except OSError:
+            return False
+        if age < 0:  # its date lies in the future: it counts from now on
+            with suppress(OSError):
+                os.utime(path)
+        host, _, rest = self._reads(path).partition(":")
+        pid = rest.partition(":")[0]
+        if not pid.isdecimal():
+            return age < 5  # created and not yet written, which takes a moment; or no claim at all
         if host == socket.gethostname() and not _running(int(pid)):
             return False
         return age < STALE_SECONDS
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """While no other process is in here, on file systems that have locks; a process that dies leaves none."""
+    with open(lock, "w") as file:
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _take_away(path: Path) -> None:
+    """Remove a file, or a folder that is in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write(path: str, content: bytes) -> None:
@@ -168,6 +193,8 @@ def _running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except OverflowError:  # no process has such a number
+        return False
     except PermissionError:
-        return True
+        pass
     return True
