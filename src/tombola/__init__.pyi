@@ -17,6 +17,7 @@ from tombola.core import masks as masks
 from tombola.core.data_info import DataInfo as DataInfo
 from tombola.core.errors import TombolaError as TombolaError
 from tombola.core.errors import TombolaWarning as TombolaWarning
+from tombola.core.parts import torch_rules as torch_rules
 from tombola.core.step import Step as Step
 from tombola.core.task import Data as Data
 from tombola.core.task import MaskSchedule as MaskSchedule

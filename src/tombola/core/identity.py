@@ -209,6 +209,8 @@ class _Reached:
             return "field", *self._values(content, route)
         if hasattr(kind, "_pytree__is_pytree"):  # what Flax makes holds arrays that change
             raise self._refused(thing, route)
+        if (held := _of_module(thing)) is not None:
+            return "torch module", self._value(kind, route), self._named(held, route)
         if hasattr(thing, "__wrapped__"):
             attributes = {name: one for name, one in getattr(thing, "__dict__", {}).items() if not name.startswith("_")}
             return "wrapped", kind.__qualname__, self._value(thing.__wrapped__, route), self._named(attributes, route)
@@ -247,10 +249,12 @@ def _references(told: Any, kinds: list[str]) -> Iterator[int]:
 
 def _array(thing: Any) -> Any:
     """An array or a dtype in words; an array of objects as it is; None for anything else."""
-    numpy, jax = sys.modules.get("numpy"), sys.modules.get("jax")
+    numpy, jax, torch = (sys.modules.get(name) for name in ("numpy", "jax", "torch"))
     if numpy is None or (jax is not None and isinstance(thing, jax.core.Tracer)):
         return None
     kind = "array"
+    if torch is not None and isinstance(thing, torch.Tensor):
+        kind, thing = f"{type(thing).__name__} {thing.dtype}", thing.detach().cpu().view(torch.uint8 if thing.ndim else thing.dtype).numpy()
     if jax is not None and isinstance(thing, jax.Array):
         kind = f"jax array {getattr(thing, 'weak_type', False)}"
         thing = numpy.asarray(jax.random.key_data(thing) if jax.dtypes.issubdtype(thing.dtype, jax.dtypes.prng_key) else thing)
@@ -261,6 +265,16 @@ def _array(thing: Any) -> Any:
     if thing.dtype.hasobject:
         return numpy.asarray(thing)
     return kind, str(thing.dtype), thing.shape, hashlib.sha256(numpy.ascontiguousarray(thing).tobytes()).hexdigest()
+
+
+def _of_module(thing: Any) -> dict[str, Any] | None:
+    """What a module of PyTorch holds, whether it is in training or not; None for anything else."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(thing, torch.nn.Module):
+        return None
+    counted = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
+    others = {*vars(torch.nn.Module()), "_flat_weights", "_flat_weight_refs"} - {*counted}
+    return {name: value for name, value in vars(thing).items() if name not in others}
 
 
 def _content(cell: Any) -> tuple[Any, ...]:

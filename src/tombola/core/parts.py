@@ -15,6 +15,10 @@ tasks: Registry = Registry("task", "tombola.models.tasks", by_name=True)
 """Name -> function of the scale -> `Task`."""
 models: Registry = Registry("model", *(f"tombola.models.{name}" for name in ("mlp", "conv", "vgg", "resnet")))
 """Name -> factory ``(shape, classes, *, rngs, **options) -> nnx.Module``, where `shape` is one example's."""
+torch_rules: Registry = Registry(
+    "torch rule", *(f"tombola.models.pytorch.rules_{name}" for name in ("arrays", "images", "norms", "random", "sequences"))
+)
+"""Operation of PyTorch's, such as ``aten.relu`` -> function of arrays with torch's axes (`tombola.models.pytorch.rules`)."""
 initializers: Registry = Registry("initializer", "tombola.models.initializers")
 """Name -> ``(key, shape) -> array``."""
 objectives: Registry = Registry("objective", "tombola.objectives", by_name=True)

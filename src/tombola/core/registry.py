@@ -142,6 +142,10 @@ class Registry(Generic[T]):
             raise TombolaError(f"{self.kind} {plain(name)!r}: {error}; it takes {inspect.signature(function)}") from None
         return function(*arguments, **options)
 
+    def users(self) -> dict[str, T]:
+        """Name -> part, of those that a user has registered."""
+        return {name: part for name, part in self._parts.items() if name not in self._own}
+
     def __contains__(self, name: object) -> bool:
         if name not in self._parts:
             self._complete()

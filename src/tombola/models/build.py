@@ -1,6 +1,8 @@
 """The network of a description."""
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import jax
 from flax import nnx
@@ -15,6 +17,7 @@ from tombola.models.initializers import Initializer, initializers
 from tombola.models.network import Network
 from tombola.models.nnx_network import NNXNetwork, given_examples
 from tombola.models.options import arguments, check_options
+from tombola.models.pytorch.factory import TorchFactory, of_torch
 from tombola.models.removal import check_names, find_obstacles, find_parts, take_out
 
 
@@ -23,7 +26,7 @@ def build(model: Model, data: DataInfo) -> Network:
 
     A factory takes ``(data, *, rngs, **options)``, where `data` is a `DataInfo` (told by that name, or by its annotation), or
     ``(shape, classes, *, rngs, **options)``, where `classes` is the number of outputs. Outputs (batch, number of outputs) of
-    either get the shape (batch, *data.outputs).
+    either get the shape (batch, *data.outputs). A PyTorch module is exported by torch (`tombola.models.pytorch`).
 
     Raises a `TombolaError` for an unknown model, option or initializer, and for a user's module that cannot be made,
     cannot be run or does not return such outputs.
@@ -35,7 +38,7 @@ def build(model: Model, data: DataInfo) -> Network:
 @cache
 def _build(model: Model, data: DataInfo) -> NNXNetwork:
     initializer = None if model.initializer == "own" else _initializer(model.initializer)
-    made, name = models[model.name], plain(model.name)
+    made, name = factory_of(model), plain(model.name)
     options, given = check_options(name, made, model.options), arguments(made, data)
     whole = _build(model.but(without=()), data) if model.without else None
     if whole:
@@ -49,12 +52,22 @@ def _build(model: Model, data: DataInfo) -> NNXNetwork:
         return take_out(module, whole.layers, model.without) if whole else module
 
     try:
+        if isinstance(made, TorchFactory):
+            from tombola.models.pytorch.network import TorchNetwork
+
+            return TorchNetwork(made, options, factory, data, initializer, model.gain, f"model {name!r}")
         return NNXNetwork(factory, data, initializer, model.gain, f"model {name!r}")
     except TombolaError:
         raise
     except Exception as error:
         examples = f"examples of shape {data.shape}, {data.dtype}"
         raise TombolaError(f"model {name!r} does not work on {examples}: {summary(error)}") from error
+
+
+def factory_of(model: Model) -> Callable[..., Any]:
+    """What makes the module of a model: what is registered, or what wraps a PyTorch module."""
+    made = models[model.name]
+    return TorchFactory(made, plain(model.name)) if of_torch(made) else made
 
 
 def removable(model: Model, data: DataInfo) -> tuple[str, ...]:

@@ -24,6 +24,10 @@ _NORMS = (nnx.BatchNorm, nnx.LayerNorm, nnx.RMSNorm, nnx.GroupNorm, nnx.Instance
 _CONTAINERS = (nnx.List, nnx.Dict, nnx.Sequential, list, tuple, dict)
 
 
+class Beside(nnx.Param):
+    """A parameter that is no kernel, whatever its shape: it trains beside one and is never pruned."""
+
+
 class Identity(nnx.Module):
     """Gives back its first argument. `layers` is how many layers were here before: their blocks stay blocks."""
 
@@ -61,7 +65,7 @@ class _Walk:
             here = join(path, name)
             if here not in self.leaves:
                 self.visit(child, here, inside)
-            elif isinstance(child, nnx.Param) and len(child.shape) >= 2 and not isinstance(node, _NORMS):
+            elif isinstance(child, nnx.Param) and len(child.shape) >= 2 and not (isinstance(child, Beside) or isinstance(node, _NORMS)):
                 self._open(here, "dense", (here,), inside)
             else:
                 self._attach(here)

@@ -117,23 +117,32 @@ class NNXNetwork(Network):
 
     def _fix(self, still: Collection[str]) -> None:
         """Make constants of those leaves that no key changes."""
-        if fixed := sorted(path for path in still if path not in self._program.random):
-            with _on_cpu():
-                made = self._program.only(*fixed)(np.zeros(2, np.uint32))
-            self._fixed = {self._places.pop(path): np.asarray(leaf) for path, leaf in zip(fixed, made, strict=True)}
+        self._fixed = {self._places.pop(path): leaf for path, leaf in self._steady(still).items()}
+
+    def _steady(self, paths: Collection[str]) -> Tree:
+        """Those of the leaves that no key changes, as the module makes them."""
+        chosen = sorted(path for path in paths if path not in self._program.random)
+        with _on_cpu():
+            made = self._program.only(*chosen)(np.zeros(2, np.uint32)) if chosen else []
+        return {path: np.asarray(leaf) for path, leaf in zip(chosen, made, strict=True)}
 
     def init_tensor(self, path: str, seed: int, stream: str) -> np.ndarray:
         if path in self._constants:
             return self._constants[path]
-        drawn = self._drawn(path, keys.stream(seed, f"{stream}/{path}"))
+        drawn = self._drawn(path, seed, stream)
         return drawn if self._gain == 1 or path not in self.prunable else (self._gain * drawn).astype(drawn.dtype)
 
-    def _drawn(self, path: str, key_data: np.ndarray) -> np.ndarray:
+    def _drawn(self, path: str, seed: int, stream: str) -> np.ndarray:
+        if self._initializer is None or path not in self.prunable:
+            return self._own(path, seed, stream)
         with _on_cpu():
-            if self._initializer is not None and path in self.prunable:
-                flat = _draw(self._initializer, key_data, self._drawn_shape(path))
-                return np.asarray(flat).reshape(self.shapes[path].shape).astype(self.shapes[path].dtype, copy=False)
-            return np.asarray(self._program.only(path)(key_data)[0])
+            flat = _draw(self._initializer, keys.stream(seed, f"{stream}/{path}"), self._drawn_shape(path))
+            return np.asarray(flat).reshape(self.shapes[path].shape).astype(self.shapes[path].dtype, copy=False)
+
+    def _own(self, path: str, seed: int, stream: str) -> np.ndarray:
+        """A leaf as the module itself draws it."""
+        with _on_cpu():
+            return np.asarray(self._program.only(path)(keys.stream(seed, f"{stream}/{path}"))[0])
 
     def std(self, path: str) -> float:
         """Standard deviation of the distribution a tensor is drawn from; 0 for what is not random.
@@ -197,11 +206,7 @@ class NNXNetwork(Network):
     @cached_property
     def _constants(self) -> Tree:
         """The leaves that no key changes."""
-        elsewhere = self._program.random.union(self.prunable if self._initializer is not None else ())
-        paths = [path for path in self.shapes if path not in elsewhere]
-        with _on_cpu():
-            made = self._program.only(*paths)(np.zeros(2, np.uint32))
-        return {path: np.asarray(leaf) for path, leaf in zip(paths, made, strict=True)}
+        return self._steady([path for path in self.shapes if self._initializer is None or path not in self.prunable])
 
 
 def given_examples(data: DataInfo) -> tuple[Any, Any]:

@@ -84,11 +84,11 @@ def smaller(model: Model, sizes: Mapping[str, int]) -> Model:
 
     They become its option `widths`, in forward order. Raises if the model has no such option.
     """
-    from tombola.core.parts import models
     from tombola.core.registry import plain
+    from tombola.models.build import factory_of
     from tombola.models.options import check_options
 
-    options, factory = {**model.options, "widths": list(sizes.values())}, models[model.name]
+    options, factory = {**model.options, "widths": list(sizes.values())}, factory_of(model)
     try:
         check_options(plain(model.name), factory, options)
     except TombolaError as error:
