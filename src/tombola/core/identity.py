@@ -18,6 +18,7 @@ from typing import Any
 
 from tombola.core.code import code_of, imports_made, names_used, source_of
 from tombola.core.errors import TombolaError
+from tombola.core.library_objects import array_of, module_of
 from tombola.core.origins import findable, imported, installed, release
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
@@ -128,7 +129,7 @@ class _Reached:
             return kind.__name__, _Bag(self._values(thing, route))
         if kind in (dict, types.MappingProxyType):
             return "dict", *((self._value(key, route), self._value(value, f"{route}[{key!r}]")) for key, value in thing.items())
-        if (array := _array(thing)) is not None:
+        if (array := array_of(thing)) is not None:
             return array if isinstance(array, tuple) else ("objects", array.shape, *self._values(array.flat, route))
         if isinstance(thing, types.ModuleType):
             own = {name: one for name, one in vars(thing).items() if not name.startswith("__")}
@@ -209,7 +210,7 @@ class _Reached:
             return "field", *self._values(content, route)
         if hasattr(kind, "_pytree__is_pytree"):  # what Flax makes holds arrays that change
             raise self._refused(thing, route)
-        if (held := _of_module(thing)) is not None:
+        if (held := module_of(thing)) is not None:
             return "torch module", self._value(kind, route), self._named(held, route)
         if hasattr(thing, "__wrapped__"):
             attributes = {name: one for name, one in getattr(thing, "__dict__", {}).items() if not name.startswith("_")}
@@ -245,36 +246,6 @@ def _references(told: Any, kinds: list[str]) -> Iterator[int]:
     elif isinstance(told, tuple):
         for one in sorted(told, key=lambda one: _written(one, kinds)) if isinstance(told, _Bag) else told:
             yield from _references(one, kinds)
-
-
-def _array(thing: Any) -> Any:
-    """An array or a dtype in words; an array of objects as it is; None for anything else."""
-    numpy, jax, torch = (sys.modules.get(name) for name in ("numpy", "jax", "torch"))
-    if numpy is None or (jax is not None and isinstance(thing, jax.core.Tracer)):
-        return None
-    kind = "array"
-    if torch is not None and isinstance(thing, torch.Tensor):
-        kind, thing = f"{type(thing).__name__} {thing.dtype}", thing.detach().cpu().view(torch.uint8 if thing.ndim else thing.dtype).numpy()
-    if jax is not None and isinstance(thing, jax.Array):
-        kind = f"jax array {getattr(thing, 'weak_type', False)}"
-        thing = numpy.asarray(jax.random.key_data(thing) if jax.dtypes.issubdtype(thing.dtype, jax.dtypes.prng_key) else thing)
-    if isinstance(thing, numpy.dtype):
-        return "dtype", str(thing)
-    if not isinstance(thing, numpy.ndarray | numpy.generic):
-        return None
-    if thing.dtype.hasobject:
-        return numpy.asarray(thing)
-    return kind, str(thing.dtype), thing.shape, hashlib.sha256(numpy.ascontiguousarray(thing).tobytes()).hexdigest()
-
-
-def _of_module(thing: Any) -> dict[str, Any] | None:
-    """What a module of PyTorch holds, whether it is in training or not; None for anything else."""
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(thing, torch.nn.Module):
-        return None
-    counted = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
-    others = {*vars(torch.nn.Module()), "_flat_weights", "_flat_weight_refs"} - {*counted}
-    return {name: value for name, value in vars(thing).items() if name not in others}
 
 
 def _content(cell: Any) -> tuple[Any, ...]:
