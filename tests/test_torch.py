@@ -713,3 +713,84 @@ def test_a_ticket_of_units_is_found_made_smaller_and_trained_on():
     np.testing.assert_allclose(
         tb.predict(task.but(model=model), start, inputs[:9]), tb.predict(task, ticket.final, inputs[:9])[:1], atol=1e-5
     )
+
+
+# -- back to torch ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with two levels of a VGG whose kernels read a flattened image."""
+    inputs = np.random.default_rng(6).standard_normal((90, 8, 8, 3)).astype(np.float32)
+    data = tb.from_arrays(inputs[:60], inputs[:60].mean((1, 2)).argmax(1), inputs[60:], inputs[60:].mean((1, 2)).argmax(1))
+    recipe = tb.Recipe(steps="6it", batch=10, learning_rate=1e-2, evaluate_every="6it")
+    folder = tmp_path_factory.mktemp("store")
+    task = tb.Task(data=data, model=tb.model(Vgg, classes=3), recipe=recipe)
+    return folder, inputs[:7], tb.imp(task, levels=1, replicates=1, store=folder)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_an_exported_ticket_computes_the_same_in_torch_under_its_masks(store, suffix, tmp_path, capsys):
+    from torch.nn.utils import prune
+
+    from tombola import cli
+
+    folder, inputs, (_, ticket) = store
+    file = tmp_path / f"ticket.{suffix}"
+    assert cli.main(["export", ticket.runs[0].digest, "--store", str(folder), "--torch", "-o", str(file)]) == 0
+    assert "weights kept" in capsys.readouterr().out
+    expected = tb.predict(ticket.task, ticket.final, inputs)[0]
+    found = tb.to_torch(file, Vgg(classes=3)).eval()
+    with torch.no_grad():
+        assert_close(expected, found(to_torch(inputs)))
+    assert prune.is_pruned(found)
+    for path, name in (("features/0", "features.0"), ("classifier/0", "classifier.0")):
+        layer = found.get_submodule(name)
+        assert int(layer.weight_mask.sum()) == ticket.mask[f"{path}/kernel"].sum() < layer.weight_mask.numel()
+        assert torch.equal(layer.weight == 0, layer.weight_mask == 0)
+    if suffix == "pt":  # without Tombola
+        plain = Vgg(classes=3)
+        state = torch.load(file)
+        for name in [name for name in state if name.endswith("_mask")]:
+            path = name.rpartition(".")[0]
+            prune.custom_from_mask(plain.get_submodule(path), "weight", state[name])
+        plain.load_state_dict(state)
+        with torch.no_grad():
+            assert_close(expected, plain.eval()(to_torch(inputs)))
+
+
+def test_a_trajectory_goes_into_a_module_and_trains_on_under_its_mask(store):
+    _, inputs, (dense, ticket) = store
+    found = tb.to_torch(ticket, Vgg(classes=3))
+    with torch.no_grad():
+        assert_close(tb.predict(ticket.task, ticket.final, inputs)[0], found.eval()(to_torch(inputs)))
+    found.train()(to_torch(inputs)).square().sum().backward()
+    assert not found.classifier[0].weight_orig.grad[found.classifier[0].weight_mask == 0].any()
+    again = tb.to_torch(dense, tb.to_torch(ticket, Vgg(classes=3)), step="0it")
+    torch.manual_seed(torch_seed(dense.seeds[0]))
+    expected = Vgg(classes=3)
+    assert again.state_dict().keys() == expected.state_dict().keys()
+    assert torch.equal(again.classifier[3].weight, expected.classifier[3].weight)
+    with pytest.raises(tb.TombolaError, match=r"of another module: classifier.3.bias is \(3,\) there, and \(4,\) in Vgg"):
+        tb.to_torch(ticket, Vgg(classes=4))
+
+
+def test_what_cannot_go_back_is_one_line(store, tmp_path, capsys):
+    from tombola import cli
+    from tombola.models.pytorch.state import state_of
+
+    folder, _, (_, ticket) = store
+    command = ["export", ticket.runs[0].digest, "--store", str(folder), "--torch", "-o"]
+    assert cli.main([*command, str(tmp_path / "ticket.bin")]) == 2
+    assert "must end in .pt, .pth, .safetensors" in capsys.readouterr().err
+    (tmp_path / "x.pt").write_bytes(b"no")
+    with pytest.raises(tb.TombolaError, match="no file of `tombola export --torch`"):
+        tb.to_torch(tmp_path / "x.pt", Vgg())
+    with pytest.raises(tb.TombolaError, match="model 'mlp' is no module of PyTorch's"):
+        state_of(tb.Model(name="mlp"), IMAGES, {}, {}, 0)
+    weights, mask = ({path: leaf[0] for path, leaf in tree.items()} for tree in (ticket.final, ticket.mask))
+    held = weights | {"features/0/kernel": np.ones_like(weights["features/0/kernel"])}
+    state, whole = state_of(ticket.task.model, DataInfo((8, 8, 3), ()), held, mask, 6)
+    assert whole == ["features.0.weight"]
+    assert {"features.0.weight", "features.4.weight_mask"} <= state.keys()
+    assert state["features.1.num_batches_tracked"] == 6

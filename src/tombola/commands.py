@@ -196,7 +196,11 @@ def export(
     _load(given["load"])
     if given["model"]:
         from_class(given["model"])
-    if compact or packed:
+    if given["torch"]:
+        from tombola.store.export_torch import export_torch
+
+        found = export_torch(Store(store), run, step, output)
+    elif compact or packed:
         found = (export_compact if compact else export_compressed)(Store.there(store), run, step, output, data_dir)
     else:
         found = export_run(Store.there(store), run, step, output)
@@ -208,6 +212,8 @@ def export(
         units, values = found["units"], found["values"]
         before, after = ("-".join(map(str, units[when].values())) for when in ("before", "after"))
         print(f"{before} units -> {after}, {values['before']:,} -> {values['after']:,} values")
+    if given["torch"] and found["without mask"]:
+        print(f"without its mask, as its pruned weights are not 0: {', '.join(found['without mask'])}")
     if packed:
         from tombola.store.compressed import said
 

@@ -59,8 +59,8 @@ def export_run(store: Store, digest: str, step: str, path: Path) -> dict[str, An
     Raises:
         TombolaError: if the run or that step's weights are not in the store, or the file cannot be written.
     """
-    _check_writable(path)
-    stored = _stored(store, digest, step)
+    check_writable(path)
+    stored = at_step(store, digest, step)
     return _written(path, stored, _with_masks(stored.weights, stored.mask), stored.mask, {})
 
 
@@ -75,8 +75,8 @@ def export_compressed(store: Store, digest: str, step: str, path: Path, data_dir
     from tombola.procedures.compressed import Origin, compress, decompress, sizes
     from tombola.store import compressed as compressed_file
 
-    _check_writable(path)
-    stored = _stored(store, digest, step)
+    check_writable(path)
+    stored = at_step(store, digest, step)
     spec = stored.record.json("spec")
     model, info = Model.of_canonical(spec["task"]["model"]), _data_info(spec["task"], data_dir)
     network = build(model, info)
@@ -113,8 +113,8 @@ def export_compact(store: Store, digest: str, step: str, path: Path, data_dir: P
     from tombola.models.build import build
     from tombola.surgery.compact import compact_model
 
-    _check_writable(path)
-    stored = _stored(store, digest, step)
+    check_writable(path)
+    stored = at_step(store, digest, step)
     task = stored.record.json("spec")["task"]
     model, info = Model.of_canonical(task["model"]), _data_info(task, data_dir)
     small, left = compact_model(model, info, stored.weights, stored.mask)
@@ -136,12 +136,14 @@ def _data_info(task: Mapping[str, Any], data_dir: Path | None) -> DataInfo:
     return read_objective(task.get("objective", "classification")).info(load(Data.of_canonical(task["data"]), data_dir))
 
 
-def _check_writable(path: Path) -> None:
+def check_writable(path: Path) -> None:
+    """Raise for what is no file, or lies in no folder."""
     if path.is_dir() or (path.exists() and not path.is_file()) or not path.parent.is_dir():
         raise TombolaError(f"{path} cannot be written: it must be a file in a folder that exists; choose another with -o")
 
 
-def _stored(store: Store, digest: str, step: str) -> _Stored:
+def at_step(store: Store, digest: str, step: str) -> _Stored:
+    """What the store has of a run at a step. Raises as `export_run`."""
     record = store.find(digest)
     there = sorted(record.steps())
     iteration = _iteration(step, int(record.metrics()["step"][-1]))

@@ -13,6 +13,7 @@ from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.identity import code_digest, part_name
 from tombola.core.loading import summary
+from tombola.models.options import check_options
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -87,6 +88,14 @@ class TorchFactory:
     def recorded(self, data: DataInfo, torch_rules: Mapping[str, Any] | None, options: Mapping[str, Any]) -> "Recorded":
         """The module as it is exported for data of one kind: once, as it takes a second."""
         return _recorded(self.part, self.name, data, _Given(torch_rules or {}), _Given(options))
+
+    def recorded_of(self, options: Mapping[str, Any], data: DataInfo) -> "tuple[Recorded, dict[str, np.ndarray]]":
+        """What a model's module computes, and its own state dict, of which a run has changed some."""
+        given = check_options(self.name, self, options)
+        rules = given.pop("torch_rules", None)
+        given.pop("widths", None)  # which units are left is seen in the weights
+        module = self.part.module if isinstance(self.part, Instance) else _made(self.part, self.name, 0, given)
+        return self.recorded(data, rules, given), {name: one.detach().cpu().numpy() for name, one in module.state_dict().items()}
 
     def shapes(self, recorded: "Recorded", widths: Sequence[int] | None) -> dict[str, tuple[int, ...]]:
         """Of every tensor, with as many units as `widths` says."""
