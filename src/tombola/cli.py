@@ -105,9 +105,12 @@ def _parser() -> _Parser:
     export.add_argument("--model", metavar="MODEL", help="your own network, where the run has one: path.py:Class or package.module:Class")
     export.add_argument("--step", default="end", help="which of its kept weights (default: end)")
     forms = export.add_mutually_exclusive_group()
-    forms.add_argument("--compact", action="store_true", help="the smaller network without dead units, with the same outputs")
-    forms.add_argument("--packed", action="store_true", help="only what does not follow from the seed, in as few bytes as it takes")
-    forms.add_argument("--torch", action="store_true", help="the state dict of a PyTorch module: FILE.pt, or FILE.safetensors")
+    for form, help in (
+        ("compact", "the smaller network without dead units, with the same outputs"),
+        ("packed", "only what does not follow from the seed, in as few bytes as it takes"),
+        ("torch", "the state dict of a PyTorch module: FILE.pt, or FILE.safetensors"),
+    ):
+        forms.add_argument(f"--{form}", action="store_const", const=form, dest="form", help=help)
     parts = verb("data", "the data sets: list, fetch, verify").add_subparsers(dest="part", metavar="list|fetch|verify", required=True)
     parts.add_parser("list", help="what there is", parents=[data, printed], allow_abbrev=False)
     for name, help in (("fetch", "download with checksums"), ("verify", "compare files with their checksums")):

@@ -186,35 +186,28 @@ def why(run: str, store: Path, json: bool) -> None:
         print(plain(f"{'  ' * entry['depth']}{entry['run']}  {entry['what']}"))
 
 
-def export(
-    run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str, compact: bool, packed: bool, **given: Any
-) -> None:
+def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str, form: str | None, **given: Any) -> None:
     """A run's weights and mask as one file."""
     from tombola.models.custom import from_class
     from tombola.store.export import export_compact, export_compressed, export_run
+    from tombola.store.export_torch import export_torch
 
     _load(given["load"])
     if given["model"]:
         from_class(given["model"])
-    if given["torch"]:
-        from tombola.store.export_torch import export_torch
-
-        found = export_torch(Store(store), run, step, output)
-    elif compact or packed:
-        found = (export_compact if compact else export_compressed)(Store.there(store), run, step, output, data_dir)
-    else:
-        found = export_run(Store.there(store), run, step, output)
+    exports = {None: export_run, "compact": export_compact, "packed": export_compressed, "torch": export_torch}
+    found = exports[form](Store(store), run, step, output, data_dir)
     if json:
         return _json(found)
     what = f"{found['tensors']} tensors of run {found['run']} at iteration {found['iteration']}"
     print(f"{output}: {what}, {found['kept']:,} of {found['prunable']:,} weights kept")
-    if compact:
+    if form == "compact":
         units, values = found["units"], found["values"]
         before, after = ("-".join(map(str, units[when].values())) for when in ("before", "after"))
         print(f"{before} units -> {after}, {values['before']:,} -> {values['after']:,} values")
-    if given["torch"] and found["without mask"]:
+    if form == "torch" and found["without mask"]:
         print(f"without its mask, as its pruned weights are not 0: {', '.join(found['without mask'])}")
-    if packed:
+    if form == "packed":
         from tombola.store.compressed import said
 
         print("\n".join(said(found)))

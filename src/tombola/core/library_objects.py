@@ -12,10 +12,8 @@ def array_of(thing: Any) -> Any:
         return None
     kind = "array"
     if torch is not None and isinstance(thing, torch.Tensor):
-        kind, thing = (
-            f"{type(thing).__name__} {thing.dtype}",
-            thing.detach().cpu().contiguous().view(torch.uint8 if thing.ndim else thing.dtype).numpy(),
-        )
+        kind = f"{type(thing).__name__} {thing.dtype} {tuple(thing.shape)}"
+        thing = thing.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy()
     if jax is not None and isinstance(thing, jax.Array):
         kind = f"jax array {getattr(thing, 'weak_type', False)}"
         thing = numpy.asarray(jax.random.key_data(thing) if jax.dtypes.issubdtype(thing.dtype, jax.dtypes.prng_key) else thing)

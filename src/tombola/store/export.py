@@ -53,7 +53,7 @@ class _Stored:
         }
 
 
-def export_run(store: Store, digest: str, step: str, path: Path) -> dict[str, Any]:
+def export_run(store: Store, digest: str, step: str, path: Path, data_dir: Path | None = None) -> dict[str, Any]:
     """Write the weights of a stored run at a step that it kept, with its mask and description.
 
     Raises:

@@ -15,7 +15,7 @@ from tombola.store.store import Store
 SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
-def export_torch(store: Store, digest: str, step: str, path: Path) -> dict[str, Any]:
+def export_torch(store: Store, digest: str, step: str, path: Path, data_dir: Path | None = None) -> dict[str, Any]:
     """Write the weights and mask of a run on a PyTorch module as its state dict: ``torch.save``'s, or safetensors by the suffix.
 
     A pruned tensor ``fc.weight`` is ``fc.weight_orig`` and ``fc.weight_mask``, as ``torch.nn.utils.prune`` has it;
@@ -47,18 +47,14 @@ def export_torch(store: Store, digest: str, step: str, path: Path) -> dict[str, 
             write_atomically(path, stream.getvalue())
     except OSError as error:
         raise TombolaError(f"{path} cannot be written ({error.strerror}); choose another file with -o") from None
-    kept = {
-        name.removesuffix("_mask"): given
-        for name, given in state.items()
-        if f"{name.removesuffix('_mask')}_orig" in state and name.endswith("_mask")
-    }
+    masked = sorted(name.removesuffix("_orig") for name in state if f"{name.removesuffix('_orig')}_mask" in state)
     return {
         "run": found.record.digest,
         "file": str(path),
         "iteration": found.iteration,
-        "tensors": len(state) - len(kept),
+        "tensors": len(state) - len(masked),
         "kept": sum(int(one.sum()) for one in found.mask.values()),
         "prunable": sum(one.size for one in found.mask.values()),
-        "masks": sorted(kept),
+        "masks": masked,
         "without mask": whole,
     }

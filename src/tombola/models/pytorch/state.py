@@ -31,9 +31,7 @@ def state_of(model: Model, data: DataInfo, weights: Tree, mask: Mask, iteration:
 
     factory = factory_of(model)
     if not isinstance(factory, TorchFactory):
-        raise TombolaError(
-            f"model {plain(model.name)!r} is no module of PyTorch's, which could take the weights back; export without --torch"
-        )
+        raise TombolaError(f"model {plain(model.name)!r} is no module of PyTorch's; export without --torch")
     recorded, base = factory.recorded_of(model.options, data)
     held = {tensor.name: tensor for tensor in recorded.plan.tensors if tensor.path in weights}
     state: dict[str, Any] = {}
