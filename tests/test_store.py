@@ -1,6 +1,8 @@
 import json
 import os
 import random
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,17 +12,20 @@ import time
 import numpy as np
 import pytest
 
-from tombola.core import trees
+from tombola.core import masks, trees
 from tombola.core.errors import TombolaError
 from tombola.core.files import write_atomically
+from tombola.core.spec import digest_of
 from tombola.engine import checkpoints
 from tombola.store import disk
 from tombola.store.export import load_ticket
-from tombola.store.files import load_tree, save_tree
+from tombola.store.files import dump_tree, load_tree, save_tree
 from tombola.store.store import Damaged, Store
 from tombola.training.replica import Checkpoint
 
 FILES = {"spec.json": b"{}", "metrics.csv": b"step,val_loss\n0,2.5\n10,nan\n"}
+HOST = socket.gethostname()
+ABC, ABD = digest_of({}), digest_of({"a": 1})
 TREES = {"weights/10it.safetensors": {"a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}
 
 
@@ -35,28 +40,28 @@ def store(tmp_path):
 def test_what_is_put_comes_back(kind, tmp_path):
     store = Store(tmp_path) if kind == "disk" else Store()
     store.prepare()
-    assert store.claim("abc")
-    assert "abc" not in store
-    assert (list(store), store.get("abc").damaged()) == ([], ["manifest.json"])
-    store.put("abc", FILES, TREES)
-    store.release(["abc"])
-    assert not store.in_progress("abc")
-    record = store.get("abc")
-    assert "abc" in store
-    assert [found.digest for found in store] == ["abc"]
+    assert store.claim(ABC)
+    assert ABC not in store
+    assert (list(store), store.get(ABC).damaged()) == ([], ["manifest.json"])
+    store.put(ABC, FILES, TREES)
+    store.release([ABC])
+    assert not store.in_progress(ABC)
+    record = store.get(ABC)
+    assert ABC in store
+    assert [found.digest for found in store] == [ABC]
     assert trees.equal(record.weights(10), TREES["weights/10it.safetensors"])
     assert record.steps() == {10}
     np.testing.assert_array_equal(record.metrics()["val_loss"], [2.5, np.nan])
     assert record.damaged() == []
     assert not list(tmp_path.glob(".work/*"))
-    store.put("abc", FILES, {**TREES, "weights/20it.safetensors": TREES["weights/10it.safetensors"]})
-    assert record.steps() == {10}  # the same run: what is there stays
-    store.put("abc", FILES, {"weights/20it.safetensors": TREES["weights/10it.safetensors"]}, replace=True)
-    assert record.steps() == {20}
-    store.measurements.put("abd", {}, {"found.safetensors": {"a": np.arange(3)}})
-    assert store.measurements.get("abd").found()["a"].tolist() == [0, 1, 2]
-    assert "abd" not in store
-    store.remove("abc")
+    store.put(ABC, FILES, {**TREES, "weights/20it.safetensors": TREES["weights/10it.safetensors"]})
+    assert store.get(ABC).steps() == {10}  # the same run: what is there stays
+    store.put(ABC, FILES, {"weights/20it.safetensors": TREES["weights/10it.safetensors"]}, replace=True)
+    assert store.get(ABC).steps() == {20}
+    store.measurements.put(ABD, {"spec.json": b'{"a": 1}'}, {"found.safetensors": {"a": np.arange(3)}})
+    assert store.measurements.get(ABD).found()["a"].tolist() == [0, 1, 2]
+    assert ABD not in store
+    store.remove(ABC)
     assert (list(store), record.exists()) == ([], False)
 
 
@@ -72,24 +77,123 @@ def test_scalars_and_orders_survive(tmp_path):
 @pytest.mark.parametrize("name", ["spec.json", "metrics.csv", "weights/10it.safetensors", "manifest.json"])
 @pytest.mark.parametrize("how", ["changed", "truncated", "removed"])
 def test_a_damaged_file_is_found_and_named(store, name, how):
-    store.put("abc", FILES, TREES)
-    path = store.folder / "abc" / name
+    store.put(ABC, FILES, TREES)
+    path = store.folder / ABC / name
     content = path.read_bytes()
     if how == "removed":
         path.unlink()
     else:
         path.write_bytes(content[: len(content) // 2] if how == "truncated" else content[:-2] + b"?" + content[-1:])
-    record = store.get("abc")
+    record = store.get(ABC)
     assert record.damaged() == [name]
     with pytest.raises(Damaged) as error:
         read_everything(record)
-    assert error.value.record.digest == "abc"
+    assert error.value.record.digest == ABC
     if name != "manifest.json":
         assert name in str(error.value)
 
 
 def read_everything(record):
     return record.json("spec"), record.metrics(), record.weights(10)
+
+
+MADE = {"command": "x", "date": "x", "device": "x", "seconds": 1.0, "versions": {}, "trained_together": 2}
+WHOLE = {**FILES, "summary.json": b'{"density": 1.0, "kept": 3, "prunable": 3}', "made.json": json.dumps(MADE).encode()}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *[
+            ("manifest.json", one)
+            for one in (b"[]", b"3", b"null", b'{"spec.json": 3}', b"[" * 100_000, b'{"../abc": "0"}', b'{"/etc/hosts": "0"}')
+        ],
+        *[("summary.json", one) for one in (b"", b"[]", b"{}", b'{"density": "x", "kept": 3, "prunable": 3}')],
+        *[("made.json", json.dumps({**MADE, **one}).encode()) for one in ({"seconds": "x"}, {"trained_together": 0}, {"versions": []})],
+        *[
+            ("metrics.csv", one)
+            for one in (b"", b"step,val_loss\n", b"a,b\n1,2\n", b"step,val_loss\n1\n2,3,4\n", b"step,val_loss\n1,x\n", b"\xff")
+        ],
+        *[("weights/10it.safetensors", one) for one in (b"", b"\xff" * 99)],
+        *[("mask.safetensors", one) for one in (b"", b"\x02\0\0\0\0\0\0\0{}", dump_tree({"a": np.zeros(1, np.uint8)}))],
+    ],
+)
+def test_files_that_fit_their_checksum_but_make_no_sense_are_damaged(name, content, store):
+    mask = {"mask.safetensors": masks.pack({"a": np.ones(9, bool)})}
+    store.put(
+        ABC,
+        {**WHOLE, **({name: content} if name != "manifest.json" else {})},
+        {path: one for path, one in (TREES | mask).items() if path != name},
+    )
+    if name == "manifest.json":
+        (store.folder / ABC / name).write_bytes(content)
+    record = store.get(ABC)
+    with pytest.raises(Damaged, match=re.escape(name)) as error:
+        (read_everything(record), record.json("summary"), record.json("made"), record.mask({"a": (9,)}))
+    assert "\n" not in str(error.value)
+
+
+def test_another_records_folder_is_not_taken_for_it(store):
+    spec = b'{"a": 1}'
+    store.put(ABC, WHOLE, TREES)
+    store.put(ABD, {**WHOLE, "spec.json": spec}, TREES)
+    assert store.get(ABC).damaged() == store.get(ABD).damaged() == []
+    shutil.rmtree(store.folder / ABC)
+    shutil.copytree(store.folder / ABD, store.folder / ABC)
+    assert store.get(ABC).damaged() == ["spec.json"]
+    with pytest.raises(Damaged, match=f"{ABC}/spec.json is damaged"):
+        store.get(ABC).metrics()
+
+
+def test_what_others_leave_in_a_store_is_not_ours(store):
+    store.put(ABC, WHOLE, TREES)
+    for name in (
+        "._x",
+        f"._{ABC}/manifest.json",
+        f"{ABC}/weights/._10it.safetensors",
+        f"{ABC}/weights/20it.safetensors",
+        f"{ABC}/.DS_Store",
+    ):
+        write_atomically(store.folder / name, b"stray")
+    record = store.get(ABC)
+    assert (record.steps(), record.damaged(), [one.digest for one in store]) == ({10}, [], [ABC])
+
+
+def test_what_killed_processes_left_is_swept_and_what_others_write_is_not(store):
+    dead, alive, far, old = (
+        f".{name}~{host}~{pid}~{'0' * 8}"
+        for name, host, pid in (
+            ("dead", HOST, 999_999_999),
+            ("alive", HOST, os.getppid()),
+            ("far", "elsewhere", 1),
+            ("old", "elsewhere", 1),
+        )
+    )
+    for folder in (store.folder, store.folder / ".work", store.folder / "networks", store.folder / "probes" / ".work"):
+        for name in (dead, alive, far, old, ".hidden", "plain"):
+            (folder / name).mkdir(parents=True)
+            (folder / name / "part").touch()
+        os.utime(folder / old, (0, 0))
+    store.prepare()
+    for folder in (store.folder, store.folder / ".work", store.folder / "networks", store.folder / "probes" / ".work"):
+        assert [name for name in (dead, alive, far, old, ".hidden", "plain") if (folder / name).exists()] == [
+            alive,
+            far,
+            ".hidden",
+            "plain",
+        ]
+
+
+def test_the_next_write_of_a_file_sweeps_its_drafts(tmp_path):
+    code = "import os, sys; from tombola.core import files as f; os.replace = lambda *_: os._exit(9); "
+    code += "f.write_atomically(f.Path(sys.argv[1]), b'x')"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "page.html")], check=False)
+    (draft,) = tmp_path.iterdir()
+    assert draft.name.startswith(".page.html~")
+    write_atomically(tmp_path / "other", b"x")
+    assert draft.exists()
+    write_atomically(tmp_path / "page.html", b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "page.html"]
 
 
 def test_a_write_that_dies_leaves_the_old_file(tmp_path, monkeypatch):
@@ -102,9 +206,9 @@ def test_a_write_that_dies_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_a_second_put_of_the_same_run_is_harmless(store):
-    store.put("abc", FILES, TREES)
-    store.put("abc", FILES, TREES)
-    assert store.get("abc").damaged() == []
+    store.put(ABC, FILES, TREES)
+    store.put(ABC, FILES, TREES)
+    assert store.get(ABC).damaged() == []
 
 
 def test_find_takes_a_unique_beginning(store):
@@ -171,8 +275,8 @@ def test_who_saw_a_dead_claim_does_not_take_away_the_living_one_in_its_place(sto
     write_atomically(claim, b"elsewhere:1:x")
     os.utime(claim, (0, 0))
     assert quick.claim("abc")
-    look, looks = late.files._alive, []
-    monkeypatch.setattr(late.files, "_alive", lambda path: looks.append(path) or (len(looks) > 1 and look(path)))
+    look, looks = late.files._state, []
+    monkeypatch.setattr(late.files, "_state", lambda path: looks.append(path) or (look(path) if len(looks) > 1 else "dead"))
     assert not late.claim("abc")
     assert len(looks) == 2
     late.release(["abc"])  # it is not its own

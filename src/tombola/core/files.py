@@ -1,9 +1,18 @@
 """Where caches live, and how a file gets to its place whole or not at all."""
 
 import os
+import re
+import shutil
+import socket
 import tempfile
+import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
+
+ABANDONED_SECONDS = 3600.0
+"""A draft of another machine, whose processes cannot be seen from here, is left behind if it is so old."""
+_DRAFT = re.compile(r"\..*~(?P<host>[^~]*)~(?P<pid>\d{1,9})~[0-9a-f]{8}", re.DOTALL)
 
 
 def cache_folder() -> Path:
@@ -18,12 +27,58 @@ def cache_folder() -> Path:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write beside the target, then rename: a reader sees the old file or the whole new one. Raises `OSError`.
 
-    A process killed at any moment leaves one of the two. What a power cut may still lose is found by checksum.
+    A process killed at any moment leaves one of the two, and a draft, which the next write of the same file sweeps away. What a
+    power cut may still lose is found by checksum.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    sweep(path.parent, path.name)
+    draft = path.parent / draft_name(path.name)
     try:
         draft.write_bytes(content)
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def draft_name(name: str) -> str:
+    """What a file or folder is called while this process makes it."""
+    return f".{name}~{socket.gethostname().replace('~', '-')}~{os.getpid()}~{uuid.uuid4().hex[:8]}"
+
+
+def sweep(folder: Path, name: str = "") -> None:
+    """Take away drafts in a folder, or those of one name, that nobody alive is writing."""
+    with suppress(OSError):
+        for entry in os.listdir(folder):
+            if entry.startswith(f".{name}~" if name else ".") and _left_behind(folder / entry):
+                take_away(folder / entry)
+
+
+def _left_behind(draft: Path) -> bool:
+    match = _DRAFT.fullmatch(draft.name)
+    if match is None:
+        return False  # none of ours
+    if match["host"] == socket.gethostname().replace("~", "-"):
+        return not running(int(match["pid"]))
+    try:
+        return time.time() - draft.stat().st_mtime > ABANDONED_SECONDS
+    except OSError:
+        return False
+
+
+def take_away(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def running(pid: int) -> bool:
+    """Whether there is a process of this number on this machine."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

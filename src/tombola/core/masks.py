@@ -62,5 +62,8 @@ def pack(mask: Mapping[str, np.ndarray]) -> Tree:
 
 
 def unpack(packed: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> Mask:
-    """The inverse of `pack`."""
+    """The inverse of `pack`. Raises for bits that are not one for each weight."""
+    for path, bits in packed.items():
+        if bits.dtype != np.uint8 or bits.shape != (-(-int(np.prod(shapes[path])) // 8),):
+            raise TombolaError(f"mask of {path!r}: {bits.dtype} {bits.shape} are no bits for {shapes[path]}")
     return {path: np.unpackbits(bits, count=int(np.prod(shapes[path]))).reshape(shapes[path]).astype(bool) for path, bits in packed.items()}

@@ -44,8 +44,7 @@ def earlier(graph: Graph, measurements: Mapping[Measurement, Record], store: Sto
 def adopt(found: list[Earlier]) -> None:
     """Store what is there under the description of now as well; `made.json` says where it came from."""
     for now, there, store in found:
-        manifest = json.loads(there.files.read(f"{there.digest}/manifest.json"))
-        files = {name: there.files.read(f"{there.digest}/{name}") for name in manifest}
+        files = there.contents()
         made = {**there.json("made"), "adopted": {"from": there.digest, "spec": there.json("spec")}}
         store.put(now.digest, {**files, "spec.json": dump_json(now.canonical()), "made.json": dump_json(made)}, {})
 

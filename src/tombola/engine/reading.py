@@ -11,13 +11,16 @@ from tombola.engine.graph import Graph
 from tombola.engine.steps import iteration
 from tombola.procedures.network_info import NetworkInfo, from_json, network_info_of
 from tombola.procedures.run import Given, Run
-from tombola.store.store import Record, Store
+from tombola.store.store import Damaged, Record, Store
 
 
 def network_info(record: Record, task: Task, data_dir: Path | None) -> NetworkInfo:
     """Of a stored run's network: as it is stored with it, or built where an older Tombola stored the run without."""
     stored = record.network()
-    return built_info(task, data_dir) if stored is None else from_json(stored)
+    try:
+        return built_info(task, data_dir) if stored is None else from_json(stored)
+    except (KeyError, TypeError, ValueError, AttributeError):  # none of ours, whatever its name says
+        return built_info(task, data_dir)
 
 
 @lru_cache(maxsize=256)
@@ -38,7 +41,11 @@ def load_tree(run: Run | Given, what: str, store: Store, data_dir: Path | None) 
     if what == "mask":
         shapes = {path: info.shapes[path] for path in info.prunable}
         return select(record.mask(shapes), shapes)  # files are sorted by name
-    return select(record.weights(iteration(run, Step(what), data_dir)), info.shapes)
+    at = iteration(run, Step(what), data_dir)
+    weights = record.weights(at)
+    if any(path not in weights or weights[path].shape != shape for path, shape in info.shapes.items()):
+        raise Damaged(record, f"weights/{at}it.safetensors")
+    return select(weights, info.shapes)
 
 
 def done(found: Graph, digest: str, store: Store, data_dir: Path | None) -> bool:

@@ -8,9 +8,10 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 from tombola.core.errors import TombolaError
-from tombola.core.files import write_atomically
+from tombola.core.files import draft_name, running, sweep, take_away, write_atomically
 
 STALE_SECONDS = 120.0
 """A claim that was not renewed for so long is taken over, wherever its holder ran."""
@@ -28,14 +29,17 @@ class Disk:
         return Disk(self.path / name)
 
     def prepare(self) -> None:
-        """Make the folder, and see that it can be written."""
-        draft = self.path / f".draft-{uuid.uuid4().hex}"
+        """Make the folder, see that it can be written, and sweep away what killed processes left half written."""
+        draft = self.path / draft_name("writable")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             draft.touch()
             draft.unlink()
         except OSError as error:
             raise TombolaError(f"store {str(self.path)!r} cannot be written ({error.strerror}); choose another with --store DIR") from None
+        for room in (self.path, self.path / "probes", self.path / "given"):
+            for folder in (room, room / ".work", room / "networks"):
+                sweep(folder)
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -55,7 +59,7 @@ class Disk:
 
     def records(self) -> list[str]:
         """The records that are there whole, sorted."""
-        return sorted(path.parent.name for path in self.path.glob("*/manifest.json"))
+        return sorted(path.parent.name for path in self.path.glob("[!.]*/manifest.json"))
 
     def write(self, name: str, content: bytes) -> None:
         """A file by itself."""
@@ -63,7 +67,7 @@ class Disk:
 
     def put(self, record: str, files: Mapping[str, bytes], replace: bool) -> None:
         """A record with all its files. One that is there already stays, unless it is to be replaced."""
-        part = f"{self.path}/.work/{record}.{uuid.uuid4().hex[:8]}.part"
+        part = f"{self.path}/.work/{draft_name(record)}"
         try:
             for folder in {os.path.dirname(f"{part}/{name}") for name in files}:
                 os.makedirs(folder, exist_ok=True)
@@ -86,13 +90,13 @@ class Disk:
 
     def remove(self, record: str) -> None:
         """Take a record out."""
-        grave = self.path / ".work" / f"{record}.{uuid.uuid4().hex[:8]}.removed"
+        grave = self.path / ".work" / draft_name(record)
         grave.parent.mkdir(parents=True, exist_ok=True)
         try:
             (self.path / record).rename(grave)
         except FileNotFoundError:
             return
-        _take_away(grave)
+        take_away(grave)
 
     # -- runs in progress -------------------------------------------------------------------------------------
 
@@ -106,11 +110,11 @@ class Disk:
         path.parent.mkdir(parents=True, exist_ok=True)
         if self._create(path):
             return True
-        if self._alive(path):
+        if self._state(path) == "held":
             return self._reads(path) == self._holder
         with _alone(path.with_name(".claims")):  # of several that see a dead claim, one takes it away; it may be another's by now
-            if not self._alive(path):
-                _take_away(path)
+            if self._state(path) == "dead":
+                take_away(path)
         return self._create(path)
 
     def renew(self, records: Iterable[str]) -> None:
@@ -127,7 +131,7 @@ class Disk:
 
     def claimed(self, record: str) -> bool:
         """Whether a live process holds it."""
-        return self._alive(self._claim(record))
+        return self._state(self._claim(record)) == "held"
 
     def _claim(self, record: str) -> Path:
         return self.path / ".work" / f"{record}.claim"
@@ -146,21 +150,20 @@ class Disk:
         except (OSError, ValueError):
             return ""
 
-    def _alive(self, path: Path) -> bool:
+    def _state(self, path: Path) -> Literal["free", "held", "dead"]:
         try:
             age = time.time() - path.stat().st_mtime
         except OSError:
-            return False
+            return "free"
         if age < 0:  # its date lies in the future: it counts from now on
             with suppress(OSError):
                 os.utime(path)
         host, _, rest = self._reads(path).partition(":")
         pid = rest.partition(":")[0]
-        if not pid.isdecimal():
-            return age < 5  # created and not yet written, which takes a moment; or no claim at all
-        if host == socket.gethostname() and not _running(int(pid)):
-            return False
-        return age < STALE_SECONDS
+        if not pid.isdecimal():  # created and not yet written, which takes a moment; or no claim at all
+            return "held" if age < 5 else "dead"
+        gone = host == socket.gethostname() and not running(int(pid))
+        return "dead" if gone or age >= STALE_SECONDS else "held"
 
 
 @contextmanager
@@ -174,27 +177,7 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def _take_away(path: Path) -> None:
-    """Remove a file, or a folder that is in its place."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _write(path: str, content: bytes) -> None:
     """A file of a folder that is not in its place yet: it needs no draft of its own."""
     with open(path, "xb") as file:
         file.write(content)
-
-
-def _running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OverflowError:  # no process has such a number
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -16,121 +16,18 @@ in progress has a claim under ``.work/``, which keeps a second process off it, a
 """
 
 import hashlib
-import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tombola.core import masks
 from tombola.core.errors import TombolaError
-from tombola.core.masks import Mask
 from tombola.core.trees import Tree
 from tombola.store.disk import Disk
-from tombola.store.files import dump_json, dump_tree, read_tree
+from tombola.store.files import dump_json, dump_tree
 from tombola.store.memory import Memory
-
-
-@dataclass(frozen=True)
-class Record:
-    """A finished run as it is stored."""
-
-    files: Disk | Memory
-    digest: str
-    """The run's name."""
-
-    @property
-    def folder(self) -> Path:
-        """Where it is."""
-        return self.files.path / self.digest
-
-    def exists(self) -> bool:
-        """Whether it is in its store."""
-        return self.files.has(f"{self.digest}/manifest.json")
-
-    def json(self, name: str) -> dict[str, Any]:
-        """`spec`, `summary` or `made`."""
-        return json.loads(self._verified(f"{name}.json"))
-
-    def metrics(self) -> dict[str, np.ndarray]:
-        """Columns of metrics.csv as float64 arrays."""
-        header, *lines = self._verified("metrics.csv").decode().splitlines()
-        names = header.split(",")
-        values = np.array([float(value) for line in lines for value in line.split(",")]).reshape(-1, len(names))
-        return {name: values[:, column] for column, name in enumerate(names)}
-
-    def steps(self) -> set[int]:
-        """Iterations whose weights are stored."""
-        names = self.files.names(f"{self.digest}/weights")
-        return {int(name.removesuffix("it.safetensors")) for name in names if name.endswith(".safetensors")}
-
-    def weights(self, iteration: int) -> Tree:
-        """The weights after `iteration`, bitwise."""
-        return read_tree(self._verified(f"weights/{iteration}it.safetensors"))
-
-    def mask(self, shapes: Mapping[str, tuple[int, ...]], iteration: int | None = None) -> Mask:
-        """The mask that training ended with, or, where it moves, that after an iteration; for leaves of the given shapes."""
-        name = "mask.safetensors" if iteration is None else f"masks/{iteration}it.safetensors"
-        return masks.unpack(read_tree(self._verified(name)), shapes)
-
-    def network(self) -> dict[str, Any] | None:
-        """What its network looks like, as its store says; None if it does not."""
-        name = f"networks/{self.json('summary').get('network')}.json"
-        try:
-            content = self.files.read(name)
-        except OSError:
-            return None  # stored before networks were, or lost
-        return json.loads(content) if name == _network(content) else None
-
-    def found(self) -> Tree:
-        """The arrays that a measurement found, by name."""
-        return read_tree(self._verified("found.safetensors"))
-
-    def contents(self) -> dict[str, bytes]:
-        """All its files but the manifest."""
-        return {name: self._verified(name) for name in self._manifest}
-
-    def damaged(self, but: Collection[str] = ()) -> list[str]:
-        """Names of files that are missing or differ from their checksum; those named in `but` are not looked at."""
-        try:
-            manifest = self._manifest
-        except (OSError, ValueError):
-            return ["manifest.json"]
-        return [name for name, digest in manifest.items() if name not in but and self._sound(name, digest) is None]
-
-    def _verified(self, name: str) -> bytes:
-        """The content of a file whose checksum holds; damage is named."""
-        try:
-            content = self._sound(name, self._manifest[name])
-        except (OSError, ValueError, KeyError):
-            content = None
-        if content is None:
-            raise Damaged(self, name)
-        return content
-
-    @cached_property
-    def _manifest(self) -> dict[str, str]:
-        return json.loads(self.files.read(f"{self.digest}/manifest.json"))
-
-    def _sound(self, name: str, digest: str) -> bytes | None:
-        """The content of a file, if it is what was written. Read once: it is thousands of files that a study looks at."""
-        try:
-            content = self.files.read(f"{self.digest}/{name}")
-        except OSError:
-            return None
-        return content if hashlib.sha256(content).hexdigest() == digest else None
-
-
-class Damaged(TombolaError):
-    """A stored file is missing or differs from its checksum."""
-
-    def __init__(self, record: Record, name: str) -> None:
-        super().__init__(f"{record.folder / name} is damaged: run its study again, and it is computed again")
-        self.record, self.name = record, name
+from tombola.store.record import Damaged as Damaged
+from tombola.store.record import Record, network_file
 
 
 class Store:
@@ -213,7 +110,7 @@ class Store:
     def put_network(self, info: Mapping[str, Any]) -> str:
         """Keep what a network looks like, once for all its runs; the name that their summaries refer to it by."""
         content = dump_json(info)
-        name = _network(content)
+        name = network_file(content)
         with suppress(OSError):
             if self.files.read(name) == content:
                 return Path(name).stem
@@ -242,8 +139,3 @@ class Store:
     def checkpoint_path(self, digest: str) -> Path | None:
         """Where a run in progress keeps its checkpoint; None where it has none."""
         return self.files.checkpoint(digest)
-
-
-def _network(content: bytes) -> str:
-    """The file that describes a network: named by what it says, so that a damaged one is told."""
-    return f"networks/{hashlib.sha256(content).hexdigest()[:16]}.json"
