@@ -33,19 +33,16 @@ def built_info(task: Task, data_dir: Path | None) -> NetworkInfo:
 
 def load_tree(run: Run | Given, what: str, store: Store, data_dir: Path | None) -> Tree:
     """The mask of a stored run (`what` = "mask"), or its weights at a step; or arrays that were given. Raises `Damaged`."""
-    if isinstance(run, Given):
-        record = store.given.get(run.digest)
-        return select(record.mask(run.shapes) if what == "mask" else record.weights(0), run.shapes)
-    record = store.get(run.digest)
-    info = network_info(record, run.task, data_dir)
-    if what == "mask":
-        shapes = {path: info.shapes[path] for path in info.prunable}
-        return select(record.mask(shapes), shapes)  # files are sorted by name
-    at = iteration(run, Step(what), data_dir)
-    weights = record.weights(at)
-    if any(path not in weights or weights[path].shape != shape for path, shape in info.shapes.items()):
-        raise Damaged(record, f"weights/{at}it.safetensors")
-    return select(weights, info.shapes)
+    record = (store.given if isinstance(run, Given) else store).get(run.digest)
+    shapes, at = dict(run.shapes) if isinstance(run, Given) else {}, 0
+    if isinstance(run, Run):
+        info = network_info(record, run.task, data_dir)
+        shapes = {path: info.shapes[path] for path in (info.prunable if what == "mask" else info.shapes)}
+        at = 0 if what == "mask" else iteration(run, Step(what), data_dir)
+    found = record.mask(shapes) if what == "mask" else record.weights(at)
+    if any(path not in found or found[path].shape != shape for path, shape in shapes.items()):
+        raise Damaged(record, "mask.safetensors" if what == "mask" else f"weights/{at}it.safetensors")
+    return select(found, shapes)  # files are sorted by name
 
 
 def done(found: Graph, digest: str, store: Store, data_dir: Path | None) -> bool:

@@ -73,7 +73,7 @@ class Record:
         name = "mask.safetensors" if iteration is None else f"masks/{iteration}it.safetensors"
         packed = self._tree(name)
         try:
-            return masks.unpack({path: packed[path] for path in shapes}, shapes)
+            return masks.unpack(packed, shapes)
         except (KeyError, TombolaError):
             raise Damaged(self, name) from None
 
