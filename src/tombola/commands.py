@@ -196,7 +196,7 @@ def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Pat
     if given["model"]:
         from_class(given["model"])
     exports = {None: export_run, "compact": export_compact, "packed": export_compressed, "torch": export_torch}
-    found = exports[form](Store(store), run, step, output, data_dir)
+    found = exports[form](Store.there(store), run, step, output, data_dir)
     if json:
         return _json(found)
     what = f"{found['tensors']} tensors of run {found['run']} at iteration {found['iteration']}"
