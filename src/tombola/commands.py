@@ -12,7 +12,7 @@ from tombola.core.spec import Spec
 from tombola.report.result import plain
 from tombola.store.store import Damaged, Store
 from tombola.studies.base import Study
-from tombola.studies.catalogue import studies
+from tombola.studies.catalogue import studies as registry
 
 
 def catalogue(json: bool, load: Sequence[Path]) -> None:
@@ -43,18 +43,18 @@ def show(study: str, data_dir: Path | None, json: bool, **options: Any) -> None:
 
     found = _resolve(study, options, data_dir)
     arms: dict[str, int] = {}
-    for cell in found.cells:
-        arms[cell.arm] = arms.get(cell.arm, 0) + 1
-    configuration = {name: _shown(value) for name, value in fields_of(found.config).items()}
-    kind, graph = studies[study], study_graph(found)
+    for row in found.rows():
+        arms[row.arm] = arms.get(row.arm, 0) + 1
+    configuration = {name: _shown(value) for name, value in fields_of(found).items()}
+    graph, claimed = study_graph(found), [claim.id for claim in found.claims]
     task = next(iter(graph.runs.values())).task
     layers, cost = built_info(task, data_dir).prunable_weights, estimate(graph, data_dir)
     if json:
         return _json(
             {
                 "study": study,
-                "answers": kind.answers,
-                "claims": kind.claim_ids,
+                "answers": found.answers,
+                "claims": claimed,
                 "configuration": configuration,
                 "arms": arms,
                 "measurements": len(study_measurements(found)),
@@ -62,13 +62,13 @@ def show(study: str, data_dir: Path | None, json: bool, **options: Any) -> None:
                 "cost": asdict(cost),
             }
         )
-    print(f"{study}: {kind.answers}\nclaims: {', '.join(kind.claim_ids)}\n")
+    print(f"{study}: {found.answers}\nclaims: {', '.join(claimed) or 'none'}\n")
     _columns([[f"  {name}", _as_setting(value)] for name, value in configuration.items()])
     print(f"\nlayers of {task.model.name.partition('@')[0]}, their kinds and prunable weights:")
     _columns([[f"  {layer.name}", layer.kind, f"{size:,}"] for layer, size in layers])
     print(f"\nruns: {cost.runs} ({', '.join(f'{count} {arm}' for arm, count in arms.items())})")
     if measurements := len(study_measurements(found)):
-        more = "; more runs follow from what is found" if found.more else ""
+        more = "; more runs follow from what is found" if type(found).more is not Study.more else ""
         print(f"measurements: {measurements}, made when the runs have been trained{more}")
     print(f"steps: {cost.replica_steps:,}, all runs together; about {cost.floating_point_operations:.2g} floating-point operations")
     print(f"estimated time on this machine's cores: about {duration(cost.seconds)} if nothing is stored yet")
@@ -134,16 +134,14 @@ def adopt(study: str, store: Path, data_dir: Path | None, json: bool, **options:
 def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
     """The claims of studies, with their verdicts where the store has the runs."""
     from tombola.engine.study import findings
-    from tombola.studies.catalogue import studies as registered
-
     rows = []
-    for name in studies or list(registered):
+    for name in studies or list(registry):
         found = _resolve(name, options, data_dir)
         try:
             verdicts = {verdict.id: verdict for verdict in findings(found, Store(store), data_dir).verdicts}
         except TombolaError:
             verdicts = {}
-        for claim in registered[name].claim_ids:
+        for claim in (one.id for one in found.claims):
             verdict = verdicts.get(claim)
             said = (verdict.verdict, verdict.sentence) if verdict else ("not run", "")
             rows.append({"claim": claim, "study": name, "verdict": said[0], "sentence": said[1]})

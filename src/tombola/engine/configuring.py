@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.loading import load_part
@@ -12,10 +12,10 @@ from tombola.core.objective import Objective
 from tombola.core.spec import Spec
 from tombola.core.task import Model, Task
 from tombola.data.identity import identified
+from tombola.models.tasks import task as named_task
 from tombola.models.tasks import tasks
-from tombola.studies.base import Config, Scale, Study, StudyKind
+from tombola.studies.base import Scale, Study
 from tombola.studies.catalogue import studies
-from tombola.studies.wording import worded
 
 
 def resolve(
@@ -36,31 +36,34 @@ def resolve(
             unambiguous (``steps``), and a field of the study itself goes before one of its task; the value is JSON, or plain text.
         fields: further fields of the configuration, by the same keys; None leaves them as they are.
     """
-    kind: StudyKind = studies[name]
+    kind: type[Study] = studies[name]
     given = task if isinstance(task, Task) else None
     named = kind.default_task if given is not None or task is None else str(task)
     if named not in tasks:
         raise unknown("task", named, tasks)
-    config = kind.configure(scale, named)
+    if scale not in get_args(Scale):
+        raise unknown("scale", scale, get_args(Scale))
+    base = named_task(named, scale)
+    study = kind(task=base, **kind.at(scale, base))
     if given is not None:
-        config = config.but(task=given)
+        study = study.but(task=given)
     if model is not None:
-        config = config.but(task=config.task.but(model=model))
+        study = study.but(task=study.task.but(model=model))
     for key, value in fields.items():
         if value is not None:
-            config = _replaced(config, _path(config, key), value)
-    config = apply(config, settings)
-    return worded(kind.build(config.but(task=identified(config.task, data_dir))), kind.claim_ids)
+            study = _replaced(study, _path(study, key), value)
+    study = apply(study, settings)
+    return study.but(task=identified(study.task, data_dir))
 
 
-def apply(config: Config, settings: Iterable[str]) -> Config:
+def apply(study: Study, settings: Iterable[str]) -> Study:
     """The configuration with the settings made, all or none."""
     for setting in settings:
         key, sign, text = setting.partition("=")
         if not sign or not key:
             raise TombolaError(f"--set {setting!r}: write KEY=VALUE, for example --set steps=1000it")
-        config = _replaced(config, _path(config, key), _value(text))
-    return config
+        study = _replaced(study, _path(study, key), _value(text))
+    return study
 
 
 def fields_of(spec: Spec, prefix: str = "") -> dict[str, Any]:
@@ -77,8 +80,8 @@ def fields_of(spec: Spec, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _path(config: Config, key: str) -> list[str]:
-    there = fields_of(config)
+def _path(study: Study, key: str) -> list[str]:
+    there = fields_of(study)
     if path := _field(there, key):
         return path.split(".")
     for place in (place for place, letter in enumerate(key) if letter == "."):  # an entry of a dictionary, such as rates.conv

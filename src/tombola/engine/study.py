@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +23,9 @@ from tombola.procedures.measurement import Measurement
 from tombola.procedures.network_info import NetworkInfo
 from tombola.procedures.run import Run
 from tombola.store.store import Damaged, Record, Store
-from tombola.studies.base import COLUMNS, Findings, Result, Results, Study
+from tombola.studies.base import COLUMNS, Findings, Row, Study
+from tombola.studies.results import Result, Results
+from tombola.studies.wording import Wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,16 +39,18 @@ _READ = ("metrics.csv", "summary.json", "made.json")
 class _Parts(NamedTuple):
     """What a study is made of, and where it is if its store has it. Worked out once: there may be thousands."""
 
+    rows: tuple[Row, ...]
     graph: Graph
     measurements: dict[Measurement, Record]
     runs: dict[str, Record]
     """Digest -> record."""
 
 
-def _parts(study: Study, store: Store) -> _Parts:
-    measurements, kept = study_measurements(study), store.measurements
-    found = _graph(study, measurements)
+def _parts(study: Study, rows: tuple[Row, ...], store: Store) -> _Parts:
+    measurements, kept = _measurements(study, rows), store.measurements
+    found = _graph(study, rows, measurements)
     return _Parts(
+        rows,
         found,
         {measurement: kept.get(measurement.digest) for measurement in measurements},
         {digest: store.get(digest) for digest in found.runs},
@@ -56,43 +59,46 @@ def _parts(study: Study, store: Store) -> _Parts:
 
 def study_graph(study: Study) -> Graph:
     """All runs of a study, with what it and its measurements want of each."""
-    return _graph(study, study_measurements(study))
-
-
-def _graph(study: Study, measurements: list[Measurement]) -> Graph:
-    keep = {run.digest: [Step(step) for step in steps] for run, steps in study.keep.items()}
-    return graph([cell.run for cell in study.cells], keep, measurements)
+    rows = tuple(study.rows())
+    return _graph(study, rows, _measurements(study, rows))
 
 
 def study_measurements(study: Study) -> list[Measurement]:
     """All measurements of a study, each once."""
-    return list(dict.fromkeys([*(cell.measurement for cell in study.cells if cell.measurement is not None), *study.measurements]))
+    return _measurements(study, tuple(study.rows()))
 
 
-def labels(study: Study) -> dict[str, str]:
+def _graph(study: Study, rows: Sequence[Row], measurements: list[Measurement]) -> Graph:
+    keep = {run.digest: [Step(step) for step in steps] for run, steps in study.keep(rows).items()}
+    return graph([row.run for row in rows], keep, measurements)
+
+
+def _measurements(study: Study, rows: Sequence[Row]) -> list[Measurement]:
+    return list(dict.fromkeys([*(row.measurement for row in rows if row.measurement is not None), *study.measurements()]))
+
+
+def labels(study: Study, rows: Sequence[Row]) -> dict[str, str]:
     """Digest -> what the run is called while it trains."""
-    return {
-        cell.run.digest: f"level {cell.level}, {study.arms.get(cell.arm, cell.arm)}, replicate {cell.replicate}"
-        for cell in reversed(study.cells)
-    }
+    return {row.run.digest: f"level {row.level}, {study.arms.get(row.arm, row.arm)}, replicate {row.replicate}" for row in reversed(rows)}
 
 
 def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: bool = False) -> Findings:
     """Train and evaluate what the store lacks, then measure. Tables are bitwise the same however often that was interrupted."""
+    rows = tuple(study.rows())
     while True:
-        progress = Progress(labels(study), quiet=quiet)
+        progress = Progress(labels(study, rows), quiet=quiet)
         try:
-            found = _parts(study, store)
+            found = _parts(study, rows, store)
             if not _finished(found, store, data_dir):
                 from tombola.engine.compute import compute
 
                 compute(found.graph, found.measurements, store, data_dir, progress)
-                found = _parts(study, store)  # records keep what they have read
+                found = _parts(study, rows, store)  # records keep what they have read
             results = _results(study, found, store, data_dir)
-            grown = _grown(study, results)
-            if grown is None:
+            further = _further(study, rows, results)
+            if not further:
                 return _findings(study, results, found)
-            study = grown
+            rows += further
         except Damaged as damage:
             discard(damage.record, damage.name, progress)
 
@@ -119,31 +125,30 @@ def _lacking(found: _Parts) -> str:
 
 def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findings:
     """The tables of a study whose runs and measurements are all in the store. Raises if some are not."""
+    rows = tuple(study.rows())
     while True:
-        found = _parts(study, store)
+        found = _parts(study, rows, store)
         results = _results(study, found, store, data_dir)
-        grown = _grown(study, results)
-        if grown is None:
+        further = _further(study, rows, results)
+        if not further:
             return _findings(study, results, found)
-        study = grown
+        rows += further
 
 
 def _findings(study: Study, results: Results, found: _Parts) -> Findings:
-    table = measure(study, results)
-    details = study.details(results) if study.details else {}
+    table, words = measure(study, found.rows, results), Wording(study.task)
+    details = words.frames(study.details(results))
     if taken := {"table", "curves"} & details.keys():
         raise TombolaError(f"{study.name}: no details table may be called {taken.pop()!r}, as a file of every report is; rename it")
     made = _provenance(study, [result.made for result in results.values()], [record.json("made") for record in found.measurements.values()])
-    return Findings(study, table, _curves(study, results), study.claims(table), made, details)
+    columns, figures = words.columns(study.columns), words.figures(study.figures())
+    return Findings(study, columns, figures, table, _curves(found.rows, results), study.judge(table), made, details)
 
 
-def _grown(study: Study, results: Results) -> Study | None:
-    """The study with the further cells that its results call for; None if it is complete."""
-    if study.more is None:
-        return None
-    there = set(study.cells)
-    further = tuple(cell for cell in study.more(results) if cell not in there)
-    return replace(study, cells=(*study.cells, *further)) if further else None
+def _further(study: Study, rows: Sequence[Row], results: Results) -> tuple[Row, ...]:
+    """The further rows that the results so far call for; none if the study is complete."""
+    there = set(rows)
+    return tuple(row for row in study.more(rows, results) if row not in there)
 
 
 def _results(study: Study, parts: _Parts, store: Store, data_dir: Path | None) -> Results:
@@ -175,26 +180,26 @@ def _results(study: Study, parts: _Parts, store: Store, data_dir: Path | None) -
     return Results(found, measured, setup, parts.measurements.keys(), info)
 
 
-def measure(study: Study, results: Results) -> "pd.DataFrame":
+def measure(study: Study, rows: Sequence[Row], results: Results) -> "pd.DataFrame":
     """The study's table."""
     import pandas as pd
 
-    rows = []
-    for cell in study.cells:
-        where = (study.name, cell.run.task.name, cell.variant, cell.arm, cell.replicate, cell.level, results[cell.run].summary["density"])
-        found = study.measure(cell, results)
-        for row in found if isinstance(found, list) else [found]:
-            rows.append({**dict(zip(COLUMNS, where, strict=True)), **row})
-    return pd.DataFrame(rows, columns=[*COLUMNS, *study.metrics])
+    measured, words = [], Wording(study.task)
+    for row in rows:
+        where = (study.name, row.run.task.name, row.variant, row.arm, row.replicate, row.level, results[row.run].summary["density"])
+        found = study.measure(row, results)
+        for values in found if isinstance(found, list) else [found]:
+            measured.append({**dict(zip(COLUMNS, where, strict=True)), **words.values(values)})
+    return pd.DataFrame(measured, columns=[*COLUMNS, *words.columns(study.columns)])
 
 
-def _curves(study: Study, results: Mapping[Run, Result]) -> "pd.DataFrame":
+def _curves(rows: Sequence[Row], results: Mapping[Run, Result]) -> "pd.DataFrame":
     import pandas as pd
 
-    found = [results[cell.run] for cell in study.cells]
+    found = [results[row.run] for row in rows]
     lengths = [len(result.metrics["step"]) for result in found]
     where: dict[str, list[Any]] = {
-        name: [getattr(cell, name) for cell in study.cells] for name in ("variant", "arm", "replicate", "level", "draw")
+        name: [getattr(row, name) for row in rows] for name in ("variant", "arm", "replicate", "level", "draw")
     }
     where["density"] = [result.summary["density"] for result in found]
     # A column at once: a frame for each of thousands of runs takes a second.
@@ -221,9 +226,9 @@ def _provenance(study: Study, made: Sequence[Mapping[str, Any]], measurements: S
     return {
         "command": "\n".join(commands[:3] + ["..."] * (len(commands) > 3)),
         "reported with": provenance.command(),
-        "task": study.config.task.name,
-        "replicates": str(study.config.replicates),
-        "seed": str(study.config.seed),
+        "task": study.task.name,
+        "replicates": str(study.replicates),
+        "seed": str(study.seed),
         "runs": str(len(made)),
         "training time": f"{duration(seconds)} of wall time",
         **({"evaluating measurements": f"{duration(sum(one['seconds'] for one in measurements))} of wall time"} if measurements else {}),
@@ -231,7 +236,7 @@ def _provenance(study: Study, made: Sequence[Mapping[str, Any]], measurements: S
         "device": several(one["device"] for one in made),
         **{name: several(one["versions"][name] for one in made) for name in made[0]["versions"]},
         "reported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "configuration": study.config.digest,
+        "configuration": study.digest,
     }
 
 
@@ -239,15 +244,16 @@ def study_status(study: Study, store: Store, data_dir: Path | None = None) -> di
     """Runs of a study, as far as its results call for them: in all, done, in progress (a checkpoint or a live claim), missing;
     and its measurements, in all and missing.
     """
+    rows = tuple(study.rows())
     while True:
-        found = _parts(study, store)
+        found = _parts(study, rows, store)
         finished = {digest for digest in found.runs if done(found.graph, digest, store, data_dir)}
         unseen = sum(not record.exists() for record in found.measurements.values())
         complete = len(finished) == len(found.runs) and not unseen
-        grown = _grown(study, _results(study, found, store, data_dir)) if complete else None
-        if grown is None:
+        further = _further(study, rows, _results(study, found, store, data_dir)) if complete else ()
+        if not further:
             break
-        study = grown
+        rows += further
     busy = sum(digest not in finished and store.in_progress(digest) for digest in found.runs)
     there = earlier(found.graph, found.measurements, store)
     runs = {"runs": len(found.runs), "done": len(finished), "in progress": busy, "missing": len(found.runs) - len(finished) - busy}
@@ -257,14 +263,14 @@ def study_status(study: Study, store: Store, data_dir: Path | None = None) -> di
 
 def adopt_earlier(study: Study, store: Store, data_dir: Path | None = None) -> int:
     """Have what is stored with earlier code of the user's parts found as results of the study. How many that were."""
-    count = 0
+    count, rows = 0, tuple(study.rows())
     while True:
-        found = _parts(study, store)
+        found = _parts(study, rows, store)
         there = earlier(found.graph, found.measurements, store)
         adopt(there)
         count += len(there)
-        found = _parts(study, store)
-        grown = None if _lacking(found) else _grown(study, _results(study, found, store, data_dir))
-        if grown is None:
+        found = _parts(study, rows, store)
+        further = () if _lacking(found) else _further(study, rows, _results(study, found, store, data_dir))
+        if not further:
             return count
-        study = grown
+        rows += further

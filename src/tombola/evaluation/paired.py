@@ -1,12 +1,12 @@
 """Arms of a study compared by replicate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from tombola.evaluation.statistics import holm, interval, sign_flip
-from tombola.evaluation.verdict import Effect
+from tombola.evaluation.verdict import LEAST_UNITS, Effect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,74 +32,53 @@ def at_levels(values: "pd.DataFrame", levels: Sequence[int]) -> "pd.DataFrame":
     return values[[level for level in levels if level in values.columns]]
 
 
-def effect_over_levels(
+def effect(
     name: str,
     unit: str,
-    values: "pd.DataFrame",
-    table: "pd.DataFrame",
+    values: "pd.DataFrame | Sequence[float]",
     *,
     least: float = 0.0,
     note: str = "",
-    decides: bool = True,
+    judged: bool = True,
+    lacks: str = "",
+    places: Mapping[int, float] | None = None,
     along: Literal["density", "step"] = "density",
 ) -> Effect:
-    """The effect averaged over levels within each replicate, with its interval over replicates.
+    """An effect with its interval and test over replicates.
 
-    One number decides, so nothing is corrected for; the levels are shown beside it, Holm-adjusted as a family.
+    One number a replicate decides, its mean over levels, so nothing is corrected for; the levels are shown beside it, Holm-adjusted as
+    a family. Fewer than `LEAST_UNITS` replicates, or values that do not differ at all, decide nothing.
 
     Args:
-        values: replicates x levels, oriented so that the claim expects them above 0.
-        along: what tells the levels: the table's column of that name.
+        values: replicates x levels, or one number a replicate, oriented so that the claim expects them above `least`.
+        lacks: a precondition that is missing.
+        places: level -> density or step, by which levels are told.
     """
-    if values.shape[1] == 0 or values.shape[0] == 0:
-        note = note or "no level that the claim is about was run"
-        return Effect(name, unit, np.nan, -np.inf, np.inf, 0, 1.0, least=least, note=note, decides=decides, along=along)
-    mean = values.mean(axis=1)
-    found = interval(mean)
-    adjusted = holm([sign_flip(values[level]) for level in values.columns])
-    place = densities(table, along)
-    per_level = tuple((place[level], float(values[level].mean()), p) for level, p in zip(values.columns, adjusted, strict=True))
-    return Effect(name, unit, found.mean, found.low, found.high, found.n, sign_flip(mean), per_level, least, note, decides, along)
+    frame = values if hasattr(values, "columns") else None
+    means = np.asarray(values, float) if frame is None else frame.mean(axis=1).to_numpy(float) if frame.shape[1] else np.zeros(0)
+    means = means[~np.isnan(means)]
+    found = interval(means)
+    lacks = lacks or _too_little(means)
+    per_level: tuple[tuple[float, float, float], ...] = ()
+    if frame is not None and places:
+        adjusted = holm([sign_flip(frame[level] - least) for level in frame.columns])
+        per_level = tuple((places[level], float(frame[level].mean()), p) for level, p in zip(frame.columns, adjusted, strict=True))
+    p = sign_flip(means - least)
+    return Effect(name, unit, found.mean, found.low, found.high, found.n, p, per_level, least, note, judged, lacks, along)
 
 
-def effect_of(name: str, unit: str, values: Sequence[float], *, least: float = 0.0, note: str = "", decides: bool = True) -> Effect:
-    """The effect of one number a replicate, above 0 as the claim expects, with its interval; none at all: not measured."""
-    found = interval(values)
-    p = sign_flip(values)
-    return Effect(name, unit, found.mean, found.low, found.high, found.n, p, (), least, note, decides)
+def _too_little(means: np.ndarray) -> str:
+    if len(means) == 0:
+        return "nothing was measured"
+    if len(means) < LEAST_UNITS:
+        return f"{len(means)} of the {LEAST_UNITS} replicates that it takes"
+    return "all replicates have the same value, which has no interval" if np.ptp(means) == 0 else ""
 
 
-def difference(table: "pd.DataFrame", metric: str, better: str, worse: str, levels: Sequence[int]) -> "pd.DataFrame":
-    """Better - worse at each level, paired by replicate."""
-    return combine_arms(table, metric, better, worse, levels, lambda a, b: a - b)
-
-
-def sooner(table: "pd.DataFrame", metric: str, first: str, second: str, levels: Sequence[int]) -> "pd.DataFrame":
-    """+1 where `first` needs fewer iterations than `second`, -1 where it needs more, 0 where neither (also if both never arrive).
-
-    Each draw of `second` is compared, and the signs are averaged: one that never arrives is one win, whatever the others do.
-    """
-    one, rows = by_replicate(table, metric, first), table[table.arm == second]
-    draws = []
-    for _, draw in rows.groupby(rows.draw if "draw" in rows else rows.level * 0):
-        other = by_replicate(draw, metric, second)
-        common = [level for level in levels if level in one.columns and level in other.columns]
-        draws.append(np.sign((other[common] - one[common]).fillna(0.0)))
-    return sum(draws) / len(draws) if draws else one.iloc[:, :0]
-
-
-def combine_arms(
-    table: "pd.DataFrame",
-    metric: str,
-    a: str,
-    b: str,
-    levels: Sequence[int],
-    function: Callable[["pd.DataFrame", "pd.DataFrame"], "pd.DataFrame"],
-) -> "pd.DataFrame":
-    """function(a, b) over the levels that both arms have."""
-    one, other = by_replicate(table, metric, a), by_replicate(table, metric, b)
-    common = [level for level in levels if level in one.columns and level in other.columns]
-    return function(one[common], other[common])
+def growth(values: "pd.DataFrame", at: Sequence[int], than: Sequence[int]) -> "pd.DataFrame":
+    """Values at some levels less their mean over others, by replicate; without columns where one side was not run."""
+    later, sooner = at_levels(values, at), at_levels(values, than)
+    return later.sub(sooner.mean(axis=1), axis=0) if sooner.shape[1] else later.iloc[:, :0]
 
 
 def interpolated(table: "pd.DataFrame", metric: str, arm: str, onto: str, x: str = "density") -> "pd.DataFrame":

@@ -1,32 +1,42 @@
-"""A claim of a paper with what the data say of it."""
+"""A claim of a paper with what the data say of it, in five states that a referee would sign."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-LEAST_REPLICATES = 5
-"""With fewer, no claim is judged: an interval over two or three replicates may be narrow by chance."""
+from tombola.evaluation.statistics import holm
+
+LEAST_UNITS = 6
+"""With fewer independent units nothing is judged: two-sided sign flips of five cannot give p <= 0.05."""
+LEVEL = 0.05
+"""Of all tests."""
+
+State = Literal["replicated", "replicated in part", "not replicated", "undecided", "not judged"]
+PartState = Literal["holds", "contradicted", "undecided", "not judged", "shown"]
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One number that a claim rests on, oriented so that the claim expects it above 0."""
+    """One part of a claim as a number, oriented so that the claim's sentence expects it above `least`."""
 
     name: str
     unit: str
     mean: float
     low: float
-    """Ends of the 95 % interval over replicates."""
+    """Ends of the 95 % interval over independent units."""
     high: float
     n: int
+    """Independent units: replicates that have a value."""
     p: float
-    """Two-sided paired sign-flip test over replicates."""
+    """Two-sided paired sign-flip test, over the units, of the mean against `least`."""
     per_level: tuple[tuple[float, float, float], ...] = ()
     """(density or step, mean effect, Holm-adjusted p) at each level fixed beforehand."""
     least: float = 0.0
-    """The smallest effect that would count: an interval wholly below it speaks against the claim."""
+    """The smallest effect that would count, in `unit`."""
     note: str = ""
-    decides: bool = True
-    """False: shown beside the others, but not judged."""
+    judged: bool = True
+    """False: the table shows it, the sentence does not say it. It stands beside the others and never colours the verdict."""
+    lacks: str = ""
+    """The precondition that is missing, so that the part is not judged; "" if none is."""
     along: Literal["density", "step"] = "density"
     """What the first number of `per_level` is: a density, or the iteration k."""
 
@@ -40,18 +50,51 @@ class Verdict:
     source: str
     effects: tuple[Effect, ...]
     note: str = ""
+    lacks: str = ""
+    """Why none of it is judged: the sentence is about other networks or data, say; "" if it is judged."""
 
     @property
-    def verdict(self) -> Literal["replicated", "not replicated", "undecided"]:
-        """`not replicated`: some deciding interval lies wholly below the least effect that would count;
-        `replicated`: every deciding interval lies above 0; else (an interval that reaches over 0, or too few
-        replicates to have one) `undecided`.
+    def parts(self) -> tuple[PartState, ...]:
+        """What each effect comes to.
+
+        A part *holds* if its interval lies above its least effect and p <= 0.05. It is *contradicted* if its interval lies at or
+        below its least effect and p, Holm-adjusted over the parts of the claim that are judged, is <= 0.05.
         """
-        deciding = [effect for effect in self.effects if effect.decides]
-        if any(effect.n < LEAST_REPLICATES for effect in deciding):
-            return "undecided"
-        if any(effect.high <= effect.least for effect in deciding):
+        judged = [effect for effect in self.effects if effect.judged and not (effect.lacks or self.lacks)]
+        adjusted = dict(zip(map(id, judged), holm([effect.p for effect in judged]), strict=True))
+        return tuple(_state(effect, self.lacks or effect.lacks, adjusted.get(id(effect), 1.0)) for effect in self.effects)
+
+    @property
+    def verdict(self) -> State:
+        """The five states of a verdict, the worst news first.
+
+        `not replicated`: a part is contradicted. `replicated`: every part of the sentence was judged, and each holds. `replicated
+        in part`: some hold, and the others are undecided or not judged. `undecided`: some part was judged, and none holds. `not
+        judged`: no part was.
+        """
+        states = {state for state in self.parts if state != "shown"}
+        if "contradicted" in states:
             return "not replicated"
-        if deciding and all(effect.low > 0 for effect in deciding):
-            return "replicated"
-        return "undecided"
+        if "holds" in states:
+            return "replicated" if states == {"holds"} else "replicated in part"
+        return "undecided" if "undecided" in states else "not judged"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The preconditions that are missing, each once."""
+        return tuple(dict.fromkeys(one for one in (self.lacks, *(e.lacks for e in self.effects if e.judged)) if one))
+
+    @property
+    def n(self) -> int:
+        """The smallest number of independent units among the parts of the sentence that were measured; 0 if none was."""
+        return min((effect.n for effect in self.effects if effect.judged and effect.n), default=0)
+
+
+def _state(effect: Effect, lacks: str, adjusted: float) -> PartState:
+    if not effect.judged:
+        return "shown"
+    if lacks:
+        return "not judged"
+    if effect.low > effect.least and effect.p <= LEVEL:
+        return "holds"
+    return "contradicted" if effect.high <= effect.least and adjusted <= LEVEL else "undecided"

@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from tombola.report.style import PALE, typeset
-from tombola.studies.base import Panel
+from tombola.studies.figure import Panel
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

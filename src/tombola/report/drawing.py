@@ -9,7 +9,8 @@ import numpy as np
 from tombola.report.axes import nothing, threshold_marks
 from tombola.report.result import arms_of, rows_of
 from tombola.report.style import Look, looks
-from tombola.studies.base import Figure, Findings
+from tombola.studies.base import Findings
+from tombola.studies.figure import Figure
 
 if TYPE_CHECKING:
     import pandas as pd

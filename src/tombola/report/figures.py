@@ -5,7 +5,8 @@ import json
 from typing import TYPE_CHECKING
 
 from tombola.report.style import styled
-from tombola.studies.base import Figure, Findings
+from tombola.studies.base import Findings
+from tombola.studies.figure import Figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

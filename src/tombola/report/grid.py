@@ -8,7 +8,7 @@ import numpy as np
 from tombola.report import axes, text
 from tombola.report.drawing import Drawing
 from tombola.report.style import INK
-from tombola.studies.base import Panel
+from tombola.studies.figure import Panel
 
 if TYPE_CHECKING:
     import pandas as pd

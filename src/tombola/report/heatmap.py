@@ -11,7 +11,7 @@ from tombola.report.axes import short
 from tombola.report.drawing import means, of_row
 from tombola.report.grid import LETTER, WIDTH, Grid
 from tombola.report.summary import summarise
-from tombola.studies.base import Panel
+from tombola.studies.figure import Panel
 
 if TYPE_CHECKING:
     import pandas as pd

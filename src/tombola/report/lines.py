@@ -11,7 +11,8 @@ from tombola.report.drawing import Drawing, handle, means, of_row
 from tombola.report.result import titles
 from tombola.report.style import DENSE_LINE, PALE, Look, looks, sequence
 from tombola.report.summary import GROUP, of_variant, summarise
-from tombola.studies.base import Figure, Findings
+from tombola.studies.base import Findings
+from tombola.studies.figure import Figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +124,7 @@ class Lines(Drawing):
         zero = self.figure.kind == "profile" and not group[0].panel.log and len(finite) > 0 and 0 <= finite.min() <= 0.5 * finite.max()
         self.notes += axes.y_axes(group, values, zero=zero)
         for facet, own in zip(group, rows, strict=True):
-            if self.report.study.levels == "rounds" and self.against_levels and self.x not in _RISING:
+            if self.report.study.counted == "rounds" and self.against_levels and self.x not in _RISING:
                 self._dense_line(facet, own)
             bounds = lower_bounds(of_variant(self.rows, facet.variant), facet.panel.metric) if self.against_levels else []
             for place, one in enumerate(series):
@@ -217,7 +218,7 @@ def axis_of(figure: Figure, report: Findings) -> str:
     if figure.kind != "density":
         return {"curves": "step"}.get(figure.kind, "x")
     counted = {"rounds": "rounds", "steps": "step", "layers": "layers", "widths": "width"}
-    return counted[report.study.levels] if figure.x == "level" else figure.x
+    return counted[report.study.counted] if figure.x == "level" else figure.x
 
 
 def placed(table: "pd.DataFrame", metrics: list[str], x: str, own: bool = False) -> "pd.DataFrame":

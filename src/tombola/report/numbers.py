@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from tombola.report import text
 from tombola.report.result import arms_of, instead, panels_of, rows_of, titles
 from tombola.report.summary import GROUP, alike, counts, of_variant, summarise
-from tombola.studies.base import Figure, Findings
+from tombola.studies.base import Findings
+from tombola.studies.figure import Figure
 
 if TYPE_CHECKING:
     import pandas as pd

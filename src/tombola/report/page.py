@@ -17,12 +17,19 @@ from tombola.report.numbers import Numbers, numbers_of
 from tombola.report.result import plain
 from tombola.report.table import as_csv, claims_as_json
 from tombola.store.files import dump_json
-from tombola.studies.base import Figure, Findings, studies
+from tombola.studies.base import Findings
+from tombola.studies.figure import Figure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SYMBOLS = {"replicated": "\N{HEAVY CHECK MARK}", "not replicated": "\N{HEAVY BALLOT X}", "undecided": "?"}
+_SYMBOLS = {
+    "replicated": "\N{HEAVY CHECK MARK}",
+    "replicated in part": "\N{CHECK MARK}",
+    "not replicated": "\N{HEAVY BALLOT X}",
+    "undecided": "?",
+    "not judged": "\N{EN DASH}",
+}
 
 
 def write(reports: Sequence[Findings], folder: Path) -> list[Path]:
@@ -56,8 +63,11 @@ def _page(sections: Sequence[dict[str, Any]]) -> str:
         script=_markup((here / "page.js").read_text()),
         glossary=GLOSSARY,
         symbols=_SYMBOLS,
+        said=text.said,
+        state_of=text.state_of,
         estimate=text.estimate,
         p_value=text.p_value,
+        least=text.least,
         levels=_levels,
     )
 
@@ -77,21 +87,21 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], dict[
     files = zip(safe_names(frames), frames, strict=True)
     tables = [path for file, table in files for path in _table(file, frames[table], made_from[table], kept)]
     tables.append(write_file(folder / name / "claims.json", dump_json(claims_as_json(report.verdicts))))
-    names = safe_names(["claims", *(figure.name for figure in study.figures)])[1:]
+    names = safe_names(["claims", *(figure.name for figure in report.figures)])[1:]
     drawn = [
         _figure(figure, report, of_figure(figure, report, list(made_from.values())), kept, stem)
-        for figure, stem in zip(study.figures, names, strict=True)
+        for figure, stem in zip(report.figures, names, strict=True)
     ]
     kept.note()
     replicates, numbers, note = report.table.replicate.nunique(), *numbers_of(report)
     tally = Counter(verdict.verdict for verdict in report.verdicts)
     claims = ", ".join(f"{count} {verdict}" for verdict, count in tally.items()) or "none"
-    counted = {"rounds": "density", "steps": "step", "layers": "number of layers reset", "widths": "width"}[study.levels]
+    counted = {"rounds": "density", "steps": "step", "layers": "number of layers reset", "widths": "width"}[study.counted]
     shown = {
         "id": name,
         "name": study.name,
-        "answers": studies[study.name].answers if study.name in studies else "",
-        "facts": f"Task {study.config.task.name}, {replicates} replicate{'s' if replicates != 1 else ''}. Claims: {claims}.",
+        "answers": study.answers,
+        "facts": f"Task {study.task.name}, {replicates} replicate{'s' if replicates != 1 else ''}. Claims: {claims}.",
         "figures": [one for _, one in drawn],
         "verdicts": report.verdicts,
         "numbers": [_columns(one) for one in numbers],
@@ -164,4 +174,4 @@ def _configuration(report: Findings) -> list[tuple[str, str]]:
     def written(value: Any) -> str:
         return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
 
-    return [(path, written(value)) for path, value in fields_of(report.study.config).items()]
+    return [(path, written(value)) for path, value in fields_of(report.study).items()]

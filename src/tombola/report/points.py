@@ -14,7 +14,8 @@ from tombola.report.result import rows_of, titles, variants_of
 from tombola.report.style import DENSE_LINE, Look, looks, typeset
 from tombola.report.summary import GROUP, summarise
 from tombola.report.text import LAYERS, STEP, WIDTH, level_titles, titled
-from tombola.studies.base import Figure, Findings, Panel
+from tombola.studies.base import Findings
+from tombola.studies.figure import Figure, Panel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,7 @@ class Scatter(Drawing):
         table, across = self.rows, across_of(self.figure)
         found = [self.points(panel) for panel in self.figure.panels]
         least, most = min(map(len, found)), max(map(len, found))
-        level = {"rounds": "level", "steps": STEP, "layers": f"number of {LAYERS}", "widths": WIDTH}[self.report.study.levels]
+        level = {"rounds": "level", "steps": STEP, "layers": f"number of {LAYERS}", "widths": WIDTH}[self.report.study.counted]
         variant = " of one variant" if table.variant.nunique() > 1 else ""
         n = f"{most}" if least == most else f"{least} to {most}"
         sentence = f"A point: one replicate of an arm at one {level}{variant}, draws averaged; n = {n}."
@@ -202,7 +203,7 @@ class Dots(Drawing):
 
     def _dense(self, ax: "Axes", panel: Panel, table: "pd.DataFrame") -> None:
         """A line for the dense network, where arms are compared with it."""
-        if self.figure.kind == "heatmap" or self.report.study.levels != "rounds" or self.place == 0:
+        if self.figure.kind == "heatmap" or self.report.study.counted != "rounds" or self.place == 0:
             return
         dense = self.rows[(self.rows.level == 0) & self.rows.variant.isin(table.variant.unique())][panel.metric].mean()
         if np.isfinite(dense):

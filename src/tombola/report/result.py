@@ -3,7 +3,8 @@
 import unicodedata
 from typing import TYPE_CHECKING
 
-from tombola.studies.base import Figure, Findings, Panel
+from tombola.studies.base import Findings
+from tombola.studies.figure import Figure, Panel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,7 @@ def titles(rows: "pd.DataFrame", report: Findings) -> dict[str, str]:
 
 def panels_of(report: Findings, variant: str, main: bool = False) -> list[Panel]:
     """The panels that show the table's rows of a variant, each metric once; `main`: those of the first such figure only."""
-    drawn = [figure for figure in report.study.figures if figure.kind == "density"] or instead(report, "scatter")
+    drawn = [figure for figure in report.figures if figure.kind == "density"] or instead(report, "scatter")
     figures = [figure for figure in drawn if not figure.variants or variant in figure.variants]
     panels: dict[str, Panel] = {}
     for figure in figures[:1] if main else figures:
@@ -62,5 +63,5 @@ def panels_of(report: Findings, variant: str, main: bool = False) -> list[Panel]
 
 def instead(report: Findings, kind: str) -> list[Figure]:
     """The first figure of a study that draws nothing against what its levels count, if it is of a kind."""
-    kinds = [figure.kind for figure in report.study.figures]
-    return [*report.study.figures[:1]] if kinds[:1] == [kind] and "density" not in kinds else []
+    kinds = [figure.kind for figure in report.figures]
+    return [*report.figures[:1]] if kinds[:1] == [kind] and "density" not in kinds else []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _GAP = 3
 """Blanks between tables side by side."""
-_STYLES = {"replicated": "bold green", "not replicated": "bold red", "undecided": "bold yellow"}
+_STYLES = {"replicated": "bold green", "replicated in part": "green", "not replicated": "bold red", "undecided": "bold yellow"}
 
 
 def as_csv(table: "pd.DataFrame") -> bytes:
@@ -45,11 +45,11 @@ def _inert(value: Any) -> Any:
 
 def as_json(report: Findings) -> dict[str, Any]:
     """The whole report but its curves and details, in JSON values: NaN is null, infinities are "inf" and "-inf"."""
-    metrics = [name for name in report.study.metrics if name != "draw"]  # which draw it was is no quantity
+    metrics = [name for name in report.columns if name != "draw"]  # which draw it was is no quantity
     return _plain(
         {
             "study": report.study.name,
-            "configuration": report.study.config.canonical(),
+            "configuration": report.study.canonical(),
             "arms": arms_of(report),
             "variants": variants_of(report),
             "claims": claims_as_json(report.verdicts),
@@ -63,8 +63,9 @@ def as_json(report: Findings) -> dict[str, Any]:
 def claims_as_json(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     """Each claim with its verdict and effects, in JSON values."""
     claims = [{"id": verdict.id, "verdict": verdict.verdict, **asdict(verdict)} for verdict in verdicts]
-    for claim in claims:
-        for effect in claim["effects"]:
+    for claim, verdict in zip(claims, verdicts, strict=True):
+        for effect, state in zip(claim["effects"], verdict.parts, strict=True):
+            effect["state"] = state
             keys = (effect.pop("along"), "mean", "p_holm")
             effect["per_level"] = [dict(zip(keys, level, strict=True)) for level in effect["per_level"]]
     return _plain(claims)
@@ -159,18 +160,13 @@ def _claim(console: "Console", verdict: Verdict) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    found = f"[{text.SIGNS[verdict.verdict]}] {verdict.verdict}"
-    head = Text.assemble((verdict.id, "bold"), "  ", (found, _STYLES[verdict.verdict]))
-    reason = text.why_unmeasured(verdict)
-    if reason:
-        console.print(head + Text(f": {reason}"))
-        return
-    console.print(head)
+    found = f"[{text.SIGNS[verdict.verdict]}] {text.said(verdict)}"
+    console.print(Text.assemble((verdict.id, "bold"), "  ", (found, _STYLES.get(verdict.verdict, "dim"))))
     console.print(Padding(Text(verdict.sentence), (0, 0, 0, 2)))
-    for effect in verdict.effects:
-        name = effect.name if effect.decides else f"{effect.name} (shown, not judged)"
-        console.print(Padding(Text(name), (0, 0, 0, 4)))
-        console.print(Padding(Text.assemble((text.estimate(effect), "bold"), f", {text.evidence(effect)}"), (0, 0, 0, 6)))
+    for effect, state in zip(verdict.effects, verdict.parts, strict=True):
+        console.print(Padding(Text(f"{effect.name} ({text.state_of(state, verdict, effect)})"), (0, 0, 0, 4)))
+        if effect.n:
+            console.print(Padding(Text.assemble((text.estimate(effect), "bold"), f", {text.evidence(effect)}"), (0, 0, 0, 6)))
         if effect.note:
             console.print(Padding(Text(effect.note, style="dim"), (0, 0, 0, 6)))
     if verdict.note:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.report.result import arms_of, of_levels, variants_of
 from tombola.report.summary import alike, densities_of
-from tombola.studies.base import Findings, Panel
+from tombola.studies.base import Findings
+from tombola.studies.figure import Panel
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STEP, LAYERS, WIDTH = "step k", "layers reset", "width"
 """What levels are told by that are places in a list of iterations, numbers of layers, places in a list of widths."""
-SIGNS = {"replicated": "+", "not replicated": "-", "undecided": "?"}
+SIGNS = {"replicated": "+", "replicated in part": "+/", "not replicated": "-", "undecided": "?", "not judged": " "}
 """Beside every verdict, so that colour is never all that tells them apart."""
 
 
@@ -32,7 +33,7 @@ def level_names(rows: "pd.DataFrame", report: Findings) -> tuple[str, dict[int, 
     ("level", "round 7"); in a study of steps k ("step k", "1,000"), of layers ("layers reset", "3"), of widths ("width", "256").
     """
     levels = [int(level) for level in sorted(rows.level.unique())]
-    match report.study.levels:
+    match report.study.counted:
         case "steps":
             steps = of_levels(report, "step")  # curves have a column of that name that is another thing, details may have none
             return STEP, {level: number(steps[level], 0) for level in levels}
@@ -140,12 +141,27 @@ def estimate(effect: Effect) -> str:
     return f"{mean} [{low}, {high}] {effect.unit}" if effect.n > 1 else f"{mean} {effect.unit}"
 
 
-def why_unmeasured(verdict: Verdict) -> str:
-    """The reason why no effect of a claim was measured; "" if one was."""
-    if not verdict.effects or any(effect.n for effect in verdict.effects):
-        return ""
-    notes = dict.fromkeys(effect.note for effect in verdict.effects if effect.note and effect.decides)
-    return "; ".join(notes) or "nothing was measured"
+def said(verdict: Verdict) -> str:
+    """The verdict in words that carry what colours it: how many parts hold, or why nothing is judged.
+
+    "replicated in part: 2 of 3 parts hold", "not judged: arm reinit was not run".
+    """
+    states = [state for state in verdict.parts if state != "shown"]
+    match verdict.verdict:
+        case "replicated in part":
+            return f"{verdict.verdict}: {states.count('holds')} of {len(states)} parts hold"
+        case "not replicated":
+            return f"{verdict.verdict}: {states.count('contradicted')} of {len(states)} parts contradicted"
+        case "not judged":
+            return f"{verdict.verdict}: {'; '.join(verdict.reasons) or 'nothing was measured'}"
+    return verdict.verdict
+
+
+def state_of(state: str, verdict: Verdict, effect: Effect) -> str:
+    """What a part of a claim came to, in words: "holds", "not judged: arm reinit was not run", "shown, not judged"."""
+    if state == "shown":
+        return "shown, not judged"
+    return f"{state}: {effect.lacks}" if state == "not judged" and effect.lacks else state
 
 
 def short(p: float) -> str:
@@ -162,9 +178,14 @@ def p_value(effect: Effect) -> str:
     return short(effect.p) if effect.n else "-"
 
 
+def least(effect: Effect) -> str:
+    """The smallest effect that would count, in the effect's unit."""
+    return number(effect.least, decimals([effect.least], otherwise=0))
+
+
 def evidence(effect: Effect) -> str:
-    """How sure an effect is: "n = 8, p = 0.0078"."""
-    return f"n = {effect.n}, p = {p_value(effect)}"
+    """How sure an effect is, and what the smallest is that would count: "n = 8, p = 0.0078, least 0.30 pp"."""
+    return f"n = {effect.n}, p = {p_value(effect)}, least {least(effect)} {effect.unit}".rstrip()
 
 
 def encodable(text: str, encoding: str | None) -> bool:

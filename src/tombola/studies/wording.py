@@ -1,56 +1,50 @@
 """Studies are written in the words of classification; on a task with another objective they say its own."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tombola.core.objective import Objective, find_objective
-from tombola.evaluation.verdict import Verdict
-from tombola.studies.base import Cell, Figure, Panel, Results, Row, Study
+from tombola.core.task import Task
+from tombola.studies.base import Values
+from tombola.studies.figure import Figure, Panel
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def worded(study: Study, claim_ids: Sequence[str]) -> Study:
-    """The study with columns, labels and units of its task's objective, and without figures by class where there are no classes.
+class Wording:
+    """Columns, labels and units of a study on its task; those of classification stay as they are written."""
 
-    Its claims are about accuracy, so under another headline none is judged.
-    """
-    objective, written = study.config.task.objective, find_objective("classification")()
-    if objective.headline == written.headline:
-        return study
+    def __init__(self, task: Task) -> None:
+        self.objective = task.objective
+        self.as_written = self.objective.headline == find_objective("classification")().headline
 
-    def measure(cell: Cell, results: Results) -> "Row | list[Row]":
-        found = study.measure(cell, results)
-        return [_renamed(row, objective) for row in found] if isinstance(found, list) else _renamed(found, objective)
+    def columns(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Columns of the table by their names on this task."""
+        return tuple(names) if self.as_written else tuple(_column(name, self.objective) for name in names)
 
-    def details(results: Results) -> "dict[str, pd.DataFrame]":
-        assert study.details is not None
-        return {name: frame.rename(columns=lambda one: _column(one, objective)) for name, frame in study.details(results).items()}
+    def values(self, found: Values) -> Values:
+        """A row's."""
+        return found if self.as_written else {_column(name, self.objective): value for name, value in found.items()}
 
-    def claims(table: "pd.DataFrame") -> list[Verdict]:
-        note = f"This claim is about classification; the task learns {objective.name}, so it is not judged."
-        return [Verdict(claim, note, study.name, ()) for claim in claim_ids]
+    def frames(self, found: "dict[str, pd.DataFrame]") -> "dict[str, pd.DataFrame]":
+        """Details tables."""
+        if self.as_written:
+            return found
+        return {name: frame.rename(columns=lambda one: _column(one, self.objective)) for name, frame in found.items()}
 
-    return replace(
-        study,
-        metrics=tuple(_column(name, objective) for name in study.metrics),
-        measure=measure,
-        details=study.details and details,
-        claims=claims,
-        figures=tuple(_figure(figure, objective) for figure in study.figures if figure.detail != "classes"),
-    )
+    def figures(self, found: Sequence[Figure]) -> tuple[Figure, ...]:
+        """Figures, without those by class where there are no classes."""
+        if self.as_written:
+            return tuple(found)
+        return tuple(_figure(figure, self.objective) for figure in found if figure.detail != "classes")
 
 
 def _column(name: str, objective: Objective) -> str:
     """``acc_es`` -> ``mse_es``."""
     return "_".join(objective.columns[1] if part == "acc" else part for part in name.split("_"))
-
-
-def _renamed(row: Mapping[str, Any], objective: Objective) -> Row:
-    return {_column(name, objective): value for name, value in row.items()}
 
 
 def _said(text: str, objective: Objective) -> str:

@@ -1,76 +1,58 @@
 """Winning tickets against their controls, over density (sections 2 and 3, figures 3 to 5)."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from tombola.evaluation.paired import at_levels, by_replicate, difference, effect_over_levels, levels_within, sooner
-from tombola.evaluation.verdict import Effect, Verdict
-from tombola.models.tasks import task as named_task
-from tombola.studies.base import Cell, Figure, Panel, Scale, Study, study
-from tombola.studies.frankle2019.common import (
-    ACC_ES,
-    ACC_FINAL,
-    ES,
-    METRICS,
-    SOURCE,
-    TRAIN_ACC,
-    Pruned,
-    against_dense,
-    censoring,
-    measure,
-    reaches_sooner,
-    stops_sooner,
+from tombola.evaluation.paired import growth
+from tombola.evaluation.verdict import Effect
+from tombola.procedures.run import Run
+from tombola.studies.base import Row, study
+from tombola.studies.claims import DENSE, Evidence, aside, claim
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.frankle2019.common import Pruned
+from tombola.studies.tickets import ACC_ES, ACC_FINAL, ES, TO_1P1, TO_1P5, TRAIN_ACC, randomly_masked, reinitialised, tickets
+
+
+@study(
+    "frankle2019.sparsity",
+    task="mnist1d-mlp",
+    answers="Do winning tickets exist, how small, and is it their initialisation that makes them win?",
 )
-from tombola.studies.tickets import randomly_masked, reinitialised, tickets
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
 class Sparsity(Pruned):
-    """Iterative magnitude pruning, with controls at every level."""
+    """Iterative pruning, and what becomes of its tickets when their initialisation or their mask is replaced.
+
+    Figures 3 and 4 and appendix figures of the paper: early stopping, accuracy and generalisation against density.
+    """
+
+    scales = {"smoke": {"replicates": 2, "levels": 2}, "paper": {"levels": 20, "reinits": 3}}
+    arms = {"ticket": "winning ticket", "reinit": "same mask, fresh init", "random": "random mask"}
 
     reinits: Annotated[int, Field(ge=0)] = 1
     """Fresh random initialisations of each ticket's mask."""
     random_masks: Annotated[int, Field(ge=0)] = 1
     """Random masks at each level, with the ticket's count in each layer."""
 
+    def rows(self) -> Iterable[Row]:
+        """Tickets first, then the controls at each level."""
+        for replicate in range(self.replicates):
+            chain = tickets(self, replicate)
+            yield from (Row("ticket", replicate, level, run) for level, run in enumerate(chain))
+            for level, ticket in enumerate(chain[1:], start=1):
+                yield from (Row("reinit", replicate, level, reinitialised(ticket, level, draw), draw) for draw in range(self.reinits))
+                for draw in range(self.random_masks):
+                    yield Row("random", replicate, level, randomly_masked(self, ticket, level, draw), draw)
 
-def _configure(scale: Scale, task: str) -> Sparsity:
-    by_scale: dict[str, dict[str, Any]] = {
-        "smoke": {"replicates": 2, "levels": 2},
-        "small": {"replicates": 8, "levels": 13},
-        "paper": {"replicates": 8, "levels": 20, "reinits": 3},
-    }
-    return Sparsity(task=named_task(task, scale), **by_scale[scale])
+    def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
+        """Winning tickets are there to be exported."""
+        return {row.run: ("end",) for row in rows if row.arm == "ticket"}
 
-
-@study(
-    "frankle2019.sparsity",
-    answers="Do winning tickets exist, how small, and is it their initialisation that makes them win?",
-    claims=("LTH-C1", "LTH-C2", "LTH-C3", "LTH-C4", "LTH-C7", "LTH-C23"),
-    task="mnist1d-mlp",
-    configure=_configure,
-)
-def sparsity(config: Sparsity) -> Study:
-    """Iterative pruning, and what becomes of its tickets when their initialisation or their mask is replaced.
-
-    Figures 3 and 4 and appendix figures of the paper: early stopping, accuracy and generalisation against density.
-    """
-    cells = tuple(cell for replicate in range(config.replicates) for cell in _replicate_cells(config, replicate))
-    every = config.task.recipe.evaluate_every
-    return Study(
-        name="frankle2019.sparsity",
-        config=config,
-        cells=cells,
-        metrics=METRICS,
-        keep={cell.run: ("end",) for cell in cells if cell.arm == "ticket"},  # a winning ticket is there to be exported
-        measure=measure,
-        claims=claims,
-        arms={"ticket": "winning ticket", "reinit": "same mask, fresh init", "random": "random mask"},
-        figures=(
+    def figures(self) -> Sequence[Figure]:
+        """Speed and accuracy, generalisation, learning curves."""
+        every = self.task.recipe.evaluate_every
+        return (
             Figure(
                 name="sparsity",
                 title="Speed and accuracy against density",
@@ -89,128 +71,81 @@ def sparsity(config: Sparsity) -> Study:
                 kind="curves",
                 panels=(Panel("test_acc", "test accuracy (%)", 100), Panel("val_loss", "validation loss (nats)", log=True)),
                 arms=("ticket",),
-                levels=tuple(level for level in (0, 3, 7, 10, 13, 16, 20) if level <= config.levels),
+                levels=tuple(level for level in (0, 3, 7, 10, 13, 16, 20) if level <= self.levels),
                 caption="Mean over replicates at chosen densities, as the paper's figure 3.",
             ),
-        ),
+        )
+
+    # -- claims: their densities are fixed here, beforehand, never by what came out ------------------------------------
+
+    @claim("LTH-C1", "section 2, figure 4a", "The early-stopping iteration falls as density goes from 100 to 21 %, then rises again.")
+    def stops_sooner_then_later(self, table: Evidence) -> Iterable[Effect]:
+        at_21, sparse = table.levels(0.18, 0.25), table.levels(0, 0.065)
+        yield table.sooner("ticket", DENSE, at_21, ES, note="the paper: 38 % sooner, 0.69 in log2")
+        later = growth(np.log2(table.of(ES, "ticket").clip(lower=1)), sparse, at_21)
+        lacks = table.lacking(["ticket"], ES, at_21) or table.lacking(["ticket"], ES, sparse)
+        yield table.effect("early stop later again below 6.5 % than at about 21 %", "log2 ratio", later, lacks=lacks)
+        yield aside(table.sooner("ticket", DENSE, at_21, TO_1P1))
+
+    @claim(
+        "LTH-C2",
+        "section 2, figure 4b",
+        "Test accuracy at early stop rises above that of the dense network as weights are pruned, by more than 0.3 pp at 13.5 %, and is "
+        "back at it at 3.6 %.",
     )
+    def occams_hill(self, table: Evidence) -> Iterable[Effect]:
+        back = table.levels(0.028, 0.045)
+        yield table.above("ticket", DENSE, ACC_ES, table.levels(0.12, 0.15), least=0.3)
+        yield table.within("ticket", DENSE, ACC_ES, back)
+        yield table.within(DENSE, "ticket", ACC_ES, back)
 
-
-def _replicate_cells(config: Sparsity, replicate: int) -> list[Cell]:
-    chain = tickets(config, replicate)
-    cells = [Cell("ticket", replicate, level, run) for level, run in enumerate(chain)]
-    for level, ticket in enumerate(chain[1:], start=1):
-        cells += [Cell("reinit", replicate, level, reinitialised(ticket, level, draw), draw) for draw in range(config.reinits)]
-        cells += [
-            Cell("random", replicate, level, randomly_masked(config, ticket, level, draw), draw) for draw in range(config.random_masks)
-        ]
-    return cells
-
-
-# -- claims ---------------------------------------------------------------------------------------------------------
-# The levels of each are fixed here, beforehand, by density: never by what came out.
-
-
-def claims(table: "pd.DataFrame") -> list[Verdict]:
-    """LTH-C1, C2, C3, C4, C7 and C23 on the table of the study."""
-    return [_c1(table), _c2(table), _c3(table), _c4(table), _c7(table), _c23(table)]
-
-
-def _c1(table: "pd.DataFrame") -> Verdict:
-    es = by_replicate(table, "es_iteration", "ticket").clip(lower=1)
-    falls = stops_sooner(table, "ticket", levels_within(table, 0.18, 0.25))
-    rises = _rise(es, levels_within(table, 0.18, 0.25), levels_within(table, 0, 0.065))
-    effects = (
-        effect_over_levels(
-            "early stop sooner at about 21 % than dense", "log2 ratio", falls, table, note="the paper: 38 % sooner, 0.69 in log2"
-        ),
-        effect_over_levels("early stop later again below 6.5 % than at about 21 %", "log2 ratio", rises, table),
-        reaches_sooner(table, "ticket", levels_within(table, 0.18, 0.25)),
+    @claim(
+        "LTH-C3",
+        "section 2, figure 4",
+        "The same mask with a fresh random initialisation learns slower and is less accurate than the winning ticket, from the first "
+        "rounds of pruning on.",
     )
-    sentence = "The early-stopping iteration falls as density goes from 100 to 21 %, then rises again."
-    return Verdict("LTH-C1", sentence, f"{SOURCE}, section 2, figure 4a", effects, censoring(table, "ticket"))
+    def fresh_initialisations_lose(self, table: Evidence) -> Iterable[Effect]:
+        for levels in (table.levels(0.22, 1), table.levels(0, 0.22)):
+            yield table.above("ticket", "reinit", ACC_ES, levels)
+            yield table.sooner("ticket", "reinit", levels, TO_1P5)
+        at_21 = table.levels(0.18, 0.25)
+        yield aside(table.sooner("ticket", "reinit", at_21, ES), "the paper: 2.51 times sooner, 1.33 in log2")
 
-
-def _c2(table: "pd.DataFrame") -> Verdict:
-    accuracy = 100 * by_replicate(table, "acc_es", "ticket")
-    hill = against_dense(accuracy, levels_within(table, 0.12, 0.15), lambda dense, sparse: sparse - dense)
-    back = against_dense(accuracy, levels_within(table, 0, 0.05), lambda dense, sparse: sparse - dense)
-    effects = (
-        effect_over_levels("ticket at about 13.5 % above dense", "pp", hill, table, note="the paper: more than +0.3 pp"),
-        effect_over_levels("ticket at 5 % or less above dense", "pp", back, table, decides=False, note="the paper: back at dense at 3.6 %"),
+    @claim(
+        "LTH-C4",
+        "section 2 and appendix",
+        "After the last iteration, with training accuracy at about 100 %, winning tickets generalise better: higher test accuracy, and a "
+        "smaller gap to training accuracy.",
     )
-    sentence = "Test accuracy at early stop rises above that of the dense network as weights are pruned."
-    return Verdict("LTH-C2", sentence, f"{SOURCE}, section 2, figure 4b", effects)
+    def generalise_better(self, table: Evidence) -> Iterable[Effect]:
+        levels = table.levels(0.12, 0.55)
+        learnt = table.of(TRAIN_ACC, "ticket")
+        dense = learnt.iloc[:, 0].mean() if learnt.shape[1] else 0.0
+        lacks = "" if dense >= 99 else f"the dense network has learnt {dense:.1f} % of its training set, the paper's about all"
+        one, other = (table.pair("ticket", DENSE, panel, levels) for panel in (TRAIN_ACC, ACC_FINAL))
+        values = (one[1] - other[1]) - (one[0] - other[0])
+        name = f"gap of training and test accuracy smaller than the dense network's{table.said(values.columns)}"
+        yield table.effect(name, "pp", values, least=table.resolution, lacks=lacks)
+        yield table.above("ticket", DENSE, ACC_FINAL, levels, lacks=lacks, note="the paper: up to +0.35 pp")
 
-
-def _c3(table: "pd.DataFrame") -> Verdict:
-    levels = levels_within(table, 0, 0.22)
-    accuracy = 100 * difference(table, "acc_es", "ticket", "reinit", levels)
-    speed = sooner(table, "iters_to_1p5x", "ticket", "reinit", levels)
-    es = np.log2(by_replicate(table, "es_iteration", "reinit").clip(lower=1) / by_replicate(table, "es_iteration", "ticket").clip(lower=1))
-    at_21 = at_levels(es, levels_within(table, 0.18, 0.25))
-    effects = (
-        effect_over_levels("accuracy at early stop, ticket - re-init, at 22 % or less", "pp", accuracy, table),
-        effect_over_levels(
-            "ticket reaches 1.5x the dense minimum of validation loss first, at 22 % or less", "won - lost, share of pairs", speed, table
-        ),
-        effect_over_levels(
-            "early stop sooner, re-init / ticket, at about 21 %",
-            "log2 ratio",
-            at_21,
-            table,
-            decides=False,
-            note=f"the paper: 2.51 times sooner, 1.33 in log2; {censoring(table, 'ticket')}, {censoring(table, 'reinit')}",
-        ),
+    @claim(
+        "LTH-C7",
+        "section 5 and appendix",
+        "At small density, though not at 20 to 50 %, a winning ticket beats its re-initialisation, which beats a random mask of equal "
+        "counts per layer.",
     )
-    sentence = "The same mask with a fresh random initialisation learns slower and is less accurate at once."
-    return Verdict("LTH-C3", sentence, f"{SOURCE}, section 2, figure 4", effects)
+    def tickets_beat_masks(self, table: Evidence) -> Iterable[Effect]:
+        sparse, moderate = table.levels(0, 0.105), table.levels(0.2, 0.5)
+        for better, worse in (("ticket", "reinit"), ("reinit", "random")):
+            yield table.above(better, worse, ACC_ES, sparse)
+            yield table.within(worse, better, ACC_ES, moderate)
 
-
-def _c4(table: "pd.DataFrame") -> Verdict:
-    gap = 100 * (by_replicate(table, "train_acc_final", "ticket") - by_replicate(table, "acc_final", "ticket"))
-    levels = levels_within(table, 0.12, 0.55)
-    smaller = against_dense(gap, levels, lambda dense, sparse: dense - sparse)
-    final, train = (100 * by_replicate(table, metric, "ticket") for metric in ("acc_final", "train_acc_final"))
-    better, learnt = (against_dense(values, levels, lambda dense, sparse: sparse - dense) for values in (final, train))
-    whole = f"the paper: about 100 % both; here the dense network has {train[0].mean():.1f} %"
-    name = "at the end, ticket - dense, at 55 to 12 %"
-    effects = (
-        effect_over_levels("gap of training and test accuracy, dense - ticket, at 55 to 12 %", "pp", smaller, table),
-        effect_over_levels(f"test accuracy {name}", "pp", better, table, note="the paper: up to +0.35 pp"),
-        effect_over_levels(f"training accuracy {name}", "pp", learnt, table, decides=False, note=whole),
-    )
-    sentence = "After the last iteration winning tickets generalise better: higher test accuracy, and a smaller gap to training accuracy."
-    return Verdict("LTH-C4", sentence, f"{SOURCE}, section 2 and appendix", effects)
-
-
-def _c7(table: "pd.DataFrame") -> Verdict:
-    levels = levels_within(table, 0, 0.105)
-    moderate = levels_within(table, 0.2, 0.5)
-    pairs = (("ticket", "reinit", "ticket - re-init"), ("reinit", "random", "re-init - random mask"))
-    effects: list[Effect] = []
-    for better, worse, name in pairs:
-        values = 100 * difference(table, "acc_es", better, worse, levels)
-        effects.append(effect_over_levels(f"accuracy at early stop, {name}, at 10.5 % or less", "pp", values, table))
-    for better, worse, name in pairs:
-        values = 100 * difference(table, "acc_es", better, worse, moderate)
-        note = "not claimed there"
-        effects.append(effect_over_levels(f"{name}, at 50 to 20 %", "pp", values, table, decides=False, note=note))
-    sentence = "At small density a winning ticket beats its re-initialisation, which beats a random mask of equal counts per layer."
-    return Verdict("LTH-C7", sentence, f"{SOURCE}, section 5 and appendix", tuple(effects))
-
-
-def _c23(table: "pd.DataFrame") -> Verdict:
-    sparse, moderate = levels_within(table, 0, 0.105), levels_within(table, 0.2, 0.7)
-    near = difference(table, "acc_es", "ticket", "reinit", moderate)
-    far = difference(table, "acc_es", "ticket", "reinit", sparse)
-    growth = 100 * far.sub(near.mean(axis=1), axis=0) if near.shape[1] else far.iloc[:, :0]
-    name = "gap ticket - re-init in accuracy at early stop, at 10.5 % or less minus its mean at 70 to 20 %"
-    sentence = "The gap between winning ticket and re-initialisation grows with sparsity."
-    return Verdict("LTH-C23", sentence, f"{SOURCE}, figures 4 and 5", (effect_over_levels(name, "pp", growth, table),))
-
-
-def _rise(es: "pd.DataFrame", valley: list[int], sparse: list[int]) -> "pd.DataFrame":
-    if not valley or not sparse:
-        return es.iloc[:, :0]
-    return np.log2(es[sparse].div(es[valley].mean(axis=1), axis=0))
+    @claim("LTH-C23", "figures 4 and 5", "The gap between winning ticket and re-initialisation grows with sparsity.")
+    def gap_grows(self, table: Evidence) -> Iterable[Effect]:
+        sparse, moderate = table.levels(0, 0.105), table.levels(0.2, 0.7)
+        far, near = (table.above("ticket", "reinit", ACC_ES, levels) for levels in (sparse, moderate))
+        one, other = table.pair("ticket", "reinit", ACC_ES, [*moderate, *sparse])
+        found = growth(one - other, sparse, moderate)
+        name = "gap in accuracy at early stop, at 10.5 % or less, minus its mean at 70 to 20 %"
+        yield table.effect(name, "pp", found, least=table.resolution, lacks=far.lacks or near.lacks)

@@ -1,7 +1,7 @@
 """What the studies of tickets share: the configuration, the start of a ticket with other values, panels and rows."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -9,31 +9,28 @@ from pydantic import Field
 from tombola.core.step import Step
 from tombola.evaluation.paired import densities, levels_within
 from tombola.procedures.run import STORED_NAMES, Action, Run
-from tombola.studies.base import Cell, Figure, Scale
-from tombola.studies.frankle2019.common import ACC_ES, ACC_FINAL
-from tombola.studies.tickets import Levels, PruningConfig
+from tombola.studies.base import Row
+from tombola.studies.figure import Figure
+from tombola.studies.tickets import ACC_ES, ACC_FINAL, Levels, TicketStudy
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SOURCE = "Zhou et al. 2019"
 SPARSE = (0.03, 0.06)
 """Densities at which starts of a ticket are compared; the claims are about 4 %."""
 SPARSE_NOTE = "Accuracy at early stop, at 3 to 6 %; where rounds pass over that, at the density next to 4 %, from 2 to 8 %."
 
 
-class Masked(PruningConfig):
+class Masked(TicketStudy):
     """Iterative pruning, and what the weights under and outside its masks start from."""
+
+    paper = "Zhou et al. 2019"
+    scales = {"smoke": {"replicates": 2, "levels": 2}, "small": {"levels": 16}}  # 16 rounds take LeNet to 2.9 %, below all that is judged
 
     levels: Levels = 24
     """Rounds of pruning after the dense run: the paper's."""
     margin: Annotated[float, Field(ge=0)] | None = None
     """What counts as no difference, in pp; None: 0.2 with 10,000 test examples, 1 with fewer."""
-
-
-def at_scale(scale: Scale, **smoke: Any) -> dict[str, Any]:
-    """Fields by scale: the paper's 24 rounds; `small` 16, which take LeNet to 2.9 %, below all densities that are judged."""
-    return {"smoke": {"replicates": 2, "levels": 2, **smoke}, "small": {"levels": 16}, "paper": {}}[scale]
 
 
 def values(name: str, dense: Run, rewind: Step, **options: Any) -> Action:
@@ -52,9 +49,9 @@ def under(ticket: Run, kept: Action) -> Run:
     return ticket.but(mask=Action(name="parent_mask", of=(ticket.its_mask(),)), kept=kept)
 
 
-def rows(arms: Sequence[str], replicate: int, chain: Callable[[str], Sequence[Run]], variant: str = "") -> list[Cell]:
+def arm_rows(chains: Mapping[str, Sequence[Run]], replicate: int, variant: str = "") -> list[Row]:
     """All levels of each arm."""
-    return [Cell(arm, replicate, level, run, variant=variant) for arm in arms for level, run in enumerate(chain(arm))]
+    return [Row(arm, replicate, level, run, variant=variant) for arm, chain in chains.items() for level, run in enumerate(chain)]
 
 
 def sparse_levels(table: "pd.DataFrame") -> list[int]:

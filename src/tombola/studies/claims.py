@@ -1,0 +1,300 @@
+"""Claims as data: a sentence of a paper, and its parts as effects on the table of a study.
+
+`Evidence` owns what every effect needs, so that no claim has to think of it: levels, pairing by replicate, the name, arms that
+were not run, and the preconditions without which nothing is judged.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tombola.core.objective import find_objective
+from tombola.core.task import Task
+from tombola.evaluation import paired
+from tombola.evaluation.verdict import Effect, Verdict
+from tombola.studies.figure import Panel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DENSE = "dense"
+"""In place of an arm: the network before any pruning, level 0 of the arm that it is compared with, or of the first that has one."""
+CENSORED = 0.25
+"""Share of early stops at the last evaluation, above which no early stop is judged: training was too short."""
+NEAR_CHANCE = 0.1
+"""A dense network that went less than this share of the way from chance to no error has learnt next to nothing."""
+TEST_EXAMPLES = {"mnist": 10_000, "fashion-mnist": 10_000, "cifar10": 10_000, "imagenet": 50_000, "mnist1d": 1_000, "digits": 300}
+CLASSES = {**dict.fromkeys(TEST_EXAMPLES, 10), "imagenet": 1000}
+EARLY = ("es_iteration", "acc_es")
+"""Columns that read an early stop."""
+
+
+def test_examples(task: Task) -> int | None:
+    """Test examples of a task's data, if that is known without them."""
+    whole = TEST_EXAMPLES.get(task.data.name)
+    return min(whole, task.data.test or whole) if whole else task.data.test
+
+
+def resolution(task: Task) -> float:
+    """One test example in percentage points: smaller differences of accuracy are none. 0 where it is not known."""
+    found = test_examples(task)
+    return 100 / found if found else 0.0
+
+
+def margin(task: Task, given: float | None = None) -> float:
+    """What counts as no difference of accuracy, in percentage points: what is given; else 0.2 with 10,000 test examples, and 1 with
+    fewer.
+    """
+    return given if given is not None else 0.2 if (test_examples(task) or 0) >= 10_000 else 1.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of a paper, whole and in our words, and what on a study's table it comes to. Made by `claim` of a study's method."""
+
+    id: str
+    where: str
+    """Section and figure of the study's `paper`."""
+    sentence: str
+    parts: "Callable[[Any, Evidence], Iterable[Effect]]"
+    """(study, its table) -> one effect for each part of the sentence."""
+    about: Callable[[Any], str]
+    note: str | Callable[[Any], str]
+
+    def judge(self, study: Any, table: "pd.DataFrame") -> Verdict:
+        """The verdict on the table of a study."""
+        source = f"{study.paper}, {self.where}" if study.paper else self.where
+        objective, written = study.task.objective, find_objective("classification")()
+        if objective.headline != written.headline:
+            return Verdict(self.id, self.sentence, source, (), lacks=f"the claim is about classification; the task learns {objective.name}")
+        note = self.note(study) if callable(self.note) else self.note
+        return Verdict(self.id, self.sentence, source, tuple(self.parts(study, Evidence(study, table))), note, self.about(study))
+
+
+def claim(
+    id: str, where: str, sentence: str, *, about: Callable[[Any], str] = lambda study: "", note: str | Callable[[Any], str] = ""
+) -> "Callable[[Callable[[Any, Evidence], Iterable[Effect]]], Claim]":
+    """Make a claim of the method under it, ``(self, table: Evidence) -> effects``, one for each part of the sentence.
+
+    Args:
+        id: of the claim, e.g. "LTH-C3".
+        where: section and figure of the paper.
+        sentence: what the paper claims, whole, in our words.
+        about: (study) -> why the sentence is not about the study's network and data: then its parts are shown as an analogue, and
+            nothing is judged; "" if it is about them.
+        note: said beside the verdict, or a function of the study that says it.
+    """
+    return lambda parts: Claim(id, where, sentence, parts, about, note)
+
+
+class Evidence:
+    """The table of a study, and the effects that claims rest on."""
+
+    def __init__(self, study: Any, table: "pd.DataFrame") -> None:
+        self.study, self.table = study, table
+
+    def only(self, **equal: Any) -> "Evidence":
+        """The same of those rows whose columns have the values: ``only(variant="sgd")``."""
+        table = self.table
+        for column, value in equal.items():
+            table = table[table[column] == value]
+        return Evidence(self.study, table)
+
+    @property
+    def margin(self) -> float:
+        """What counts as no difference of accuracy, in pp: the study's own, if it has one."""
+        return margin(self.study.task, getattr(self.study, "margin", None))
+
+    @property
+    def resolution(self) -> float:
+        """One test example, in pp."""
+        return resolution(self.study.task)
+
+    # -- levels and columns ------------------------------------------------------------------------------------------
+
+    def levels(self, low: float, high: float) -> list[int]:
+        """Levels of density above `low` and up to `high`, the dense one left out."""
+        return paired.levels_within(self.table, low, high)
+
+    def of(self, metric: Panel | str, arm: str, at: Sequence[int] | None = None) -> "pd.DataFrame":
+        """Replicates x levels of an arm's metric, on its axis' scale; without columns if the arm was not run.
+
+        Args:
+            metric: a panel, or a column of the table as it stands.
+            arm: or `DENSE`: then one column, level 0.
+            at: those of these levels that the arm has; None: all.
+        """
+        name, factor = (metric.metric, metric.scale) if isinstance(metric, Panel) else (metric, 1.0)
+        if arm == DENSE and DENSE not in set(self.table.arm):
+            return factor * paired.by_replicate(self.table[self.table.level == 0], name, self._dense_arm())
+        found = factor * paired.by_replicate(self.table, name, arm)
+        return found if at is None else paired.at_levels(found, at)
+
+    def _dense_arm(self) -> str:
+        there = self.table[self.table.level == 0].arm
+        return str(there.iloc[0]) if len(there) else ""
+
+    def pair(self, first: str, second: str, metric: Panel | str, at: Sequence[int]) -> "tuple[pd.DataFrame, pd.DataFrame]":
+        """Both arms' values at those of the levels that both have, paired by replicate; the dense network stands at each level."""
+        one, other = (self.of(metric, arm, None if arm == DENSE else at) for arm in (first, second))
+        if DENSE in (first, second) and DENSE not in set(self.table.arm):
+            dense, sparse = (one, other) if first == DENSE else (other, one)
+            spread = sparse.copy()
+            for level in sparse.columns:
+                spread[level] = dense.iloc[:, 0] if dense.shape[1] else np.nan
+            return (spread, sparse) if first == DENSE else (sparse, spread)
+        common = [level for level in one.columns if level in other.columns]
+        return one[common], other[common]
+
+    # -- effects -----------------------------------------------------------------------------------------------------
+
+    def effect(self, name: str, unit: str, values: "pd.DataFrame | pd.Series | Sequence[float]", **options: Any) -> Effect:
+        """An effect of values by replicate and level, or of one number a replicate, above `least` as the sentence expects.
+
+        Args:
+            options: as `tombola.evaluation.paired.effect` has them: `least`, `note`, `judged`, `lacks`.
+        """
+        steps = self.study.counted == "steps"
+        along = "step" if steps else "density"
+        places = paired.densities(self.table, along) if self.study.counted in ("rounds", "steps") and along in self.table else None
+        return paired.effect(name, unit, values, places=places, along=along, **options)
+
+    def above(
+        self, better: str, worse: str, metric: Panel, at: Sequence[int], *, name: str = "", least: float | None = None, **options: Any
+    ) -> Effect:
+        """By how much one arm's metric is above another's, over levels.
+
+        Where more than a quarter of either arm's early stops are censored, the accuracy at the end is judged instead of that at early
+        stop, and the name says so; the same holds for `within`.
+
+        Args:
+            better, worse: arms, or `DENSE`.
+            least: None: one test example, for accuracies; else 0.
+            name: instead of the one that is made of arms, metric and levels.
+        """
+        metric = self._uncensored(metric, (better, worse), at)
+        one, other = self.pair(better, worse, metric, at)
+        least = least if least is not None else self.resolution if _is_accuracy(metric) else 0.0
+        lacks = options.pop("lacks", "") or self.lacking((better, worse), metric, at, room=(other, least))
+        name = name or f"{self.called(better)} above {self.called(worse)}: {_quantity(metric)}{self.said(one.columns)}"
+        return self.effect(name, _unit(metric), one - other, least=least, lacks=lacks, **options)
+
+    def within(
+        self, arm: str, other: str, metric: Panel, at: Sequence[int], *, allowed: float | None = None, name: str = "", **options: Any
+    ) -> Effect:
+        """By how much an arm stays less than a margin below another: what "matches" and "no worse" mean.
+
+        Args:
+            arm, other: arms, or `DENSE`.
+            allowed: the margin in the metric's unit; None: the study's for accuracies (`margin`).
+        """
+        metric = self._uncensored(metric, (arm, other), at)
+        one, reference = self.pair(arm, other, metric, at)
+        allowed = self.margin if allowed is None else allowed
+        lacks = options.pop("lacks", "") or self.lacking((arm, other), metric, at, room=(reference, allowed))
+        text = f"less than {allowed:g} {_unit(metric)} below {self.called(other)}"
+        name = name or f"{self.called(arm)} {text}: {_quantity(metric)}{self.said(one.columns)}"
+        return self.effect(name, _unit(metric), allowed - (reference - one), lacks=lacks, **options)
+
+    def sooner(
+        self, first: str, second: str, at: Sequence[int], metric: Panel | None = None, *, name: str = "", least: float = 0.0, **options: Any
+    ) -> Effect:
+        """How many times sooner one arm gets somewhere than another: log2(iterations of the second / of the first).
+
+        Iterations to a loss that are never reached count as the latest that any run of the table needed, which makes the effect
+        smaller, never larger; where both arms never get there the pair is left out. Early stops (`es_iteration`) are judged only
+        where at most a quarter of either arm's are censored.
+        """
+        metric = metric or Panel("iters_to_1p5x", "iterations to 1.5 times the dense minimum of validation loss")
+        table = self.table[metric.metric]
+        bound = table[np.isfinite(table)].max()
+        one, other = self.pair(first, second, metric, at)
+        never = np.isinf(one) & np.isinf(other)
+        ratio = np.log2(other.clip(1, bound) / one.clip(1, bound)).mask(never)
+        lacks = options.pop("lacks", "") or self.lacking((first, second), metric, at)
+        name = name or f"{self.called(first)} sooner than {self.called(second)}: {_quantity(metric)}{self.said(one.columns)}"
+        return self.effect(name, "log2 ratio", ratio, least=least, lacks=lacks, **options)
+
+    # -- preconditions -----------------------------------------------------------------------------------------------
+
+    def lacking(
+        self,
+        arms: Sequence[str],
+        metric: Panel | str,
+        at: Sequence[int],
+        room: "tuple[pd.DataFrame, float] | None" = None,
+    ) -> str:
+        """The first precondition that is missing for effects of arms at some levels; "" if none is (`JUDGING`'s list).
+
+        Args:
+            room: values of the arm that is the reference, and the difference that has to fit above it, for accuracies.
+        """
+        named = [arm for arm in arms if arm != DENSE]
+        there = set(self.table.arm)
+        if absent := [arm for arm in named if arm not in there]:
+            return f"arm {absent[0]} was not run"
+        rows = self.table[self.table.arm.isin(named) & self.table.level.isin(at)]
+        if not len(at) or not len(rows):
+            return "no level that the claim is about was run"
+        column = metric.metric if isinstance(metric, Panel) else metric
+        return (self.censored(arms, at) if column in EARLY else "") or (self._no_room(metric, room) if _is_accuracy(metric) else "")
+
+    def censored(self, arms: Sequence[str], at: Sequence[int]) -> str:
+        """Why the early stops of arms cannot be judged: more than a quarter of one's come at the last evaluation."""
+        if "es_censored" not in self.table:
+            return ""
+        for arm in arms:
+            share = self.of("es_censored", arm, None if arm == DENSE else at).to_numpy()
+            if share.size and np.nanmean(share) > CENSORED:
+                return f"{100 * np.nanmean(share):.0f} % of the early stops of {self.called(arm)} are censored: train longer"
+        return ""
+
+    def _uncensored(self, metric: Panel, arms: Sequence[str], at: Sequence[int]) -> Panel:
+        """The accuracy at the end in place of that at early stop, where more than a quarter of the early stops are censored."""
+        at_end = metric.metric == "acc_es" and "acc_final" in self.table and self.censored(arms, at)
+        return replace(metric, metric="acc_final", label="test accuracy at the end, as early stops are censored (%)") if at_end else metric
+
+    def _no_room(self, metric: Panel | str, room: "tuple[pd.DataFrame, float] | None") -> str:
+        dense = self.of(metric, DENSE).to_numpy() if self._dense_arm() or DENSE in set(self.table.arm) else np.zeros(0)
+        chance = 100 / CLASSES.get(self.study.task.data.name, np.inf)
+        if chance and dense.size and np.nanmean(dense) < chance + NEAR_CHANCE * (100 - chance):
+            return f"the dense network is near chance: its accuracy is {np.nanmean(dense):.1f} %"
+        if room is not None and room[0].size and 100 - np.nanmean(room[0].to_numpy()) <= room[1]:
+            return f"no room: an error of {100 - np.nanmean(room[0].to_numpy()):.2g} % is no more than the {room[1]:.2g} pp that would count"
+        return ""
+
+    # -- words -------------------------------------------------------------------------------------------------------
+
+    def called(self, arm: str) -> str:
+        """What a legend calls an arm."""
+        return "the dense network" if arm == DENSE else self.study.arms.get(arm, arm)
+
+    def said(self, levels: Sequence[int]) -> str:
+        """Levels in words: ", at 18.9 to 3.6 % density", ", at k = 100"; "" where a level is neither."""
+        if not len(levels) or self.study.counted not in ("rounds", "steps"):
+            return ""
+        steps = self.study.counted == "steps"
+        found = paired.densities(self.table, "step" if steps else "density")
+        ends = [found[level] for level in (min(levels), max(levels))]
+        ends = list(dict.fromkeys(f"{end:,.0f}" if steps else f"{100 * end:.3g}" for end in ends))
+        return f", at k = {' to '.join(ends)}" if steps else f", at {' to '.join(ends)} % density"
+
+
+def aside(effect: Effect, note: str = "") -> Effect:
+    """The effect shown beside the others, not judged: the table shows it, the sentence does not say it."""
+    return replace(effect, judged=False, lacks="", note=note or effect.note)
+
+
+def _is_accuracy(metric: Panel | str) -> bool:
+    return isinstance(metric, Panel) and "accuracy" in metric.label and metric.scale == 100
+
+
+def _unit(metric: Panel) -> str:
+    inside = metric.label.rpartition("(")[2].rstrip(")") if metric.label.endswith(")") else ""
+    return "pp" if inside == "%" else inside
+
+
+def _quantity(metric: Panel) -> str:
+    return metric.label.rpartition(" (")[0] if metric.label.endswith(")") else metric.label

@@ -1,0 +1,50 @@
+"""Figures as data: what a report draws, whoever draws it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: a column of what the figure shows, against its x axis."""
+
+    metric: str
+    label: str
+    """Axis label with unit, e.g. "test accuracy at early stop (%)"."""
+    scale: float = 1.0
+    """Factor from the table's value to the axis (100 for per cent)."""
+    log: bool = False
+    threshold: float | None = None
+    """A value, in the table's unit, that a thin line marks: what counts as stable, or as equal."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure as data: panels side by side, one line an arm; panels for each variant that the study has."""
+
+    name: str
+    """File name stem, e.g. "accuracy"."""
+    title: str
+    panels: tuple[Panel, ...]
+    kind: Literal["density", "curves", "profile", "image", "scatter", "surface", "heatmap"] = "density"
+    """`density`: table rows against density, log axis from dense to sparse. `curves`: metrics over iterations at
+    `levels`. `profile`: `value` against `x` of the details table `detail`, at `levels`. `image`: `value` by `row` and
+    `column` of `detail`, one image a level. `scatter`: the panels against `across`, one point a row of the table (draws
+    averaged). `surface`: contours of `value` over `x` and `y` of `detail`, with the named networks on it. `heatmap`: the
+    panels by `row` (a layer) and `column` of `detail`, a number in each cell, one map a variant and arm."""
+    x: Literal["density", "kept", "level", "step", "parameters"] = "density"
+    """Of kind `density`: what the axis shows; `kept` is the number of remaining weights, `level` what the study's levels
+    count (rounds of pruning, steps k, layers reset, widths), `step` the iteration k that the table's column `step` says,
+    `parameters` the size of the whole network that its column `parameters` says, on an axis from small to large."""
+    across: Panel | None = None
+    """Of kind `scatter`: the metric on the x axis."""
+    x_label: str = ""
+    """Axis label with unit, of kinds `profile` and `heatmap`; of kind `density` in place of what `x` is called, if given."""
+    detail: str = ""
+    """Of kinds `profile`, `image`, `surface` and `heatmap`: which of the study's details tables."""
+    arms: tuple[str, ...] = ()
+    """Those that are shown; none named: all."""
+    variants: tuple[str, ...] = ()
+    """Likewise."""
+    levels: tuple[int, ...] = ()
+    caption: str = ""
