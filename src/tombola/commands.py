@@ -134,6 +134,7 @@ def adopt(study: str, store: Path, data_dir: Path | None, json: bool, **options:
 def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
     """The claims of studies, with their verdicts where the store has the runs."""
     from tombola.engine.study import findings
+
     rows = []
     for name in studies or list(registry):
         found = _resolve(name, options, data_dir)

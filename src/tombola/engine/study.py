@@ -198,9 +198,7 @@ def _curves(rows: Sequence[Row], results: Mapping[Run, Result]) -> "pd.DataFrame
 
     found = [results[row.run] for row in rows]
     lengths = [len(result.metrics["step"]) for result in found]
-    where: dict[str, list[Any]] = {
-        name: [getattr(row, name) for row in rows] for name in ("variant", "arm", "replicate", "level", "draw")
-    }
+    where: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in ("variant", "arm", "replicate", "level", "draw")}
     where["density"] = [result.summary["density"] for result in found]
     # A column at once: a frame for each of thousands of runs takes a second.
     columns = {name: np.repeat(np.array(values, object if isinstance(values[0], str) else None), lengths) for name, values in where.items()}

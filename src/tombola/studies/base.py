@@ -130,6 +130,7 @@ class Study(Spec):
         """The study's claims on its table."""
         return [claim.judge(self, table) for claim in self.claims]
 
+
 @dataclass(frozen=True)
 class Findings:
     """A study that was carried out."""

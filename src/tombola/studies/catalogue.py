@@ -1,7 +1,6 @@
 """All studies: importing this registers them."""
 
 from importlib import import_module
-from importlib.util import find_spec
 
 from tombola.studies.base import studies as studies
 

@@ -262,7 +262,9 @@ class Evidence:
         if chance and dense.size and np.nanmean(dense) < chance + NEAR_CHANCE * (100 - chance):
             return f"the dense network is near chance: its accuracy is {np.nanmean(dense):.1f} %"
         if room is not None and room[0].size and 100 - np.nanmean(room[0].to_numpy()) <= room[1]:
-            return f"no room: an error of {100 - np.nanmean(room[0].to_numpy()):.2g} % is no more than the {room[1]:.2g} pp that would count"
+            return (
+                f"no room: an error of {100 - np.nanmean(room[0].to_numpy()):.2g} % is no more than the {room[1]:.2g} pp that would count"
+            )
         return ""
 
     # -- words -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What the studies of the paper share: layers of dense networks reset, the columns that are measured, classes of layers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
@@ -12,23 +12,34 @@ from tombola.core.task import Count, Task
 from tombola.models.groups import Unit, groups
 from tombola.procedures.measurement import Measurement, Normalisation
 from tombola.procedures.run import Run
-from tombola.studies.base import Cell, Config, Panel, Result, Results, Row, Scale
-from tombola.studies.dense import dense_run as dense_run
-from tombola.studies.dense import for_noise as for_noise
+from tombola.studies.base import Row, Scale, Study, Values
+from tombola.studies.claims import NEAR_CHANCE, margin
+from tombola.studies.dense import for_noise
+from tombola.studies.figure import Panel
+from tombola.studies.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SOURCE = "Zhang et al. 2019"
 EPOCHS = (0, 1, 2, 3, 8, 40, 90)
 """The checkpoints of the paper's heat maps, of 100 epochs."""
+INITIAL = Step("0it")
 REINIT, RANDOM = "reinit", "random"
-VARIANTS = {REINIT: "re-initialised", RANDOM: "re-randomised"}
+ALIKE = 0.5
+"""Rank correlation from which on one thing is said to follow another; the paper gives no number."""
 Share = Annotated[float, Field(ge=0, le=1)]
+RMS = Panel("rms", "2-norm moved / sqrt(size)", log=True)
+COLUMNS = (
+    "kept", "prunable", "draw", "step", "error", "rise", "way", "loss", "loss_rise", "validation_rise",
+    "rms", "max", "cosine", "own_error", "chance",
+)  # fmt: skip
+"""`rise` = error - own_error, of the same network whole; `way` = rise / (chance - own_error), the share of the way to chance."""
 
 
-class Layers(Config):
+class Layers(Study):
     """Layers of trained networks are reset; nothing is trained again."""
+
+    paper = "Zhang et al. 2019"
 
     batch_norm: Normalisation = "reset"
     """Normalisation that follows a layer: `reset` with it, affine parameters and statistics; `keep` it as trained; or
@@ -37,6 +48,10 @@ class Layers(Config):
     """On which error layers are judged. Of a task with noisy labels, those of training."""
     train_examples: Count | None = None
     """Training examples on which networks are evaluated, with `part` = train or `batch_norm` = recompute; None: all."""
+
+    @classmethod
+    def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
+        return {**for_noise(task), **super().at(scale, task)}
 
     @model_validator(mode="after")
     def _has_use_for_training_examples(self) -> Self:
@@ -50,36 +65,95 @@ class Layers(Config):
         """Whether networks are evaluated on training examples."""
         return self.part == "train" or self.batch_norm == "recompute"
 
-    def options(self, **more: Any) -> dict[str, Any]:
-        """Those of a measurement `reset`."""
-        return {"batch_norm": self.batch_norm, "part": self.part, "train": self.train_examples, **more}
+    def reset(self, run: Run, steps: Iterable[Step] = (INITIAL,), **options: Any) -> Measurement:
+        """Layers of a finished run put back to its own weights at `steps`, and to fresh draws."""
+        of = (run.at("end"), run.its_mask(), *(run.at(step) for step in steps))
+        options = {"batch_norm": self.batch_norm, "part": self.part, "train": self.train_examples, **options}
+        return Measurement(task=run.task, seed=run.seed, name="reset", of=of, options=options)
 
-    def said(self) -> str:
-        """What a caption says of how layers were reset."""
+    def frame(self, rows: Iterable[Row], results: Results) -> "pd.DataFrame":
+        """What `measure` finds of rows, with the variant, arm, replicate and level of each."""
+        import pandas as pd
+
+        found: list[Values] = []
+        for row in rows:
+            place = {"variant": row.variant, "arm": row.arm, "replicate": row.replicate, "level": row.level}
+            values = self.measure(row, results)
+            found += [{**place, **one} for one in (values if isinstance(values, list) else [values])]
+        return pd.DataFrame(found)
+
+    @property
+    def judged(self) -> str:
+        """The name of the error on which layers are judged."""
+        return "training error" if self.part == "train" else "test error"
+
+    @property
+    def error(self) -> Panel:
+        """That error."""
+        return Panel("error", f"{self.judged} (%)", 100)
+
+    @property
+    def rise(self) -> Panel:
+        """By how much a reset raises it."""
+        return Panel("rise", f"rise of the {self.judged} (pp)", 100)
+
+    @property
+    def caption(self) -> str:
+        """How layers were reset."""
         norm = {
             "reset": "normalisation that follows a layer is reset with it",
             "keep": "normalisation stays as trained",
-            "recompute": "normalisation is reset with a layer and its statistics computed anew over training examples",
+            "recompute": "normalisation is reset with a layer and its statistics are computed anew over training examples",
         }[self.batch_norm]
         return f"Nothing is trained again; {norm}."
-
-    def judged(self) -> str:
-        """The error's name."""
-        return "training error" if self.part == "train" else "test error"
 
 
 class Robust(Layers):
     """Layers are robust (ambient) or not."""
 
-    robust: Share = 0.01
-    """A layer is robust (ambient) if its re-initialisation raises the error by no more than this, ..."""
+    robust: Share | None = None
+    """A layer is robust (ambient) if its re-initialisation raises the error by no more than this, ... None: 0.002, which is 0.2 pp,
+    with 10,000 test examples; 0.01 with fewer."""
     deviations: Annotated[float, Field(ge=0)] = 2.0
     """... or by no more than so many standard deviations of the trained networks' error over replicates."""
 
-    def said(self) -> str:
-        """How layers were reset, and which are robust."""
-        rule = f"{100 * self.robust:g} pp or {self.deviations:g} standard deviations over replicates"
-        return f"{super().said()} Robust: the {self.judged()} rises by no more than {rule}."
+    @property
+    def caption(self) -> str:
+        rule = f"{100 * self.threshold:g} pp or {self.deviations:g} standard deviations over replicates"
+        return f"{super().caption} Robust: the {self.judged} rises by no more than {rule}."
+
+    @property
+    def threshold(self) -> float:
+        """By how much the error of a robust layer may rise, whatever the replicates differ by."""
+        return margin(self.task) / 100 if self.robust is None else self.robust
+
+    def limit(self, own_errors: Sequence[float]) -> float:
+        """By how much an error may rise for a layer to be robust: max(threshold, deviations * SD of the trained networks' errors)."""
+        spread = float(np.std(own_errors, ddof=1)) if len(own_errors) > 1 else 0.0
+        return max(self.threshold, self.deviations * spread)
+
+    def limit_in(self, rows: "pd.DataFrame") -> float:
+        """The same of the trained networks of a table's replicates."""
+        return self.limit(list(rows.groupby("replicate").own_error.first()))
+
+    def robust_in(self, rows: "pd.DataFrame") -> list[str]:
+        """The layers that are robust by their mean rise over replicates, in their order, from rows of one step."""
+        mean, allowed = rows.groupby("arm", sort=False).rise.mean(), self.limit_in(rows)
+        return [arm for arm, rise in mean.items() if rise <= allowed]
+
+    def robust_units(self, results: Results, rows: Iterable[Row], unit: Unit) -> list[str]:
+        """The units that are robust, from rows of dense networks whose units are put back to one step."""
+        import pandas as pd
+
+        names = units_of(results, self.task, unit)
+        found = [{"replicate": row.replicate, **one} for row in rows for one in reset_values(row, results, names)]
+        return self.robust_in(pd.DataFrame(found))
+
+    def no_room(self, rows: "pd.DataFrame") -> str:
+        """Why it says nothing here that a layer is robust: the network's whole error is no more than what a robust layer may add."""
+        own, allowed = 100 * rows.own_error.mean(), 100 * self.limit_in(rows)
+        said = f"no room: an error of {own:.2g} % is no more than the {allowed:.2g} pp by which a robust layer may raise it"
+        return said if own <= allowed else ""
 
 
 class Classes(Robust):
@@ -88,14 +162,16 @@ class Classes(Robust):
     critical: Annotated[float, Field(gt=0, le=1)] = 0.5
     """A layer is critical if its re-initialisation takes the error so far of the way to chance, at least."""
 
-    def said(self) -> str:
-        """How layers were reset, which are robust and which critical."""
-        return f"{super().said()} Critical: by {100 * self.critical:g} % of the way to chance or more."
+    @property
+    def caption(self) -> str:
+        return f"{super().caption} Critical: it goes {100 * self.critical:g} % of the way to chance, or more."
 
-
-def at_smoke(scale: Scale, **fields: Any) -> dict[str, Any]:
-    """Fields of a configuration that make it small, at `smoke` only."""
-    return {"replicates": 2, **fields} if scale == "smoke" else {}
+    def classes(self, rows: "pd.DataFrame") -> dict[str, str]:
+        """Layer -> "robust", "critical" or "between", by its means over replicates, from rows of one step, each of which says
+        `replicate`, `arm` (the layer), `rise`, `way` and `own_error`.
+        """
+        way, robust = rows.groupby("arm", sort=False).way.mean(), self.robust_in(rows)
+        return {arm: "robust" if arm in robust else "critical" if share >= self.critical else "between" for arm, share in way.items()}
 
 
 def checkpoints(task: Task, given: Sequence[Step]) -> tuple[Step, ...]:
@@ -116,65 +192,34 @@ def _share(steps: Step, share: float) -> Step:
     """A share of training, in whole epochs where it is counted so, at least one unless it is 0."""
     epochs, iterations = steps.order
     if not share:
-        return Step("0it")
+        return INITIAL
     return Step(f"{max(1, round(share * epochs))}ep") if epochs and not iterations else steps.times(share)
 
 
-def reset(config: Layers, run: Run, steps: Iterable[Step], **options: Any) -> Measurement:
-    """Layers of a finished run put back to its own weights at `steps`, and to fresh draws."""
-    of = (run.at("end"), run.its_mask(), *(run.at(step) for step in steps))
-    return Measurement(task=run.task, seed=run.seed, name="reset", of=of, options=config.options(**options))
+def iterations(results: Results, run: Run, steps: Iterable[Step]) -> list[int]:
+    """The iterations that steps of a run stand for."""
+    return [step.iterations(results.network_info(run.task).steps_per_epoch, results[run].end) for step in steps]
 
 
-METRICS = (
-    "kept",
-    "prunable",
-    "draw",
-    "step",
-    "error",
-    "rise",
-    "way",
-    "loss",
-    "loss_rise",
-    "validation_rise",
-    "rms",
-    "max",
-    "cosine",
-    "own_error",
-    "chance",
-)
-"""`rise` = error - own_error, of the same network whole; `way` = rise / (chance - own_error), the share of the way to chance."""
-
-
-def rows_of_measurement(result: Result, found: Any, names: Sequence[str], steps: Sequence[int]) -> list[Row]:
-    """A row for each unit and what it is reset to: checkpoints first, at `steps`, then draws."""
-    rows: list[Row] = []
+def reset_values(row: Row, results: Results, names: Sequence[str], column: int = 0) -> list[Values]:
+    """What the measurement of a row says of each unit (or set of units) in one column: a step, or a fresh draw."""
+    assert row.measurement is not None
+    found, summary = results.measured(row.measurement), results[row.run].summary
     own, chance = float(found["own_error"]), float(found["chance"])
-    for index, name in enumerate(names):
-        for column in range(found["error"].shape[1]):
-            draw = column - len(steps)
-            error = float(found["error"][index, column])
-            rows.append(
-                {
-                    "variant": REINIT if draw < 0 else RANDOM,
-                    "arm": name,
-                    "kept": result.summary["kept"],
-                    "prunable": result.summary["prunable"],
-                    "level": column if draw < 0 else 0,
-                    "draw": max(0, draw),
-                    "step": steps[column] if draw < 0 else steps[0] if steps else 0,
-                    "error": error,
-                    "rise": error - own,
-                    "way": way(error, own, chance),
-                    "loss": float(found["loss"][index, column]),
-                    "loss_rise": float(found["loss"][index, column] - found["own_loss"]),
-                    "validation_rise": float(found["validation_error"][index, column] - found["own_validation_error"]),
-                    **{metric: float(found[metric][index, column]) for metric in ("rms", "max", "cosine")},
-                    "own_error": own,
-                    "chance": chance,
-                }
-            )
-    return rows
+    common = {"kept": summary["kept"], "prunable": summary["prunable"], "own_error": own, "chance": chance}
+    values = []
+    for place, name in enumerate(names):
+        error = float(found["error"][place, column])
+        rises = {
+            "error": error,
+            "rise": error - own,
+            "way": way(error, own, chance),
+            "loss_rise": float(found["loss"][place, column] - found["own_loss"]),
+            "validation_rise": float(found["validation_error"][place, column] - found["own_validation_error"]),
+        }
+        moved = {metric: float(found[metric][place, column]) for metric in ("loss", "rms", "max", "cosine")}
+        values.append({"arm": name, **common, **rises, **moved})
+    return values
 
 
 def way(error: float, own: float, chance: float) -> float:
@@ -187,57 +232,10 @@ def units_of(results: Results, task: Task, unit: Unit = "layer") -> list[str]:
     return list(groups(results.network_info(task).layers, unit))
 
 
-def iterations(results: Results, run: Run, steps: Iterable[Step]) -> list[int]:
-    """The iterations that steps of a run stand for."""
-    return [step.iterations(results.network_info(run.task).steps_per_epoch, results[run].end) for step in steps]
-
-
 def layers_of(results: Results, task: Task, unit: Unit, names: Sequence[str]) -> tuple[str, ...]:
     """The names of the layers that make up some units."""
     named = groups(results.network_info(task).layers, unit)
     return tuple(layer.name for name in names for layer in named[name])
-
-
-def limit(config: Robust, own_errors: Sequence[float]) -> float:
-    """By how much an error may rise for a layer to be robust: max(robust, deviations * SD of the trained networks' errors)."""
-    spread = float(np.std(own_errors, ddof=1)) if len(own_errors) > 1 else 0.0
-    return max(config.robust, config.deviations * spread)
-
-
-def limit_in(config: Robust, rows: "pd.DataFrame") -> float:
-    """The same of the trained networks of a table's replicates."""
-    return limit(config, list(rows.groupby("replicate").own_error.first()))
-
-
-def classes(config: Classes, table: "pd.DataFrame") -> dict[str, str]:
-    """Layer -> "robust", "critical" or "between", by its mean rise over replicates when it is put back to the first step."""
-    return classes_in(config, table[(table.variant == REINIT) & (table.level == table.level.min())])
-
-
-def classes_in(config: Classes, rows: "pd.DataFrame") -> dict[str, str]:
-    """The same from rows of one step, each of which says `replicate`, `arm` (the layer), `rise`, `way` and `own_error`."""
-    way, robust = rows.groupby("arm", sort=False).way.mean(), robust_in(config, rows)
-    return {arm: "robust" if arm in robust else "critical" if share >= config.critical else "between" for arm, share in way.items()}
-
-
-def robust_in(config: Robust, rows: "pd.DataFrame") -> list[str]:
-    """The layers that are robust, from the same rows, in their order."""
-    mean, allowed = rows.groupby("arm", sort=False).rise.mean(), limit_in(config, rows)
-    return [arm for arm, rise in mean.items() if rise <= allowed]
-
-
-def robust_units(config: Robust, results: Results, cells: Sequence[Cell], unit: Unit) -> list[str]:
-    """The units that are robust, from dense networks whose units are put back to one step by the cells' measurements."""
-    import pandas as pd
-
-    names = units_of(results, config.task, unit)
-    rows = [
-        {"replicate": cell.replicate, **row}
-        for cell in cells
-        if cell.measurement is not None
-        for row in rows_of_measurement(results[cell.run], results.measured(cell.measurement), names, [0])
-    ]
-    return robust_in(config, pd.DataFrame(rows))
 
 
 def by_layer(table: "pd.DataFrame", metric: str, variant: str = REINIT, level: int = 0) -> "pd.DataFrame":
@@ -247,9 +245,12 @@ def by_layer(table: "pd.DataFrame", metric: str, variant: str = REINIT, level: i
     return wide[[arm for arm in rows.arm.unique() if arm in wide.columns]]
 
 
-def error_panel(config: Layers) -> Panel:
-    """The judged error."""
-    return Panel("error", f"{config.judged()} (%)", 100)
+def near_chance(rows: "pd.DataFrame") -> str:
+    """Why nothing is judged of networks that have learnt next to nothing; "" if they have learnt."""
+    own, chance = rows.own_error.mean(), rows.chance.mean()
+    return f"the trained network is near chance: its error is {100 * own:.1f} %" if chance - own < NEAR_CHANCE * chance else ""
 
 
-RMS = Panel("rms", "2-norm moved / sqrt(size)")
+def fully_connected(study: Study) -> str:
+    """Why a sentence about fully connected networks is not about a study's network."""
+    return "" if study.task.model.name == "mlp" else "the sentence is about fully connected networks"
