@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Scale = Literal["smoke", "small", "paper"]
+Counted = Literal["rounds", "steps", "layers", "widths"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Study(Spec):
     """Arm to what a legend calls it, all that the study can have."""
     variants: ClassVar[Mapping[str, str]] = {}
     """Variant to what a panel's title calls it."""
-    counted: ClassVar[Literal["rounds", "steps", "layers", "widths"]] = "rounds"
+    counted: ClassVar[Counted] = "rounds"
     """What `level` counts: rounds of pruning; places in a list of steps k, which column `step` of the table holds; layers
     that are reset together; or places in a list of widths, which its column `width` holds."""
 

@@ -231,8 +231,8 @@ class Evidence:
         Args:
             room: values of the arm that is the reference, and the difference that has to fit above it, for accuracies.
         """
-        named = [arm for arm in arms if arm != DENSE]
         there = set(self.table.arm)
+        named = [arm for arm in arms if arm != DENSE or DENSE in there]
         if absent := [arm for arm in named if arm not in there]:
             return f"arm {absent[0]} was not run"
         rows = self.table[self.table.arm.isin(named) & self.table.level.isin(at)]

@@ -1,91 +1,47 @@
 """Which layers make the barrier? One layer moves from one child to the other, the rest stays (Adilova et al. 2024)."""
 
-from functools import partial
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
 
 from tombola.evaluation.barrier import barrier
-from tombola.models.tasks import task as named_task
 from tombola.procedures.measurement import Measurement
-from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
-from tombola.studies.frankle2020.common import (
-    Instability,
-    at_smoke,
-    children_of,
-    dense_run,
-    for_noise,
-    from_step,
-    guard_ends,
-    instability_panel,
-    learnt,
-    steps_of,
-)
+from tombola.studies.base import Row, Values, study
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.frankle2020.common import Instability, from_step
+from tombola.studies.results import Results
 
 
+@study("frankle2020.layers", task="digits-noise-mlp", answers="Which layers make the barrier between two copies?")
 class Layers(Instability):
-    """Layer-wise paths between children of W_k."""
+    """Barrier and distance by layer, on layer-wise paths between children of W_k."""
 
+    columns = ("draw", "step", "share", "instability", "distance")
 
-def _configure(scale: Scale, task: str) -> Layers:
-    found = named_task(task, scale)
-    return Layers(task=found, **for_noise(found), **at_smoke(scale, children=2, k=("0it", "1it")))
-
-
-@study(
-    "frankle2020.layers",
-    answers="Which layers make the barrier between two copies?",
-    claims=(),
-    task="digits-noise-mlp",
-    configure=_configure,
-)
-def layers(config: Layers) -> Study:
-    """Barrier and distance by layer, against k."""
-    cells: list[Cell] = []
-    for replicate in range(config.replicates):
-        dense = dense_run(config, replicate)
-        for level, k in enumerate(steps_of(config.k, config.task)):
-            children = children_of(from_step(dense, k), config)
-            for draw, (first, second) in enumerate(combinations(children, 2)):
+    def rows(self) -> Iterable[Row]:
+        for replicate, level, k, dense in self.starts():
+            for draw, (first, second) in enumerate(combinations(self.children_of(from_step(dense, k)), 2)):
                 both = (first.at("end"), second.at("end"))
-                measurement = Measurement(task=dense.task, seed=dense.seed, name="layers", of=both, options=config.options())
-                cells.append(Cell("dense", replicate, level, first, draw, measurement=measurement))
-    return Study(
-        name="frankle2020.layers",
-        config=config,
-        cells=tuple(cells),
-        metrics=("draw", "step", "share", "instability", "distance"),
-        measure=partial(measured, config),
-        claims=lambda table: [],
-        levels="steps",
-        figures=(
-            Figure(
-                "layers",
-                "One layer moves, the others stay",
-                (instability_panel(config), Panel("distance", "2-norm between the layers")),
-                x="step",
-                caption=f"Above the mean error of the two whole networks. {config.said()}",
-            ),
-        ),
-    )
+                by_layer = Measurement(task=dense.task, seed=dense.seed, name="layers", of=both, options=self.path_options())
+                yield Row("dense", replicate, level, first, draw, measurement=by_layer)
 
+    def measure(self, row: Row, results: Results) -> Values | list[Values]:
+        """A row for each layer: barrier_l = max over a of E(one layer mixed) - (E(W) + E(W')) / 2, or another form of it."""
+        assert row.measurement is not None
+        found, begin, end = results.measured(row.measurement), results[row.run].begin, results[row.run].end
+        self.check_ends(found, [results[parent.run] for parent in row.measurement.of])
+        first, second = found[f"{self.part}_ends"]
+        rows: list[Values] = []
+        for name in sorted(key.removeprefix("distance/") for key in found if key.startswith("distance/")):
+            # Against the errors of the whole networks: the end with one foreign layer is a point of the path.
+            path = np.concatenate([[second], found[f"{self.part}_error/{name}"], [first]])
+            height = float(barrier(path, np.concatenate([[0.0], found["a"], [1.0]]), self.form))
+            of_layer = {"instability": self.if_learnt(found, (first, second), height), "distance": float(found[f"distance/{name}"])}
+            rows.append({"draw": row.draw, "step": begin, "share": begin / end, "arm": name.split("/", 1)[1], **of_layer})
+        return rows
 
-def measured(config: Layers, cell: Cell, results: Results) -> list[Row]:
-    """A row for each layer: barrier_l = max over a of E(one layer mixed) - (E(W) + E(W')) / 2, or another form of it."""
-    assert cell.measurement is not None
-    found, begin, end = results.measured(cell.measurement), results[cell.run].begin, results[cell.run].end
-    guard_ends(config, found, [results[parent.run] for parent in cell.measurement.of])
-    first, second = found[f"{config.part}_ends"]
-    rows: list[Row] = []
-    for name in sorted(key.removeprefix("distance/") for key in found if key.startswith("distance/")):
-        # Against the errors of the whole networks: the end with one foreign layer is a point of the path.
-        error = found[f"{config.part}_error/{name}"]
-        path = np.concatenate([[second], error, [first]])
-        a = np.concatenate([[0.0], found["a"], [1.0]])
-        of_layer = {
-            "arm": name.split("/", 1)[1],
-            "instability": learnt(config, found, (first, second), float(barrier(path, a, config.form))),
-            "distance": float(found[f"distance/{name}"]),
-        }
-        rows.append({"draw": cell.draw, "step": begin, "share": begin / end, **of_layer})
-    return rows
+    def figures(self) -> Sequence[Figure]:
+        caption = f"Above the mean error of the two whole networks. {self.evaluated}"
+        panels = (self.barrier, Panel("distance", "2-norm between the layers"))
+        return (self.against_k("layers", "One layer moves, the others stay", *panels, caption=caption),)

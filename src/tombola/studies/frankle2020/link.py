@@ -1,95 +1,76 @@
 """How strongly does instability predict the accuracy gap, and which of stability and matching comes first? (open question)"""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from tombola.evaluation.paired import effect_of
 from tombola.evaluation.statistics import rank_correlation
-from tombola.evaluation.verdict import Verdict
-from tombola.models.tasks import task as named_task
-from tombola.studies.base import Cell, Figure, Scale, Study, study
-from tombola.studies.frankle2020.common import instability_panel, steps_of
-from tombola.studies.frankle2020.grid import ARMS, GRID_METRICS, LATEST, Grid, grid_fields, measure_grid, onsets, places
-from tombola.studies.frankle2020.sparse import gap_panel
-from tombola.studies.tickets import distinct
+from tombola.evaluation.verdict import Effect
+from tombola.studies.base import Row, study
+from tombola.studies.claims import Evidence, aside, claim
+from tombola.studies.figure import Figure
+from tombola.studies.frankle2020.grid import LATEST, PLACES, Grid
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SPARSE = ("ticket", "random", "reinit")
-NOTE = f"rho: rank correlation with the gap in accuracy, for k up to {100 * LATEST:g} % of training."
 OURS = "a question that the paper leaves open, not one of its claims"
-
-
-class Link(Grid):
-    """Instability against accuracy, over k, density and arm."""
-
-
-def _configure(scale: Scale, task: str) -> Link:
-    return Link(**grid_fields(scale, named_task(task, scale)))
 
 
 @study(
     "frankle2020.link",
-    answers="How strongly does instability predict the gap in accuracy, and does stability come before matching?",
-    claims=("LMC-O1", "LMC-O2"),
     task="digits-noise-mlp",
-    configure=_configure,
+    answers="How strongly does instability predict the gap in accuracy, and does stability come before matching?",
 )
-def link(config: Link) -> Study:
+class Link(Grid):
     """Rank correlation of instability and accuracy gap within arms and over all, and the steps k at which each is settled."""
-    distinct("compared", config.compared)
-    cells: list[Cell] = []
-    for place, rows in places(config).items():
-        if place.arm != "dense":
-            cells += [replace(cell, variant=str(place.round)) for cell in rows]
-    return Study(
-        name="frankle2020.link",
-        config=config,
-        cells=tuple(cells),
-        metrics=GRID_METRICS,
-        measure=partial(measure_grid, config),
-        claims=partial(claims, config),
-        arms={arm: ARMS[arm] for arm in SPARSE},
-        variants={str(level): f"after {level} round{'s' if level > 1 else ''} of pruning" for level in config.compared},
-        levels="steps",
-        figures=(
-            Figure(
-                "link",
-                "Accuracy against instability",
-                (gap_panel(config),),
-                kind="scatter",
-                across=instability_panel(config),
-                caption=f"All densities and steps k. {config.said()}",
-            ),
-            Figure(
-                "by_step",
-                "Instability and accuracy by step k",
-                (instability_panel(config), gap_panel(config)),
-                x="step",
-                caption=config.said(),
-            ),
-        ),
+
+    paper = ""
+    arms = {arm: label for arm, label in Grid.arms.items() if arm != "dense"}
+
+    def rows(self) -> Iterable[Row]:
+        """Those of the grid but for the dense network's."""
+        for place, rows in self.places.items():
+            if place.arm != "dense":
+                yield from (replace(row, variant=str(place.round)) for row in rows)
+
+    def figures(self) -> Sequence[Figure]:
+        caption = f"All densities and steps k. {self.evaluated}"
+        return (
+            Figure("link", "Accuracy against instability", (self.gap,), kind="scatter", across=self.barrier, caption=caption),
+            self.against_k("by_step", "Instability and accuracy by step k", self.barrier, self.gap),
+        )
+
+    @claim(
+        "LMC-O1",
+        OURS,
+        "The less stable a sparse network, the less accurate.",
+        note=f"rho: rank correlation of instability with the gap in accuracy, for k up to {100 * LATEST:g} % of training. 0.5: ours.",
     )
+    def less_stable_less_accurate(self, table: Evidence) -> Iterable[Effect]:
+        rows = table.table[table.table.share <= LATEST]
+        mean = rows.groupby(["replicate", "arm", "variant", "level"], as_index=False)[["instability", "gap"]].mean()
+        yield table.effect("over all sparse networks", "-rho", _correlation(mean), least=0.5)
+        by_density = [_correlation(rows) for _, rows in mean.groupby("variant")]
+        at_equal = [sum(of) / len(of) for of in zip(*by_density, strict=True)]
+        yield aside(table.effect("at equal density, mean of the densities", "-rho", at_equal))
+        for arm in self.arms:
+            yield aside(table.effect(f"within: {table.called(arm)}", "-rho", _correlation(mean[mean.arm == arm])))
 
+    @claim(
+        "LMC-O2",
+        OURS,
+        "Going up in k, tickets are stable before they match.",
+        note="Tickets that are unstable at k = 0 and become both; mean over densities. A place is the way from one k to the next.",
+    )
+    def stable_before_matching(self, table: Evidence) -> Iterable[Effect]:
+        import pandas as pd
 
-def claims(config: Link, table: "pd.DataFrame") -> list[Verdict]:
-    """The open questions: correlation within arms and across, and which comes first in k."""
-    mean = table[table.share <= LATEST].groupby(["replicate", "arm", "variant", "level"], as_index=False)[["instability", "gap"]].mean()
-    effects = [effect_of("over all sparse networks", "-rho", _correlation(mean), least=0.5)]
-    by_density = [_correlation(rows) for _, rows in mean.groupby("variant")]
-    at_equal = [sum(of) / len(of) for of in zip(*by_density, strict=True)]
-    effects.append(effect_of("at equal density, mean of the densities", "-rho", at_equal, decides=False))
-    effects += [effect_of(f"within: {ARMS[arm]}", "-rho", _correlation(mean[mean.arm == arm]), decides=False) for arm in SPARSE]
-    found, last = onsets(config, table), len(steps_of(config.k, config.task))
-    tickets = found[(found.arm == "ticket") & (found.stable < last) & (found.matching < last)]
-    lead = (tickets.matching - tickets.stable).groupby(tickets.replicate).mean()
-    later = effect_of("k of matching later than k of stability", "places of k", lead, note="tickets that become both")
-    return [
-        Verdict("LMC-O1", "The less stable, the less accurate.", OURS, tuple(effects), NOTE),
-        Verdict("LMC-O2", "Going up in k, tickets are stable before they match.", OURS, (later,)),
-    ]
+        by_density = [table.only(variant=variant) for variant in self.variants]
+        unstable = [self.onsets(rows, "ticket") for rows in by_density if not self.never_unstable(rows, "ticket")]
+        later = pd.concat([found.matching - found.stable for found in unstable], axis=1).mean(axis=1) if unstable else []
+        lacks = "" if unstable else "tickets are stable at k = 0 at all densities"
+        yield table.effect("k of matching later than k of stability", PLACES, later, lacks=lacks)
 
 
 def _correlation(rows: "pd.DataFrame") -> list[float]:

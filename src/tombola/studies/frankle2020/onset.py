@@ -1,112 +1,22 @@
 """The smallest step k from which on a network is stable, found by bisection: a look before a training run is designed."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
-from tombola.models.tasks import task as named_task
 from tombola.procedures.run import Run
-from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
-from tombola.studies.frankle2020.common import (
-    Rounds,
-    Sparse,
-    at_smoke,
-    dense_run,
-    for_noise,
-    from_step,
-    instability_panel,
-    measure,
-    pair_cells,
-    steps_of,
-)
+from tombola.studies.base import Row, Values, study
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.frankle2020.common import SMOKE, Rounds, Sparse, dense_run, from_step
+from tombola.studies.results import Results
 from tombola.studies.tickets import tickets
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CANDIDATES = (0.0, *(2.0 ** (-power / 2) for power in range(18, 0, -1)))
-"""Steps k where none are named: 0, and from 1/512 of training on each sqrt(2) times the one before."""
-
-
-class Onset(Sparse):
-    """Bisection over the steps k."""
-
-    levels: Rounds = 0
-    """Rounds of pruning (IMP with rewinding to k): the onset of the ticket's stability; 0: of the dense network's."""
-
-
-def _configure(scale: Scale, task: str) -> Onset:
-    found = named_task(task, scale)
-    return Onset(task=found, **for_noise(found), **at_smoke(scale, children=2))
-
-
-@study(
-    "frankle2020.onset",
-    answers="From which step k on is this network stable to SGD noise?",
-    claims=(),
-    task="digits-noise-mlp",
-    configure=_configure,
-)
-def onset(config: Onset) -> Study:
-    """The first step that is stable, by replicate: as many steps are tried as bisection needs, stability taken to be monotone in k."""
-    steps = steps_of(config.k, config.task, CANDIDATES)
-    if len(steps) < 2:
-        raise TombolaError(f"k = {', '.join(steps)}, but a search needs two steps or more")
-    found = [Cell("onset", replicate, config.levels, _shown(config, replicate, steps[0])) for replicate in range(config.replicates)]
-    ends = [
-        cell for replicate in range(config.replicates) for index in (0, len(steps) - 1) for cell in _tried(config, replicate, steps[index])
-    ]
-    return Study(
-        name="frankle2020.onset",
-        config=config,
-        cells=(*found, *ends),
-        metrics=("kept", "prunable", "onset", "share", "after", "tries"),
-        measure=partial(measured, config, steps),
-        claims=lambda table: [],
-        keep={dense_run(config, replicate): steps for replicate in range(config.replicates)},  # whichever is tried later
-        arms={"onset": "onset of stability"},
-        details=partial(details, config, steps),
-        more=partial(more, config, steps),
-        figures=(
-            Figure(
-                "tried",
-                "Instability at the steps that were tried",
-                (replace(instability_panel(config), metric="value"),),
-                kind="profile",
-                detail="tried",
-                x_label="step k (iteration)",
-                caption=f"Of {len(steps)} steps. {config.said()}",
-            ),
-            Figure(
-                "onset",
-                "From which step on the network is stable",
-                (
-                    Panel("onset", "first stable step k"),
-                    Panel("after", "last unstable step k"),
-                    Panel("share", "first stable step (% of training)", 100),
-                ),
-                caption=f"Of the steps that were tried; the onset lies between the two. {config.said()}",
-            ),
-        ),
-    )
-
-
-def _parent(config: Onset, replicate: int, k: Step) -> Run:
-    dense = dense_run(config, replicate)
-    return tickets(config, replicate, levels=config.levels, rewind=k)[-1] if config.levels else from_step(dense, k)
-
-
-def _shown(config: Onset, replicate: int, k: Step) -> Run:
-    """The run whose density the row has."""
-    return _parent(config, replicate, k) if config.levels else dense_run(config, replicate)
-
-
-def _tried(config: Onset, replicate: int, k: Step) -> list[Cell]:
-    return pair_cells(config, "tried", replicate, config.levels, _parent(config, replicate, k), dense_run(config, replicate))
 
 
 class Search(NamedTuple):
@@ -126,50 +36,117 @@ class Search(NamedTuple):
         return None if over else (self.unstable + self.stable) // 2
 
 
-def search(config: Onset, steps: tuple[Step, ...], replicate: int, results: Results) -> Search:
-    """What the results say so far; both ends of the list are tried first."""
-    tried = {}
-    for place, k in enumerate(steps):
-        cells = _tried(config, replicate, k)
-        if all(cell.run in results for cell in cells):
-            tried[place] = float(np.mean([measure(config, cell, results)["instability"] for cell in cells]))
-    unstable = max((place for place in tried if not tried[place] < config.stable), default=-1)
-    stable = min((place for place in tried if place > unstable), default=len(steps))
-    return Search(tried, unstable, stable)
+@study("frankle2020.onset", task="digits-noise-mlp", answers="From which step k on is this network stable to SGD noise?")
+class Onset(Sparse):
+    """The first step that is stable, by replicate: as many steps are tried as bisection needs, stability taken to be monotone in k.
 
+    Where no steps are named they are 0, and from 1/512 of training on each sqrt(2) times the one before.
+    """
 
-def more(config: Onset, steps: tuple[Step, ...], results: Results) -> tuple[Cell, ...]:
-    """The next step of every replicate whose search is not over."""
-    found = ((replicate, search(config, steps, replicate, results).next) for replicate in range(config.replicates))
-    return tuple(cell for replicate, place in found if place is not None for cell in _tried(config, replicate, steps[place]))
+    scales = {"smoke": {**SMOKE, "children": 2}}
+    columns = ("kept", "prunable", "onset", "share", "after", "tries")
+    arms = {"onset": "onset of stability"}
+    counted = "rounds"
+    shares = (0.0, *(2.0 ** (-power / 2) for power in range(18, 0, -1)))
 
+    levels: Rounds = 0
+    """Rounds of pruning (IMP with rewinding to k): the onset of the ticket's stability; 0: of the dense network's."""
 
-def measured(config: Onset, steps: tuple[Step, ...], cell: Cell, results: Results) -> "Row | list[Row]":
-    """A row for each replicate; none for the pairs that were tried."""
-    if cell.arm == "tried":
-        return []
-    found, result = search(config, steps, cell.replicate, results), results[cell.run]
-    begins = {place: results[_tried(config, cell.replicate, steps[place])[0].run].begin for place in found.tried}
-    first = float(begins.get(found.stable, np.inf))
-    return {
-        "kept": result.summary["kept"],
-        "prunable": result.summary["prunable"],
-        "onset": first,
-        "share": first / result.end,
-        "after": float(begins.get(found.unstable, np.nan)),
-        "tries": len(found.tried),
-    }
+    def rows(self) -> Iterable[Row]:
+        """A row for each replicate, and the pairs at both ends of the list."""
+        steps = self.steps
+        if len(steps) < 2:
+            raise TombolaError(f"k = {', '.join(steps)}, but a search needs two steps or more")
+        yield from (Row("onset", replicate, self.levels, self._shown(replicate)) for replicate in range(self.replicates))
+        for replicate in range(self.replicates):
+            for k in (steps[0], steps[-1]):
+                yield from self.tried(replicate, k)
 
+    def tried(self, replicate: int, k: Step) -> list[Row]:
+        """The pairs of children at a step."""
+        dense = dense_run(self, replicate)
+        return self.pair_rows("tried", replicate, self.levels, self._parent(dense, replicate, k), dense)
 
-def details(config: Onset, steps: tuple[Step, ...], results: Results) -> "dict[str, pd.DataFrame]":
-    """Instability at every step that was tried, by replicate."""
-    import pandas as pd
+    def _parent(self, dense: Run, replicate: int, k: Step) -> Run:
+        return tickets(self, replicate, levels=self.levels, rewind=k)[-1] if self.levels else from_step(dense, k)
 
-    rows = []
-    for replicate in range(config.replicates):
-        density = results[_shown(config, replicate, steps[0])].summary["density"]
-        for place, value in search(config, steps, replicate, results).tried.items():
-            begin = results[_tried(config, replicate, steps[place])[0].run].begin
-            where = {"variant": "", "arm": "onset", "level": config.levels, "density": density, "replicate": replicate}
-            rows.append({**where, "x": begin, "value": value})
-    return {"tried": pd.DataFrame(rows)}
+    def _shown(self, replicate: int) -> Run:
+        """The run whose density the row has."""
+        dense = dense_run(self, replicate)
+        return self._parent(dense, replicate, self.steps[0]) if self.levels else dense
+
+    def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
+        """All steps, whichever is tried later."""
+        return {dense_run(self, replicate): self.steps for replicate in range(self.replicates)}
+
+    def more(self, rows: Sequence[Row], results: Results) -> Iterable[Row]:
+        """The next step of every replicate whose search is not over."""
+        for replicate in range(self.replicates):
+            place = self.search(replicate, results).next
+            if place is not None:
+                yield from self.tried(replicate, self.steps[place])
+
+    def search(self, replicate: int, results: Results) -> Search:
+        """What the results say so far; both ends of the list are tried first."""
+        steps, tried = self.steps, {}
+        for place, k in enumerate(steps):
+            rows = self.tried(replicate, k)
+            if all(row.run in results for row in rows):
+                tried[place] = float(np.mean([self.of_pair(row, results)["instability"] for row in rows]))
+        unstable = max((place for place in tried if not tried[place] < self.stable), default=-1)
+        stable = min((place for place in tried if place > unstable), default=len(steps))
+        return Search(tried, unstable, stable)
+
+    def measure(self, row: Row, results: Results) -> Values | list[Values]:
+        """A row for each replicate; none for the pairs that were tried."""
+        if row.arm == "tried":
+            return []
+        found, result = self.search(row.replicate, results), results[row.run]
+        begins = self._begins(row.replicate, found, results)
+        first = begins.get(found.stable, np.inf)
+        return {
+            "kept": result.summary["kept"],
+            "prunable": result.summary["prunable"],
+            "onset": first,
+            "share": first / result.end,
+            "after": begins.get(found.unstable, np.nan),
+            "tries": len(found.tried),
+        }
+
+    def _begins(self, replicate: int, found: Search, results: Results) -> dict[int, float]:
+        """Place that was tried -> its iteration."""
+        return {place: float(results[self.tried(replicate, self.steps[place])[0].run].begin) for place in found.tried}
+
+    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+        """Instability at every step that was tried, by replicate."""
+        import pandas as pd
+
+        rows = []
+        for replicate in range(self.replicates):
+            density, found = results[self._shown(replicate)].summary["density"], self.search(replicate, results)
+            where = {"variant": "", "arm": "onset", "level": self.levels, "density": density, "replicate": replicate}
+            for place, begin in self._begins(replicate, found, results).items():
+                rows.append({**where, "x": begin, "value": found.tried[place]})
+        return {"tried": pd.DataFrame(rows)}
+
+    def figures(self) -> Sequence[Figure]:
+        first, after = Panel("onset", "first stable step k (iteration)"), Panel("after", "last unstable step k (iteration)")
+        return (
+            Figure(
+                "tried",
+                "Instability at the steps that were tried",
+                (replace(self.barrier, metric="value"),),
+                kind="profile",
+                detail="tried",
+                x_label="step k (iteration)",
+                caption=f"Of {len(self.steps)} steps. {self.evaluated}",
+            ),
+            Figure(
+                "onset",
+                "Between which steps each network becomes stable",
+                (first,),
+                kind="scatter",
+                across=after,
+                caption=f"One point a replicate; of the steps that were tried. {self.evaluated}",
+            ),
+        )

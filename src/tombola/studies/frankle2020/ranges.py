@@ -1,25 +1,23 @@
 """Ranges of sparsity: where any sparse network matches, where only tickets do, where none does (section 5, figures 7 and 8)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
-from tombola.evaluation.paired import by_replicate, effect_of, effect_over_levels, levels_within
-from tombola.evaluation.verdict import Effect, Verdict
-from tombola.models.tasks import task as named_task
-from tombola.studies.base import Cell, Figure, Panel, Results, Row, Scale, Study, study
-from tombola.studies.frankle2020.common import EXTREME, SOURCE, instability_panel, steps_of
-from tombola.studies.frankle2020.grid import ARMS, GRID_METRICS, Grid, Place, grid_fields, measure_grid, places, settled
-from tombola.studies.frankle2020.sparse import gap_panel
-from tombola.studies.tickets import distinct, margin
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.core.task import Task
+from tombola.evaluation.paired import densities
+from tombola.evaluation.verdict import Effect
+from tombola.procedures.measurement import Measurement
+from tombola.studies.base import Row, Scale, Values, study
+from tombola.studies.claims import Evidence, claim
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.frankle2020.common import EXTREME, network, settled
+from tombola.studies.frankle2020.grid import PLACES, Grid, Place
+from tombola.studies.results import Results
 
 
 class Bounds(NamedTuple):
@@ -31,133 +29,122 @@ class Bounds(NamedTuple):
     """Above it, tickets match."""
 
 
-BOUNDS = {"resnet20-cifar10": Bounds(0.79, 0.13), "vgg16-cifar10": Bounds(0.16, 0.0112)}
-"""Task -> the paper's, 80.0 and 13.4, 16.8 and 1.2 %, each moved off the density at which it lies."""
+BOUNDS = {"ResNet-20": Bounds(0.79, 0.13), "VGG-16": Bounds(0.16, 0.0112)}
+"""The paper's, 80.0 and 13.4, 16.8 and 1.2 %, each moved off the density at which it lies."""
 OTHERWISE = Bounds(0.5, 0.05)
-
-
-class Ranges(Grid):
-    """Accuracy against density after rewinding to one step, and the step at which networks become stable."""
-
-    rewind: Step | None = None
-    """The step whose networks are shown, one of `k`. None: the last but two, an eighth of training where `k` is not set."""
-
-
-def _configure(scale: Scale, task: str) -> Ranges:
-    fields = grid_fields(scale, named_task(task, scale))
-    if scale != "smoke":  # from the first round to beyond the paper's density, or to 5 %
-        fields["compared"] = tuple(range(1, EXTREME[task] + 7, 3)) if task in EXTREME else tuple(range(1, 15, 2))
-    return Ranges(**fields)
 
 
 @study(
     "frankle2020.ranges",
-    answers="At which densities does any sparse network match, at which only tickets, and how does the onset of stability change?",
-    claims=("LMC-C11", "LMC-C12"),
     task="digits-noise-mlp",
-    configure=_configure,
+    answers="At which densities does any sparse network match, at which only tickets, and how does the onset of stability change?",
 )
-def ranges(config: Ranges) -> Study:
-    """Accuracy and instability against density at one k; onset of stability and of matching against density."""
-    distinct("compared", config.compared)
-    steps, grid = steps_of(config.k, config.task), places(config)
-    shown = config.rewind or steps[max(0, len(steps) - 3)]
-    if shown not in steps:
-        raise TombolaError(f"rewind = {str(shown)!r}, but k = {', '.join(steps)}; choose one of these")
-    cells = [replace(cell, **_as_round(place)) for place, rows in grid.items() if place.k == shown for cell in rows]
-    return Study(
-        name="frankle2020.ranges",
-        config=config,
-        cells=tuple(cells),
-        metrics=(*GRID_METRICS, *(f"{what}_{unit}" for what in WHATS for unit in ("onset", "place"))),
-        measure=partial(measured, config, grid),
-        claims=partial(claims, config),
-        arms={arm: ARMS[arm] for arm in ("ticket", "random", "reinit")},
-        measurements=tuple(cell.measurement for rows in grid.values() for cell in rows if cell.measurement is not None),
-        figures=(
+class Ranges(Grid):
+    """Accuracy and instability against density, rewound to one step k; onset of stability and of matching against density."""
+
+    columns = (*Grid.columns, "stable_onset", "stable_place", "matching_onset", "matching_place")
+    arms = {arm: label for arm, label in Grid.arms.items() if arm != "dense"}
+    variants = {}
+    counted = "rounds"
+
+    rewind: Step | None = None
+    """The step whose networks are shown, one of `k`. None: the last but two, an eighth of training where `k` is not set."""
+
+    @classmethod
+    def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
+        """From the first round to beyond the paper's density, or to 5 %."""
+        rounds = range(1, EXTREME[task.name] + 7, 3) if task.name in EXTREME else range(1, 15, 2)
+        return {**super().at(scale, task), **({} if scale == "smoke" else {"compared": tuple(rounds)})}
+
+    @property
+    def shown(self) -> Step:
+        """The step whose networks are shown."""
+        steps = self.steps
+        found = self.rewind or steps[max(0, len(steps) - 3)]
+        if found not in steps:
+            raise TombolaError(f"rewind = {str(found)!r}, but k = {', '.join(steps)}; choose one of these")
+        return found
+
+    def rows(self) -> Iterable[Row]:
+        """Those of the grid at the shown step. Against density the dense network is where tickets begin."""
+        shown = self.shown
+        for place, rows in self.places.items():
+            if place.k == shown:
+                arm = "ticket" if place.arm == "dense" else place.arm
+                yield from (replace(row, arm=arm, level=place.round, variant="") for row in rows)
+
+    def measurements(self) -> Sequence[Measurement]:
+        return [row.measurement for rows in self.places.values() for row in rows if row.measurement is not None]
+
+    def measure(self, row: Row, results: Results) -> list[Values]:
+        """The columns of all pairs of a place at the shown step, at its first; and from which of all steps on its arm is stable,
+        and matches, at its density.
+        """
+        if row.draw:
+            return []
+        arm, steps = row.arm if row.level else "dense", self.steps
+        by_step = [[self.of_pair(pair, results) for pair in self.places[Place(arm, row.replicate, row.level, k)]] for k in steps]
+        instability, gap = ([float(np.mean([pair[name] for pair in pairs])) for pairs in by_step] for name in ("instability", "gap"))
+        places = {
+            "stable": settled([one < self.stable for one in instability]),
+            "matching": settled([one >= -self.tolerance / 100 for one in gap]),
+        }
+        begins = [*(pairs[0]["step"] for pairs in by_step), float("inf")]
+        onsets = {f"{name}_onset": begins[place] for name, place in places.items()}
+        found = {**onsets, **{f"{name}_place": float(place) for name, place in places.items()}}
+        return [{**pair, **found} for pair in by_step[steps.index(row.run.begin)]]
+
+    def figures(self) -> Sequence[Figure]:
+        steps = self.steps
+        listed = ", ".join(f"{place}: {step}" for place, step in enumerate([*(step.removesuffix("it") for step in steps), "none"]))
+        names = {"stable_place": "stable from this k on", "matching_place": "matching from this k on"}
+        return (
             Figure(
                 "ranges",
-                f"Accuracy and instability against density, rewound to {shown}",
-                (gap_panel(config), instability_panel(config)),
-                caption=config.said(),
+                f"Accuracy and instability against density, rewound to {self.shown}",
+                (self.gap, self.barrier),
+                caption=self.evaluated,
             ),
             Figure(
                 "onset",
                 "Step k from which on networks are stable, and from which on they match",
-                (
-                    Panel("stable_onset", "onset of stability (iteration k)", log=True),
-                    Panel("matching_onset", "onset of matching (iteration k)", log=True),
-                ),
-                caption=f"Of the steps {', '.join(step.removesuffix('it') for step in steps)}. {config.said()}",
+                tuple(Panel(name, f"{label} (place in the list)") for name, label in names.items()),
+                caption=f"Places of the steps k in their list: {listed}. {self.evaluated}",
             ),
-        ),
+        )
+
+    @claim(
+        "LMC-C11",
+        "section 5, figure 7",
+        "There are three ranges of sparsity: any sparse network matches, only networks of IMP with rewinding match, none matches.",
+        about=lambda study: "" if network(study.task) in BOUNDS else "the claim is about ResNet-20 and VGG-16, at standard rates",
+        note="Ranges between the densities that the paper gives for its two networks.",
     )
+    def three_ranges(self, table: Evidence) -> Iterable[Effect]:
+        trivial, matching = BOUNDS.get(network(self.task), OTHERWISE)
+        middle = table.levels(matching, trivial)
+        yield self.matches(table, "random", table.levels(trivial, 1), note="where any network matches")
+        yield self.matches(table, "ticket", middle, note="where only tickets match")
+        for control in ("random", "reinit"):
+            yield self.matches(table, control, middle, False, note="where only tickets match")
+        yield self.matches(table, "ticket", table.levels(0, matching), False, note="where none matches")
 
-
-WHATS = {"stable": "stability", "matching": "matching"}
-UNIT = "places of k"
-
-
-def _as_round(place: Place) -> dict[str, Any]:
-    """Against density the dense network is where tickets begin."""
-    return {"arm": "ticket" if place.arm == "dense" else place.arm, "level": place.round, "variant": ""}
-
-
-def measured(config: Ranges, grid: Mapping[Place, list[Cell]], cell: Cell, results: Results) -> list[Row]:
-    """The columns of all pairs of a place at the shown step, at its first; and from which of all steps on its arm is stable,
-    and matches, at its density.
-    """
-    if cell.draw:
-        return []
-    arm, steps = cell.arm if cell.level else "dense", steps_of(config.k, config.task)
-    rows = [[measure_grid(config, pair, results) for pair in grid[Place(arm, cell.replicate, cell.level, k)]] for k in steps]
-    means = {metric: [float(np.mean([row[metric] for row in pairs])) for pairs in rows] for metric in ("instability", "gap")}
-    found = settled(config, means["instability"], means["gap"])
-    begins = [*(pairs[0]["step"] for pairs in rows), float("inf")]
-    onsets = {f"{what}_onset": begins[place] for what, place in zip(WHATS, found, strict=True)}
-    places = {f"{what}_place": float(place) for what, place in zip(WHATS, found, strict=True)}
-    return [{**row, **onsets, **places} for row in rows[steps.index(cell.run.begin)]]
-
-
-def claims(config: Ranges, table: "pd.DataFrame") -> list[Verdict]:
-    """LMC-C11 and C12 on the table of the study."""
-    return [_c11(config, table), _c12(table)]
-
-
-def _c11(config: Ranges, table: "pd.DataFrame") -> Verdict:
-    judged = config.task.name in BOUNDS
-    bounds = BOUNDS[config.task.name] if judged else OTHERWISE
-    tolerance = margin(config.task, config.margin)
-    above = {arm: 100 * by_replicate(table, "gap", arm) + tolerance for arm in ("ticket", "random")}
-
-    def effect(name: str, values: "pd.DataFrame", low: float, high: float) -> Effect:
-        levels = levels_within(table, low, high)
-        note = "" if judged else "the claim is about ResNet-20 and VGG-16"
-        return effect_over_levels(name, "pp", values[levels], table, note=note, decides=judged)
-
-    trivial, matching = (f"{100 * bound:g} %" for bound in bounds)
-    effects = (
-        effect(f"above {trivial}: random pruning above dense - {tolerance:g} pp, by", above["random"], bounds.trivial, 1),
-        effect(f"{matching} to {trivial}: tickets above dense - {tolerance:g} pp, by", above["ticket"], bounds.matching, bounds.trivial),
-        effect(f"{matching} to {trivial}: random pruning below it, by", -above["random"], bounds.matching, bounds.trivial),
-        effect(f"below {matching}: tickets below it, by", -above["ticket"], 0, bounds.matching),
+    @claim(
+        "LMC-C12",
+        "section 5, figure 8",
+        "With growing sparsity, the onset of stability first comes earlier, then stays, then comes later.",
+        note="It stays at 10 to 40 % density, where onsets are less than 1.5 places apart: ours. What is stable at no k counts "
+        "as the end of the list.",
     )
-    sentence = "There are three ranges of sparsity: any sparse network matches, only tickets match, none matches."
-    return Verdict("LMC-C11", sentence, f"{SOURCE}, section 5, figure 7", effects)
-
-
-def _c12(table: "pd.DataFrame") -> Verdict:
-    place = by_replicate(table, "stable_place", "ticket")
-    middle, last = levels_within(table, 0.1, 0.4), int(place.columns[-1])
-    plateau = place[middle].mean(axis=1)
-    spread = place[middle].max(axis=1) - place[middle].min(axis=1)
-    judged = bool(middle) and last not in middle
-    effects = (
-        effect_of("dense network: onset of stability later than at 10 to 40 %", UNIT, place[0] - plateau if judged else []),
-        effect_of(
-            "10 to 40 %: onsets at the densities less than 1.5 places apart, by", UNIT, 1.5 - spread if judged else [], decides=False
-        ),
-        effect_of("lowest density: onset of stability later than at 10 to 40 %", UNIT, place[last] - plateau if judged else []),
-    )
-    sentence = "With growing sparsity, the onset of stability first comes earlier, then stays, then comes later."
-    return Verdict("LMC-C12", sentence, f"{SOURCE}, section 5, figure 8", effects)
+    def falls_stays_rises(self, table: Evidence) -> Iterable[Effect]:
+        place, middle = table.of("stable_place", "ticket"), table.levels(0.1, 0.4)
+        last = max(place.columns, default=0)
+        lacks = "" if middle and last not in middle else "no density at 10 to 40 %, or none below, was run"
+        lacks = lacks or ("" if place[0].mean() > 0 else "the dense network is stable from the first k on: no unstable phase")
+        middle = [level for level in middle if level in place.columns]
+        plateau, ends = place[middle], densities(table.table)
+        spread = plateau.max(axis=1) - plateau.min(axis=1)
+        yield table.effect("dense network: onset later than at 10 to 40 %", PLACES, place[0] - plateau.mean(axis=1), lacks=lacks)
+        yield table.effect("10 to 40 %: onsets less than 1.5 places apart", PLACES, 1.5 - spread, lacks=lacks)
+        name = f"{100 * ends.get(last, 0):.3g} %: onset later than at 10 to 40 %"
+        yield table.effect(name, PLACES, place[last] - plateau.mean(axis=1), lacks=lacks)

@@ -1,164 +1,139 @@
 """Sparse networks: stable, or matching, or both? (section 5, figures 5 and 6)"""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
 
 from tombola.core.errors import TombolaError
-from tombola.evaluation.paired import by_replicate, effect_of
-from tombola.evaluation.verdict import Effect, Verdict
-from tombola.models.tasks import task as named_task
-from tombola.studies.base import Cell, Figure, Panel, Scale, Study, study
-from tombola.studies.frankle2020.common import SOURCE, instability_panel, steps_of
-from tombola.studies.frankle2020.grid import ARMS, CONTROLS, GRID_METRICS, LATEST, Grid, grid_fields, measure_grid, onsets, places
-from tombola.studies.frankle2020.instability import expected
-from tombola.studies.tickets import Level, distinct, margin
+from tombola.evaluation.verdict import Effect
+from tombola.studies.base import Row, study
+from tombola.studies.claims import Evidence, aside, claim
+from tombola.studies.figure import Figure
+from tombola.studies.frankle2020.common import network
+from tombola.studies.frankle2020.grid import CONTROLS, LATEST, PLACES, Grid
+from tombola.studies.tickets import Level
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-class SparseStability(Grid):
-    """Instability and accuracy of tickets, randomly pruned and re-initialised networks, over k and density."""
-
-    judged: Level | None = None
-    """The round, one of `compared`, at which C7, C8 and C9 are judged; None: the last at which tickets match at some k."""
-
-
-def _configure(scale: Scale, task: str) -> SparseStability:
-    return SparseStability(**grid_fields(scale, named_task(task, scale)))
-
-
-def gap_panel(config: Grid) -> Panel:
-    """Accuracy against the dense network's, with the line above which it is matched."""
-    accuracy = "training accuracy" if config.part == "train" else "test accuracy"
-    return Panel("gap", f"{accuracy} - dense (pp)", 100, threshold=-margin(config.task, config.margin) / 100)
+CAPACITY = 10.0
+"""Percentage points that a control may fall short of the dense network: one that falls further cannot hold what is to be learnt, and
+being unstable or not says nothing of its luck with the noise."""
+ENOUGH = 0.1
+"""Share of the tickets that have to be unstable, and of the stable ones that have to match, for the one to be held against the other."""
+WHERE = "At the lowest density at which tickets match at some k, as in the paper: chosen by the same data, unless `judged` sets it."
 
 
 @study(
     "frankle2020.sparse",
-    answers="Are sparse networks that match the dense one those that are stable to SGD noise?",
-    claims=("LMC-C7", "LMC-C8", "LMC-C9", "LMC-C10"),
     task="digits-noise-mlp",
-    configure=_configure,
+    answers="Are sparse networks that match the dense one those that are stable to SGD noise?",
 )
-def sparse(config: SparseStability) -> Study:
-    """IMP with rewinding to k, random pruning and fresh initialisations at several densities: instability and accuracy."""
-    distinct("compared", config.compared)
-    if config.judged is not None and config.judged not in config.compared:
-        raise TombolaError(f"judged = {config.judged}, but compared = {list(config.compared)}; choose one of these")
-    cells: list[Cell] = []
-    for place, rows in places(config).items():
-        rounds = config.compared if place.arm == "dense" else (place.round,)
-        cells += [replace(cell, variant=str(level)) for level in rounds for cell in rows]
-    return Study(
-        name="frankle2020.sparse",
-        config=config,
-        cells=tuple(cells),
-        metrics=GRID_METRICS,
-        measure=partial(measure_grid, config),
-        claims=partial(claims, config),
-        arms=ARMS,
-        variants={str(level): f"after {level} round{'s' if level > 1 else ''} of pruning" for level in config.compared},
-        levels="steps",
-        figures=(
-            Figure(
-                "sparse",
-                "Instability and accuracy of sparse networks against the step k",
-                (instability_panel(config), gap_panel(config)),
-                x="step",
-                caption=config.said(),
-            ),
-        ),
+class SparseStability(Grid):
+    """Instability and accuracy of IMP with rewinding to k, random pruning and fresh initialisations, over k and density."""
+
+    judged: Level | None = None
+    """The round, one of `compared`, at which C7, C8 and C9 are judged; None: the last at which tickets match at some k."""
+
+    def rows(self) -> Iterable[Row]:
+        """Those of the grid; the dense network stands beside each density."""
+        if self.judged is not None and self.judged not in self.compared:
+            raise TombolaError(f"judged = {self.judged}, but compared = {list(self.compared)}; choose one of these")
+        for place, rows in self.places.items():
+            for level in self.compared if place.arm == "dense" else (place.round,):
+                yield from (replace(row, variant=str(level)) for row in rows)
+
+    def figures(self) -> Sequence[Figure]:
+        return (self.against_k("sparse", "Instability and accuracy of sparse networks against the step k", self.barrier, self.gap),)
+
+    # -- claims --------------------------------------------------------------------------------------------------------
+
+    def judged_density(self, table: Evidence) -> tuple[Evidence, str]:
+        """The rows of the density that is judged, and why it is not, if tickets match at none."""
+        if self.judged is not None:
+            return table.only(variant=str(self.judged)), ""
+        best = _best(table, "ticket")
+        if matching := [level for level, gap in best.items() if 100 * gap >= -self.tolerance]:
+            return table.only(variant=str(max(matching))), ""
+        where = table.only(variant=str(min(best, default=0)))
+        return where, "tickets match at none of the densities; compare higher ones: --set 'compared=[1, 2, 3]'"
+
+    @claim(
+        "LMC-C7",
+        "section 5, figure 5",
+        "Rewound to k = 0, tickets match where they are stable; where they are not, they are no better than random pruning or a fresh "
+        "initialisation.",
+        note=f"{WHERE} One network shows one half of the sentence.",
     )
-
-
-def claims(config: SparseStability, table: "pd.DataFrame") -> list[Verdict]:
-    """LMC-C7, C8, C9 and C10 on the table of the study."""
-    rows = _judged(config, table)
-    return [_c7(config, rows), _c8(config, rows), _c9(config, rows), _c10(config, table)]
-
-
-def _judged(config: SparseStability, table: "pd.DataFrame") -> "pd.DataFrame | None":
-    """The rows of the density that is judged: the lowest at which tickets match at some k, by their mean over replicates.
-    None: they never do.
-    """
-    if config.judged is not None:
-        return table[table.variant == str(config.judged)]
-    mean = table[table.arm == "ticket"].groupby(["variant", "level"]).gap.mean().groupby(level="variant").max()
-    matching = [variant for variant in mean.index if 100 * mean[variant] >= -margin(config.task, config.margin)]
-    return table[table.variant == max(matching, key=int)] if matching else None
-
-
-WHERE = (
-    "At the lowest of the densities at which tickets match at some k, as the paper chooses its own (or at the one that was set "
-    "beforehand: `judged`). Chosen by the same data, it favours matching."
-)
-NOWHERE = "tickets match at none of the densities; compare higher ones: --set 'compared=[1, 2, 3]'"
-UNIT = "places of k"
-NEVER = "the dense network is stable from the first k on"
-
-
-def _c7(config: SparseStability, rows: "pd.DataFrame | None") -> Verdict:
-    tolerance = margin(config.task, config.margin)
-    effects = []
-    if rows is None or rows.step.min() > 0:
-        effects.append(effect_of("k = 0", "pp", [], note=NOWHERE if rows is None else "k = 0 was not run"))
-    elif by_replicate(rows, "instability", "ticket")[0].mean() < config.stable:
-        values = 100 * by_replicate(rows, "gap", "ticket")[0] + tolerance
-        effects.append(effect_of(f"stable at k = 0: accuracy above dense - {tolerance:g} pp, by", "pp", values))
-    else:
+    def at_k_0(self, table: Evidence) -> Iterable[Effect]:
+        rows, lacks = self.judged_density(table)
+        lacks = lacks or ("" if rows.table.step.min() == 0 else "k = 0 was not run")
+        at_0 = rows.of(self.barrier, "ticket", [0]).mean(axis=None)
+        stable, unstable = at_0 < 100 * self.stable, at_0 >= 100 * self.stable
+        yield self.matches(rows, "ticket", [0], lacks=lacks or ("" if stable else "tickets are not stable at k = 0"), note="where stable")
         for arm in CONTROLS:
-            values = tolerance - 100 * (by_replicate(rows, "gap", "ticket") - by_replicate(rows, "gap", arm))[0]
-            effects.append(effect_of(f"unstable at k = 0: less than {tolerance:g} pp above {ARMS[arm]}, by", "pp", values))
-    sentence = "Rewound to k = 0, tickets match where they are stable; elsewhere they are no better than the controls."
-    return Verdict("LMC-C7", sentence, f"{SOURCE}, section 5, figure 5", tuple(effects), WHERE)
+            ticket, control = rows.pair("ticket", arm, self.gap, [0])
+            missing = lacks or ("" if unstable else "tickets are not unstable at k = 0") or rows.lacking(("ticket", arm), "gap", [0])
+            name = f"ticket less than {self.tolerance:g} pp more accurate than {rows.called(arm)}{rows.said(ticket.columns)}"
+            yield rows.effect(name, "pp", self.tolerance - (ticket - control), lacks=missing, note="where unstable")
 
-
-def _c8(config: SparseStability, rows: "pd.DataFrame | None") -> Verdict:
-    last, sooner, apart, note = len(steps_of(config.k, config.task)), [], [], NOWHERE
-    if rows is not None:
-        found = onsets(config, rows).pivot(index="replicate", columns="arm")
-        unstable = by_replicate(rows, "instability", "dense")[0].mean() >= config.stable
-        sooner = list(found.stable.dense - found.stable.ticket) if unstable else []
-        both = (found.stable.ticket < last) & (found.matching.ticket < last)
-        apart = list((found.stable.ticket - found.matching.ticket).abs()[both])
-        note = "" if unstable else NEVER
-    effects = (
-        effect_of("tickets are stable at an earlier k than the dense network", UNIT, sooner, note=note),
-        effect_of("k of stability and k of matching less than 1.5 places apart, by", UNIT, [1.5 - one for one in apart], note=note),
+    @claim(
+        "LMC-C8",
+        "section 5, figure 5",
+        "With k > 0 tickets become stable, and matching at about the same k, earlier than the dense network becomes stable.",
+        note=f"{WHERE} A place is the way from one k of the list to the next; where the line is crossed between two k, a part of it. "
+        "Replicates that never get there are left out of what compares places.",
     )
-    sentence = "With k > 0 tickets become stable, and matching at about the same k, earlier than the dense network becomes stable."
-    note = f"k is one of {last} steps; a place is the way to the next. {WHERE} Replicates whose ticket does not become both are left out."
-    return Verdict("LMC-C8", sentence, f"{SOURCE}, section 5, figure 5", effects, note)
+    def become_stable_and_matching(self, table: Evidence) -> Iterable[Effect]:
+        rows, lacks = self.judged_density(table)
+        lacks = lacks or self.never_unstable(rows, "ticket") or self.never_unstable(rows, "dense")
+        last = self.early(rows)[-1:]
+        yield self.is_stable(rows, "ticket", last, lacks=lacks)
+        yield self.matches(rows, "ticket", last, lacks=lacks)
+        ticket, dense = (self.onsets(rows, arm) for arm in ("ticket", "dense"))
+        yield rows.effect("tickets stable at an earlier k than the dense network", PLACES, dense.stable - ticket.stable, lacks=lacks)
+        apart = 1.5 - (ticket.stable - ticket.matching).abs()
+        yield rows.effect("k of stability and k of matching less than 1.5 places apart", PLACES, apart, lacks=lacks)
 
-
-def _c9(config: SparseStability, rows: "pd.DataFrame | None") -> Verdict:
-    excepted = expected(config.task) == "stable"
-    note = NOWHERE if rows is None else "the paper excepts LeNet" if excepted else ""
-    effects = []
-    for arm in CONTROLS:
-        early = None if rows is None else rows[rows.share <= LATEST]
-        least = [] if early is None else 100 * (by_replicate(early, "instability", arm).min(axis=1) - config.stable)
-        name = f"{ARMS[arm]}: least instability over k above {100 * config.stable:g} pp, by"
-        effects.append(effect_of(name, "pp", least, decides=not excepted, note=note))
-    sentence = "Randomly pruned and re-initialised networks are unstable at every k."
-    note = f"For k up to {100 * LATEST:g} % of training. {WHERE}"
-    return Verdict("LMC-C9", sentence, f"{SOURCE}, section 5, figure 5", tuple(effects), note)
-
-
-def _c10(config: SparseStability, table: "pd.DataFrame") -> Verdict:
-    tolerance = margin(config.task, config.margin) / 100
-    random = table[table.arm == "random"].groupby(["variant", "level"]).gap.mean().groupby(level="variant").max()
-    rows = table[table.arm.isin(["ticket", "reinit"]) & table.variant.isin(random.index[random < -tolerance])]
-    mean = rows.groupby(["replicate", "variant", "arm", "level"])[["instability", "gap"]].mean()
-    stable, matching = mean.instability < config.stable, mean.gap >= -tolerance
-    shares = [matching[which].groupby(level="replicate").mean() for which in (stable, ~stable)]
-    effects: tuple[Effect, ...] = (
-        effect_of("share that matches, of the stable less of the unstable networks", "share", shares[0] - shares[1]),
-        effect_of("share that matches, of the unstable networks, below 0.1 by", "share", 0.1 - shares[1]),
+    @claim(
+        "LMC-C9",
+        "section 5, figure 5",
+        "Randomly pruned and re-initialised networks are unstable at every k.",
+        about=lambda study: "the paper excepts LeNet" if network(study.task) == "LeNet" else "",
+        note=f"{WHERE} For k up to {100 * LATEST:g} % of training only: children of any network are stable when little is left.",
     )
-    note = "Tickets and their re-initialisations, at the densities where random pruning matches at no k: elsewhere any sparse network does."
-    return Verdict(
-        "LMC-C10", "Sparse networks match the dense one only where they are stable.", f"{SOURCE}, section 5, figure 6", effects, note
+    def controls_stay_unstable(self, table: Evidence) -> Iterable[Effect]:
+        rows, lacks = self.judged_density(table)
+        early = self.early(rows)
+        for arm in CONTROLS:
+            name = f"{rows.called(arm)} unstable: its least instability over k above {100 * self.stable:g} pp"
+            least = rows.of(self.barrier, arm, early).min(axis=1) - 100 * self.stable
+            yield rows.effect(name, "pp", least, lacks=lacks or rows.lacking((arm,), self.barrier, early) or self._no_capacity(rows, arm))
+
+    def _no_capacity(self, rows: Evidence, arm: str) -> str:
+        short = -rows.of(self.gap, arm, self.early(rows)).mean().max()
+        said = f"{rows.called(arm)} falls {short:.0f} pp short of the dense network, so it lacks capacity: take a wider network"
+        return said if short > CAPACITY else ""
+
+    @claim(
+        "LMC-C10",
+        "section 5, figure 6",
+        "Sparse networks match the dense one only where they are stable.",
+        note="Tickets of all k, at the densities where random pruning matches at no k: elsewhere any network does. Nine in ten: ours.",
     )
+    def match_only_where_stable(self, table: Evidence) -> Iterable[Effect]:
+        hard = [str(level) for level, gap in _best(table, "random").items() if 100 * gap < -self.tolerance]
+        for arm in ("ticket", "reinit"):
+            rows = table.table[(table.table.arm == arm) & table.table.variant.isin(hard)]
+            mean = 100 * rows.groupby(["replicate", "variant", "level"])[["instability", "gap"]].mean().dropna()
+            unstable, matching = mean.instability >= 100 * self.stable, mean.gap >= -self.tolerance
+            lacks = f"{unstable.sum()} of {len(mean)} tickets are unstable, where random pruning does not match: too few of one kind"
+            if len(mean) and ENOUGH <= unstable.mean() <= 1 - ENOUGH:
+                lacks = "" if matching[~unstable].mean() >= ENOUGH else "stable tickets do not match either"
+            best = mean.gap[unstable].groupby(level="replicate").quantile(0.9)
+            name = f"{table.called(arm)}: nine in ten of the unstable ones below dense - {self.tolerance:g} pp"
+            found = table.effect(name, "pp", list(-self.tolerance - best), lacks=lacks)
+            yield found if arm == "ticket" else aside(found)
+
+
+def _best(table: Evidence, arm: str) -> dict[int, float]:
+    """Round -> the highest gap of an arm over k, by the mean over replicates."""
+    rows = table.table[table.table.arm == arm]
+    mean = rows.groupby(["variant", "level"]).gap.mean().groupby(level="variant").max()
+    return {int(level): float(gap) for level, gap in mean.items()}
