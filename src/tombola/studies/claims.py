@@ -274,10 +274,10 @@ class Evidence:
         return "the dense network" if arm == DENSE else self.study.arms.get(arm, arm)
 
     def said(self, levels: Sequence[int]) -> str:
-        """Levels in words: ", at 18.9 to 3.6 % density", ", at k = 100"; "" where a level is neither."""
-        if not len(levels) or self.study.counted not in ("rounds", "steps"):
-            return ""
+        """Levels in words: ", at 18.9 to 3.6 % density", ", at k = 100"; "" where a level is neither, or nothing is pruned."""
         steps = self.study.counted == "steps"
+        if not len(levels) or not (steps or (self.study.counted == "rounds" and any(levels))):
+            return ""
         found = paired.densities(self.table, "step" if steps else "density")
         ends = [found[level] for level in (min(levels), max(levels))]
         ends = list(dict.fromkeys(f"{end:,.0f}" if steps else f"{100 * end:.3g}" for end in ends))

@@ -72,12 +72,13 @@ class Layers(Study):
         return Measurement(task=run.task, seed=run.seed, name="reset", of=of, options=options)
 
     def frame(self, rows: Iterable[Row], results: Results) -> "pd.DataFrame":
-        """What `measure` finds of rows, with the variant, arm, replicate and level of each."""
+        """What `measure` finds of rows, with the place of each in the table."""
         import pandas as pd
 
         found: list[Values] = []
         for row in rows:
             place = {"variant": row.variant, "arm": row.arm, "replicate": row.replicate, "level": row.level}
+            place["density"] = results[row.run].summary["density"]
             values = self.measure(row, results)
             found += [{**place, **one} for one in (values if isinstance(values, list) else [values])]
         return pd.DataFrame(found)
