@@ -66,19 +66,34 @@ class Study(Spec):
     """Whose claims are judged, e.g. "Zhou et al. 2019"."""
     scales: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": {"replicates": 2}}
     """Scale -> fields that are otherwise than by default."""
-    columns: ClassVar[tuple[str, ...]] = ()
-    """What `measure` fills, in the table's order."""
-    arms: ClassVar[Mapping[str, str]] = {}
-    """Arm to what a legend calls it, all that the study can have."""
-    variants: ClassVar[Mapping[str, str]] = {}
-    """Variant to what a panel's title calls it."""
-    counted: ClassVar[Counted] = "rounds"
-    """What `level` counts: rounds of pruning; places in a list of steps k, which column `step` of the table holds; layers
-    that are reset together; or places in a list of widths, which its column `width` holds."""
 
     task: Task
     replicates: Count = 8
     seed: Annotated[int, Field(ge=0)] = 0
+
+    # -- attributes of the class, or properties where they depend on the configuration ----------------------------------
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What `measure` fills, in the table's order."""
+        return ()
+
+    @property
+    def arms(self) -> Mapping[str, str]:
+        """Arm to what a legend calls it, all that the study can have."""
+        return {}
+
+    @property
+    def variants(self) -> Mapping[str, str]:
+        """Variant to what a panel's title calls it."""
+        return {}
+
+    @property
+    def counted(self) -> Counted:
+        """What `level` counts: rounds of pruning; places in a list of steps k, which column `step` of the table holds; layers
+        that are reset together; or places in a list of widths, which its column `width` holds.
+        """
+        return "rounds"
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ were not run, and the preconditions without which nothing is judged.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -92,15 +92,16 @@ def claim(
 class Evidence:
     """The table of a study, and the effects that claims rest on."""
 
-    def __init__(self, study: Any, table: "pd.DataFrame") -> None:
-        self.study, self.table = study, table
+    def __init__(self, study: Any, table: "pd.DataFrame", variant: str = "") -> None:
+        """`variant`: the one that the table is of, if it is of one: names of effects say it."""
+        self.study, self.table, self.variant = study, table, variant
 
     def only(self, **equal: Any) -> "Evidence":
         """The same of those rows whose columns have the values: ``only(variant="sgd")``."""
         table = self.table
         for column, value in equal.items():
             table = table[table[column] == value]
-        return Evidence(self.study, table)
+        return Evidence(self.study, table, equal.get("variant", self.variant))
 
     @property
     def margin(self) -> float:
@@ -156,10 +157,10 @@ class Evidence:
         Args:
             options: as `tombola.evaluation.paired.effect` has them: `least`, `note`, `judged`, `lacks`.
         """
-        steps = self.study.counted == "steps"
-        along = "step" if steps else "density"
+        along: Literal["density", "step"] = "step" if self.study.counted == "steps" else "density"
         places = paired.densities(self.table, along) if self.study.counted in ("rounds", "steps") and along in self.table else None
-        return paired.effect(name, unit, values, places=places, along=along, **options)
+        where = f"{self.study.variants.get(self.variant, self.variant)}: " if self.variant else ""
+        return paired.effect(where + name, unit, values, places=places, along=along, **options)
 
     def above(
         self, better: str, worse: str, metric: Panel, at: Sequence[int], *, name: str = "", least: float | None = None, **options: Any
@@ -174,7 +175,7 @@ class Evidence:
             least: None: one test example, for accuracies; else 0.
             name: instead of the one that is made of arms, metric and levels.
         """
-        metric = self._uncensored(metric, (better, worse), at)
+        metric = self.uncensored(metric, (better, worse), at)
         one, other = self.pair(better, worse, metric, at)
         least = least if least is not None else self.resolution if _is_accuracy(metric) else 0.0
         lacks = options.pop("lacks", "") or self.lacking((better, worse), metric, at, room=(other, least))
@@ -190,7 +191,7 @@ class Evidence:
             arm, other: arms, or `DENSE`.
             allowed: the margin in the metric's unit; None: the study's for accuracies (`margin`).
         """
-        metric = self._uncensored(metric, (arm, other), at)
+        metric = self.uncensored(metric, (arm, other), at)
         one, reference = self.pair(arm, other, metric, at)
         allowed = self.margin if allowed is None else allowed
         lacks = options.pop("lacks", "") or self.lacking((arm, other), metric, at, room=(reference, allowed))
@@ -204,16 +205,20 @@ class Evidence:
         """How many times sooner one arm gets somewhere than another: log2(iterations of the second / of the first).
 
         Iterations to a loss that are never reached count as the latest that any run of the table needed, which makes the effect
-        smaller, never larger; where both arms never get there the pair is left out. Early stops (`es_iteration`) are judged only
-        where at most a quarter of either arm's are censored.
+        smaller, never larger; where both arms never get there the pair is left out. Nothing is judged where all networks are there
+        before they train. Early stops (`es_iteration`) are judged only where at most a quarter of either arm's are censored.
         """
         metric = metric or Panel("iters_to_1p5x", "iterations to 1.5 times the dense minimum of validation loss")
-        table = self.table[metric.metric]
-        bound = table[np.isfinite(table)].max()
+        values = self.table[metric.metric]
+        bound = values[np.isfinite(values)].max()
         one, other = self.pair(first, second, metric, at)
         never = np.isinf(one) & np.isinf(other)
         ratio = np.log2(other.clip(1, bound) / one.clip(1, bound)).mask(never)
         lacks = options.pop("lacks", "") or self.lacking((first, second), metric, at)
+        if never.size and never.to_numpy().all():
+            lacks = lacks or f"neither arm gets there ({_quantity(metric)})"
+        if bound == 0:
+            lacks = lacks or f"all networks are there before they train ({_quantity(metric)})"
         name = name or f"{self.called(first)} sooner than {self.called(second)}: {_quantity(metric)}{self.said(one.columns)}"
         return self.effect(name, "log2 ratio", ratio, least=least, lacks=lacks, **options)
 
@@ -251,7 +256,7 @@ class Evidence:
                 return f"{100 * np.nanmean(share):.0f} % of the early stops of {self.called(arm)} are censored: train longer"
         return ""
 
-    def _uncensored(self, metric: Panel, arms: Sequence[str], at: Sequence[int]) -> Panel:
+    def uncensored(self, metric: Panel, arms: Sequence[str], at: Sequence[int]) -> Panel:
         """The accuracy at the end in place of that at early stop, where more than a quarter of the early stops are censored."""
         at_end = metric.metric == "acc_es" and "acc_final" in self.table and self.censored(arms, at)
         return replace(metric, metric="acc_final", label="test accuracy at the end, as early stops are censored (%)") if at_end else metric
@@ -279,8 +284,7 @@ class Evidence:
         if not len(levels) or not (steps or (self.study.counted == "rounds" and any(levels))):
             return ""
         found = paired.densities(self.table, "step" if steps else "density")
-        ends = [found[level] for level in (min(levels), max(levels))]
-        ends = list(dict.fromkeys(f"{end:,.0f}" if steps else f"{100 * end:.3g}" for end in ends))
+        ends = dict.fromkeys(f"{found[level]:,.0f}" if steps else f"{100 * found[level]:.3g}" for level in (min(levels), max(levels)))
         return f", at k = {' to '.join(ends)}" if steps else f", at {' to '.join(ends)} % density"
 
 

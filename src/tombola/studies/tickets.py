@@ -1,7 +1,7 @@
 """What studies of pruning share: the settings of iterative magnitude pruning, the chain of tickets, their controls, what is measured."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ Level = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
-RUN_METRICS = (
+RUN_METRICS: tuple[str, ...] = (
     "kept",
     "prunable",
     "draw",
@@ -118,6 +118,11 @@ def tickets(study: PruningStudy, replicate: int, task: Task | None = None, level
     rounds = getattr(study, "levels", None) if levels is None else levels
     assert isinstance(rounds, int)
     return imp_runs(task or study.task, replicate_seed(study.seed, replicate), rounds, study.pruning.but(**changes))
+
+
+def chain_rows(arm: str, replicate: int, chain: Sequence[Run], variant: str = "", first: int = 0) -> Iterator[Row]:
+    """A row for each run of a chain, from level `first` on: 1 where another arm has the dense run."""
+    return (Row(arm, replicate, level, run, variant=variant) for level, run in enumerate(chain) if level >= first)
 
 
 def reinitialised(ticket: Run, level: int, draw: int = 0) -> Run:

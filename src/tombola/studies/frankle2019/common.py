@@ -1,19 +1,71 @@
-"""What the studies of the paper share: its name, and tickets beside their re-initialisations."""
+"""What the studies of the paper share: tickets beside their re-initialisations, and arms compared where their levels differ."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from tombola.evaluation.paired import interpolated
 from tombola.procedures.run import Run
-from tombola.studies.base import Row
-from tombola.studies.tickets import TicketStudy, reinitialised
+from tombola.studies.base import Row, Study
+from tombola.studies.claims import Evidence
+from tombola.studies.tickets import Level, TicketStudy, chain_rows, reinitialised
+
+ARMS = {"ticket": "winning ticket", "reinit": "same mask, fresh init"}
+CONVS = ("conv2", "conv4", "conv6")
 
 
 class Pruned(TicketStudy):
     """Iterative magnitude pruning by a number of rounds."""
 
     paper = "Frankle & Carbin 2019"
+    scales = {"smoke": {"replicates": 2, "levels": 2}, "paper": {"levels": 20}}
 
-    def compared_rows(self, replicate: int, chain: Sequence[Run], compared: Sequence[int], variant: str = "") -> list[Row]:
+
+class Compared(Pruned):
+    """Tickets, and at some of their levels the same masks over a fresh initialisation."""
+
+    compared: tuple[Level, ...] = tuple(range(1, 61))
+    """Levels at which tickets are also re-initialised; those beyond `levels` do not count."""
+
+    @property
+    def arms(self) -> Mapping[str, str]:
+        return ARMS
+
+    def compared_rows(self, replicate: int, chain: Sequence[Run], variant: str = "") -> Iterable[Row]:
         """Rows of all tickets of a chain, and of their re-initialisations at the compared levels."""
-        rows = [Row("ticket", replicate, level, run, variant=variant) for level, run in enumerate(chain)]
-        again = [(level, reinitialised(chain[level], level)) for level in self.within(compared)]
-        return rows + [Row("reinit", replicate, level, run, variant=variant) for level, run in again]
+        yield from chain_rows("ticket", replicate, chain, variant)
+        for level in self.within(self.compared):
+            yield Row("reinit", replicate, level, reinitialised(chain[level], level), variant=variant)
+
+
+def about(named: str, *models: str) -> Callable[[Study], str]:
+    """That a sentence is about some networks and no others, for `tombola.studies.claims.claim`.
+
+    Args:
+        named: what the sentence calls them.
+        models: their names here.
+    """
+
+    def differs(study: Study) -> str:
+        model = study.task.model.name
+        return "" if model in models else f"the claim is about {named}, and the network here is {model}"
+
+    return differs
+
+
+def at_points_of(table: Evidence, arm: str, onto: str, x: str = "density") -> Evidence:
+    """Two arms that pass through different points of `x`, the first interpolated at those points of the second that it reaches.
+
+    Accuracies, and whether early stops are censored, are interpolated by replicate, linearly in log `x`. The table is returned as it
+    is if one of the arms was not run.
+    """
+    import pandas as pd
+
+    rows = table.table[table.table.arm == onto]
+    if rows.empty or not (table.table.arm == arm).any():
+        return table
+    moved = rows.copy()
+    moved["arm"] = arm
+    for column in ("acc_es", "acc_final", "es_censored"):
+        found = interpolated(table.table, column, arm, onto, x)
+        moved[column] = [found.loc[place] for place in zip(rows.replicate, rows.level, strict=True)]
+    reached = moved.acc_es.notna().groupby(moved.level).transform("all")
+    return Evidence(table.study, pd.concat([rows, moved[reached]]), table.variant)

@@ -1,70 +1,87 @@
 """How the ticket's connections are spread over units and inputs (appendix)."""
 
 import math
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tombola.evaluation import connectivity as of
-from tombola.evaluation.paired import by_replicate, effect_over_levels, levels_within
-from tombola.evaluation.verdict import Effect, Verdict
-from tombola.models.tasks import task as named_task
-from tombola.procedures.run import Run
+from tombola.evaluation.verdict import Effect
 from tombola.pruning.controls import shuffle
-from tombola.studies.base import Cell, Figure, Panel, Result, Row, Scale, Study, study
-from tombola.studies.frankle2019.common import SOURCE, Pruned
-from tombola.studies.tickets import spread_levels, tickets
+from tombola.studies.base import Row, Values, study
+from tombola.studies.claims import Evidence, aside, claim
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.frankle2019.common import Pruned
+from tombola.studies.results import Results
+from tombola.studies.tickets import chain_rows, spread_levels, tickets
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS = ("unevenness", "unconnected")
-ARMS = {
-    "incoming": "incoming, ticket",
-    "outgoing": "outgoing, ticket",
-    "incoming_random": "incoming, random mask",
-    "outgoing_random": "outgoing, random mask",
-}
+EVEN = 0.5
+"""log2 of the unevenness over that under a random mask: below, connections are nearly as even as chance leaves them (1.41 times); above,
+they are uneven."""
 
 
-FLOOR = "few connections are uneven by chance, the more so the fewer there are"
-SHAPE = "random masks differ in this too, by the shape of the layer alone"
-
-
+@study("frankle2019.connectivity", task="mnist1d-mlp", answers="Which units and inputs stay connected?")
 class Connectivity(Pruned):
-    """Masks of winning tickets, read as graphs."""
+    """Connections per unit in the masks of tickets, against random masks of equal counts; which inputs stay connected."""
 
     chosen = {"structure": "connectivity compares with random masks of single weights; leave structure=weights"}
+    columns = ("unevenness", "unconnected")
+    arms = {
+        "incoming": "incoming, ticket",
+        "outgoing": "outgoing, ticket",
+        "incoming_random": "incoming, random mask",
+        "outgoing_random": "outgoing, random mask",
+    }
 
+    def rows(self) -> Iterable[Row]:
+        """All tickets."""
+        for replicate in range(self.replicates):
+            yield from chain_rows("ticket", replicate, tickets(self, replicate))
 
-def _configure(scale: Scale, task: str) -> Connectivity:
-    by_scale: dict[str, dict[str, Any]] = {"smoke": {"replicates": 2, "levels": 2}, "small": {}, "paper": {"levels": 20}}
-    return Connectivity(task=named_task(task, scale), **by_scale[scale])
+    def measure(self, row: Row, results: Results) -> list[Values]:
+        """A row for each prunable leaf (as variant) and direction (as arm), for the ticket's mask and a random one; none
+        for the dense network, where all units have all connections.
+        """
+        if row.level == 0:
+            return []
+        mask = results[row.run].weights("mask")
+        random = shuffle(dict(mask), row.run.seed, f"connectivity/{row.level}")
+        return [
+            {"variant": layer, "arm": arm + suffix, "unevenness": of.unevenness(counts), "unconnected": of.unconnected(counts)}
+            for suffix, leaves in (("", mask), ("_random", random))
+            for layer, arm, counts, leaf in _connections(leaves)
+            if not leaf.all()  # a layer that is never pruned
+        ]
 
+    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+        """Sorted shares of connections by layer, direction, level and replicate; the same of each input, averaged."""
+        import pandas as pd
 
-@study(
-    "frankle2019.connectivity",
-    answers="Which units and inputs stay connected?",
-    claims=("LTH-C12",),
-    task="mnist1d-mlp",
-    configure=_configure,
-)
-def connectivity(config: Connectivity) -> Study:
-    """Connections per unit in the masks of tickets, against random masks of equal counts; which inputs stay connected."""
-    chains = [tickets(config, replicate) for replicate in range(config.replicates)]
-    shown = spread_levels(config.levels, 4)
-    return Study(
-        name="frankle2019.connectivity",
-        config=config,
-        cells=tuple(Cell("ticket", replicate, level, run) for replicate, chain in enumerate(chains) for level, run in enumerate(chain)),
-        metrics=METRICS,
-        measure=measure,
-        claims=claims,
-        arms=ARMS,
-        details=partial(details, chains, shown),
-        figures=(
+        profile: list[dict[str, Any]] = []
+        images: list[pd.DataFrame] = []
+        chains = [tickets(self, replicate) for replicate in range(self.replicates)]
+        for level in self._shown():
+            inputs = []
+            for replicate, chain in enumerate(chains):
+                mask, density = results[chain[level]].weights("mask"), results[chain[level]].summary["density"]
+                counts = of.outgoing(next(iter(mask.values())))
+                inputs.append(counts / max(counts.mean(), 1e-9))
+                for layer, arm, counts, leaf in _connections(mask):
+                    where = {"variant": layer, "arm": arm, "level": level, "density": density, "replicate": replicate}
+                    profile += [{**where, "x": x, "value": y} for x, y in _ranked(counts * counts.size / leaf.size)]
+            images.append(_image(np.mean(inputs, 0), level, density))
+        return {"connections": pd.DataFrame(profile), "inputs": pd.concat(images, ignore_index=True)}
+
+    def _shown(self) -> tuple[int, ...]:
+        return spread_levels(self.levels, 4)
+
+    def figures(self) -> Sequence[Figure]:
+        shown = self._shown()[1:]
+        return [
             Figure(
                 "unevenness",
                 "How unevenly connections are spread",
@@ -79,7 +96,7 @@ def connectivity(config: Connectivity) -> Study:
                 detail="connections",
                 x_label="units of the layer, by rank (%)",
                 arms=("incoming", "outgoing"),
-                levels=shown[1:],
+                levels=shown,
             ),
             Figure(
                 "inputs",
@@ -87,53 +104,46 @@ def connectivity(config: Connectivity) -> Study:
                 (Panel("value", "connections / mean input"),),
                 kind="image",
                 detail="inputs",
-                levels=shown[1:],
+                levels=shown,
                 caption="Mean over replicates; 1 is an average input. Inputs that are no square image stand in one row.",
             ),
-        ),
+        ]
+
+    @claim(
+        "LTH-C12",
+        "appendix",
+        "Units of a ticket's hidden layers keep nearly equally many incoming connections, but very unequally many outgoing ones.",
+        note="Unevenness is standard deviation / mean over units, at 22 % density or less. Few connections are uneven by chance, as are "
+        "those of a layer that is not square, so it is held against that under random masks of equal counts: up to 1.41 times as much is "
+        "nearly equal, more is very unequal.",
     )
+    def outgoing_connections_are_uneven(self, table: Evidence) -> Iterable[Effect]:
+        *hidden, output = table.table.variant.unique()
+        if not hidden:
+            yield table.effect("connections of hidden layers", "log2 ratio", [], lacks="no hidden layer is pruned")
+        for layer in (*hidden, output):
+            rows = table.only(variant=layer)
+            at = rows.levels(0, 0.22)
+            beyond = {arm: _log_ratio(rows, arm, f"{arm}_random", at) for arm in ("incoming", "outgoing")}
+            even = rows.effect("incoming connections less than 1.41 times as uneven as by chance", "log2 ratio", EVEN - beyond["incoming"])
+            uneven = rows.effect("outgoing connections more uneven than by chance", "log2 ratio", beyond["outgoing"], least=EVEN)
+            counted = rows.effect(
+                "outgoing more uneven than incoming, as counted", "log2 ratio", _log_ratio(rows, "outgoing", "incoming", at)
+            )
+            yield from (even, uneven) if layer in hidden else (aside(even), aside(uneven))
+            yield aside(counted, "random masks differ in this too, by the shape of the layer alone")
 
 
-def measure(cell: Cell, results: Mapping[Run, Result]) -> list[Row]:
-    """A row for each prunable leaf (as variant) and direction (as arm), for the ticket's mask and a random one; none
-    for the dense network, where all units have all connections.
-    """
-    if cell.level == 0:
-        return []
-    mask = results[cell.run].weights("mask")
-    rows: list[Row] = []
-    for suffix, leaves in (("", mask), ("_random", shuffle(dict(mask), cell.run.seed, f"connectivity/{cell.level}"))):
-        for path, leaf in leaves.items():
-            if leaf.all():
-                continue  # a layer that is never pruned
-            for arm, connections in (("incoming", of.incoming(leaf)), ("outgoing", of.outgoing(leaf))):
-                values = {"unevenness": of.unevenness(connections), "unconnected": of.unconnected(connections)}
-                rows.append({"variant": path.removesuffix("/kernel"), "arm": arm + suffix, **values})
-    return rows
+def _log_ratio(rows: Evidence, first: str, second: str, at: Sequence[int]) -> "pd.DataFrame":
+    one, other = rows.pair(first, second, "unevenness", at)
+    return np.log2(one / other)
 
 
-def details(chains: list[list[Run]], levels: tuple[int, ...], results: Mapping[Run, Result]) -> "dict[str, pd.DataFrame]":
-    """Sorted shares of connections by layer, direction, level and replicate; the same of each input, averaged."""
-    import pandas as pd
-
-    profile: list[dict[str, Any]] = []
-    inputs: list[pd.DataFrame] = []
-    for level in levels:
-        shares = []
-        for replicate, chain in enumerate(chains):
-            mask, density = results[chain[level]].weights("mask"), results[chain[level]].summary["density"]
-            connections = of.outgoing(next(iter(mask.values())))
-            shares.append(connections / max(connections.mean(), 1e-9))
-            for path, leaf in mask.items():
-                for arm, connections in (("incoming", of.incoming(leaf)), ("outgoing", of.outgoing(leaf))):
-                    where = {"variant": path.removesuffix("/kernel"), "arm": arm, "level": level, "density": density}
-                    profile += [{**where, "replicate": replicate, "x": x, "value": y} for x, y in _ranked(_share(connections, leaf))]
-        inputs.append(_image(np.mean(shares, 0), level, density))
-    return {"connections": pd.DataFrame(profile), "inputs": pd.concat(inputs, ignore_index=True)}
-
-
-def _share(connections: np.ndarray, leaf: np.ndarray) -> np.ndarray:
-    return connections * connections.size / leaf.size
+def _connections(mask: Any) -> "Iterable[tuple[str, str, np.ndarray, np.ndarray]]":
+    """(layer, direction, connections of each unit, its leaf of the mask)."""
+    for path, leaf in mask.items():
+        for arm, count in (("incoming", of.incoming), ("outgoing", of.outgoing)):
+            yield path.removesuffix("/kernel"), arm, count(leaf), leaf
 
 
 def _ranked(shares: np.ndarray, most: int = 101) -> list[tuple[float, float]]:
@@ -151,28 +161,3 @@ def _image(values: np.ndarray, level: int, density: float) -> "pd.DataFrame":
     index = np.arange(values.size)
     where = {"arm": "ticket", "level": level, "density": density}
     return pd.DataFrame({**where, "row": index // width, "column": index % width, "value": values})
-
-
-def claims(table: "pd.DataFrame") -> list[Verdict]:
-    """LTH-C12 on the table of the study."""
-    effects = []
-    layers = list(table.variant.unique())
-    for layer in layers:
-        rows = table[table.variant == layer]
-        levels = levels_within(rows, 0, 0.22)
-        cv = {arm: by_replicate(rows, "unevenness", arm)[levels] for arm in ARMS}
-        beyond, chance = (np.log2(cv[arm] / cv[f"{arm}_random"]) for arm in ("outgoing", "incoming"))
-        decides = layer != layers[-1]
-
-        def effect(name: str, values: "pd.DataFrame", judged: bool, note: str = "", layer: str = layer, rows: Any = rows) -> Effect:
-            return effect_over_levels(f"{layer}: {name}", "log2 ratio", values, rows, decides=judged, note=note)
-
-        effects += [
-            effect("outgoing more uneven than incoming, each against a random mask", beyond - chance, decides, FLOOR),
-            effect("incoming less than 1.41 times as uneven as under a random mask", 0.5 - chance, decides),
-            effect("outgoing more uneven than under a random mask", beyond, False),
-            effect("outgoing more uneven than incoming, as counted", np.log2(cv["outgoing"] / cv["incoming"]), False, SHAPE),
-        ]
-    sentence = "Units of a ticket keep nearly equally many incoming connections, but very unequally many outgoing ones."
-    note = "Unevenness: standard deviation / mean over units, at 22 % density or less. Judged in the hidden layers."
-    return [Verdict("LTH-C12", sentence, f"{SOURCE}, appendix", tuple(effects), note)]

@@ -23,7 +23,7 @@ class Beside(Sparse):
         return {**ONE_SHOT.get(task.name, {}), **own, **super().at(scale, task)}
 
     @property
-    def arms(self) -> dict[str, str]:  # type: ignore[override]
+    def arms(self) -> dict[str, str]:
         return {"dense": "dense network", "ticket": f"ticket after {self.ticket} rounds"}
 
     def rows(self) -> Iterable[Row]:

@@ -57,7 +57,7 @@ class Grid(Sparse):
         return {**ONE_SHOT.get(task.name, {}), **own, **super().at(scale, task)}
 
     @property
-    def variants(self) -> dict[str, str]:  # type: ignore[override]
+    def variants(self) -> dict[str, str]:
         return {str(level): f"after {level} round{'s' if level > 1 else ''} of pruning" for level in self.compared}
 
     # -- rows ----------------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class SuccessiveLevels(PruningStudy, Paths):
         return steps_of(self.k, self.task, (0.0, 0.125))
 
     @property
-    def arms(self) -> dict[str, str]:  # type: ignore[override]
+    def arms(self) -> dict[str, str]:
         return {f"k{k}": f"rewound to {k}" for k in self.steps}
 
     def rows(self) -> Iterable[Row]:

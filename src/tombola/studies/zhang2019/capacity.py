@@ -48,11 +48,11 @@ class Capacity(common.Classes):
         return self
 
     @property
-    def arms(self) -> dict[str, str]:  # type: ignore[override]
+    def arms(self) -> dict[str, str]:
         return {str(depth): f"{depth} hidden layer{'s' * (depth > 1)}" for depth in sorted(self.depths)}
 
     @property
-    def variants(self) -> dict[str, str]:  # type: ignore[override]
+    def variants(self) -> dict[str, str]:
         return {WHOLE: "whole network", **{name: name for name in self._layers()}}
 
     def _layers(self) -> tuple[str, ...]:

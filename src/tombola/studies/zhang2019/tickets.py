@@ -43,7 +43,7 @@ class Tickets(PruningStudy, common.Layers):
         return self
 
     @property
-    def arms(self) -> dict[str, str]:  # type: ignore[override]
+    def arms(self) -> dict[str, str]:
         labels = {"ticket": "winning ticket", "random": "random mask", "reinit": "ticket's mask, re-initialised"}
         return {kind: labels[kind] for kind in self.kinds}
 
