@@ -119,16 +119,19 @@ class Image(Grid):
         from matplotlib.ticker import MaxNLocator
 
         values = panel.scale * self._mean(rows)
-        image = ax.imshow(values, cmap=_GREYS, vmin=0, vmax=scale, interpolation="nearest", aspect="equal" if len(values) > 1 else "auto")
+        span, strip = self.figure.span, len(values) == 1
+        image = ax.imshow(values, cmap=_GREYS, vmin=0, vmax=scale, interpolation="nearest", aspect="auto" if strip else "equal")
+        if span:
+            image.set_extent((*span, *span))
         ax.grid(visible=False)
         ax.spines[:].set(visible=True, linewidth=0.4)
         for axis, length in ((ax.xaxis, values.shape[1]), (ax.yaxis, values.shape[0])):
             axis.set_major_locator(MaxNLocator(3 if length < 60 else 4, integer=True))
-        ax.tick_params(length=2, labelleft=left and len(values) > 1, labelbottom=lowest)
-        if len(values) == 1:
+        ax.tick_params(length=2, labelleft=left and not strip, labelbottom=lowest)
+        if strip:
             ax.set_yticks([])
-        ax.set_xlabel(("input column" if len(values) > 1 else "input") if lowest else "")
-        ax.set_ylabel("input row" if left and len(values) > 1 else "")
+        ax.set_xlabel((self.figure.x_label or ("input" if strip else "input column")) if lowest else "")
+        ax.set_ylabel((self.figure.y_label or "input row") if left and not strip else "")
         return image
 
 

@@ -32,10 +32,21 @@ def rows_of(figure: Figure, report: Findings) -> "pd.DataFrame":
     """The rows that a figure shows, of the table that it draws: its arms, variants and levels."""
     tables = {"density": report.table, "scatter": report.table, "curves": report.curves}
     rows = tables[figure.kind] if figure.kind in tables else report.details[figure.detail]
+    if figure.minus:
+        rows = differences(rows, figure)
     for column, names in (("arm", figure.arms), ("variant", figure.variants), ("level", figure.levels)):
         if names and column in rows.columns:
             rows = rows[rows[column].isin(names)]
     return rows
+
+
+def differences(rows: "pd.DataFrame", figure: Figure) -> "pd.DataFrame":
+    """The sparse rows of all other arms, less what `figure.minus` has in the same replicate, variant and level."""
+    metrics, at = [panel.metric for panel in figure.panels], ["variant", "replicate", "level"]
+    base = rows[rows.arm == figure.minus].groupby(at)[metrics].mean()
+    others = rows[(rows.arm != figure.minus) & (rows.level > 0)]
+    beside = others[at].join(base, on=at)
+    return others.assign(**{name: others[name] - beside[name] for name in metrics})
 
 
 def of_levels(report: Findings, column: str) -> dict[int, float]:
@@ -51,7 +62,7 @@ def titles(rows: "pd.DataFrame", report: Findings) -> dict[str, str]:
 
 def panels_of(report: Findings, variant: str, main: bool = False) -> list[Panel]:
     """The panels that show the table's rows of a variant, each metric once; `main`: those of the first such figure only."""
-    drawn = [figure for figure in report.figures if figure.kind == "density"] or instead(report, "scatter")
+    drawn = [figure for figure in report.figures if figure.kind == "density" and not figure.minus] or instead(report, "scatter")
     figures = [figure for figure in drawn if not figure.variants or variant in figure.variants]
     panels: dict[str, Panel] = {}
     for figure in figures[:1] if main else figures:

@@ -158,7 +158,8 @@ class Evidence:
             options: as `tombola.evaluation.paired.effect` has them: `least`, `note`, `judged`, `lacks`.
         """
         along: Literal["density", "step"] = "step" if self.study.counted == "steps" else "density"
-        places = paired.densities(self.table, along) if self.study.counted in ("rounds", "steps") and along in self.table else None
+        told = along == "step" or (self.study.counted == "rounds" and self.table.level.max() > 0)
+        places = paired.densities(self.table, along) if told and along in self.table else None
         where = f"{self.study.variants.get(self.variant, self.variant)}: " if self.variant else ""
         return paired.effect(where + name, unit, values, places=places, along=along, **options)
 
@@ -291,6 +292,15 @@ class Evidence:
 def aside(effect: Effect, note: str = "") -> Effect:
     """The effect shown beside the others, not judged: the table shows it, the sentence does not say it."""
     return replace(effect, judged=False, lacks="", note=note or effect.note)
+
+
+def hardest(effects: Iterable[Effect]) -> list[Effect]:
+    """Effects that a sentence says of each of several arms, as one part of it: that with the lowest interval is judged, as where it
+    holds all do; the others are shown. Those that lack something stay as they are: then the sentence is not judged as a whole.
+    """
+    found = list(effects)
+    judged = min((one for one in found if not one.lacks), key=lambda one: one.low - one.least, default=None)
+    return [one if one is judged or one.lacks else aside(one) for one in found]
 
 
 def _is_accuracy(metric: Panel | str) -> bool:

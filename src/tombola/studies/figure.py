@@ -39,7 +39,13 @@ class Figure:
     across: Panel | None = None
     """Of kind `scatter`: the metric on the x axis."""
     x_label: str = ""
-    """Axis label with unit, of kinds `profile` and `heatmap`; of kind `density` in place of what `x` is called, if given."""
+    """Axis label with unit, of kinds `profile`, `image` and `heatmap`; of kind `density` in place of what `x` is called, if given."""
+    y_label: str = ""
+    """Of kind `image`: likewise."""
+    span: tuple[float, float] | None = None
+    """Of kind `image`: what the ends of both axes stand for; None: they count inputs."""
+    minus: str = ""
+    """Of kind `density`: an arm that is taken from each of the others, by replicate, variant and level; it is not shown itself."""
     detail: str = ""
     """Of kinds `profile`, `image`, `surface` and `heatmap`: which of the study's details tables."""
     arms: tuple[str, ...] = ()

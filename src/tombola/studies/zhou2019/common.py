@@ -1,7 +1,7 @@
-"""What the studies of tickets share: the configuration, the start of a ticket with other values, panels and rows."""
+"""What the studies of the paper share: arms that are chains of tickets, the start of a ticket with other values, densities, panels."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -10,27 +10,50 @@ from tombola.core.step import Step
 from tombola.evaluation.paired import densities, levels_within
 from tombola.procedures.run import STORED_NAMES, Action, Run
 from tombola.studies.base import Row
-from tombola.studies.figure import Figure
+from tombola.studies.figure import Figure, Panel
 from tombola.studies.tickets import ACC_ES, ACC_FINAL, Levels, TicketStudy
 
 if TYPE_CHECKING:
     import pandas as pd
 
+PAPER = "Zhou et al. 2019"
+ACC = Panel("acc", "test accuracy (%)", 100)
+VALUES = {"init": "initial values", "constant": "signed constant"}
+"""Variant of the studies of supermasks to what the weights under the mask are."""
 SPARSE = (0.03, 0.06)
 """Densities at which starts of a ticket are compared; the claims are about 4 %."""
-SPARSE_NOTE = "Accuracy at early stop, at 3 to 6 %; where rounds pass over that, at the density next to 4 %, from 2 to 8 %."
+SPARSE_NOTE = "Judged at 3 to 6 % density; where rounds pass over that, at the density next to 4 %, from 2 to 8 %."
 
 
-class Masked(TicketStudy):
-    """Iterative pruning, and what the weights under and outside its masks start from."""
+class Chains(TicketStudy):
+    """Arms each of which is a chain of networks, one for each round of pruning."""
 
-    paper = "Zhou et al. 2019"
+    paper = PAPER
     scales = {"smoke": {"replicates": 2, "levels": 2}, "small": {"levels": 16}}  # 16 rounds take LeNet to 2.9 %, below all that is judged
 
     levels: Levels = 24
     """Rounds of pruning after the dense run: the paper's."""
+
+    def chains(self, replicate: int) -> Mapping[str, Sequence[Run]]:
+        """Arm to its networks, the dense one first."""
+        raise NotImplementedError
+
+    def rows(self) -> Iterable[Row]:
+        """All levels of each arm."""
+        for replicate in range(self.replicates):
+            yield from arm_rows(self.chains(replicate), replicate)
+
+
+class Masked(Chains):
+    """Iterative pruning, and what the weights under and outside its masks start from."""
+
     margin: Annotated[float, Field(ge=0)] | None = None
     """What counts as no difference, in pp; None: 0.2 with 10,000 test examples, 1 with fewer."""
+
+
+def arm_rows(chains: Mapping[str, Sequence[Run]], replicate: int, variant: str = "") -> list[Row]:
+    """All levels of each arm."""
+    return [Row(arm, replicate, level, run, variant=variant) for arm, chain in chains.items() for level, run in enumerate(chain)]
 
 
 def values(name: str, dense: Run, rewind: Step, **options: Any) -> Action:
@@ -49,11 +72,6 @@ def under(ticket: Run, kept: Action) -> Run:
     return ticket.but(mask=Action(name="parent_mask", of=(ticket.its_mask(),)), kept=kept)
 
 
-def arm_rows(chains: Mapping[str, Sequence[Run]], replicate: int, variant: str = "") -> list[Row]:
-    """All levels of each arm."""
-    return [Row(arm, replicate, level, run, variant=variant) for arm, chain in chains.items() for level, run in enumerate(chain)]
-
-
 def sparse_levels(table: "pd.DataFrame") -> list[int]:
     """Levels at 3 to 6 %; where rounds pass over that, the one next to 4 % in ratio, if that is within a factor of two."""
     if found := levels_within(table, *SPARSE):
@@ -61,6 +79,11 @@ def sparse_levels(table: "pd.DataFrame") -> list[int]:
     far = {level: abs(math.log2(density / 0.04)) for level, density in densities(table).items() if level > 0}
     nearest = min(far, key=lambda level: far[level], default=0)
     return [nearest] if nearest and far[nearest] <= 1 else []
+
+
+def best(rows: "pd.DataFrame", by: str) -> "pd.DataFrame":
+    """Replicate -> the row, of those of an arm, that does best on validation examples: in column `by`."""
+    return rows.sort_values(by, ascending=False, kind="stable").groupby("replicate").head(1).set_index("replicate").sort_index()
 
 
 def accuracy(name: str, title: str, arms: Sequence[str] = (), caption: str = "", both: bool = True) -> Figure:

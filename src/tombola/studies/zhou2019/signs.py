@@ -1,34 +1,40 @@
 """Signs or magnitudes: what of a ticket's initial values makes it win, over density, optimiser and depth (after section 3)."""
 
-from collections.abc import Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from tombola.core.errors import TombolaError
 from tombola.core.task import Count, Task
-from tombola.evaluation.paired import difference, effect_over_levels
-from tombola.evaluation.verdict import Verdict
-from tombola.models.tasks import task as named_task
+from tombola.evaluation.verdict import Effect
 from tombola.procedures.run import Run
-from tombola.studies.base import Scale, Study, study
-from tombola.studies.frankle2019.common import METRICS, measure
-from tombola.studies.frankle2019.optimizers import Setting
-from tombola.studies.tickets import distinct, margin, tickets
-from tombola.studies.zhou2019.common import SPARSE_NOTE, Masked, accuracy, at_scale, drawn, rows, sparse_levels, under
+from tombola.studies.base import Row, Scale, study
+from tombola.studies.claims import Evidence, claim, hardest
+from tombola.studies.figure import Figure
+from tombola.studies.setting import Setting
+from tombola.studies.tickets import ACC_ES, distinct, tickets
+from tombola.studies.zhou2019.common import SPARSE_NOTE, Masked, accuracy, arm_rows, drawn, sparse_levels, under
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-ARMS = {"both": "signs and magnitudes", "signs": "signs only", "magnitudes": "magnitudes only", "neither": "neither"}
 OWN = Setting()
 MOMENTUM = Setting(recipe={"optimizer": "momentum", "learning_rate": 0.03})
 ADAM = Setting(recipe={"optimizer": "adam", "learning_rate": 1.2e-3})
+NOTE = f"{SPARSE_NOTE} It is to hold in every setting, and is judged in the hardest."
 
 
+@study(
+    "zhou2019.signs",
+    task="mnist1d-mlp",
+    answers="Do signs or magnitudes make a ticket win, and does that hold over density, optimiser and depth?",
+)
 class Signs(Masked):
-    """Tickets of which signs or magnitudes are drawn anew, in several settings."""
+    """Tickets of which signs or magnitudes are drawn anew, in several settings.
+
+    Under the ticket's mask: its own weights; its signs under drawn magnitudes; its magnitudes under drawn signs; a draw.
+    """
+
+    paper = ""
+    arms = {"both": "signs and magnitudes", "signs": "signs only", "magnitudes": "magnitudes only", "neither": "neither"}
 
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)] = (OWN, MOMENTUM)
     """Optimisers, at the depth of the task."""
@@ -36,89 +42,56 @@ class Signs(Masked):
     """Hidden layers of further fully connected networks, at the recipe of the task: as wide as the task's own layers, the last
     of them repeated."""
 
+    @classmethod
+    def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
+        other = ADAM if task.recipe.optimizer == "momentum" else MOMENTUM
+        depths = [depth for depth in (1, 3) if depth != len(_widths(task))] if task.model.name == "mlp" else []
+        return {**super().at(scale, task), "settings": (OWN, other), "depths": tuple(depths)}
 
-def _configure(scale: Scale, task: str) -> Signs:
-    found = named_task(task, scale)
-    other = ADAM if found.recipe.optimizer == "momentum" else MOMENTUM
-    depths = [depth for depth in (1, 3) if depth != len(_widths(found))] if found.model.name == "mlp" else []
-    return Signs(task=found, settings=(OWN, other), depths=tuple(depths), **at_scale(scale))
+    def rows(self) -> Iterable[Row]:
+        """All levels of each arm, in each setting and depth."""
+        for label, task in self._tasks().items():
+            for replicate in range(self.replicates):
+                chain = tickets(self, replicate, task)
+                yield from arm_rows({arm: self._chain(chain, arm) for arm in self.arms}, replicate, label)
+
+    def _tasks(self) -> dict[str, Task]:
+        """Label to task, of each setting and depth."""
+        if self.depths and self.task.model.name != "mlp":
+            raise TombolaError(
+                f"depths = {list(self.depths)}: only of the model 'mlp', not {self.task.model.name!r}; leave them out: --set depths=[]"
+            )
+        distinct("settings", [setting.label(self.task) for setting in self.settings])
+        distinct("depths", self.depths)
+        found, own = {setting.label(self.task): setting.of(self.task) for setting in self.settings}, _widths(self.task)
+        for depth in self.depths:
+            widths = [*own, *own[-1:] * depth][:depth]
+            label = f"{depth} hidden {'layer' if depth == 1 else 'layers'}: {'-'.join(map(str, widths))}"
+            found[label] = self.task.but(model=self.task.model.but(options={**self.task.model.options, "widths": widths}))
+        return found
+
+    def _chain(self, chain: Sequence[Run], arm: str) -> list[Run]:
+        if arm == "both":
+            return [*chain]
+        name = "random_signs" if arm == "magnitudes" else "reinit"
+        kept = [drawn(name, chain[0], self.pruning.rewind, level, keep_sign=arm == "signs") for level in range(len(chain))]
+        return [chain[0], *(under(ticket, kept[level]) for level, ticket in enumerate(chain[1:], 1))]
+
+    def figures(self) -> Sequence[Figure]:
+        return (accuracy("signs", "Signs and magnitudes of tickets", caption="Under the masks of the rewound tickets.", both=False),)
+
+    @claim("ZHOU-O1", "open question", "A ticket's signs are worth more than its magnitudes.", note=NOTE)
+    def signs_beat_magnitudes(self, table: Evidence) -> Iterable[Effect]:
+        yield from hardest(one.above("signs", "magnitudes", ACC_ES, sparse_levels(one.table)) for one in _settings(table))
+
+    @claim("ZHOU-O2", "open question", "With its signs alone a ticket is as good as with both.", note=NOTE)
+    def signs_suffice(self, table: Evidence) -> Iterable[Effect]:
+        yield from hardest(one.within("signs", "both", ACC_ES, sparse_levels(one.table)) for one in _settings(table))
 
 
-@study(
-    "zhou2019.signs",
-    answers="Do signs or magnitudes make a ticket win, and does that hold over density, optimiser and depth?",
-    claims=("ZHOU-O1", "ZHOU-O2"),
-    task="mnist1d-mlp",
-    configure=_configure,
-)
-def signs(config: Signs) -> Study:
-    """Under the ticket's mask: its own weights; its signs under drawn magnitudes; its magnitudes under drawn signs; a draw."""
-    if config.depths and config.task.model.name != "mlp":
-        raise TombolaError(
-            f"depths = {list(config.depths)}: only of the model 'mlp', not {config.task.model.name!r}; leave them out: --set depths=[]"
-        )
-    distinct("settings", [setting.label(config.task) for setting in config.settings])
-    distinct("depths", config.depths)
-    variants = dict(_variants(config))
-    return Study(
-        name="zhou2019.signs",
-        config=config,
-        cells=tuple(
-            cell
-            for label, task in variants.items()
-            for replicate in range(config.replicates)
-            for cell in rows(tuple(ARMS), replicate, partial(_chain, config, task, replicate), label)
-        ),
-        metrics=METRICS,
-        measure=measure,
-        claims=partial(claims, margin(config.task, config.margin)),
-        arms=ARMS,
-        variants={label: label for label in variants},
-        figures=(accuracy("signs", "Signs and magnitudes of tickets", caption="Under the masks of the rewound tickets.", both=False),),
-    )
-
-
-def _variants(config: Signs) -> Iterator[tuple[str, Task]]:
-    """Label and task of each setting and depth."""
-    for setting in config.settings:
-        yield setting.label(config.task), setting.of(config.task)
-    for depth in config.depths:
-        own = _widths(config.task)
-        widths = [*own, *own[-1:] * depth][:depth]
-        options = {**config.task.model.options, "widths": widths}
-        label = f"{depth} hidden {'layer' if depth == 1 else 'layers'}: {'-'.join(map(str, widths))}"
-        yield label, config.task.but(model=config.task.model.but(options=options))
+def _settings(table: Evidence) -> list[Evidence]:
+    return [table.only(variant=variant) for variant in table.table.variant.unique()]
 
 
 def _widths(task: Task) -> list[int]:
     return list(task.model.options.get("widths", (300, 100)))
-
-
-def _chain(config: Signs, task: Task, replicate: int, arm: str) -> list[Run]:
-    chain = tickets(config, replicate, task)
-    if arm == "both":
-        return chain
-    return [chain[0], *(_start(config, chain[0], ticket, arm, level) for level, ticket in enumerate(chain[1:], 1))]
-
-
-def _start(config: Signs, dense: Run, ticket: Run, arm: str, level: int) -> Run:
-    name = "random_signs" if arm == "magnitudes" else "reinit"
-    kept = drawn(name, dense, config.pruning.rewind, level, keep_sign=arm == "signs")
-    return under(ticket, kept)
-
-
-def claims(allowed: float, table: "pd.DataFrame") -> list[Verdict]:
-    """The open questions, each to hold in all settings."""
-    above, near = [], []
-    for variant in table.variant.unique():
-        rows_of = table[table.variant == variant]
-        levels = sparse_levels(rows_of)
-        gap = 100 * difference(rows_of, "acc_es", "signs", "magnitudes", levels)
-        lost = 100 * difference(rows_of, "acc_es", "both", "signs", levels)
-        above.append(effect_over_levels(f"signs only above magnitudes only: {variant}", "pp", gap, rows_of))
-        near.append(effect_over_levels(f"signs only less than {allowed:g} pp below both, by: {variant}", "pp", allowed - lost, rows_of))
-    note = f"{SPARSE_NOTE} In every setting."
-    return [
-        Verdict("ZHOU-O1", "A ticket's signs are worth more than its magnitudes.", "open question", tuple(above), note),
-        Verdict("ZHOU-O2", "With its signs alone a ticket is as good as with both.", "open question", tuple(near), note),
-    ]

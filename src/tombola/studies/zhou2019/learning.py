@@ -1,0 +1,57 @@
+"""How the masks of studies are learnt: four ways, and what they share."""
+
+from collections.abc import Iterable
+from typing import Any, Literal, get_args
+
+from tombola.core.errors import TombolaError
+from tombola.core.step import Step
+from tombola.core.task import Count, Supermask
+from tombola.procedures.mask_training import RATES, mask_recipe
+from tombola.procedures.run import Action, Run
+from tombola.studies.base import Study
+from tombola.studies.dense import dense_run
+from tombola.studies.tickets import Positive
+from tombola.studies.zhou2019.common import PAPER
+
+Learner = Literal["learned", "rescaled", "edge_popup", "signed"]
+LEARNERS: tuple[Learner, ...] = get_args(Learner)
+SUPERMASKS: dict[Learner, dict[str, Any]] = {
+    "learned": {},
+    "rescaled": {"rescale": "dynamic"},
+    "edge_popup": {"method": "edge_popup", "rescale": "root"},
+    "signed": {"method": "signed", "rescale": "dynamic"},
+}
+"""How each is learnt."""
+ARMS = {
+    "heuristic": "large final same sign, one shot",
+    "learned": "learned mask",
+    "rescaled": "learned mask, rescaled",
+    "edge_popup": "edge-popup",
+    "signed": "signed supermask",
+    "trained": "trained weights",
+}
+
+
+class MaskTraining(Study):
+    """A study in which masks are trained, by momentum on their scores."""
+
+    paper = PAPER
+
+    mask_rates: dict[Learner, Positive] = {name: RATES.get(name, RATES["bernoulli"]) for name in LEARNERS}
+    """Learning rates: constant ones, but of `edge_popup` the first of a cosine."""
+    mask_steps: Step = Step("5000it")
+    """Length of the training of masks."""
+    mask_batch: Count = 250
+
+    def learning(self, arm: Learner, density: float, values: str, replicate: int) -> Run:
+        """The run that learns a mask over initial values, or over signed constants."""
+        every = self.mask_steps.times(0.1)
+        supermask = Supermask(density=density, **SUPERMASKS[arm])
+        recipe = mask_recipe(self.task.recipe, supermask, self.mask_rates[arm], self.mask_steps, self.mask_batch)
+        kept = Action(name="signed_constant", options={"keep_sign": True}) if values == "constant" else None
+        return dense_run(self, replicate, self.task.but(recipe=recipe.but(evaluate_every=every, test_every=every))).but(kept=kept)
+
+    def has_all(self, field: str, learners: Iterable[Learner]) -> None:
+        """Raise if a dictionary by learner lacks one of the learners."""
+        if missing := [name for name in learners if name not in getattr(self, field)]:
+            raise TombolaError(f"{field}: {missing[0]!r} has none; give a number for each of {', '.join(learners)}")
