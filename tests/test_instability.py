@@ -311,9 +311,7 @@ def test_statistics_of_batch_norm_are_computed_anew_or_interpolated():
 
 
 def test_children_are_the_runs_of_the_study_whatever_they_were_made_of(found, dense, tmp_path, trained):
-    config = studies["frankle2020.instability"].configure("smoke", "digits-noise-mlp")
-    config = config.but(task=TASK, replicates=2, seed=SEED, ticket=0, children=3, k=("20it",), points=POINTS)
-    study = studies["frankle2020.instability"].build(config)
+    study = studies["frankle2020.instability"](task=TASK, replicates=2, seed=SEED, ticket=0, k=("20it",), points=POINTS)
     table = run_study(study, Store(tmp_path), quiet=True).table
     trained.clear()
     again = tb.instability(TASK, "20it", children=3, replicates=2, seed=SEED, points=POINTS, store=tmp_path)
@@ -418,9 +416,8 @@ def test_steps_that_are_waited_are_not_trained(mixed):
 
 @pytest.mark.parametrize("per_device", [3, 1])
 def test_the_engine_trains_them_in_one_wave_where_they_share_a_device(per_device, tmp_path, monkeypatch):
-    kind = studies["frankle2020.instability"]
-    config = kind.configure("smoke", "digits-noise-mlp").but(task=TASK, replicates=1, ticket=0, children=5, k=("0it", "20it"))
-    graph = study_graph(kind.build(config))
+    study = studies["frankle2020.instability"](task=TASK, replicates=1, ticket=0, children=5, k=("0it", "20it"))
+    graph = study_graph(study)
     layout, begins = shared_layout(per_device, devices=1 if per_device > 1 else 2), []
 
     def spy(task, dataset, members, *args, **options):

@@ -9,7 +9,7 @@ import pytest
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
 from tombola.evaluation.barrier import FORMS, barrier, check_ends, places
-from tombola.evaluation.paired import densities, effect_of, effect_over_levels
+from tombola.evaluation.paired import densities, effect
 from tombola.evaluation.similarity import cosine, disagreement, distance
 from tombola.evaluation.verdict import Verdict
 from tombola.objectives import Classification
@@ -99,23 +99,21 @@ def test_squares_too_small_for_single_precision_count():
 
 
 def test_an_effect_of_one_number_a_replicate():
-    found = effect_of("sooner", "steps", [1.0, 2.0, 3.0], least=0.5, note="by hand", decides=False)
+    found = effect("sooner", "steps", [1.0, 2.0, 3.0], least=0.5, note="by hand", judged=False)
     assert (found.name, found.unit, found.mean, found.n, found.p) == ("sooner", "steps", 2.0, 3, 2 / 8)
     assert (found.low + found.high, found.per_level) == (pytest.approx(4), ())
-    assert (found.least, found.note, found.decides) == (0.5, "by hand", False)
-    assert effect_of("sooner", "steps", [1.0]).decides
-    none = effect_of("sooner", "steps", [])
+    assert (found.least, found.note, found.judged) == (0.5, "by hand", False)
+    none = effect("sooner", "steps", [])
     assert (none.n, none.p, none.low, none.high) == (0, 1.0, -np.inf, np.inf)
-    assert Verdict("X", "s", "p", (none,)).verdict == "undecided"
+    assert Verdict("X", "s", "p", (none,)).verdict == "not judged"
 
 
 def test_levels_may_be_told_by_steps():
     table = pd.DataFrame({"level": [0, 0, 1, 1], "density": [1.0, 1.0, 1.0, 1.0], "step": [0, 0, 500, 500]})
     values = pd.DataFrame({0: [1.0, 3.0], 1: [2.0, 2.0]})
-    by_step, by_density = (effect_over_levels("x", "pp", values, table, along=along) for along in ("step", "density"))
-    assert ([place for place, *_ in by_step.per_level], by_step.along) == ([0, 500], "step")
-    assert ([place for place, *_ in by_density.per_level], by_density.along) == ([1, 1], "density")
-    assert densities(table, "step") == {0: 0, 1: 500}
+    found = effect("x", "pp", values, places=densities(table, "step"), along="step")
+    assert ([place for place, *_ in found.per_level], found.along) == ([0, 500], "step")
+    assert densities(table) == {0: 1, 1: 1}
 
 
 def test_steps_are_ordered_by_epochs_then_iterations():

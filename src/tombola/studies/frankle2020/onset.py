@@ -103,19 +103,19 @@ class Onset(Sparse):
             return []
         found, result = self.search(row.replicate, results), results[row.run]
         begins = self._begins(row.replicate, found, results)
-        first = begins.get(found.stable, np.inf)
+        first = float(begins.get(found.stable, np.inf))
         return {
             "kept": result.summary["kept"],
             "prunable": result.summary["prunable"],
             "onset": first,
             "share": first / result.end,
-            "after": begins.get(found.unstable, np.nan),
+            "after": float(begins.get(found.unstable, np.nan)),
             "tries": len(found.tried),
         }
 
-    def _begins(self, replicate: int, found: Search, results: Results) -> dict[int, float]:
+    def _begins(self, replicate: int, found: Search, results: Results) -> dict[int, int]:
         """Place that was tried -> its iteration."""
-        return {place: float(results[self.tried(replicate, self.steps[place])[0].run].begin) for place in found.tried}
+        return {place: results[self.tried(replicate, self.steps[place])[0].run].begin for place in found.tried}
 
     def details(self, results: Results) -> "dict[str, pd.DataFrame]":
         """Instability at every step that was tried, by replicate."""

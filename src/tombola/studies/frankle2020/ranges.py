@@ -134,7 +134,7 @@ class Ranges(Grid):
         "section 5, figure 8",
         "With growing sparsity, the onset of stability first comes earlier, then stays, then comes later.",
         note="It stays at 10 to 40 % density, where onsets are less than 1.5 places apart: ours. What is stable at no k counts "
-        "as the end of the list.",
+        "as the end of the list. For earlier and later any difference counts.",
     )
     def falls_stays_rises(self, table: Evidence) -> Iterable[Effect]:
         place, middle = table.of("stable_place", "ticket"), table.levels(0.1, 0.4)
