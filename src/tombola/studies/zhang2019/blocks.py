@@ -57,7 +57,7 @@ class Blocks(common.Classes):
     def measure(self, row: Row, results: Results) -> list[Values]:
         """A row for each unit of one size."""
         named = groups(results.network_info(self.task).layers, row.variant)  # type: ignore[arg-type]
-        columns = [common.reset_values(row, results, list(named), column) for column in range(1 + self.draws)]
+        columns = [self.reset_values(row, results, list(named), column) for column in range(1 + self.draws)]
         rows = []
         for (name, layers), first, *drawn in zip(named.items(), *columns, strict=True):
             kind = layers[0].kind if len(layers) == 1 else row.variant
@@ -80,17 +80,8 @@ class Blocks(common.Classes):
         return {"units": pd.concat(frames, ignore_index=True)}
 
     def figures(self) -> Sequence[Figure]:
-        return (
-            Figure(
-                name="units",
-                title="Error when one unit is put back to its initial values, or drawn anew",
-                panels=(self.error,),
-                kind="heatmap",
-                detail="units",
-                x_label="what stands in its place",
-                caption=self.caption,
-            ),
-        )
+        title = "Error when one unit is put back to its initial values, or drawn anew"
+        return (self.heat_map("units", title, self.error, across="what stands in its place"),)
 
     @claim(
         "LAY-C6",

@@ -71,9 +71,9 @@ class Capacity(common.Classes):
     def measure(self, row: Row, results: Results) -> list[Values]:
         """A row for the network, and one for each layer, which is the row's variant."""
         task, result, depth = row.run.task, results[row.run], int(row.arm)
-        layers = common.reset_values(row, results, common.units_of(results, task))
-        peers = [self._row(depth, row.level, replicate).measurement for replicate in range(self.replicates)]
-        allowed = self.limit([float(results.measured(peer)["own_error"]) for peer in peers if peer is not None])
+        layers = self.reset_values(row, results, common.units_of(results, task))
+        peers = [self._row(depth, row.level, replicate) for replicate in range(self.replicates)]
+        allowed = self.limit([float(self.measured(peer, results)["own_error"]) for peer in peers])
         robust = sum(one["rise"] <= allowed for one in layers)
         critical = sum(one["rise"] > allowed and one["way"] >= self.critical for one in layers)
         parameters = sum(results.network_info(task).sizes.values())
@@ -90,23 +90,14 @@ class Capacity(common.Classes):
         return [{**shared, **size, **whole}, *({**one, **size, "variant": one["arm"]} for one in layers)]
 
     def figures(self) -> Sequence[Figure]:
+        counts = Panel("critical", "critical layers"), Panel("robust", "robust layers")
+        titles = (
+            "Critical and robust layers against the size of the network",
+            "Rise of the error when a layer is put back to its initial values",
+        )
         return (
-            Figure(
-                name="critical",
-                title="Layers that are critical, and robust, against the size of the network",
-                panels=(Panel("critical", "critical layers"), Panel("robust", "robust layers")),
-                x="parameters",
-                variants=(WHOLE,),
-                caption=self.caption,
-            ),
-            Figure(
-                name="rise",
-                title="Rise of the error when a layer is put back to its initial values",
-                panels=(self.rise,),
-                x="parameters",
-                variants=self._layers(),
-                caption=self.caption,
-            ),
+            Figure("critical", titles[0], counts, x="parameters", variants=(WHOLE,), caption=self.caption),
+            Figure("rise", titles[1], (self.rise,), x="parameters", variants=self._layers(), caption=self.caption),
         )
 
     @claim(

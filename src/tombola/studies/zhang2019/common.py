@@ -15,7 +15,7 @@ from tombola.procedures.run import Run
 from tombola.studies.base import Row, Scale, Study, Values
 from tombola.studies.claims import NEAR_CHANCE, margin
 from tombola.studies.dense import for_noise
-from tombola.studies.figure import Panel
+from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
 
 if TYPE_CHECKING:
@@ -71,6 +71,26 @@ class Layers(Study):
         options = {"batch_norm": self.batch_norm, "part": self.part, "train": self.train_examples, **options}
         return Measurement(task=run.task, seed=run.seed, name="reset", of=of, options=options)
 
+    def measured(self, row: Row, results: Results) -> Mapping[str, Any]:
+        """The arrays of a row's measurement, by name."""
+        assert row.measurement is not None
+        return results.measured(row.measurement)
+
+    def reset_values(self, row: Row, results: Results, names: Sequence[str], column: int = 0) -> list[Values]:
+        """What a row's measurement says of each unit (or set of units) in one column: a step, or a fresh draw."""
+        found, summary = self.measured(row, results), results[row.run].summary
+        own, chance = float(found["own_error"]), float(found["chance"])
+        common = {"kept": summary["kept"], "prunable": summary["prunable"], "own_error": own, "chance": chance}
+        values = []
+        for place, name in enumerate(names):
+            error = float(found["error"][place, column])
+            rises = {"error": error, "rise": error - own, "way": (error - own) / (chance - own) if chance > own else float("nan")}
+            for other in ("loss", "validation_error"):
+                rises[f"{other.removesuffix('_error')}_rise"] = float(found[other][place, column] - found[f"own_{other}"])
+            moved = {metric: float(found[metric][place, column]) for metric in ("loss", "rms", "max", "cosine")}
+            values.append({"arm": name, **common, **rises, **moved})
+        return values
+
     def frame(self, rows: Iterable[Row], results: Results) -> "pd.DataFrame":
         """What `measure` finds of rows, with the place of each in the table."""
         import pandas as pd
@@ -107,6 +127,10 @@ class Layers(Study):
             "recompute": "normalisation is reset with a layer and its statistics are computed anew over training examples",
         }[self.batch_norm]
         return f"Nothing is trained again; {norm}."
+
+    def heat_map(self, name: str, title: str, *panels: Panel, across: str, said: str = "") -> Figure:
+        """A map of the details table that is called as the figure is; `across` is what its columns are."""
+        return Figure(name, title, panels, "heatmap", detail=name, x_label=across, caption=f"{said} {self.caption}".lstrip())
 
 
 class Robust(Layers):
@@ -147,7 +171,7 @@ class Robust(Layers):
         import pandas as pd
 
         names = units_of(results, self.task, unit)
-        found = [{"replicate": row.replicate, **one} for row in rows for one in reset_values(row, results, names)]
+        found = [{"replicate": row.replicate, **one} for row in rows for one in self.reset_values(row, results, names)]
         return self.robust_in(pd.DataFrame(found))
 
     def no_room(self, rows: "pd.DataFrame") -> str:
@@ -200,32 +224,6 @@ def _share(steps: Step, share: float) -> Step:
 def iterations(results: Results, run: Run, steps: Iterable[Step]) -> list[int]:
     """The iterations that steps of a run stand for."""
     return [step.iterations(results.network_info(run.task).steps_per_epoch, results[run].end) for step in steps]
-
-
-def reset_values(row: Row, results: Results, names: Sequence[str], column: int = 0) -> list[Values]:
-    """What the measurement of a row says of each unit (or set of units) in one column: a step, or a fresh draw."""
-    assert row.measurement is not None
-    found, summary = results.measured(row.measurement), results[row.run].summary
-    own, chance = float(found["own_error"]), float(found["chance"])
-    common = {"kept": summary["kept"], "prunable": summary["prunable"], "own_error": own, "chance": chance}
-    values = []
-    for place, name in enumerate(names):
-        error = float(found["error"][place, column])
-        rises = {
-            "error": error,
-            "rise": error - own,
-            "way": way(error, own, chance),
-            "loss_rise": float(found["loss"][place, column] - found["own_loss"]),
-            "validation_rise": float(found["validation_error"][place, column] - found["own_validation_error"]),
-        }
-        moved = {metric: float(found[metric][place, column]) for metric in ("loss", "rms", "max", "cosine")}
-        values.append({"arm": name, **common, **rises, **moved})
-    return values
-
-
-def way(error: float, own: float, chance: float) -> float:
-    """The share of the way from the trained network's error to chance; NaN for a network that is no better."""
-    return (error - own) / (chance - own) if chance > own else float("nan")
 
 
 def units_of(results: Results, task: Task, unit: Unit = "layer") -> list[str]:

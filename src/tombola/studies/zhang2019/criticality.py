@@ -52,14 +52,8 @@ class Criticality(common.Layers):
 
     def rows(self) -> Iterable[Row]:
         runs = [dense_run(self, replicate) for replicate in range(self.replicates)]
-        options: dict[str, Any] = {
-            "unit": self.unit,
-            "places": self.places,
-            "noises": list(self.noises),
-            "draws": self.draws,
-            "batch_norm": self.batch_norm,
-            "train": self.train_examples,
-        }
+        options: dict[str, Any] = {"unit": self.unit, "places": self.places, "noises": list(self.noises), "draws": self.draws}
+        options |= {"batch_norm": self.batch_norm, "train": self.train_examples}
         for replicate, run in enumerate(runs):
             of = (run.at("end"), run.its_mask(), run.at(common.INITIAL))
             valley = Measurement(task=run.task, seed=run.seed, name="valley", of=of, options=options)
@@ -73,8 +67,7 @@ class Criticality(common.Layers):
 
     def measure(self, row: Row, results: Results) -> list[Values]:
         """A row for each layer, and one with the network's total."""
-        assert row.measurement is not None
-        found, alone = results.measured(row.measurement), results.measured(self._reset(row))
+        found, alone = self.measured(row, results), results.measured(self._reset(row))
         summary, own = results[row.run].summary, float(found["own_error"])
         shared = {"kept": summary["kept"], "prunable": summary["prunable"], "own_train_error": own}
         rows: list[Values] = []
@@ -91,8 +84,7 @@ class Criticality(common.Layers):
 
         rows = []
         for row in self.rows():
-            assert row.measurement is not None
-            found = results.measured(row.measurement)
+            found = self.measured(row, results)
             for index, name in enumerate(common.units_of(results, self.task, self.unit)):
                 at = {"variant": "", "arm": name, "level": 0, "density": 1.0, "replicate": row.replicate}
                 for (place, noise), error in np.ndenumerate(found["error"][index]):
@@ -101,25 +93,14 @@ class Criticality(common.Layers):
         return {"valley": pd.DataFrame(rows)}
 
     def figures(self) -> Sequence[Figure]:
+        criticality = Panel("log_criticality", "log10(1 + module criticality)")
+        error = Panel("rise", "rise of the training error (pp)", 100, threshold=self.epsilon)
+        title = "Module criticality against the rise of the error on re-initialisation"
+        least = "Module criticality is the least of (a |theta_T - theta_0| / sigma)^2 over the valley."
+        said = f"Rows: a, from the layer's initial values (0) to its final ones (1). Valley: a rise of {100 * self.epsilon:g} pp at most."
         return (
-            Figure(
-                name="criticality",
-                title="Module criticality against the rise of the error on re-initialisation",
-                panels=(Panel("log_criticality", "log10(1 + module criticality)"),),
-                kind="scatter",
-                across=self.rise,
-                caption="The least of (a |theta_T - theta_0| / sigma)^2 over the valley.",
-            ),
-            Figure(
-                name="valley",
-                title="Rise of the training error along each layer's way, under noise",
-                panels=(Panel("rise", "rise of the training error (pp)", 100, threshold=self.epsilon),),
-                kind="heatmap",
-                detail="valley",
-                x_label="standard deviation of the noise",
-                caption="Rows: a, from the layer's initial values (0) to its final ones (1). "
-                f"In the valley the error rises by no more than {100 * self.epsilon:g} pp.",
-            ),
+            Figure("criticality", title, (criticality,), "scatter", across=self.rise, caption=least),
+            self.heat_map("valley", "Rise of the training error along each layer's way", error, across="SD of the noise", said=said),
         )
 
     @claim(

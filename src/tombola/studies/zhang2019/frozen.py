@@ -57,8 +57,7 @@ class Frozen(common.Classes):
         return Row(arm, replicate, 0, run, variant=label, measurement=self.reset(run, unit=self.unit))
 
     def measure(self, row: Row, results: Results) -> Values:
-        assert row.measurement is not None
-        result, found = results[row.run], results.measured(row.measurement)
+        result, found = results[row.run], self.measured(row, results)
         network = results.network_info(row.run.task)
         trained = sum(size for path, size in network.sizes.items() if path in network.trained)
         return {
@@ -81,17 +80,9 @@ class Frozen(common.Classes):
         return {"frozen": table[["variant", "arm", "level", "density", "replicate", "row", "column", "acc", "share_trained"]]}
 
     def figures(self) -> Sequence[Figure]:
-        return (
-            Figure(
-                name="frozen",
-                title="Accuracy with layers left at their initial values",
-                panels=(_ACC, Panel("share_trained", "parameters trained (%)", 100)),
-                kind="heatmap",
-                detail="frozen",
-                x_label="frozen",
-                caption=f"Layers are classed in the network that is trained whole. {self.caption}",
-            ),
-        )
+        title, trained = "Accuracy with layers left at their initial values", Panel("share_trained", "parameters trained (%)", 100)
+        said = "Layers are classed in the network that is trained whole."
+        return (self.heat_map("frozen", title, _ACC, trained, across="frozen", said=said),)
 
     @claim(
         "LAY-C8",

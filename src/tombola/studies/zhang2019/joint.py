@@ -88,17 +88,21 @@ class Joint(common.Robust):
             yield row
             if row.measurement not in results.known:
                 break
-            chosen = candidates[_least(row, results)]
+            chosen = candidates[self._least(row, results)]
+
+    def _least(self, row: Row, results: Results) -> int:
+        """The place of the candidate with the least error on the validation set."""
+        return int(np.argmin(self.measured(row, results)["validation_error"][:, 0]))
 
     def measure(self, row: Row, results: Results) -> list[Values]:
         """A row for each set; of the greedy candidates the one that is chosen."""
-        assert row.measurement is not None
         names = common.units_of(results, self.task, self.unit)
-        alone = {one["arm"]: one["rise"] for one in common.reset_values(self._row("single", row.replicate), results, names)}
+        alone = {one["arm"]: one["rise"] for one in self.reset_values(self._row("single", row.replicate), results, names)}
+        assert row.measurement is not None
         sets: list[list[str]] = row.measurement.options.get("sets") or [[name] for name in names]
-        values = list(zip(sets, common.reset_values(row, results, ["+".join(one) for one in sets]), strict=True))
+        values = list(zip(sets, self.reset_values(row, results, ["+".join(one) for one in sets]), strict=True))
         draws, rows = dict[int, int](), list[Values]()
-        for layers, one in [values[_least(row, results)]] if row.arm == "greedy" else values:
+        for layers, one in [values[self._least(row, results)]] if row.arm == "greedy" else values:
             size, rises = len(layers), [alone[name] for name in layers]
             draws[size] = draws.get(size, -1) + 1
             place = {"arm": row.arm, "level": size, "draw": draws[size], "layers": " ".join(layers)}
@@ -124,24 +128,12 @@ class Joint(common.Robust):
         return {"pairs": table[["replicate", "row", "column", "error", "beyond"]].assign(variant="", arm="", level=1, density=1.0)}
 
     def figures(self) -> Sequence[Figure]:
+        said = f"{self.caption} Layers are added greedily by the error on the validation set."
+        beyond, arms = Panel("beyond", "beyond the two rises added (pp)", 100), ("first", "last", "random", "greedy")
+        title = "Error against the number of layers that are put back at once"
         return (
-            Figure(
-                name="joint",
-                title="Error against the number of layers that are put back at once",
-                panels=(self.error,),
-                x="level",
-                arms=("first", "last", "random", "greedy"),
-                caption=f"{self.caption} Layers are added greedily by the error on the validation set.",
-            ),
-            Figure(
-                name="pairs",
-                title="Two layers put back at once",
-                panels=(self.error, Panel("beyond", "beyond the two rises added (pp)", 100)),
-                kind="heatmap",
-                detail="pairs",
-                x_label="with",
-                caption=f"On the diagonal one layer. {self.caption}",
-            ),
+            Figure("joint", title, (self.error,), x="level", arms=arms, caption=said),
+            self.heat_map("pairs", "Two layers put back at once", self.error, beyond, across="with", said="On the diagonal one layer."),
         )
 
     @claim("LAY-C7", "section 3.2", "Layers that are robust one by one are not robust together.")
@@ -162,9 +154,3 @@ def _too_few(robust: Sequence[str], put_back: set[str]) -> str:
     if put_back:
         return f"not robust by themselves, though put back: {', '.join(sorted(put_back - set(robust)))}"
     return "fewer than two layers are robust by themselves"
-
-
-def _least(row: Row, results: Results) -> int:
-    """The place of the candidate with the least error on the validation set."""
-    assert row.measurement is not None
-    return int(np.argmin(results.measured(row.measurement)["validation_error"][:, 0]))

@@ -105,22 +105,14 @@ class Removed(common.Robust):
         return {"removed": pd.DataFrame(rows, columns=columns).drop_duplicates(["replicate", "row", "column"])}
 
     def figures(self) -> Sequence[Figure]:
-        return (
-            Figure(
-                name="removed",
-                title="Accuracy, parameters and arithmetic with parts frozen, or taken out",
-                panels=(
-                    _ACC,
-                    Panel("trained_parameters", "parameters trained (thousands)", 1e-3),
-                    Panel("operations", "operations of a training step (millions)", 1e-6),
-                ),
-                kind="heatmap",
-                detail="removed",
-                x_label="the part is",
-                caption="All networks begin from the same initial values, but for what is taken out. Operations are floating-point ones of "
-                f"the gradients of one batch. Parts are classed in the network that is trained whole. {self.caption}",
-            ),
+        trained = Panel("trained_parameters", "parameters trained (thousands)", 1e-3)
+        operations = Panel("operations", "operations of a training step (millions)", 1e-6)
+        said = (
+            "All networks begin from the same initial values, but for what is taken out. Operations are floating-point ones of the "
+            "gradients of one batch. Parts are classed in the network that is trained whole."
         )
+        title = "Accuracy, parameters and arithmetic with parts frozen, or taken out"
+        return (self.heat_map("removed", title, _ACC, trained, operations, across="the part is", said=said),)
 
     @claim(
         "LAY-C8",

@@ -1,6 +1,7 @@
 """Which layers matter: each is put back to earlier values, or drawn anew, in the trained network (section 3, figures 1 to 4)."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -51,7 +52,7 @@ class Robustness(common.Classes):
         steps, names = common.iterations(results, row.run, self._steps()), common.units_of(results, self.task, self.unit)
         reset = [{"variant": REINIT, "level": level, "draw": 0, "step": step} for level, step in enumerate(steps)]
         drawn = [{"variant": RANDOM, "level": 0, "draw": draw, "step": steps[0]} for draw in range(self.draws)]
-        columns = [(place, common.reset_values(row, results, names, column)) for column, place in enumerate([*reset, *drawn])]
+        columns = [(place, self.reset_values(row, results, names, column)) for column, place in enumerate([*reset, *drawn])]
         return [{**place, **values[index]} for index in range(len(names)) for place, values in columns]
 
     def details(self, results: Results) -> "dict[str, pd.DataFrame]":
@@ -61,52 +62,31 @@ class Robustness(common.Classes):
         rows, steps = list(self.rows()), self._steps()
         table = self.frame(rows, results)
         marks = self.classes(table[(table.variant == REINIT) & (table.level == 0)])
-        where = {"arm": "", "density": 1.0}
         column = [str(steps[row.level]) if row.variant == REINIT else "random" for row in table.itertuples()]
-        maps = table.assign(row=table.arm, column=column, mark=table.arm.map(marks), **where)[
-            ["arm", "density", "replicate", "row", "column", "error", "loss", "rms", "max", "cosine", "mark"]
+        names = ("arm", "density", "replicate", "row", "column", "error", "loss", "rms", "max", "cosine", "mark", "variant", "level")
+        maps = table.assign(variant="", arm="", level=0, row=table.arm, column=column, mark=table.arm.map(marks))[[*names]]
+        by_class = [
+            {
+                "arm": "",
+                "density": 1.0,
+                "replicate": row.replicate,
+                "row": layer,
+                "mark": marks[layer],
+                "column": str(index),
+                "error": error,
+            }
+            for row in rows
+            for layer, errors in zip(marks, self.measured(row, results).get("class_error", np.zeros((len(marks), 1, 0))), strict=True)
+            for index, error in enumerate(errors[0].tolist())
         ]
-        by_class = []
-        for row in rows:
-            assert row.measurement is not None
-            if "class_error" not in (measured := results.measured(row.measurement)):
-                continue  # there are no classes
-            for layer, errors in zip(marks, measured["class_error"][:, 0], strict=True):
-                at = {**where, "replicate": row.replicate, "row": layer, "mark": marks[layer]}
-                by_class += [{**at, "column": str(index), "error": float(error)} for index, error in enumerate(errors)]
-        classed = {"classes": pd.DataFrame(by_class).assign(variant="", level=0)} if by_class else {}
-        return {"layers": maps.assign(variant="", level=0), **classed}
+        return {"layers": maps, **({"classes": pd.DataFrame(by_class).assign(variant="", level=0)} if by_class else {})}
 
     def figures(self) -> Sequence[Figure]:
+        title = "Rise of the error against the distance that the layer has travelled, when it is put back to its initial values"
         return (
-            Figure(
-                name="layers",
-                title="Error when one layer is put back to step k, or drawn anew",
-                panels=(self.error, RMS),
-                kind="heatmap",
-                detail="layers",
-                x_label="put back to",
-                caption=self.caption,
-            ),
-            Figure(
-                name="classes",
-                title="Error by class when one layer is put back to its initial values",
-                panels=(self.error,),
-                kind="heatmap",
-                detail="classes",
-                x_label="class",
-                caption=self.caption,
-            ),
-            Figure(
-                name="distance",
-                title="Rise of the error against the distance that the layer has travelled",
-                panels=(self.rise,),
-                kind="scatter",
-                variants=(REINIT,),
-                levels=(0,),
-                across=RMS,
-                caption="Each layer is put back to its initial values.",
-            ),
+            self.heat_map("layers", "Error when one layer is put back to step k, or drawn anew", self.error, RMS, across="put back to"),
+            self.heat_map("classes", "Error by class when one layer is put back to its initial values", self.error, across="class"),
+            Figure("distance", title, (replace(self.rise, log=True),), "scatter", across=RMS, variants=(REINIT,), levels=(0,)),
         )
 
     @claim(

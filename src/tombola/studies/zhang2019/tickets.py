@@ -60,7 +60,7 @@ class Tickets(PruningStudy, common.Layers):
     def measure(self, row: Row, results: Results) -> list[Values]:
         """A row for each layer, which is the row's variant."""
         mask, layers = results[row.run].weights("mask"), results.network_info(self.task).layers
-        first, *drawn = (common.reset_values(row, results, [one.name for one in layers], column) for column in range(1 + self.draws))
+        first, *drawn = (self.reset_values(row, results, [one.name for one in layers], column) for column in range(1 + self.draws))
         found = []
         for place, (layer, values) in enumerate(zip(layers, first, strict=True)):
             sizes, random = sum(mask[path].size for path in layer.prunable), {}
@@ -77,30 +77,14 @@ class Tickets(PruningStudy, common.Layers):
         return {"layers": table.assign(variant="", level=0)[["variant", "arm", "level", "density", "replicate", "row", "column", "error"]]}
 
     def figures(self) -> Sequence[Figure]:
+        titles = (
+            "Rise of the error when a layer is put back to what it began with",
+            "Rise of the error against the share of the layer's weights that is left",
+        )
         return (
-            Figure(
-                name="rise",
-                title="Rise of the error when a layer is put back to what it began with",
-                panels=(self.rise, LEFT),
-                caption=self.caption,
-            ),
-            Figure(
-                name="layers",
-                title="Error by layer and density",
-                panels=(self.error,),
-                kind="heatmap",
-                detail="layers",
-                x_label="density (%)",
-                caption=self.caption,
-            ),
-            Figure(
-                name="survival",
-                title="Rise of the error against the share of the layer's weights that is left",
-                panels=(self.rise,),
-                kind="scatter",
-                across=LEFT,
-                caption=self.caption,
-            ),
+            Figure("rise", titles[0], (self.rise, LEFT), caption=self.caption),
+            self.heat_map("layers", "Error by layer and density", self.error, across="density (%)"),
+            Figure("survival", titles[1], (self.rise,), "scatter", across=LEFT, caption=self.caption),
         )
 
     @claim(
