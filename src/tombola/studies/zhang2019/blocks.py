@@ -57,13 +57,11 @@ class Blocks(common.Classes):
     def measure(self, row: Row, results: Results) -> list[Values]:
         """A row for each unit of one size."""
         named = groups(results.network_info(self.task).layers, row.variant)  # type: ignore[arg-type]
-        columns = [self.reset_values(row, results, list(named), column) for column in range(1 + self.draws)]
-        rows = []
-        for (name, layers), first, *drawn in zip(named.items(), *columns, strict=True):
-            kind = layers[0].kind if len(layers) == 1 else row.variant
-            error = sum(one["error"] for one in drawn) / len(drawn)
+        errors, rows = self.measured(row, results)["error"], list[Values]()
+        for values, (name, layers), error in zip(self.reset_values(row, results, list(named)), named.items(), errors, strict=True):
+            drawn, kind = float(error[1:].mean()), layers[0].kind if len(layers) == 1 else row.variant
             place = {"stage": name.split("/")[0], "kind": kind}
-            rows.append({**first, **place, "random_error": error, "random_rise": error - first["own_error"]})
+            rows.append({**values, **place, "random_error": drawn, "random_rise": drawn - values["own_error"]})
         return rows
 
     def details(self, results: Results) -> "dict[str, pd.DataFrame]":

@@ -28,7 +28,7 @@ REINIT, RANDOM = "reinit", "random"
 ALIKE = 0.5
 """Rank correlation from which on one thing is said to follow another; the paper gives no number."""
 Share = Annotated[float, Field(ge=0, le=1)]
-RMS = Panel("rms", "2-norm moved / sqrt(size)", log=True)
+RMS = Panel("rms", "2-norm moved / sqrt(size)")
 COLUMNS = (
     "kept", "prunable", "draw", "step", "error", "rise", "way", "loss", "loss_rise", "validation_rise",
     "rms", "max", "cosine", "own_error", "chance",

@@ -86,7 +86,15 @@ class Robustness(common.Classes):
         return (
             self.heat_map("layers", "Error when one layer is put back to step k, or drawn anew", self.error, RMS, across="put back to"),
             self.heat_map("classes", "Error by class when one layer is put back to its initial values", self.error, across="class"),
-            Figure("distance", title, (replace(self.rise, log=True),), "scatter", across=RMS, variants=(REINIT,), levels=(0,)),
+            Figure(
+                "distance",
+                title,
+                (replace(self.rise, log=True),),
+                "scatter",
+                across=replace(RMS, log=True),
+                variants=(REINIT,),
+                levels=(0,),
+            ),
         )
 
     @claim(

@@ -1,6 +1,7 @@
 """The layers of winning tickets, of random masks and of re-initialised tickets, against density."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
@@ -77,15 +78,11 @@ class Tickets(PruningStudy, common.Layers):
         return {"layers": table.assign(variant="", level=0)[["variant", "arm", "level", "density", "replicate", "row", "column", "error"]]}
 
     def figures(self) -> Sequence[Figure]:
-        titles = (
-            "Rise of the error when a layer is put back to what it began with",
-            "Rise of the error against the share of the layer's weights that is left",
-        )
-        return (
-            Figure("rise", titles[0], (self.rise, LEFT), caption=self.caption),
-            self.heat_map("layers", "Error by layer and density", self.error, across="density (%)"),
-            Figure("survival", titles[1], (self.rise,), "scatter", across=LEFT, caption=self.caption),
-        )
+        rise = Figure("rise", "Rise of the error when a layer is put back to what it began with", (self.rise, LEFT), caption=self.caption)
+        layers = self.heat_map("layers", "Error by layer and density", self.error, across="density (%)")
+        title, log = "Winning tickets: rise of the error against the share of the layer's weights left", replace(self.rise, log=True)
+        left = Figure("survival", title, (log,), "scatter", across=replace(LEFT, log=True), arms=("ticket",), caption=self.caption)
+        return (rise, layers, left) if "ticket" in self.kinds else (rise, layers)
 
     @claim(
         "LAY-C10",
