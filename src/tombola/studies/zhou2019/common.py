@@ -11,7 +11,7 @@ from tombola.evaluation.paired import densities, levels_within
 from tombola.procedures.run import STORED_NAMES, Action, Run
 from tombola.studies.base import Row
 from tombola.studies.figure import Figure, Panel
-from tombola.studies.tickets import ACC_ES, ACC_FINAL, Levels, TicketStudy
+from tombola.studies.tickets import ACC_ES, ACC_FINAL, Levels, TicketStudy, chain_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,8 @@ class Chains(TicketStudy):
     def rows(self) -> Iterable[Row]:
         """All levels of each arm."""
         for replicate in range(self.replicates):
-            yield from arm_rows(self.chains(replicate), replicate)
+            for arm, chain in self.chains(replicate).items():
+                yield from chain_rows(arm, replicate, chain)
 
 
 class Masked(Chains):
@@ -49,11 +50,6 @@ class Masked(Chains):
 
     margin: Annotated[float, Field(ge=0)] | None = None
     """What counts as no difference, in pp; None: 0.2 with 10,000 test examples, 1 with fewer."""
-
-
-def arm_rows(chains: Mapping[str, Sequence[Run]], replicate: int, variant: str = "") -> list[Row]:
-    """All levels of each arm."""
-    return [Row(arm, replicate, level, run, variant=variant) for arm, chain in chains.items() for level, run in enumerate(chain)]
 
 
 def values(name: str, dense: Run, rewind: Step, **options: Any) -> Action:

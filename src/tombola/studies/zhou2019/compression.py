@@ -13,12 +13,19 @@ from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, claim
 from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
-from tombola.studies.tickets import ACC_FINAL, Levels, PruningStudy, Share, distinct, tickets
+from tombola.studies.tickets import Levels, PruningStudy, Share, distinct, tickets
 from tombola.studies.zhou2019.common import best
 from tombola.studies.zhou2019.learning import ARMS, LEARNERS, Learner, MaskTraining
 
 ALLOWED = 99.0
 """Share of the networks, in per cent, that must be rebuilt from seed and mask alone: any that is not counts against the claim."""
+
+SIZES = {"": "size", "mask_": "mask", "entropy_": "entropy"}
+SIZE = (
+    "Seed, mask and such values, as float32, as do not follow from the seed; without the description of the network. Every point is "
+    "compressed and decompressed."
+)
+ENTROPY = "Entropy: of a mask whose entries are drawn by themselves, at each layer's density."
 
 
 @study(
@@ -52,7 +59,7 @@ class Compression(MaskTraining, PruningStudy):
     start of training, and of `edge_popup` all along."""
 
     @property
-    def variants(self) -> Mapping[str, str]:  # type: ignore[override]
+    def variants(self) -> Mapping[str, str]:
         densities = [one for of_learner in self.densities.values() for one in of_learner]
         return {"": "trained and tickets", **{str(one): f"masks learnt from density {one:g}" for one in densities}}
 
@@ -116,39 +123,21 @@ class Compression(MaskTraining, PruningStudy):
         return weights, mask, Origin(run.seed, run.kept, run.pruned, factors)
 
     def figures(self) -> Sequence[Figure]:
-        kilobytes = Panel("bytes", "size (kB)", 1e-3, log=True)
-        said = (
-            "Seed, mask and such values, as float32, as do not follow from the seed; without the description of the network. "
-            "Every point is compressed and decompressed."
-        )
-        learnt = tuple(self.densities)
+        learnt, accuracy = tuple(self.densities), (Panel("acc_final", "test accuracy (%)", 100),)
+        size, mask, entropy = (Panel(f"{of}bytes", f"{label} (kB)", 1e-3, log=True) for of, label in SIZES.items())
+        title = "Accuracy against bytes"
+        alone = f"{title}, of what follows from a seed and a mask"
         return (
-            Figure(
-                "bytes",
-                "Accuracy against bytes",
-                (ACC_FINAL,),
-                kind="scatter",
-                across=kilobytes,
-                arms=("dense", "ticket", *learnt),
-                caption=said,
-            ),
-            Figure(
-                "untrained",
-                "Accuracy against bytes of what follows from a seed and a mask",
-                (ACC_FINAL,),
-                kind="scatter",
-                across=kilobytes,
-                arms=("untrained", *learnt),
-                caption=said,
-            ),
+            Figure("bytes", title, accuracy, "scatter", across=size, arms=("dense", "ticket", *learnt), caption=SIZE),
+            Figure("untrained", alone, accuracy, "scatter", across=size, arms=("untrained", *learnt), caption=SIZE),
             Figure(
                 "masks",
                 "Masks as bytes, against their entropy",
-                (Panel("mask_bytes", "mask (kB)", 1e-3, log=True),),
-                kind="scatter",
-                across=Panel("entropy_bytes", "entropy (kB)", 1e-3, log=True),
+                (mask,),
+                "scatter",
+                across=entropy,
                 arms=("ticket", *learnt),
-                caption="Entropy: of a mask whose entries are drawn by themselves, at each layer's density.",
+                caption=ENTROPY,
             ),
         )
 

@@ -91,18 +91,16 @@ class Mask0(Masked):
 
     def figures(self) -> Sequence[Figure]:
         chains = tuple(arm for arm in self.treatments if arm not in CONTROLS)
-        beside = tuple(arm for arm in self.treatments if arm == "v1" or arm in CONTROLS)
-        found = []
-        if chains:
-            found.append(accuracy("treatments", "Tickets by what their pruned weights are held at", chains))
-        if set(beside) & set(CONTROLS):
-            caption = "The controls have V1's masks."
-            found.append(accuracy("controls", "V1 against zero for as many weights that were chosen otherwise", beside, caption))
-        if chains:
-            shares = (Panel("moved_pruned", "pruned: moved towards 0 (%)", 100), Panel("moved_kept", "kept: moved towards 0 (%)", 100))
-            caption = "Of the weights that trained in the run before: those that the round pruned, and those that it kept."
-            found.append(Figure("moved", "Share of weights that moved towards 0", shares, arms=chains, caption=caption))
-        return found
+        controls = tuple(arm for arm in self.treatments if arm in CONTROLS)
+        beside = ("v1", *controls) if controls else ()
+        shares = (Panel("moved_pruned", "pruned: moved towards 0 (%)", 100), Panel("moved_kept", "kept: moved towards 0 (%)", 100))
+        whose = "Of the weights that trained in the run before: those that the round pruned, and those that it kept."
+        found = (
+            accuracy("treatments", "Tickets by what their pruned weights are held at", chains),
+            accuracy("controls", "V1 and its masks with other pruned values", beside, "All have the masks of V1."),
+            Figure("moved", "Share of weights that moved towards 0", shares, arms=chains, caption=whose),
+        )
+        return [figure for figure in found if figure.arms]
 
     # -- claims ------------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from tombola.studies.base import Row, Scale, study
 from tombola.studies.claims import Evidence, claim, hardest
 from tombola.studies.figure import Figure
 from tombola.studies.setting import Setting
-from tombola.studies.tickets import ACC_ES, distinct, tickets
-from tombola.studies.zhou2019.common import SPARSE_NOTE, Masked, accuracy, arm_rows, drawn, sparse_levels, under
+from tombola.studies.tickets import ACC_ES, chain_rows, distinct, tickets
+from tombola.studies.zhou2019.common import SPARSE_NOTE, Masked, accuracy, drawn, sparse_levels, under
 
 OWN = Setting()
 MOMENTUM = Setting(recipe={"optimizer": "momentum", "learning_rate": 0.03})
@@ -48,12 +48,17 @@ class Signs(Masked):
         depths = [depth for depth in (1, 3) if depth != len(_widths(task))] if task.model.name == "mlp" else []
         return {**super().at(scale, task), "settings": (OWN, other), "depths": tuple(depths)}
 
+    @property
+    def variants(self) -> Mapping[str, str]:
+        return {label: label for label in self._tasks()}
+
     def rows(self) -> Iterable[Row]:
         """All levels of each arm, in each setting and depth."""
         for label, task in self._tasks().items():
             for replicate in range(self.replicates):
                 chain = tickets(self, replicate, task)
-                yield from arm_rows({arm: self._chain(chain, arm) for arm in self.arms}, replicate, label)
+                for arm in self.arms:
+                    yield from chain_rows(arm, replicate, self._chain(chain, arm), label)
 
     def _tasks(self) -> dict[str, Task]:
         """Label to task, of each setting and depth."""

@@ -1,6 +1,7 @@
 """Heuristic supermasks: what the masks of a trained network are worth on the untrained one (section 5)."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -16,7 +17,7 @@ from tombola.studies.dense import dense_run
 from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
 from tombola.studies.tickets import Levels, PruningStudy, distinct
-from tombola.studies.zhou2019.common import PAPER, VALUES, best
+from tombola.studies.zhou2019.common import ACC, PAPER, VALUES, best
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,11 @@ LEARNT = ("large_final", "magnitude_increase", "movement", "large_init_large_fin
 OTHERS = ("large_init", "random", "small_init", "small_init_small_final", "small_final", "large_final_diff_sign")
 SD = 3
 """Standard deviations of the layer's initialiser, on either side of 0, that a picture spans."""
+
+VALUES_NOTE = (
+    "One-shot masks from the initial and final values of one dense run a replicate. Signed constant: initial signs, each weight one "
+    "standard deviation of its layer's initialiser."
+)
 
 
 @study(
@@ -105,34 +111,27 @@ class Supermasks(PruningStudy):
 
     def figures(self) -> Sequence[Figure]:
         learnt, others = (tuple(name for name in self.criteria if (name in LEARNT) == wanted) for wanted in (True, False))
-        title = "Accuracy without training under masks of the trained network"
-        found = [
-            Figure(
-                name,
-                title + of,
-                (Panel("acc", "test accuracy, untrained (%)", 100),),
-                arms=arms,
-                caption="One-shot masks from the initial and final values of one dense run a replicate. Signed constant: initial signs, "
-                "each weight one standard deviation of its layer's initialiser.",
-            )
-            for name, of, arms in (("supermask", "", learnt), ("others", ": other criteria", others))
-            if arms
-        ]
-        return [
-            *found,
-            Figure(
-                "picture",
-                "What a supermask keeps: share of weights by initial and final value",
-                (Panel("value", "weights kept (%)", 100),),
-                kind="image",
-                detail="picture",
-                arms=learnt or self.criteria[:1],
-                x_label="initial value (s.d.)",
-                y_label="final value (s.d.)",
-                span=(-SD, SD),
-                caption=f"In standard deviations of the layer's initialiser; values beyond {SD} are on the edge. No weight there: white.",
-            ),
-        ]
+        panels, title = (
+            (replace(ACC, label="test accuracy, untrained (%)"),),
+            "Accuracy without training under masks of the trained network",
+        )
+        picture = Figure(
+            "picture",
+            "What a supermask keeps: share of weights by initial and final value",
+            (Panel("value", "weights kept (%)", 100),),
+            "image",
+            detail="picture",
+            arms=learnt or self.criteria[:1],
+            x_label="initial value (s.d.)",
+            y_label="final value (s.d.)",
+            span=(-SD, SD),
+            caption=f"In standard deviations of the layer's initialiser; values beyond {SD} are on the edge. No weight there: white.",
+        )
+        found = (
+            Figure("supermask", title, panels, arms=learnt, caption=VALUES_NOTE),
+            Figure("others", f"{title}: other criteria", panels, arms=others, caption=VALUES_NOTE),
+        )
+        return [*(figure for figure in found if figure.arms), picture]
 
     @claim(
         "ZHOU-C6",

@@ -1,6 +1,7 @@
 """Trained supermasks: masks that are learnt over weights that stay at their start (section 5)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -141,42 +142,16 @@ class Trained(MaskTraining):
 
     def figures(self) -> Sequence[Figure]:
         beside = (Panel("paper", f"{PAPER} (%)", 100),) if network_of(self.task) else ()
-        one_shot = "One-shot masks: at the density that does best on validation examples."
-        ways = (
-            ("curves", "accuracy", "test accuracy (%)", "Of the network with expected weights w E[b] r."),
-            ("densities", "density", "weights kept (%)", "The share of the weights that a drawn mask keeps on average."),
+        accuracy, density = replace(ACC, metric="value"), Panel("value", "weights kept (%)", 100)
+        title, across = "Accuracy of masks without trained weights", replace(density, metric="density")
+        drawn = f"Learnt masks: the mean of {self.samples} drawn ones. One-shot masks: at the density that does best in validation."
+        mean, share = "Of the network with expected weights w E[b] r.", "The share of the weights that a drawn mask keeps on average."
+        return (
+            Figure("trained", title, (ACC, *beside), "heatmap", detail="masks", x_label="weights under the mask", caption=drawn),
+            Figure("density", "Accuracy against density", (ACC,), "scatter", across=across, caption="One point a replicate."),
+            Figure("curves", "Learning a mask: accuracy", (accuracy,), "profile", x_label="iterations", detail="accuracy", caption=mean),
+            Figure("densities", "Learning a mask: density", (density,), "profile", x_label="iterations", detail="density", caption=share),
         )
-        return [
-            Figure(
-                "trained",
-                "Accuracy of masks without trained weights",
-                (ACC, *beside),
-                kind="heatmap",
-                detail="masks",
-                x_label="weights under the mask",
-                caption=f"Learnt masks: the mean of {self.samples} drawn ones. {one_shot}",
-            ),
-            Figure(
-                "density",
-                "Accuracy against density",
-                (ACC,),
-                kind="scatter",
-                across=Panel("density", "weights kept (%)", 100),
-                caption="One point a replicate.",
-            ),
-            *(
-                Figure(
-                    name,
-                    f"Learning a mask: {detail}",
-                    (Panel("value", label, 100),),
-                    kind="profile",
-                    detail=detail,
-                    x_label="iterations",
-                    caption=said,
-                )
-                for name, detail, label, said in ways
-            ),
-        ]
 
     # -- claims ------------------------------------------------------------------------------------------------------
 
