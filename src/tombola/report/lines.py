@@ -200,7 +200,8 @@ class Lines(Drawing):
 
     def _x_scale(self, summary: "pd.DataFrame") -> dict[str, Any]:
         if not self.against_levels:
-            return {"log": self.figure.kind == "profile" and axes.needs_log(summary.x), "whole": self.figure.kind == "curves"}
+            log = self.figure.kind == "profile" and (self.figure.x == "step" or axes.needs_log(summary.x))
+            return {"log": log, "whole": self.figure.kind == "curves"}
         if self.x in ("density", "kept"):
             return {"log": True, "falling": True, "form": lambda tick: axes.short(tick * (100 if self.x == "density" else 1))}
         return {"log": self.x in _RISING, "whole": True, "at": summary.x.unique() if self.x in ("step", "width") else ()}

@@ -288,7 +288,8 @@ def settled(values: Sequence[bool]) -> int:
 
 def worst(values: "pd.DataFrame") -> "pd.DataFrame":
     """The level at which an effect is smallest by its mean over replicates: what holds there holds at every level."""
-    return values[[values.mean().idxmin()]] if values.shape[1] else values
+    mean = values.mean()
+    return values[[mean.idxmin()]] if mean.notna().any() else values
 
 
 def crossing(values: "pd.Series", line: float) -> float:

@@ -62,7 +62,7 @@ class Stability(Beside):
         lacks = self.never_unstable(table, "dense") or ("" if values.shape[1] >= 3 else "three steps k at least tell a trend")
         line = 100 * self.stable
         note = "at least what counts as a barrier"
-        falls = values.iloc[:, :1].sub(values.iloc[:, -1], axis=0)
+        falls = values.iloc[:, :1].sub(values.iloc[:, -1:].mean(axis=1), axis=0)
         yield table.effect("instability at the first k, less that at the last", "pp", falls, least=line, lacks=lacks, note=note)
         rise = worst(line - values.diff(axis=1).iloc[:, 1:])
         name = f"instability less than {line:g} pp higher than at the k before, where it rises most{table.said(rise.columns)}"

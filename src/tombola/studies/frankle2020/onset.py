@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Search(NamedTuple):
     """Where a replicate's bisection stands, in places of the list of steps."""
 
-    tried: dict[int, float]
-    """Place -> instability, the mean over pairs."""
+    tried: dict[int, tuple[int, float]]
+    """Place -> its iteration, and the instability there, the mean over pairs."""
     unstable: int
     """The last that is known to be unstable; -1: none."""
     stable: int
@@ -57,7 +57,7 @@ class Onset(Sparse):
         steps = self.steps
         if len(steps) < 2:
             raise TombolaError(f"k = {', '.join(steps)}, but a search needs two steps or more")
-        yield from (Row("onset", replicate, self.levels, self._shown(replicate)) for replicate in range(self.replicates))
+        yield from (Row("onset", replicate, self.levels, self._ticket(replicate, steps[0])) for replicate in range(self.replicates))
         for replicate in range(self.replicates):
             for k in (steps[0], steps[-1]):
                 yield from self.tried(replicate, k)
@@ -65,15 +65,12 @@ class Onset(Sparse):
     def tried(self, replicate: int, k: Step) -> list[Row]:
         """The pairs of children at a step."""
         dense = dense_run(self, replicate)
-        return self.pair_rows("tried", replicate, self.levels, self._parent(dense, replicate, k), dense)
+        parent = self._ticket(replicate, k) if self.levels else from_step(dense, k)
+        return self.pair_rows("tried", replicate, self.levels, parent, dense)
 
-    def _parent(self, dense: Run, replicate: int, k: Step) -> Run:
-        return tickets(self, replicate, levels=self.levels, rewind=k)[-1] if self.levels else from_step(dense, k)
-
-    def _shown(self, replicate: int) -> Run:
-        """The run whose density the row has."""
-        dense = dense_run(self, replicate)
-        return self._parent(dense, replicate, self.steps[0]) if self.levels else dense
+    def _ticket(self, replicate: int, k: Step) -> Run:
+        """After no round the dense run, else a ticket that is rewound to k."""
+        return tickets(self, replicate, levels=self.levels, rewind=k)[-1]
 
     def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
         """All steps, whichever is tried later."""
@@ -92,8 +89,9 @@ class Onset(Sparse):
         for place, k in enumerate(steps):
             rows = self.tried(replicate, k)
             if all(row.run in results for row in rows):
-                tried[place] = float(np.mean([self.of_pair(row, results)["instability"] for row in rows]))
-        unstable = max((place for place in tried if not tried[place] < self.stable), default=-1)
+                pairs = [self.of_pair(row, results)["instability"] for row in rows]
+                tried[place] = (results[rows[0].run].begin, float(np.mean(pairs)))
+        unstable = max((place for place, (_, mean) in tried.items() if not mean < self.stable), default=-1)
         stable = min((place for place in tried if place > unstable), default=len(steps))
         return Search(tried, unstable, stable)
 
@@ -102,20 +100,15 @@ class Onset(Sparse):
         if row.arm == "tried":
             return []
         found, result = self.search(row.replicate, results), results[row.run]
-        begins = self._begins(row.replicate, found, results)
-        first = float(begins.get(found.stable, np.inf))
+        first, after = (float(found.tried.get(place, (none,))[0]) for place, none in ((found.stable, np.inf), (found.unstable, np.nan)))
         return {
             "kept": result.summary["kept"],
             "prunable": result.summary["prunable"],
             "onset": first,
             "share": first / result.end,
-            "after": float(begins.get(found.unstable, np.nan)),
+            "after": after,
             "tries": len(found.tried),
         }
-
-    def _begins(self, replicate: int, found: Search, results: Results) -> dict[int, int]:
-        """Place that was tried -> its iteration."""
-        return {place: results[self.tried(replicate, self.steps[place])[0].run].begin for place in found.tried}
 
     def details(self, results: Results) -> "dict[str, pd.DataFrame]":
         """Instability at every step that was tried, by replicate."""
@@ -123,30 +116,25 @@ class Onset(Sparse):
 
         rows = []
         for replicate in range(self.replicates):
-            density, found = results[self._shown(replicate)].summary["density"], self.search(replicate, results)
+            density = results[self._ticket(replicate, self.steps[0])].summary["density"]
             where = {"variant": "", "arm": "onset", "level": self.levels, "density": density, "replicate": replicate}
-            for place, begin in self._begins(replicate, found, results).items():
-                rows.append({**where, "x": begin, "value": found.tried[place]})
+            tried = self.search(replicate, results).tried.values()
+            rows += [{**where, "x": begin, "value": instability} for begin, instability in tried]
         return {"tried": pd.DataFrame(rows)}
 
     def figures(self) -> Sequence[Figure]:
-        first, after = Panel("onset", "first stable step k (iteration)"), Panel("after", "last unstable step k (iteration)")
-        return (
-            Figure(
-                "tried",
-                "Instability at the steps that were tried",
-                (replace(self.barrier, metric="value"),),
-                kind="profile",
-                detail="tried",
-                x_label="step k (iteration)",
-                caption=f"Of {len(self.steps)} steps. {self.evaluated}",
-            ),
-            Figure(
-                "onset",
-                "Between which steps each network becomes stable",
-                (first,),
-                kind="scatter",
-                across=after,
-                caption=f"One point a replicate; of the steps that were tried. {self.evaluated}",
-            ),
+        each = f"Each replicate tries steps of its own, of {len(self.steps)}, so that a mean may be of few."
+        tried = Figure(
+            "tried",
+            "Instability at the steps that were tried",
+            (replace(self.barrier, metric="value"),),
+            kind="profile",
+            detail="tried",
+            x="step",
+            x_label="step k (iteration)",
+            caption=f"{each} {self.evaluated}",
         )
+        first, last = Panel("onset", "first stable step k (iteration)"), Panel("after", "last unstable step k (iteration)")
+        said = f"A point a replicate, darker where several are one; of the steps that were tried. {self.evaluated}"
+        title = "Between which steps each network becomes stable"
+        return tried, Figure("onset", title, (first,), kind="scatter", across=last, caption=said)

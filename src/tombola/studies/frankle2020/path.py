@@ -40,15 +40,6 @@ class Path(Beside):
         return {"paths": pd.concat(frames).groupby(["variant", "arm", "level", "replicate", "x"], as_index=False).mean()}
 
     def figures(self) -> Sequence[Figure]:
-        return (
-            Figure(
-                "path",
-                "Error along the line between two children",
-                (Panel("value", "error (%)", 100),),
-                kind="profile",
-                detail="paths",
-                x_label="a: a W + (1 - a) W'",
-                caption=self.evaluated,
-            ),
-            self.against_k("instability", "Barriers", self.barrier),
-        )
+        title, panels, along = "Error along the line between two children", (Panel("value", "error (%)", 100),), "a: a W + (1 - a) W'"
+        path = Figure("path", title, panels, kind="profile", detail="paths", x_label=along, caption=self.evaluated)
+        return path, self.against_k("instability", "Barriers", self.barrier)

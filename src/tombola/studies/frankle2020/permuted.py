@@ -72,7 +72,7 @@ class Permuted(Children):
     )
     def connected_once_matched(self, table: Evidence) -> Iterable[Effect]:
         last = table.only(level=len(self.sizes) - 1)
-        before = last.of(self.barrier, "other").mean(axis=None)
-        lacks = "" if before >= 100 * self.stable else "no barrier before matching, so that there is none to remove"
+        before = last.only(arm="other").table.instability.mean()
+        lacks = "" if before >= self.stable else "no barrier before matching, so that there is none to remove"
         yield self.is_stable(last, "other_matched", last.table.level.unique(), lacks=lacks)
         yield self.is_stable(last, "other", last.table.level.unique(), False, lacks=lacks)

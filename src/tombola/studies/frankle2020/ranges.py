@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,19 +19,10 @@ from tombola.studies.frankle2020.common import EXTREME, network, settled
 from tombola.studies.frankle2020.grid import PLACES, Grid, Place
 from tombola.studies.results import Results
 
-
-class Bounds(NamedTuple):
-    """Densities between the paper's ranges."""
-
-    trivial: float
-    """Above it, randomly pruned networks match, too."""
-    matching: float
-    """Above it, tickets match."""
-
-
-BOUNDS = {"ResNet-20": Bounds(0.79, 0.13), "VGG-16": Bounds(0.16, 0.0112)}
-"""The paper's, 80.0 and 13.4, 16.8 and 1.2 %, each moved off the density at which it lies."""
-OTHERWISE = Bounds(0.5, 0.05)
+BOUNDS = {"ResNet-20": (0.79, 0.13), "VGG-16": (0.16, 0.0112)}
+"""Densities above which any network matches, and above which tickets do: the paper's, 80.0 and 13.4, 16.8 and 1.2 %, each moved off
+the density at which it lies."""
+OTHERWISE = (0.5, 0.05)
 
 
 @study(
@@ -97,20 +88,12 @@ class Ranges(Grid):
     def figures(self) -> Sequence[Figure]:
         steps = self.steps
         listed = ", ".join(f"{place}: {step}" for place, step in enumerate([*(step.removesuffix("it") for step in steps), "none"]))
-        names = {"stable_place": "stable from this k on", "matching_place": "matching from this k on"}
+        onsets = Panel("stable_place", "stable from k on (place)"), Panel("matching_place", "matching from k on (place)")
+        title = f"Accuracy and instability against density, rewound to {self.shown}"
+        other = "Step k from which on networks are stable, and from which on they match"
         return (
-            Figure(
-                "ranges",
-                f"Accuracy and instability against density, rewound to {self.shown}",
-                (self.gap, self.barrier),
-                caption=self.evaluated,
-            ),
-            Figure(
-                "onset",
-                "Step k from which on networks are stable, and from which on they match",
-                tuple(Panel(name, f"{label} (place in the list)") for name, label in names.items()),
-                caption=f"Places of the steps k in their list: {listed}. {self.evaluated}",
-            ),
+            Figure("ranges", title, (self.gap, self.barrier), caption=self.evaluated),
+            Figure("onset", other, onsets, caption=f"Places of the steps k in their list: {listed}. {self.evaluated}"),
         )
 
     @claim(
@@ -137,11 +120,12 @@ class Ranges(Grid):
         "as the end of the list. For earlier and later any difference counts.",
     )
     def falls_stays_rises(self, table: Evidence) -> Iterable[Effect]:
-        place, middle = table.of("stable_place", "ticket"), table.levels(0.1, 0.4)
+        place = table.of("stable_place", "ticket")
+        middle = [level for level in table.levels(0.1, 0.4) if level in place.columns]
         last = max(place.columns, default=0)
-        lacks = "" if middle and last not in middle else "no density at 10 to 40 %, or none below, was run"
+        lacks = "" if 0 in place.columns and middle and last not in middle else "no density at 10 to 40 %, or none on either side, was run"
+        place = place.reindex(columns=sorted({0, *middle, last}))
         lacks = lacks or ("" if place[0].mean() > 0 else "the dense network is stable from the first k on: no unstable phase")
-        middle = [level for level in middle if level in place.columns]
         plateau, ends = place[middle], densities(table.table)
         spread = plateau.max(axis=1) - plateau.min(axis=1)
         yield table.effect("dense network: onset later than at 10 to 40 %", PLACES, place[0] - plateau.mean(axis=1), lacks=lacks)

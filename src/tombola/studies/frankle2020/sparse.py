@@ -64,8 +64,8 @@ class SparseStability(Grid):
     def at_k_0(self, table: Evidence) -> Iterable[Effect]:
         rows, lacks = self.judged_density(table)
         lacks = lacks or ("" if rows.table.step.min() == 0 else "k = 0 was not run")
-        at_0 = rows.of(self.barrier, "ticket", [0]).mean(axis=None)
-        stable, unstable = at_0 < 100 * self.stable, at_0 >= 100 * self.stable
+        at_0 = rows.only(arm="ticket", level=0).table.instability.mean()
+        stable, unstable = at_0 < self.stable, at_0 >= self.stable
         yield self.matches(rows, "ticket", [0], lacks=lacks or ("" if stable else "tickets are not stable at k = 0"), note="where stable")
         for arm in CONTROLS:
             ticket, control = rows.pair("ticket", arm, self.gap, [0])

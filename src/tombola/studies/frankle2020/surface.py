@@ -67,14 +67,12 @@ class Surface(Instability):
         return {"surface": pd.concat(frames, ignore_index=True)}
 
     def figures(self) -> Sequence[Figure]:
+        error = Panel("value", f"{'training' if self.part == 'train' else 'test'} error (%)", 100)
+        title, said = (
+            "Error over the plane through three children",
+            "Statistics of batch norm, where there is any, computed anew at each point.",
+        )
         return (
             self.against_k("instability", "Barriers between the three", self.barrier),
-            Figure(
-                "surface",
-                "Error over the plane through three children",
-                (Panel("value", f"{'training' if self.part == 'train' else 'test'} error (%)", 100),),
-                kind="surface",
-                detail="surface",
-                caption="Statistics of batch norm, where there is any, computed anew at each point.",
-            ),
+            Figure("surface", title, (error,), kind="surface", detail="surface", caption=said),
         )
