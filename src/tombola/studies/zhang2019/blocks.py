@@ -87,7 +87,7 @@ class Blocks(common.Classes):
         "VGG is like a fully connected network: its first layer is critical, its last ones are robust. Residual networks spread their "
         "critical layers over stages, and those of their blocks that are robust to re-initialisation are robust to fresh draws.",
         about=of_deep_networks,
-        note="One network bears one half of the sentence; the other half is judged where the study is run on the other kind of network.",
+        note="A network bears one half of the sentence; run the study on the other kind of network for the other half.",
     )
     def as_deep_networks_are(self, table: Evidence) -> Iterable[Effect]:
         weak, residual = common.near_chance(table.table), self.task.model.name in RESIDUAL
@@ -95,13 +95,11 @@ class Blocks(common.Classes):
         yield from self._residual(table, weak if residual else "said of residual networks")
 
     def _chain(self, table: Evidence, lacks: str) -> Iterable[Effect]:
-        rows = table.only(variant="layer").table
-        rise, way = (100 * _by_arm(rows, metric) for metric in ("rise", "way"))
+        rise, way = (100 * common.by_layer(table.table, metric, "layer") for metric in ("rise", "way"))
         third, allowed = max(1, rise.shape[1] // 3), 100 * self.limit_in(table.table)
         lacks = lacks or ("" if rise.shape[1] > 2 else "the network has fewer than three layers")
-        yield table.effect(
-            "way to chance with the first layer put back", "%", way.iloc[:, :1].mean(axis=1), least=100 * self.critical, lacks=lacks
-        )
+        first, least = way.iloc[:, :1].mean(axis=1), 100 * self.critical
+        yield table.effect("way to chance with the first layer put back", "%", first, least=least, lacks=lacks)
         name = f"largest rise with a layer of the highest third put back, below the {allowed:.2g} pp of a robust one"
         yield table.effect(name, "pp", allowed - rise.iloc[:, -third:].max(axis=1), lacks=lacks or self.no_room(table.table))
         name = "rise with a layer of the lowest third put back, above that with one of the highest third"
@@ -110,11 +108,11 @@ class Blocks(common.Classes):
     def _residual(self, table: Evidence, lacks: str) -> Iterable[Effect]:
         layers, blocks = (table.only(variant=unit).table for unit in ("layer", "block"))
         inside = layers[layers.stage.str.startswith("stage")]
-        most = 100 * _by_arm(inside.groupby(["replicate", "stage"], as_index=False).way.max().rename(columns={"stage": "arm"}), "way")
+        most = 100 * inside.groupby(["replicate", "stage"]).way.max().unstack("stage")
         second = most.apply(lambda own: own.nlargest(2).iloc[-1], axis=1) if most.shape[1] > 1 else []
         one = "" if most.shape[1] > 1 else "the network has fewer than two stages"
         name = "way to chance of the most critical layer of the second most critical stage"
-        note = "at least two stages hold a critical layer"
+        note = "spread over stages: at least two hold a critical layer"
         yield table.effect(name, "%", second, least=100 * self.critical, lacks=lacks or one, note=note)
         robust = [block for block in self.robust_in(blocks) if block not in set(layers.arm)] if len(blocks) else []
         drawn = blocks[blocks.arm.isin(robust)].groupby("replicate").random_rise.max()
@@ -122,8 +120,3 @@ class Blocks(common.Classes):
         none = "" if robust else "no block is robust to re-initialisation"
         name = f"largest rise with a robust block drawn anew, below the {allowed:.2g} pp of a robust one"
         yield table.effect(name, "pp", allowed - 100 * drawn, lacks=lacks or none or self.no_room(table.table))
-
-
-def _by_arm(rows: "pd.DataFrame", metric: str) -> "pd.DataFrame":
-    """Replicates (rows) x arms (columns, in their order)."""
-    return rows.pivot_table(index="replicate", columns="arm", values=metric).reindex(columns=rows.arm.unique())

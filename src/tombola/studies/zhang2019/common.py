@@ -221,11 +221,6 @@ def _share(steps: Step, share: float) -> Step:
     return Step(f"{max(1, round(share * epochs))}ep") if epochs and not iterations else steps.times(share)
 
 
-def iterations(results: Results, run: Run, steps: Iterable[Step]) -> list[int]:
-    """The iterations that steps of a run stand for."""
-    return [step.iterations(results.network_info(run.task).steps_per_epoch, results[run].end) for step in steps]
-
-
 def units_of(results: Results, task: Task, unit: Unit = "layer") -> list[str]:
     """The names of a task's layers, blocks or stages, in forward order."""
     return list(groups(results.network_info(task).layers, unit))

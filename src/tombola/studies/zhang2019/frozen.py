@@ -99,6 +99,7 @@ class Frozen(common.Classes):
         first = alone[alone.variant == next(iter(alone.variant), "")]
         before, after = self._way(whole), self._way(first)
         lacks = common.fully_connected(self) or ("the second layer is critical as it is" if before.mean() >= self.critical else "")
+        lacks = lacks or common.near_chance(first.assign(own_error=1 - first.acc, chance=1 - first.chance_acc))
         name = "way to chance of the second layer with the first frozen"
         yield table.effect(name, "%", 100 * after, least=100 * self.critical, lacks=lacks)
         shift = 100 * (first.set_index("replicate").second_rise - whole.set_index("replicate").second_rise)

@@ -121,10 +121,8 @@ class Joint(common.Robust):
         ends = found.layers.str.split(" ")
         both = [found.assign(row=ends.str[one], column=ends.str[other]) for one, other in ((0, -1), (-1, 0))]
         table = pd.concat(both).drop_duplicates(["replicate", "row", "column"])
-        order = {name: place for place, name in enumerate(names)}
-        table = table.sort_values(
-            ["replicate", "row", "column"], key=lambda column: column.map(order) if column.name != "replicate" else column
-        )
+        order = {name: place for place, name in enumerate([*range(self.replicates), *names])}
+        table = table.sort_values(["replicate", "row", "column"], key=lambda column: column.map(order))
         return {"pairs": table[["replicate", "row", "column", "error", "beyond"]].assign(variant="", arm="", level=1, density=1.0)}
 
     def figures(self) -> Sequence[Figure]:
@@ -142,15 +140,11 @@ class Joint(common.Robust):
         allowed = 100 * self.limit_in(single)
         robust = self.robust_in(single.assign(arm=single.layers))
         put_back = set(" ".join(rows.layers.unique()).split())
-        lacks = common.near_chance(single) or ("" if len(rows) and put_back <= set(robust) else _too_few(robust, put_back))
+        few = "fewer than two layers are robust by themselves"
+        if wrong := put_back - set(robust):
+            few = f"not robust by themselves, though put back: {', '.join(sorted(wrong))}"
+        lacks = common.near_chance(single) or ("" if len(rows) and not wrong else few)
         name = f"rise with all robust layers put back, above the {allowed:.2g} pp that one may raise the error by"
         yield table.effect(name, "pp", 100 * rows.rise - allowed, lacks=lacks)
-        yield aside(
-            table.effect("rise with all robust layers put back, above the sum of their rises", "pp", 100 * (rows.rise - rows.sum_of_rises))
-        )
-
-
-def _too_few(robust: Sequence[str], put_back: set[str]) -> str:
-    if put_back:
-        return f"not robust by themselves, though put back: {', '.join(sorted(put_back - set(robust)))}"
-    return "fewer than two layers are robust by themselves"
+        name = "rise with all robust layers put back, above the sum of their rises"
+        yield aside(table.effect(name, "pp", 100 * (rows.rise - rows.sum_of_rises)))

@@ -49,7 +49,12 @@ class Robustness(common.Classes):
 
     def measure(self, row: Row, results: Results) -> list[Values]:
         """A row for each layer and what it is reset to: checkpoints first, then draws."""
-        steps, names = common.iterations(results, row.run, self._steps()), common.units_of(results, self.task, self.unit)
+        epoch, end, names = (
+            results.network_info(row.run.task).steps_per_epoch,
+            results[row.run].end,
+            common.units_of(results, self.task, self.unit),
+        )
+        steps = [step.iterations(epoch, end) for step in self._steps()]
         reset = [{"variant": REINIT, "level": level, "draw": 0, "step": step} for level, step in enumerate(steps)]
         drawn = [{"variant": RANDOM, "level": 0, "draw": draw, "step": steps[0]} for draw in range(self.draws)]
         columns = [(place, self.reset_values(row, results, names, column)) for column, place in enumerate([*reset, *drawn])]
@@ -65,36 +70,22 @@ class Robustness(common.Classes):
         column = [str(steps[row.level]) if row.variant == REINIT else "random" for row in table.itertuples()]
         names = ("arm", "density", "replicate", "row", "column", "error", "loss", "rms", "max", "cosine", "mark", "variant", "level")
         maps = table.assign(variant="", arm="", level=0, row=table.arm, column=column, mark=table.arm.map(marks))[[*names]]
+        at, without = {"arm": "", "density": 1.0}, np.zeros((len(marks), 1, 0))  # there may be no classes
         by_class = [
-            {
-                "arm": "",
-                "density": 1.0,
-                "replicate": row.replicate,
-                "row": layer,
-                "mark": marks[layer],
-                "column": str(index),
-                "error": error,
-            }
+            {**at, "replicate": row.replicate, "row": layer, "mark": marks[layer], "column": str(index), "error": error}
             for row in rows
-            for layer, errors in zip(marks, self.measured(row, results).get("class_error", np.zeros((len(marks), 1, 0))), strict=True)
+            for layer, errors in zip(marks, self.measured(row, results).get("class_error", without), strict=True)
             for index, error in enumerate(errors[0].tolist())
         ]
         return {"layers": maps, **({"classes": pd.DataFrame(by_class).assign(variant="", level=0)} if by_class else {})}
 
     def figures(self) -> Sequence[Figure]:
         title = "Rise of the error against the distance that the layer has travelled, when it is put back to its initial values"
+        rise, moved = (replace(panel, log=True) for panel in (self.rise, RMS))
         return (
             self.heat_map("layers", "Error when one layer is put back to step k, or drawn anew", self.error, RMS, across="put back to"),
             self.heat_map("classes", "Error by class when one layer is put back to its initial values", self.error, across="class"),
-            Figure(
-                "distance",
-                title,
-                (replace(self.rise, log=True),),
-                "scatter",
-                across=replace(RMS, log=True),
-                variants=(REINIT,),
-                levels=(0,),
-            ),
+            Figure("distance", title, (rise,), "scatter", across=moved, variants=(REINIT,), levels=(0,)),
         )
 
     @claim(
