@@ -575,6 +575,10 @@ def test_c8_c9_c10_c13():
     exchange = {"ticket": "before", "before": "ticket", "noise0.5": "reinit", "noise3": "noise0.5", "resample": "ticket"}
     found = initial_claims(flipped(initial_world, exchange), hollow=COLUMNS["initial_values"])
     assert set(verdicts(found).values()) == {"not replicated"}  # of C8: with Adam the first layer is no exception
+    assert (
+        initial_claims(lambda variant, arm, density: initial_world(variant, arm, density ** (arm != "noise1")))["LTH-C13"].verdict
+        == "not replicated"
+    )
     assert initial_claims(initial_world, noise="[1, 3]")["LTH-C13"].reasons == ("arm noise0.5 was not run",)
     sgd = initial_claims(initial_world, "optimizer=sgd")["LTH-C8"]
     assert sgd.parts == ("not judged",) * 3 + ("holds",) * 3
