@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import LogNorm, to_rgb
+from toys import made_up
 
 from tombola.models.tasks import task
 from tombola.report import figures, page, text
 from tombola.report.glossary import GLOSSARY
 from tombola.report.table import terminal
-from tombola.studies.base import Config, Figure, Findings, Panel, Study
+from tombola.studies.base import Findings
+from tombola.studies.figure import Figure, Panel
 
 LAYERS, COLUMNS, REPLICATES = ("hidden2", "hidden1", "output"), ("random", "0", "1 ep", "90 ep"), 3  # no order but that of coming first
 VARIANTS, ARMS = {"slow": "learning rate 0.01", "fast": "learning rate 0.1"}, {"dense": "dense network", "imp": "IMP, 21.1 %"}
@@ -80,19 +82,18 @@ def made(details, levels="rounds", figure=ONE):
         for level in (2, 1, 0)
         for replicate in range(REPLICATES)
     )
-    study = Study(
-        name="made.up",
-        config=Config(task=task("digits-mlp", "smoke"), replicates=REPLICATES),
-        cells=(),
-        metrics=("width", "parameters", "error"),
-        measure=lambda cell, results: {},
-        claims=lambda table: [],
-        figures=(figure, WORK),
-        arms=ARMS,
-        variants=VARIANTS,
-        levels=levels,
+    study = made_up(task("digits-mlp", "smoke"), REPLICATES, arms=ARMS, variants=VARIANTS, counted=levels)
+    columns = ("width", "parameters", "error")
+    return Findings(
+        study,
+        columns,
+        (figure, WORK),
+        table,
+        table[["variant", "arm", "replicate", "level", "density"]].assign(step=0),
+        [],
+        {},
+        {"layers": details},
     )
-    return Findings(study, table, table[["variant", "arm", "replicate", "level", "density"]].assign(step=0), [], {}, {"layers": details})
 
 
 def maps(canvas):
@@ -432,7 +433,7 @@ def test_tables_and_captions_say_what_levels_count(levels, key, names, word, tmp
 def alone(figure, details):
     """A study with that figure alone."""
     report = made(details, figure=figure)
-    return replace(report, study=replace(report.study, figures=(figure,)))
+    return replace(report, figures=(figure,))
 
 
 def test_numbers_of_a_study_of_maps_are_those_of_its_map(tmp_path):

@@ -2,11 +2,11 @@
 
 import json
 import shutil
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+from toys import made_up
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
@@ -23,7 +23,7 @@ from tombola.procedures.measurement import Measurement
 from tombola.procedures.measurements import Context, measurements
 from tombola.procedures.run import Action, Run
 from tombola.store.store import Store
-from tombola.studies.base import Cell, Config, Study
+from tombola.studies.base import Row
 from tombola.training.cohort import setup
 
 TASK = Task(
@@ -46,36 +46,27 @@ def between(k, **options):
     return Measurement(task=TASK, seed=DENSE.seed, name="path", of=of, options={"points": 3, **options})
 
 
-def cell_of(level, **options):
-    return Cell("tried", 0, level, children(STEPS[level])[0], measurement=between(STEPS[level], **options))
+def row_of(level, **options):
+    return Row("tried", 0, level, children(STEPS[level])[0], measurement=between(STEPS[level], **options))
 
 
-def measure(cell, results):
-    found = results.measured(cell.measurement)
+def measure(study, row, results):
+    found = results.measured(row.measurement)
     return {"barrier": float(barrier(found["test_error"], found["a"])), "loss": float(found["test_loss"].sum())}
 
 
-def study_of(*cells, **fields):
-    return Study(
-        name="tiny",
-        config=Config(task=TASK, replicates=1),
-        cells=cells,
-        metrics=("barrier", "loss"),
-        measure=measure,
-        claims=lambda table: [],
-        figures=(),
-        **fields,
-    )
+def study_of(*rows, **own):
+    return made_up(TASK, rows=rows, name="tiny", columns=("barrier", "loss"), measure=measure, **own)
 
 
-STUDY = study_of(cell_of(0), cell_of(1))
+STUDY = study_of(row_of(0), row_of(1))
 
 
 def more(query, results):
     """One further step k at a time."""
     tried = [level for level, k in enumerate(STEPS) if children(k)[0] in results]
     query.append(tried)
-    return () if len(tried) == len(STEPS) else (cell_of(len(tried)),)
+    return () if len(tried) == len(STEPS) else (row_of(len(tried)),)
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +101,10 @@ def copied(whole, tmp_path):
 
 def test_what_a_measurement_found_is_kept_under_its_name(whole):
     store, found = whole
-    assert {record.digest for record in store.measurements} == {cell.measurement.digest for cell in STUDY.cells}
+    assert {record.digest for record in store.measurements} == {cell.measurement.digest for cell in STUDY.rows()}
     dataset = load(TASK.data)
     network = setup(TASK, dataset).network
-    for level, cell in enumerate(STUDY.cells):
+    for level, cell in enumerate(STUDY.rows()):
         record = store.measurements.get(cell.measurement.digest)
         assert record.folder == store.folder / "probes" / cell.measurement.digest
         assert {file.name for file in record.folder.iterdir()} == {"spec.json", "made.json", "found.safetensors", "manifest.json"}
@@ -142,10 +133,10 @@ def test_parents_and_measurements_are_named_once():
     first = children("0it")[0]
     twice = Measurement(task=TASK, seed=1, name="path", of=(first.at("end"), first.at("0it"), first.at("end")))
     assert list(twice.parents()) == [first.at("end"), first.at("0it")]
-    cell = cell_of(0)
-    assert study_measurements(study_of(cell, cell, cell_of(1), measurements=(cell.measurement, twice))) == [
+    cell = row_of(0)
+    assert study_measurements(study_of(cell, cell, row_of(1), measurements=lambda study: (cell.measurement, twice))) == [
         cell.measurement,
-        cell_of(1).measurement,
+        row_of(1).measurement,
         twice,
     ]
 
@@ -155,13 +146,13 @@ def test_a_measurement_is_evaluated_once(copied, whole, evaluated, capsys):
     assert evaluated == []
     assert capsys.readouterr().err == ""
     pd.testing.assert_frame_equal(again.table, whole[1].table, check_exact=True)
-    run_study(study_of(*STUDY.cells, cell_of(1, points=5)), copied, quiet=True)
+    run_study(study_of(*STUDY.rows(), row_of(1, points=5)), copied, quiet=True)
     assert evaluated == [5]
 
 
 @pytest.mark.parametrize("name", ["found.safetensors", "manifest.json", "nothing left"])
 def test_a_damaged_measurement_is_named_and_computed_again(name, copied, whole, evaluated, capsys):
-    folder = copied.measurements.get(STUDY.cells[1].measurement.digest).folder
+    folder = copied.measurements.get(STUDY.rows()[1].measurement.digest).folder
     if name == "nothing left":
         copied.measurements.remove(folder.name)
     else:
@@ -176,7 +167,7 @@ def test_a_damaged_measurement_is_named_and_computed_again(name, copied, whole, 
 
 
 def test_a_measurement_that_another_process_evaluates_is_waited_for(copied, whole, evaluated, monkeypatch):
-    digest = STUDY.cells[0].measurement.digest
+    digest = STUDY.rows()[0].measurement.digest
     copied.measurements.remove(digest)
     other, slept = Store(copied.folder).measurements, []
     assert other.claim(digest)
@@ -193,7 +184,7 @@ def test_a_measurement_that_another_process_evaluates_is_waited_for(copied, whol
 
 def test_findings_need_every_measurement(copied, evaluated):
     pd.testing.assert_frame_equal(findings(STUDY, copied).table, run_study(STUDY, copied, quiet=True).table, check_exact=True)
-    copied.measurements.remove(STUDY.cells[0].measurement.digest)
+    copied.measurements.remove(STUDY.rows()[0].measurement.digest)
     with pytest.raises(TombolaError, match=r"tiny: some of 2 measurements are not in store .*`tombola run tiny`") as error:
         findings(STUDY, copied)
     assert "\n" not in str(error.value)
@@ -214,7 +205,9 @@ def test_details_may_read_measurements_of_their_own(copied):
     )
     plane = plane.but(options={"grid": 2})
     study = study_of(
-        *STUDY.cells, measurements=(plane,), details=lambda results: {"surface": pd.DataFrame(results.measured(plane)["test_error"])}
+        *STUDY.rows(),
+        measurements=lambda study: (plane,),
+        details=lambda study, results: {"surface": pd.DataFrame(results.measured(plane)["test_error"])},
     )
     found = run_study(study, copied, quiet=True)
     assert found.details["surface"].to_numpy().tolist() == copied.measurements.get(plane.digest).found()["test_error"].tolist()
@@ -246,7 +239,7 @@ def test_progress_tells_what_is_evaluated(tmp_path, capsys):
     ],
 )
 def test_a_mistake_in_a_measurement_is_one_line_before_anything_trains(changes, words, tmp_path):
-    wrong = Cell("tried", 0, 0, DENSE, measurement=between("0it").but(**changes))
+    wrong = Row("tried", 0, 0, DENSE, measurement=between("0it").but(**changes))
     with pytest.raises(TombolaError, match=words) as error:
         run_study(study_of(wrong), Store(tmp_path / "store"), quiet=True)
     assert "\n" not in str(error.value)
@@ -268,12 +261,12 @@ def test_networks_that_differ_in_noise_that_the_task_lacks_are_equal():
 
 def test_a_study_grows_until_its_results_call_for_no_more(tmp_path, evaluated):
     store, query = Store(tmp_path), []
-    study = study_of(cell_of(0), more=partial(more, query))
+    study = study_of(row_of(0), more=lambda study, rows, results: more(query, results))
     found = run_study(study, store, quiet=True)
     assert found.table.level.tolist() == [0, 1, 2]
-    assert [cell.level for cell in found.study.cells] == [0, 1, 2]
+    assert list(found.table.level) == [0, 1, 2]
     assert evaluated == [3, 3, 3]
-    at_once = run_study(study_of(*(cell_of(level) for level in range(3))), store, quiet=True)
+    at_once = run_study(study_of(*(row_of(level) for level in range(3))), store, quiet=True)
     pd.testing.assert_frame_equal(found.table, at_once.table, check_exact=True)
     query.clear()
     pd.testing.assert_frame_equal(findings(study, store).table, found.table, check_exact=True)
@@ -286,7 +279,7 @@ def test_a_study_grows_until_its_results_call_for_no_more(tmp_path, evaluated):
         "measurements": 3,
         "measurements missing": 0,
     }
-    store.measurements.remove(cell_of(1).measurement.digest)
+    store.measurements.remove(row_of(1).measurement.digest)
     assert study_status(study, store)["measurements missing"] == 1
     with pytest.raises(TombolaError, match="measurements are not in store"):
         findings(study, store)

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
+from toys import made_up
 
 from tombola.core.errors import TombolaError
 from tombola.evaluation.verdict import Effect, Verdict
@@ -27,9 +28,11 @@ from tombola.report.kept import NOTE
 from tombola.report.result import arms_of, panels_of
 from tombola.report.summary import summarise
 from tombola.report.table import as_csv, as_json, claims_as_json, terminal
-from tombola.studies.base import Config, Figure, Findings, Panel, Study
+from tombola.studies.base import Findings
+from tombola.studies.figure import Figure, Panel
 
 LEVELS, REPLICATES = 6, 3
+ARMS = {"ticket": "winning ticket", "reinit": "same mask, fresh <init>", "random": "random mask"}
 SPEED = Figure(
     "speed",
     "Speed & accuracy",
@@ -82,24 +85,18 @@ def made_report():
     curves["test_acc"] = np.where(curves.step % 200 == 0, 0.9 * curves.step / 1000, np.nan)
     effects = (
         Effect("ticket - re-init", "pp", 1.84, 1.21, 2.47, 8, 2 / 2**8, ((0.2107, 1.5, 0.0234), (0.0043, 2.2, 0.0234))),
-        Effect("a < b & so on", "pp", math.nan, -math.inf, math.inf, 0, 1.0, note="no level was <run>", decides=False),
+        Effect("a < b & so on", "pp", math.nan, -math.inf, math.inf, 0, 1.0, note="no level was <run>", judged=False),
     )
-    study = Study(
-        name="made.up",
-        config=Config(task=task("digits-mlp", "smoke"), replicates=REPLICATES),
-        cells=(),
-        metrics=("draw", "es_iteration", "es_censored", "acc_es", "iters", "missing"),
-        measure=lambda cell, results: {},
-        claims=lambda table: [],
-        figures=(SPEED, REACH, CURVES),
-        arms={"ticket": "winning ticket", "reinit": "same mask, fresh <init>", "random": "random mask"},
-    )
+    study = made_up(task("digits-mlp", "smoke"), REPLICATES, arms=ARMS)
     verdicts = [
         Verdict("X-C1", "Tickets & re-inits differ.", "Someone 2019, figure 4", effects, "a note"),
         Verdict("X-C2", "They do not.", "Someone 2019", (replace(effects[0], low=-2.0, high=-1.0),)),
         Verdict("X-C3", "Who knows.", "Someone 2019", (replace(effects[0], low=-2.0),)),
     ]
-    return Findings(study, table, curves, verdicts, {"command": "tombola run made.up --set 'a=<b>'", "device": "a CPU"})
+    columns = ("draw", "es_iteration", "es_censored", "acc_es", "iters", "missing")
+    return Findings(
+        study, columns, (SPEED, REACH, CURVES), table, curves, verdicts, {"command": "tombola run made.up --set 'a=<b>'", "device": "a CPU"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +205,7 @@ def test_terminal_shows_densities_values_and_claims(report):
 
 def test_a_claim_of_which_nothing_was_measured_is_one_line(report):
     nothing = Effect("a - b", "pp", math.nan, -math.inf, math.inf, 0, 1.0, note="no level was run")
-    aside = replace(nothing, name="c", note="not claimed there", decides=False)
+    aside = replace(nothing, name="c", note="not claimed there", judged=False)
     claims = [Verdict("X-C4", "A long sentence.", "Someone", (nothing, aside)), Verdict("X-C5", "So.", "S", (replace(nothing, note=""),))]
     lines = terminal(replace(report, verdicts=claims), 100, False).splitlines()
     assert lines[-3:] == ["X-C4  [?] undecided: no level was run", "", "X-C5  [?] undecided: nothing was measured"]
@@ -346,8 +343,8 @@ def several(report, variants=VARIANTS, shift=0.001):
     """The report once for each variant, each with accuracies of its own."""
     tables = [report.table.assign(variant=name, acc_es=report.table.acc_es + shift * i) for i, name in enumerate(variants)]
     curves = [report.curves.assign(variant=name, test_acc=report.curves.test_acc + shift * i) for i, name in enumerate(variants)]
-    study = replace(report.study, variants=VARIANTS, figures=(SPEED,))
-    return replace(report, study=study, table=pd.concat(tables), curves=pd.concat(curves))
+    study = made_up(report.study.task, REPLICATES, arms=ARMS, variants=VARIANTS)
+    return replace(report, study=study, figures=(SPEED,), table=pd.concat(tables), curves=pd.concat(curves))
 
 
 def by_rate(report, rates):
@@ -486,7 +483,7 @@ def test_terminal_has_tables_for_each_variant(report):
 def test_wide_tables_are_split_between_arms(report):
     arms = {f"arm{index}": f"arm number {index}" for index in range(9)}
     tables = [report.table[report.table.arm == "ticket"].assign(arm=arm, kept=21000, prunable=266200) for arm in arms]
-    nine = replace(report, study=replace(report.study, arms=arms), table=pd.concat(tables))
+    nine = replace(report, study=made_up(report.study.task, REPLICATES, arms=arms), table=pd.concat(tables))
     printed = terminal(nine, 80, False)
     assert max(map(len, printed.splitlines())) <= 80
     assert not any(line.rstrip().endswith("±") or "±  " in line for line in printed.splitlines())
@@ -612,8 +609,8 @@ def detailed(report):
         for row in range(3)
         for column in range(4)
     ]
-    study = replace(report.study, figures=(SPEED, PROFILE, IMAGE), variants={"hidden1": "layer 1"})
-    return replace(report, study=study, details={"histogram": pd.DataFrame(histogram), "inputs": pd.DataFrame(inputs)})
+    study, shown = made_up(report.study.task, REPLICATES, arms=ARMS, variants={"hidden1": "layer 1"}), (SPEED, PROFILE, IMAGE)
+    return replace(report, study=study, figures=shown, details={"histogram": pd.DataFrame(histogram), "inputs": pd.DataFrame(inputs)})
 
 
 def test_profile_figure(report):
@@ -797,7 +794,7 @@ def test_the_page_explains_its_words_once_and_lists_all_fields(written, report):
     assert html.count("What the words mean") == 1
     for term in ("Density", "Early stop", "Replicate", "Level", "95 % interval", "Replicated", "Not replicated", "Undecided", "Holm"):
         assert f"<b>{term}</b>" in html
-    recipe = report.study.config.task.recipe
+    recipe = report.study.task.recipe
     for path, value in (
         ("replicates", REPLICATES),
         ("task.recipe.learning_rate", recipe.learning_rate),
@@ -860,8 +857,8 @@ def wicked():
     report = made_report()
     arms = {"ticket": WICKED, "_hidden": "_hidden", "random": "random mask"}
     table = report.table.assign(arm=report.table.arm.replace("reinit", "_hidden"))
-    study = replace(report.study, name="../../up", arms=arms, figures=(replace(SPEED, name="../../fig", title=WICKED),))
-    return replace(report, study=study, table=table, details={"../x": table[["arm", "level"]].assign(arm="@SUM(A1)")})
+    study, shown = made_up(report.study.task, REPLICATES, name="../../up", arms=arms), (replace(SPEED, name="../../fig", title=WICKED),)
+    return replace(report, study=study, figures=shown, table=table, details={"../x": table[["arm", "level"]].assign(arm="@SUM(A1)")})
 
 
 def test_names_cannot_leave_the_folder_nor_become_markup_or_formulas(tmp_path):

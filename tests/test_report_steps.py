@@ -9,13 +9,15 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from toys import made_up
 
 from tombola.core.errors import TombolaError
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task
 from tombola.report import figures, page
 from tombola.report.table import claims_as_json, terminal
-from tombola.studies.base import Config, Figure, Findings, Panel, Study
+from tombola.studies.base import Findings
+from tombola.studies.figure import Figure, Panel
 
 STEPS, REPLICATES = (0, 10, 100, 1000), 3
 ARMS = {"imp": "IMP", "random": "random pruning"}
@@ -85,21 +87,12 @@ def report():
     curves = found[["variant", "arm", "replicate", "level", "density"]].merge(pd.DataFrame({"step": [0, 500, 1000]}), how="cross")
     path = found[["variant", "arm", "replicate", "level", "density"]].merge(pd.DataFrame({"x": np.linspace(0, 1, 5)}), how="cross")
     effect = Effect("barrier", "pp", 1.8, 1.2, 2.4, 8, 0.0078, ((0.0, 1.5, 0.02), (1000.0, 2.2, 0.03)), along="step")
-    study = Study(
-        name="made.up",
-        config=Config(task=task("digits-mlp", "smoke"), replicates=REPLICATES),
-        cells=(),
-        metrics=("draw", "step", "barrier", "accuracy"),
-        measure=lambda cell, results: {},
-        claims=lambda table: [],
-        figures=(INSTABILITY, SCATTER, PATH, CURVES, SURFACE),
-        arms=ARMS,
-        variants={"some": "20 % of weights", "few": "5 % of weights"},
-        levels="steps",
-    )
+    variants = {"some": "20 % of weights", "few": "5 % of weights"}
+    study = made_up(task("digits-mlp", "smoke"), REPLICATES, arms=ARMS, variants=variants, counted="steps")
+    columns, shown = ("draw", "step", "barrier", "accuracy"), (INSTABILITY, SCATTER, PATH, CURVES, SURFACE)
     details = {"path": path.assign(value=path.level + path.x), "plane": plane()}
     verdicts = [Verdict("X-C1", "It falls.", "Someone 2020", (effect, replace(effect, per_level=((0.2, 1.5, 0.02),), along="density")))]
-    return Findings(study, found, curves.assign(test_acc=curves.step / 2000), verdicts, {}, details)
+    return Findings(study, columns, shown, found, curves.assign(test_acc=curves.step / 2000), verdicts, {}, details)
 
 
 def one_variant(report):
@@ -128,7 +121,7 @@ def test_tables_tell_levels_by_step(report):
     assert [row[0] for row in rows if len(row) == 3 and "±" in row[1]] == ["0", "10", "100", "1,000"] * 2
     assert ["1,000", "1.50 ± 0.99", "40.50 ± 0.99"] in rows
     assert not any("density" in line or line.startswith(("20.0 %", "round")) for line in lines)
-    rounds = replace(report, study=replace(report.study, levels="rounds"))
+    rounds = replace(report, study=made_up(report.study.task, REPLICATES, arms=ARMS, variants=report.study.variants))
     assert "1,000" not in terminal(rounds, 100, False)
 
 
@@ -141,7 +134,7 @@ def test_legends_tell_levels_by_step_even_where_a_table_has_another_column_of_th
 
 
 def test_the_page_tells_levels_by_step(report, tmp_path):
-    page.write([replace(report, study=replace(report.study, figures=(INSTABILITY,)))], tmp_path)
+    page.write([replace(report, figures=(INSTABILITY,))], tmp_path)
     html = (tmp_path / "index.html").read_text()
     assert "All numbers, by step and arm" in html
     assert html.count('<th scope="col">step k</th>') == 2 + 1  # numbers of two variants, effects along steps

@@ -73,12 +73,15 @@ def _parser() -> _Parser:
     data = _Parser(add_help=False)
     data.add_argument("--data-dir", metavar="DIR", type=_path, help="folder of the data files (default: TOMBOLA_DATA, or the user's cache)")
     configured = _loading()
-    configured.add_argument("--scale", default="small", metavar="SCALE", help="smoke (seconds), small (minutes; the default) or paper")
+    configured.add_argument("--scale", metavar="SCALE", help="smoke (seconds), small (minutes; the default) or paper")
     configured.add_argument("--task", metavar="TASK", help="another task (`tombola list`)")
     configured.add_argument("--model", metavar="MODEL", help="another network: a name, package.module:Class or path.py:Class")
     configured.add_argument("--replicates", metavar="N", type=_count, help="number of replicates")
     configured.add_argument("--seed", metavar="S", type=_whole, help="seed of the study")
     configured.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="any field that `show` lists")
+    configured.add_argument(
+        "--sweep", metavar="KEY=[A, B]", action="append", default=[], help="a field under several values, compared in one report"
+    )
 
     def verb(name: str, help: str, *parents: Any) -> Any:
         return verbs.add_parser(name, help=help, description=help, parents=list(parents), allow_abbrev=False)
@@ -89,13 +92,17 @@ def _parser() -> _Parser:
     run.add_argument("-o", "--output", metavar="DIR", type=_path, help="also write the report")
     status = verb("status", "how far a study is", configured, stored, data, printed)
     adopt = verb("adopt", "have results found that an earlier version of your own code made", configured, stored, data, printed)
-    for parser_of_one in (show, run, status, adopt):
-        parser_of_one.add_argument("study", metavar="STUDY")
+    watch = verb("watch", "write the report of a study while it runs, again and again", configured, stored, data)
+    watch.add_argument("-o", "--output", metavar="DIR", type=_path, required=True)
+    watch.add_argument("--every", metavar="SECONDS", type=float, default=15.0, help="between two reports (default: 15)")
+    for parser_of_one in (show, run, status, adopt, watch):
+        parser_of_one.add_argument("study", metavar="STUDY", help="a study's name, or a study file (.toml)")
+    show.add_argument("--toml", action="store_true", help="print the resolved configuration as a study file")
     report = verb("report", "write tables, figures and a page of finished studies", configured, stored, data, printed)
     report.add_argument("-o", "--output", metavar="DIR", type=_path, required=True)
     report.add_argument("studies", metavar="STUDY", nargs="+")
     claims = verb("claims", "the papers' claims with their verdicts so far", configured, stored, data, printed)
-    claims.add_argument("studies", metavar="STUDY", nargs="*")
+    claims.add_argument("studies", metavar="STUDY|DIR", nargs="*", help="studies, or folders of reports, whose tables are judged again")
     verb("runs", "the runs in a store", stored, printed)
     why = verb("why", "where a run comes from, back to the initialisation", stored, printed)
     why.add_argument("run", metavar="RUN", help="a run's digest, or the beginning of it")

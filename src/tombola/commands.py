@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def catalogue(json: bool, load: Sequence[Path]) -> None:
         _columns([[f"  {row['name']}", row["what"]] for row in rows])
 
 
-def show(study: str, data_dir: Path | None, json: bool, **options: Any) -> None:
+def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: Any) -> None:
     """A study's configuration, runs and estimated cost."""
     from tombola.engine.configuring import fields_of
     from tombola.engine.cost import estimate
@@ -42,6 +42,8 @@ def show(study: str, data_dir: Path | None, json: bool, **options: Any) -> None:
     from tombola.engine.study import study_graph, study_measurements
 
     found = _resolve(study, options, data_dir)
+    if toml:
+        return print(_study_file(study, options, found), end="")
     arms: dict[str, int] = {}
     for row in found.rows():
         arms[row.arm] = arms.get(row.arm, 0) + 1
@@ -132,25 +134,67 @@ def adopt(study: str, store: Path, data_dir: Path | None, json: bool, **options:
 
 
 def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
-    """The claims of studies, with their verdicts where the store has the runs."""
+    """The ledger: claims of studies, with their verdicts where the store has the runs, or of reports' tables."""
     from tombola.engine.study import findings
+    from tombola.report.ledger import Entry, entry, judged_again, overall
 
-    rows = []
+    lines = []
+    _load(options["load"])
     for name in studies or list(registry):
+        if Path(name).is_dir():
+            lines += judged_again(Path(name))
+            continue
         found = _resolve(name, options, data_dir)
         try:
-            verdicts = {verdict.id: verdict for verdict in findings(found, Store(store), data_dir).verdicts}
+            lines += [entry(verdict, name, found.task.name) for verdict in findings(found, Store(store), data_dir).verdicts]
+        except Damaged as damage:
+            why = str(damage)
         except TombolaError:
-            verdicts = {}
-        for claim in (one.id for one in found.claims):
-            verdict = verdicts.get(claim)
-            said = (verdict.verdict, verdict.sentence) if verdict else ("not run", "")
-            rows.append({"claim": claim, "study": name, "verdict": said[0], "sentence": said[1]})
+            why = "not run"
+        else:
+            continue
+        lines += [Entry(claim.id, name, found.task.name, "not run", "-", 0, "" if why == "not run" else why, "") for claim in found.claims]
     if json:
-        return _json(rows)
-    _columns([[row["claim"], row["verdict"], row["study"], row["sentence"]] for row in rows])
-    if any(row["verdict"] == "not run" for row in rows):
+        return _json({"claims": [asdict(line) for line in lines], "overall": overall(lines)})
+    head = ["claim", "verdict", "parts hold", "n", "study", "testbed", "reason, or the sentence"]
+    rows = [[one.claim, one.state, one.parts, str(one.n or "-"), one.study, one.testbed, one.reason or one.sentence] for one in lines]
+    _columns([head, *rows])
+    several = {claim: said for claim, said in overall(lines).items() if sum(line.claim == claim for line in lines) > 1}
+    if several:
+        print("\nover testbeds")
+        _columns([[claim, said] for claim, said in several.items()])
+    if any(line.state == "not run" for line in lines):
         print("\n`not run` is said of this configuration; give the --scale, --task, --set ... that you ran a study with")
+
+
+def watch(study: str, store: Path, data_dir: Path | None, output: Path, every: float, **options: Any) -> None:
+    """Write the report of what a study has so far, again and again until it is complete."""
+    import time
+
+    from tombola.core import interrupts
+    from tombola.engine.study import findings_so_far
+    from tombola.report.files import writable
+    from tombola.report.page import write
+
+    if not 1 <= every <= 3600:
+        raise TombolaError(f"--every {every:g}: give seconds from 1 to 3600")
+    found, before = _resolve(study, options, data_dir), None
+    writable(output)
+    while True:
+        report, how_far = findings_so_far(found, Store(store), data_dir)
+        if how_far != before:
+            print(f"{study}: {how_far or 'complete'}", flush=True)
+        if report is not None:
+            paths = write([report], output, running=how_far, every=every)
+            if before is None or not how_far:
+                print(paths[0], flush=True)
+        if not how_far:
+            return
+        before = how_far
+        end = time.monotonic() + every
+        while time.monotonic() < end:
+            interrupts.check()
+            time.sleep(0.2)
 
 
 def runs(store: Path, json: bool) -> None:
@@ -244,14 +288,36 @@ def data_verify(name: str, data_dir: Path | None, json: bool) -> None:
         raise TombolaError(f"{len(bad)} of {len(rows)} files are not usable; delete them and run `tombola data fetch {name}`")
 
 
-def _resolve(study: str, options: dict[str, Any], data_dir: Path | None) -> Study:
-    from tombola.engine.configuring import resolve
+def _resolve(study: str, options: Mapping[str, Any], data_dir: Path | None) -> Study:
+    from tombola.engine.configuring import resolve, swept_values
     from tombola.models.custom import from_class
 
-    options = dict(options)
+    options = _merged(study, options)
     _load(options.pop("load"))
-    name = options.pop("model")
-    return resolve(study, model=None if name is None else from_class(name), data_dir=data_dir, **options)
+    name, model = options.pop("study"), options.pop("model")
+    options["sweep"] = {**options["sweep"], **swept_values(options.pop("sweeps"))}
+    return resolve(name, model=None if model is None else from_class(model), data_dir=data_dir, **options)
+
+
+def _merged(study: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the command line over those of a study file, if one is named."""
+    options = dict(options)
+    sweeps, settings = options.pop("sweep"), options.pop("settings")
+    said: dict[str, Any] = {"study": study, "load": [], "settings": [], "sweep": {}}
+    if study.endswith(".toml"):
+        from tombola.engine.study_files import read
+
+        said = read(Path(study))
+    given = {name: value for name, value in options.items() if value is not None and name != "load"}
+    merged = {"scale": "small", "task": None, "model": None, **said, **given}
+    return {**merged, "load": [*said["load"], *options["load"]], "settings": [*said["settings"], *settings], "sweeps": sweeps}
+
+
+def _study_file(study: str, options: Mapping[str, Any], found: Study) -> str:
+    from tombola.engine.study_files import written
+
+    said = _merged(study, options)
+    return written(found, task=said["task"] or found.default_task, scale=said["scale"], model=said["model"], load=said["load"])
 
 
 def _load(files: Sequence[Path]) -> None:

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ from tombola.models.tasks import task as named_task
 from tombola.models.tasks import tasks
 from tombola.studies.base import Scale, Study
 from tombola.studies.catalogue import studies
+from tombola.studies.sweep import Sweep
 
 
 def resolve(
@@ -24,7 +26,8 @@ def resolve(
     scale: Scale = "small",
     task: Task | str | None = None,
     model: Model | None = None,
-    settings: Iterable[str] = (),
+    settings: Iterable[str | tuple[str, Any]] = (),
+    sweep: Mapping[str, Sequence[Any]] | None = None,
     data_dir: Path | None = None,
     **fields: Any,
 ) -> Study:
@@ -32,10 +35,14 @@ def resolve(
 
     Args:
         model: a network to put in the place of the task's own.
-        settings: ``KEY=VALUE``; the key is a field's full path (``task.recipe.steps``) or its last part where that is
-            unambiguous (``steps``), and a field of the study itself goes before one of its task; the value is JSON, or plain text.
+        settings: ``KEY=VALUE``, or (key, value); the key is a field's full path (``task.recipe.steps``) or its last part where that
+            is unambiguous (``steps``), and a field of the study itself goes before one of its task; the value is JSON, or plain text.
+        sweep: key -> values, of which each combination is a setting of one study (`tombola.studies.sweep.Sweep`); `task` is a key, too.
         fields: further fields of the configuration, by the same keys; None leaves them as they are.
     """
+    if sweep:
+        options = {"scale": scale, "task": task, "model": model, "data_dir": data_dir, **fields}
+        return _swept(name, dict(sweep), list(settings), options)
     kind: type[Study] = studies[name]
     given = task if isinstance(task, Task) else None
     named = kind.default_task if given is not None or task is None else str(task)
@@ -49,21 +56,67 @@ def resolve(
         study = study.but(task=given)
     if model is not None:
         study = study.but(task=study.task.but(model=model))
-    for key, value in fields.items():
-        if value is not None:
-            study = _replaced(study, _path(study, key), value)
-    study = apply(study, settings)
+    study = apply(study, [*((key, value) for key, value in fields.items() if value is not None), *settings])
     return study.but(task=identified(study.task, data_dir))
 
 
-def apply(study: Study, settings: Iterable[str]) -> Study:
-    """The configuration with the settings made, all or none."""
-    for setting in settings:
-        key, sign, text = setting.partition("=")
-        if not sign or not key:
-            raise TombolaError(f"--set {setting!r}: write KEY=VALUE, for example --set steps=1000it")
-        study = _replaced(study, _path(study, key), _value(text))
+def _swept(name: str, sweep: dict[str, Sequence[Any]], settings: list[Any], options: dict[str, Any]) -> Sweep:
+    for key, values in sweep.items():
+        if not isinstance(values, list | tuple) or not values:
+            raise TombolaError(f"sweep {key} = {values!r}: give a list of values, such as {key} = [1, 2]")
+    found: dict[str, Study] = {}
+    for combination in product(*sweep.values()):
+        setting = dict(zip(sweep, combination, strict=True))
+        label = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in setting.items())
+        if label in found:
+            raise TombolaError(f"sweep: {label} is given twice; name each value once")
+        own = {**options, "task": setting.pop("task")} if "task" in setting else options
+        found[label] = resolve(name, settings=[*settings, *setting.items()], **own)
+    first = next(iter(found.values()))
+    return Sweep(task=first.task, replicates=first.replicates, seed=first.seed, settings=found, swept=sweep)
+
+
+def swept_values(given: Iterable[str]) -> dict[str, Any]:
+    """``KEY=[A, B]`` of the command line: key -> values. Raises in one line for what is no list in JSON."""
+    found = {}
+    for text in given:
+        key, sign, values = text.partition("=")
+        try:
+            found[key] = json.loads(values)
+        except ValueError:
+            sign = ""
+        if not sign or not isinstance(found[key], list):
+            raise TombolaError(
+                f'--sweep {text!r}: write KEY=[A, B] with a list in JSON, for example --sweep \'criterion=["large_final", "movement"]\''
+            )
+    return found
+
+
+def apply(study: Study, settings: Iterable[str | tuple[str, Any]]) -> Study:
+    """The configuration with the settings made, all or none. Their order is of no matter: one that is not allowed yet waits for the
+    others.
+    """
+    waiting = [setting if isinstance(setting, tuple) else _parsed(setting) for setting in settings]
+    while waiting:
+        refused: list[tuple[str, Any]] = []
+        errors: list[TombolaError] = []
+        for key, value in waiting:
+            try:
+                study = _replaced(study, _path(study, key), _value(value) if isinstance(value, str) else value)
+            except TombolaError as error:
+                refused.append((key, value))
+                errors.append(error)
+        if len(refused) == len(waiting):
+            raise errors[0]
+        waiting = refused
     return study
+
+
+def _parsed(setting: str) -> tuple[str, str]:
+    key, sign, text = setting.partition("=")
+    if not sign or not key:
+        raise TombolaError(f"--set {setting!r}: write KEY=VALUE, for example --set steps=1000it")
+    return key, text
 
 
 def fields_of(spec: Spec, prefix: str = "") -> dict[str, Any]:

@@ -135,6 +135,46 @@ def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findin
         rows += further
 
 
+def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) -> tuple[Findings | None, str]:
+    """The tables of those rows whose runs and measurements are in the store, and how far that is: "12 of 54 runs".
+
+    None where no row can be measured yet. Tables that need all runs (details) are left out, with the figures that draw them. When all
+    is there, these are the study's findings, and the text is "".
+    """
+    rows = tuple(study.rows())
+    whole = _parts(study, rows, store)
+    there = {digest for digest, record in whole.runs.items() if record.exists()}
+    if not _lacking(whole):
+        return findings(study, store, data_dir), ""
+    how_far = f"{len(there)} of {len(whole.runs)} runs"
+    done_rows = tuple(
+        row for row in rows if row.run.digest in there and (row.measurement is None or whole.measurements[row.measurement].exists())
+    )
+    found = _Parts(
+        done_rows,
+        Graph({digest: run for digest, run in whole.graph.runs.items() if digest in there}),
+        {measurement: record for measurement, record in whole.measurements.items() if record.exists()},
+        {digest: record for digest, record in whole.runs.items() if digest in there},
+    )
+    results = _results(study, found, store, data_dir)
+    measured = tuple(row for row in done_rows if _can_be_measured(study, row, results))
+    if not measured:
+        return None, how_far
+    words = Wording(study.task)
+    table = measure(study, measured, results)
+    figures = tuple(figure for figure in words.figures(study.figures()) if not figure.detail)
+    made = _provenance(study, [results[row.run].made for row in measured], [])
+    return Findings(study, words.columns(study.columns), figures, table, _curves(measured, results), study.judge(table), made), how_far
+
+
+def _can_be_measured(study: Study, row: Row, results: Results) -> bool:
+    try:
+        study.measure(row, results)
+    except KeyError:  # of a run or measurement that is not there yet
+        return False
+    return True
+
+
 def _findings(study: Study, results: Results, found: _Parts) -> Findings:
     table, words = measure(study, found.rows, results), Wording(study.task)
     details = words.frames(study.details(results))

@@ -1,7 +1,7 @@
 """Arms of a study compared by replicate."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def at_levels(values: "pd.DataFrame", levels: Sequence[int]) -> "pd.DataFrame":
 def effect(
     name: str,
     unit: str,
-    values: "pd.DataFrame | Sequence[float]",
+    values: "pd.DataFrame | pd.Series | Sequence[float]",
     *,
     least: float = 0.0,
     note: str = "",
@@ -54,7 +54,7 @@ def effect(
         lacks: a precondition that is missing.
         places: level -> density or step, by which levels are told.
     """
-    frame = values if hasattr(values, "columns") else None
+    frame: Any = values if hasattr(values, "columns") else None
     means = np.asarray(values, float) if frame is None else frame.mean(axis=1).to_numpy(float) if frame.shape[1] else np.zeros(0)
     means = means[~np.isnan(means)]
     found = interval(means)

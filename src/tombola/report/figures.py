@@ -2,8 +2,10 @@
 
 import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tombola.report.result import arms_of, variants_of
 from tombola.report.style import styled
 from tombola.studies.base import Findings
 from tombola.studies.figure import Figure
@@ -36,8 +38,17 @@ def kind_of(figure: Figure, report: Findings) -> "type[Drawing]":
     return kinds.get(figure.kind, Lines)
 
 
+def _turned(report: Findings) -> Findings:
+    """The report with arms for variants, and variants for arms."""
+    table, curves = (frame.rename(columns={"arm": "variant", "variant": "arm"}) for frame in (report.table, report.curves))
+    return replace(report, table=table, curves=curves, arms=variants_of(report), variants=arms_of(report))
+
+
 def draw(figure: Figure, report: Findings) -> "Drawing":
     """The figure of a report. Nothing global is touched (no pyplot)."""
+    if figure.compared:
+        figure = replace(figure, compared=False, arms=figure.variants, variants=figure.arms)
+        report = _turned(report)
     with styled():
         return kind_of(figure, report)(figure, report)
 

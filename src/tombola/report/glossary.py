@@ -1,6 +1,6 @@
 """What the words of a report mean, for a reader who meets them here."""
 
-from tombola.evaluation.verdict import LEAST_REPLICATES
+from tombola.evaluation.verdict import LEAST_UNITS
 
 GLOSSARY = {
     "Density": "is the share of its prunable weights that a network has left; biases are not counted.",
@@ -33,6 +33,6 @@ GLOSSARY = {
     "threshold that they are held against.",
     "Replicated": "means that the interval of every effect that decides lies wholly on the side that the claim says.",
     "Not replicated": "means that one lies wholly below the least effect that would count.",
-    "Undecided": f"is the rest: an interval reaches over 0, or there are fewer than {LEAST_REPLICATES} replicates.",
+    "Undecided": f"is the rest: an interval reaches over 0, or there are fewer than {LEAST_UNITS} replicates.",
 }
 """Term -> the rest of a sentence that begins with it."""

@@ -13,12 +13,14 @@ from tombola.report import figures, text
 from tombola.report.files import safe_names, writable, write_file
 from tombola.report.glossary import GLOSSARY
 from tombola.report.kept import Kept, of_figure, of_frame
+from tombola.report.ledger import Entry, entries, overall
 from tombola.report.numbers import Numbers, numbers_of
 from tombola.report.result import plain
 from tombola.report.table import as_csv, claims_as_json
 from tombola.store.files import dump_json
 from tombola.studies.base import Findings
 from tombola.studies.figure import Figure
+from tombola.studies.sweep import Sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,13 +34,17 @@ _SYMBOLS = {
 }
 
 
-def write(reports: Sequence[Findings], folder: Path) -> list[Path]:
+def write(reports: Sequence[Findings], folder: Path, running: str = "", every: float = 15.0) -> list[Path]:
     """Write index.html and a folder for each study: table.csv, curves.csv, the details tables, claims.json, and of each figure
     svg, pdf, png, its caption (txt) and the numbers behind its marks (json).
 
     Nothing is loaded from elsewhere: the page may be mailed, archived, opened offline. It is written last, so that
     it never links to a file that is not there. Tables and figures that are there already, made from the same, are left
     (`tombola.report.kept`). Returns all paths, the page's first.
+
+    Args:
+        running: how far a study is that is not complete; the page then says so, and loads itself again.
+        every: seconds after which it does.
     """
     folder = Path(folder)
     writable(folder)
@@ -47,10 +53,10 @@ def write(reports: Sequence[Findings], folder: Path) -> list[Path]:
         paths, section = _study(report, folder, name)
         written += paths
         sections.append(section)
-    return [write_file(folder / "index.html", _page(sections).encode()), *written]
+    return [write_file(folder / "index.html", _page(sections, entries(reports), running, every).encode()), *written]
 
 
-def _page(sections: Sequence[dict[str, Any]]) -> str:
+def _page(sections: Sequence[dict[str, Any]], lines: Sequence[Entry], running: str, every: float) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     here = Path(__file__).parent
@@ -59,6 +65,10 @@ def _page(sections: Sequence[dict[str, Any]]) -> str:
     return environment.get_template("page.html").render(
         title=sections[0]["name"] if len(sections) == 1 else f"{len(sections)} studies",
         studies=sections,
+        ledger=lines if len(sections) > 1 else [],
+        overall=overall(lines),
+        running=running,
+        every=every,
         css=_markup((here / "page.css").read_text()),
         script=_markup((here / "page.js").read_text()),
         glossary=GLOSSARY,
@@ -174,4 +184,9 @@ def _configuration(report: Findings) -> list[tuple[str, str]]:
     def written(value: Any) -> str:
         return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
 
-    return [(path, written(value)) for path, value in fields_of(report.study).items()]
+    study, swept = (report.study.first, report.study.swept) if isinstance(report.study, Sweep) else (report.study, {})
+    fields = {path: value for path, value in fields_of(study).items() if path.rpartition(".")[2] not in swept}
+    return [
+        *((f"sweep {path}", written(values)) for path, values in swept.items()),
+        *((path, written(one)) for path, one in fields.items()),
+    ]

@@ -17,15 +17,17 @@ def plain(name: str) -> str:
 
 def arms_of(report: Findings) -> dict[str, str]:
     """Arm to label, in the study's order; arms that only the table has come last, under their own names."""
-    return {arm: plain(report.study.arms.get(arm, arm)) for arm in dict.fromkeys([*report.study.arms, *report.table.arm.unique()])}
+    known = report.study.arms if report.arms is None else report.arms
+    return {arm: plain(known.get(arm, arm)) for arm in dict.fromkeys([*known, *report.table.arm.unique()])}
 
 
 def variants_of(report: Findings) -> dict[str, str]:
     """Variant to label: those that the table or a details table has, in the study's order, then in the table's."""
     frames = [report.table, *(frame for frame in report.details.values() if "variant" in frame.columns)]
     present = list(dict.fromkeys(variant for frame in frames for variant in frame.variant.unique()))
-    ordered = [*(variant for variant in report.study.variants if variant in present), *present]
-    return {variant: plain(report.study.variants.get(variant, variant)) for variant in dict.fromkeys(ordered)}
+    known = report.study.variants if report.variants is None else report.variants
+    ordered = [*(variant for variant in known if variant in present), *present]
+    return {variant: plain(known.get(variant, variant)) for variant in dict.fromkeys(ordered)}
 
 
 def rows_of(figure: Figure, report: Findings) -> "pd.DataFrame":

@@ -163,6 +163,10 @@ class Findings:
     verdicts: list[Verdict]
     provenance: dict[str, str]
     details: Mapping[str, "pd.DataFrame"] = field(default_factory=dict)
+    arms: Mapping[str, str] | None = None
+    """Arm to label where the table's are not the study's; None: they are."""
+    variants: Mapping[str, str] | None = None
+    """Likewise."""
 
 
 S = TypeVar("S", bound=type[Study])

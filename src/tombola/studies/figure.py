@@ -54,3 +54,5 @@ class Figure:
     """Likewise."""
     levels: tuple[int, ...] = ()
     caption: str = ""
+    compared: bool = False
+    """Of a table of several settings: a line each setting and a panel an arm, where otherwise it is a panel a setting."""

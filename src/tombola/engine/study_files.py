@@ -1,0 +1,75 @@
+"""Studies as TOML files: what `tombola run study.toml` reads, and what `tombola show --toml` writes."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from tombola.core.errors import TombolaError, unknown
+from tombola.core.spec import Spec
+from tombola.engine.configuring import fields_of
+from tombola.studies.base import Scale, Study
+from tombola.studies.sweep import Sweep
+
+_TABLES = ("set", "sweep")
+_KEYS = ("study", "scale", "task", "model", "replicates", "seed", "load", *_TABLES)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a study file says, as options of `tombola.engine.configuring.resolve`: `study`, `scale`, `task`, `model`, `replicates`,
+    `seed`, `settings`, `sweep`, and `load`, paths beside the file. Raises in one line for a key that is none of these.
+    """
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TombolaError(f"study file {str(path)!r} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TombolaError(f"study file {str(path)!r} is not TOML: {error}") from None
+    for key in found:
+        if key not in _KEYS:
+            raise TombolaError(f"study file {str(path)!r}: {unknown('key', key, _KEYS)}; fields of the study stand under [set]")
+    if not isinstance(found.get("study"), str):
+        raise TombolaError(f'study file {str(path)!r} names no study; write study = "frankle2019.sparsity", say, as its first line')
+    if found.get("scale", "small") not in get_args(Scale):
+        raise unknown("scale", found["scale"], get_args(Scale))
+    for table in _TABLES:
+        if not isinstance(found.get(table, {}), dict):
+            raise TombolaError(f"study file {str(path)!r}: write [{table}] as a table, with one field a line below it")
+    load = found.pop("load", [])
+    here = [path.parent / one for one in ([load] if isinstance(load, str) else load)]
+    settings = _flat(found.pop("set", {}))
+    return {**found, "load": here, "settings": list(settings.items()), "sweep": _flat(found.get("sweep", {}))}
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys, which TOML reads as tables, as they were written; the value of a quoted path is taken whole."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and "." not in key else {f"{prefix}{key}": value}
+    return found
+
+
+def written(study: Study, *, task: str, scale: str, model: str | None = None, load: Sequence[Path] = ()) -> str:
+    """The study file of a resolved configuration: every field by its full path, so that other defaults change nothing."""
+    import tomli_w
+
+    first, swept = (study.first, study.swept) if isinstance(study, Sweep) else (study, {})
+    head: dict[str, Any] = {"study": study.name, "scale": scale, "task": task}
+    head |= {"model": model} if model else {}
+    head |= {"load": [str(path) for path in load]} if load else {}
+    left_out = ("task.name", "task.data.content", *swept, *(["task.model"] if model else []), *(["task"] if "task" in swept else []))
+    fields = {
+        path: _plain(value) for path, value in fields_of(first).items() if not f"{path}.".startswith(tuple(f"{one}." for one in left_out))
+    }
+    return tomli_w.dumps({**head, "set": fields, **({"sweep": _plain(swept)} if swept else {})})
+
+
+def _plain(value: Any) -> Any:
+    """As TOML holds it; what it has no word for, None, as the text that `--set` takes."""
+    if isinstance(value, Spec):
+        return {name: _plain(part) for name, part in value.canonical().items() if name != "spec"}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return "null" if value is None else str(value) if isinstance(value, str) else value

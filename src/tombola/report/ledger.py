@@ -1,0 +1,105 @@
+"""The ledger: claim x testbed -> verdict, and what each claim comes to over testbeds."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tombola.core.errors import TombolaError
+from tombola.evaluation.verdict import State, Verdict
+from tombola.report import text
+from tombola.studies.base import Findings, Study
+from tombola.studies.catalogue import studies
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One claim on one testbed."""
+
+    claim: str
+    study: str
+    testbed: str
+    """The task, and what of the configuration is told beside it."""
+    state: State | str
+    """One of the five, or "not run"."""
+    parts: str
+    """ "2 of 3": parts of the sentence that hold."""
+    n: int
+    reason: str
+    """Why it is not judged, or not whole: the preconditions that are missing; "" if none is."""
+    sentence: str
+
+
+def entry(verdict: Verdict, study: str, testbed: str) -> Entry:
+    """The line of a verdict."""
+    states = [state for state in verdict.parts if state != "shown"]
+    parts = f"{states.count('holds')} of {len(states)}" if states else "-"
+    return Entry(verdict.id, study, testbed, verdict.verdict, parts, verdict.n, "; ".join(verdict.reasons), verdict.sentence)
+
+
+def entries(reports: Iterable[Findings]) -> list[Entry]:
+    """The lines of all claims of some reports."""
+    return [entry(verdict, report.study.name, report.study.task.name) for report in reports for verdict in report.verdicts]
+
+
+def overall(lines: Sequence[Entry]) -> dict[str, str]:
+    """Claim -> what it comes to over testbeds: "replicated on 2, undecided on 1 of 3 testbeds"."""
+    found: dict[str, list[Entry]] = {}
+    for line in lines:
+        found.setdefault(line.claim, []).append(line)
+    said = {}
+    for claim, own in found.items():
+        count = Counter(line.state for line in own)
+        told = ", ".join(f"{state} on {count[state]}" for state in text.SIGNS if count[state])
+        said[claim] = f"{told or 'not run'} of {len(own)} testbed{'s' if len(own) > 1 else ''}"
+    return said
+
+
+def judged_again(folder: Path) -> list[Entry]:
+    """The claims of every report below a folder, judged anew on its tables.
+
+    A report is a table.csv. Its study is configured as `study.toml` beside it says; without one, as by default at the scale small on
+    the table's task.
+    """
+    found = []
+    for path in sorted(folder.rglob("table.csv")):
+        table = read_table(path)
+        study = _configured(path, table)
+        place = path.parent.relative_to(folder).as_posix()
+        found += [entry(verdict, study.name, table.task.iloc[0] if place == "." else place) for verdict in study.judge(table)]
+    if not found:
+        raise TombolaError(f"no table of a report (table.csv) is below {str(folder)!r}; `tombola run STUDY -o {folder}` writes one there")
+    return found
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """A report's table as it was written, bitwise. Raises in one line if it is none."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=["nan"], float_precision="round_trip")
+    except (OSError, ValueError) as error:
+        raise TombolaError(f"table {str(path)!r} cannot be read: {str(error).splitlines()[0]}") from None
+    if lacking := [name for name in ("study", "task", "arm", "replicate", "level", "density") if name not in table] or not len(table):
+        raise TombolaError(f"{str(path)!r} is no table of a study's report: it lacks {lacking[0] if isinstance(lacking, list) else 'rows'}")
+    table["variant"] = table["variant"].map(lambda name: "" if isinstance(name, float) else str(name))
+    return table
+
+
+def _configured(path: Path, table: "pd.DataFrame") -> Study:
+    from tombola.engine.configuring import resolve
+    from tombola.engine.study_files import read
+
+    described = path.with_name("study.toml")
+    if described.exists():
+        options = read(described)
+        options.pop("load")  # nothing that is read may run code: what it needs has been loaded, or is refused by its name
+        return resolve(options.pop("study"), **options)
+    name = str(table.study.iloc[0])
+    if name not in studies:
+        raise TombolaError(f"{str(path)!r} is of the study {name!r}, which is not known here; give --load FILE.py with it")
+    return resolve(name, task=str(table.task.iloc[0]))
