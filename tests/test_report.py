@@ -197,19 +197,22 @@ def test_terminal_shows_densities_values_and_claims(report):
     assert len(values) == 3
     assert float(values[0][0]) == pytest.approx(mean, abs=0.05)
     assert "X-C1  [+] replicated" in lines
-    assert "X-C2  [-] not replicated" in lines
+    assert "X-C2  [-] not replicated: 1 of 1 parts contradicted" in lines
     assert "X-C3  [?] undecided" in lines
-    assert "      +1.84 [+1.21, +2.47] pp, n = 8, p = 0.0078" in lines
-    assert "      not measured, n = 0, p = -" in lines
+    assert "    ticket - re-init (holds)" in lines
+    assert "      +1.84 [+1.21, +2.47] pp, n = 8, p = 0.0078, least 0 pp" in lines
+    assert lines[lines.index("    a < b & so on (shown, not judged)") + 1] == "      no level was <run>"  # and no numbers
 
 
-def test_a_claim_of_which_nothing_was_measured_is_one_line(report):
-    nothing = Effect("a - b", "pp", math.nan, -math.inf, math.inf, 0, 1.0, note="no level was run")
-    aside = replace(nothing, name="c", note="not claimed there", judged=False)
-    claims = [Verdict("X-C4", "A long sentence.", "Someone", (nothing, aside)), Verdict("X-C5", "So.", "S", (replace(nothing, note=""),))]
+def test_a_claim_that_is_not_judged_says_why(report):
+    nothing = Effect("a - b", "pp", math.nan, -math.inf, math.inf, 0, 1.0, lacks="no level was run")
+    half = replace(report.verdicts[0].effects[0], name="a - c")
+    claims = [Verdict("X-C4", "So.", "S", (nothing,)), Verdict("X-C5", "So.", "S", (half, nothing)), Verdict("X-C6", "So.", "S", ())]
     lines = terminal(replace(report, verdicts=claims), 100, False).splitlines()
-    assert lines[-3:] == ["X-C4  [?] undecided: no level was run", "", "X-C5  [?] undecided: nothing was measured"]
-    assert "A long sentence." not in " ".join(lines)
+    assert "X-C4  [ ] not judged: no level was run" in lines
+    assert "X-C5  [+/] replicated in part: 1 of 2 parts hold" in lines
+    assert "    a - b (not judged: no level was run)" in lines
+    assert "X-C6  [ ] not judged: nothing was measured" in lines
 
 
 def test_terminal_shows_counts_once_and_only_where_there_are_any(report):
@@ -734,7 +737,7 @@ def test_the_page_loads_nothing_and_its_links_lead_somewhere(written, elements):
     folder = written[0]
     ids = {attributes["id"] for _, attributes in elements.found if "id" in attributes}
     links = [attributes["href"] for tag, attributes in elements.found if tag == "a"]
-    assert len(links) == 2 + 2 * (3 + 3 * 4)
+    assert len(links) == 2 + 2 * 3 + 2 * (3 + 3 * 4)  # to the studies, from the ledger, to files
     for link in links:
         assert unquote(link[1:]) in ids if link.startswith("#") else (folder / unquote(link)).is_file()
     html = (folder / "index.html").read_text()

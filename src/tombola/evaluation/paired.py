@@ -64,7 +64,7 @@ def effect(
         adjusted = holm([sign_flip(frame[level] - least) for level in frame.columns])
         per_level = tuple((places[level], float(frame[level].mean()), p) for level, p in zip(frame.columns, adjusted, strict=True))
     p = sign_flip(means - least)
-    return Effect(name, unit, found.mean, found.low, found.high, found.n, p, per_level, least, note, judged, lacks, along)
+    return Effect(name, unit, found.mean, found.low, found.high, found.n, p, per_level, least, note, judged, lacks, along=along)
 
 
 def _too_little(means: np.ndarray) -> str:

@@ -37,6 +37,8 @@ class Effect:
     """False: the table shows it, the sentence does not say it. It stands beside the others and never colours the verdict."""
     lacks: str = ""
     """The precondition that is missing, so that the part is not judged; "" if none is."""
+    chosen_of: int = 1
+    """Of how many effects it is the lowest: its p counts as many times where it speaks against the claim."""
     along: Literal["density", "step"] = "density"
     """What the first number of `per_level` is: a density, or the iteration k."""
 
@@ -58,10 +60,11 @@ class Verdict:
         """What each effect comes to.
 
         A part *holds* if its interval lies above its least effect and p <= 0.05. It is *contradicted* if its interval lies at or
-        below its least effect and p, Holm-adjusted over the parts of the claim that are judged, is <= 0.05.
+        below its least effect and p, Holm-adjusted over the parts of the claim that are judged, is <= 0.05 (a part that is the lowest
+        of several effects counts its p as many times).
         """
         judged = [effect for effect in self.effects if effect.judged and not (effect.lacks or self.lacks)]
-        adjusted = dict(zip(map(id, judged), holm([effect.p for effect in judged]), strict=True))
+        adjusted = dict(zip(map(id, judged), holm([min(1.0, effect.chosen_of * effect.p) for effect in judged]), strict=True))
         return tuple(_state(effect, self.lacks or effect.lacks, adjusted.get(id(effect), 1.0)) for effect in self.effects)
 
     @property

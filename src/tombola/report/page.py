@@ -53,10 +53,13 @@ def write(reports: Sequence[Findings], folder: Path, running: str = "", every: f
         paths, section = _study(report, folder, name)
         written += paths
         sections.append(section)
-    return [write_file(folder / "index.html", _page(sections, entries(reports), running, every).encode()), *written]
+    return [
+        write_file(folder / "index.html", _page(sections, [entries([report]) for report in reports], running, every).encode()),
+        *written,
+    ]
 
 
-def _page(sections: Sequence[dict[str, Any]], lines: Sequence[Entry], running: str, every: float) -> str:
+def _page(sections: Sequence[dict[str, Any]], lines: Sequence[list[Entry]], running: str, every: float) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     here = Path(__file__).parent
@@ -65,8 +68,8 @@ def _page(sections: Sequence[dict[str, Any]], lines: Sequence[Entry], running: s
     return environment.get_template("page.html").render(
         title=sections[0]["name"] if len(sections) == 1 else f"{len(sections)} studies",
         studies=sections,
-        ledger=lines if len(sections) > 1 else [],
-        overall=overall(lines),
+        ledger=[(section["id"], line) for section, own in zip(sections, lines, strict=True) for line in own] if len(sections) > 1 else [],
+        overall=overall([line for own in lines for line in own]),
         running=running,
         every=every,
         css=_markup((here / "page.css").read_text()),

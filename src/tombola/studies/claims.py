@@ -299,8 +299,9 @@ def hardest(effects: Iterable[Effect]) -> list[Effect]:
     holds all do; the others are shown. Those that lack something stay as they are: then the sentence is not judged as a whole.
     """
     found = list(effects)
-    judged = min((one for one in found if not one.lacks), key=lambda one: one.low - one.least, default=None)
-    return [one if one is judged or one.lacks else aside(one) for one in found]
+    able = [one for one in found if not one.lacks]
+    lowest = min(able, key=lambda one: one.low - one.least, default=None)
+    return [replace(one, chosen_of=len(able)) if one is lowest else one if one.lacks else aside(one) for one in found]
 
 
 def _is_accuracy(metric: Panel | str) -> bool:

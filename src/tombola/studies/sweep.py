@@ -55,7 +55,7 @@ class Sweep(Study):
         return self.first.answers
 
     @property
-    def columns(self) -> tuple[str, ...]:  # type: ignore[override]
+    def columns(self) -> tuple[str, ...]:
         return self.first.columns
 
     @property
@@ -63,11 +63,11 @@ class Sweep(Study):
         return self.first.counted
 
     @property
-    def arms(self) -> Mapping[str, str]:  # type: ignore[override]
+    def arms(self) -> Mapping[str, str]:
         return {arm: label for one in self.settings.values() for arm, label in one.arms.items()}
 
     @property
-    def variants(self) -> Mapping[str, str]:  # type: ignore[override]
+    def variants(self) -> Mapping[str, str]:
         own = self.settings.items()
         return {
             _named(at, variant): ", ".join(filter(None, (at, label)))
