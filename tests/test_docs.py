@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,12 @@ from tombola.engine.configuring import resolve
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+STUDY, BLOCKS = "", []
+for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+    if "@study(" in block:
+        STUDY = block  # a file for --load
+    else:
+        BLOCKS.append(block)
 COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^tombola .*$", README, re.MULTILINE)]
 
 
@@ -22,6 +28,45 @@ COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^tombola .*$", R
 def test_python_blocks_run(block, capsys):
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
     assert capsys.readouterr().out.strip()
+
+
+def on_the_command_line(folder, text, verb, *options):
+    """What the command line makes of a study in a file, in a process of its own: exit status, and what it says."""
+    (folder / "mine.py").write_text(text)
+    quick = ("--task", "digits-mlp", "--scale", "smoke", "--set", "steps=40it", "--set", "evaluate_every=20it", *options)
+    command = [sys.executable, "-m", "tombola", verb, "mine.growth", "--load", "mine.py", *quick]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_study_of_the_readme_is_shown_and_run(tmp_path):
+    assert len(STUDY.splitlines()) < 40
+    status, said = on_the_command_line(tmp_path, STUDY, "show", "--set", "rival=movement")
+    assert (status, "claims: MINE-1" in said, "6 movement" in said) == (0, True, True), said
+    status, said = on_the_command_line(tmp_path, STUDY, "run", "-o", "report")
+    assert (status, "MINE-1" in said) == (0, True), said
+    assert {file.name for file in (tmp_path / "report" / "mine.growth").iterdir()} > {"table.csv", "growth.svg", "claims.json"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "old", "new", "said"),
+    [
+        ("show", "(TicketStudy)", "", "is no class derived from Study"),
+        ("show", '"mine.growth"', '"zhou2019.mask1"', "is registered already"),
+        ("show", "    def rows", "    def runs", "has no method `rows`"),
+        ("show", "yield from chain_rows(", "yield (", "yields a tuple"),
+        ("show", "self.replicates", "self.nothing", "`rows`, line 24: AttributeError"),
+        ("run", "(ES, ACC_ES)", "(ES, ES.__class__('nope', 'x'))", "there is no column 'nope'"),
+        ("run", "table.levels(0, 0.2)", "table.levels()", "`claims`, line 34: TypeError"),
+        ("run", "    def figures", "    def measure(self, row, results):\n        return {'nope': 1}\n\n    def figures", "returns 'nope'"),
+    ],
+)
+def test_what_is_wrong_in_a_study_of_ones_own_is_one_line(verb, old, new, said, tmp_path):
+    assert old in STUDY
+    status, found = on_the_command_line(tmp_path, STUDY.replace(old, new), verb)
+    assert status != 0
+    assert said in found.splitlines()[-1]
+    assert "Traceback" not in found
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -102,4 +147,4 @@ def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
     ]
     assert {(one["scale"], one["replicates"]) for one in query} == {("smoke", 2)}
     for one in query:
-        assert resolve(one["study"], scale="paper", task=one["task"]).cells
+        assert next(iter(resolve(one["study"], scale="paper", task=one["task"]).rows()))

@@ -257,22 +257,3 @@ def test_c7_needs_room_and_masks_that_settled():
     assert "far from settled" in short.reasons[0]
     for enough in ("2000ep", "20000it"):
         assert by_learner(mask_steps=enough).verdict == "replicated"
-
-
-# -- compression ---------------------------------------------------------------------------------------------------------
-
-
-def test_c8_counts_and_does_not_estimate():
-    def verdict(rebuilt):
-        rows = [
-            {"variant": "", "arm": arm, "replicate": replicate, "level": level, "density": 0.8**level, "stored_values": 0}
-            | {"rebuilt": float(rebuilt(arm, replicate)), "val_acc": 0.9, "acc_final": 0.9, "bytes": 10 + replicate, "dense_bytes": 100}
-            for arm in ("dense", "untrained", "rescaled")
-            for replicate in range(8)
-            for level in ([1, 2] if arm == "untrained" else [0])
-        ]
-        return small("compression").judge(pd.DataFrame(rows))[0]
-
-    found = verdict(lambda arm, replicate: True)
-    assert (found.verdict, found.reasons) == ("not judged", ("all 24 networks are rebuilt: checked of each, not estimated",))
-    assert verdict(lambda arm, replicate: arm != "untrained" or replicate == 0).verdict == "not replicated"

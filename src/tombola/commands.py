@@ -37,6 +37,7 @@ def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: A
     """A study's configuration, runs and estimated cost."""
     from tombola.engine.configuring import fields_of
     from tombola.engine.cost import estimate
+    from tombola.engine.planned import planned
     from tombola.engine.progress import duration
     from tombola.engine.reading import built_info
     from tombola.engine.study import study_graph, study_measurements
@@ -45,7 +46,7 @@ def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: A
     if toml:
         return print(_study_file(study, options, found), end="")
     arms: dict[str, int] = {}
-    for row in found.rows():
+    for row in planned(found):
         arms[row.arm] = arms.get(row.arm, 0) + 1
     configuration = {name: _shown(value) for name, value in fields_of(found).items()}
     graph, claimed = study_graph(found), [claim.id for claim in found.claims]

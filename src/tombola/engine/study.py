@@ -16,6 +16,7 @@ from tombola.engine import provenance
 from tombola.engine.adopting import adopt, earlier
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, graph
+from tombola.engine.planned import blaming, planned
 from tombola.engine.progress import Progress, duration
 from tombola.engine.reading import built_info, done, load_tree, network_info
 from tombola.engine.steps import first_iteration, last_iteration
@@ -59,13 +60,13 @@ def _parts(study: Study, rows: tuple[Row, ...], store: Store) -> _Parts:
 
 def study_graph(study: Study) -> Graph:
     """All runs of a study, with what it and its measurements want of each."""
-    rows = tuple(study.rows())
+    rows = planned(study)
     return _graph(study, rows, _measurements(study, rows))
 
 
 def study_measurements(study: Study) -> list[Measurement]:
     """All measurements of a study, each once."""
-    return _measurements(study, tuple(study.rows()))
+    return _measurements(study, planned(study))
 
 
 def _graph(study: Study, rows: Sequence[Row], measurements: list[Measurement]) -> Graph:
@@ -84,7 +85,7 @@ def labels(study: Study, rows: Sequence[Row]) -> dict[str, str]:
 
 def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: bool = False) -> Findings:
     """Train and evaluate what the store lacks, then measure. Tables are bitwise the same however often that was interrupted."""
-    rows = tuple(study.rows())
+    rows = planned(study)
     while True:
         progress = Progress(labels(study, rows), quiet=quiet)
         try:
@@ -125,7 +126,7 @@ def _lacking(found: _Parts) -> str:
 
 def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findings:
     """The tables of a study whose runs and measurements are all in the store. Raises if some are not."""
-    rows = tuple(study.rows())
+    rows = planned(study)
     while True:
         found = _parts(study, rows, store)
         results = _results(study, found, store, data_dir)
@@ -177,12 +178,16 @@ def _can_be_measured(study: Study, row: Row, results: Results) -> bool:
 
 def _findings(study: Study, results: Results, found: _Parts) -> Findings:
     table, words = measure(study, found.rows, results), Wording(study.task)
-    details = words.frames(study.details(results))
+    with blaming(study, "details"):
+        details = words.frames(study.details(results))
     if taken := {"table", "curves"} & details.keys():
         raise TombolaError(f"{study.name}: no details table may be called {taken.pop()!r}, as a file of every report is; rename it")
     made = _provenance(study, [result.made for result in results.values()], [record.json("made") for record in found.measurements.values()])
-    columns, figures = words.columns(study.columns), words.figures(study.figures())
-    return Findings(study, columns, figures, table, _curves(found.rows, results), study.judge(table), made, details)
+    with blaming(study, "figures"):
+        figures = words.figures(study.figures())
+    with blaming(study, "claims"):
+        verdicts = study.judge(table)
+    return Findings(study, words.columns(study.columns), figures, table, _curves(found.rows, results), verdicts, made, details)
 
 
 def _further(study: Study, rows: Sequence[Row], results: Results) -> tuple[Row, ...]:
@@ -224,11 +229,16 @@ def measure(study: Study, rows: Sequence[Row], results: Results) -> "pd.DataFram
     """The study's table."""
     import pandas as pd
 
-    measured, words = [], Wording(study.task)
+    measured, words, known = [], Wording(study.task), {*COLUMNS, *study.columns}
     for row in rows:
         where = (study.name, row.run.task.name, row.variant, row.arm, row.replicate, row.level, results[row.run].summary["density"])
-        found = study.measure(row, results)
+        with blaming(study, "measure"):
+            found = study.measure(row, results)
         for values in found if isinstance(found, list) else [found]:
+            if unknown := [name for name in values if name not in known]:
+                raise TombolaError(
+                    f"study {study.name!r}: `measure` returns {unknown[0]!r}, which is not among its `columns`; add it there"
+                )
             measured.append({**dict(zip(COLUMNS, where, strict=True)), **words.values(values)})
     return pd.DataFrame(measured, columns=[*COLUMNS, *words.columns(study.columns)])
 
@@ -282,7 +292,7 @@ def study_status(study: Study, store: Store, data_dir: Path | None = None) -> di
     """Runs of a study, as far as its results call for them: in all, done, in progress (a checkpoint or a live claim), missing;
     and its measurements, in all and missing.
     """
-    rows = tuple(study.rows())
+    rows = planned(study)
     while True:
         found = _parts(study, rows, store)
         finished = {digest for digest in found.runs if done(found.graph, digest, store, data_dir)}
@@ -301,7 +311,7 @@ def study_status(study: Study, store: Store, data_dir: Path | None = None) -> di
 
 def adopt_earlier(study: Study, store: Store, data_dir: Path | None = None) -> int:
     """Have what is stored with earlier code of the user's parts found as results of the study. How many that were."""
-    count, rows = 0, tuple(study.rows())
+    count, rows = 0, planned(study)
     while True:
         found = _parts(study, rows, store)
         there = earlier(found.graph, found.measurements, store)

@@ -1,1 +1,68 @@
-"""One package a paper and one module an idea: tables of runs with measurements and claims."""
+"""One package a paper and one module an idea: tables of runs with measurements and claims.
+
+What a file with a study of one's own needs is here, too: ``from tombola.studies import TicketStudy, study, ...``.
+"""
+
+from tombola.evaluation.verdict import Effect
+from tombola.procedures.imp import pruned_mask
+from tombola.procedures.measurement import Measurement
+from tombola.procedures.run import Action, Run
+from tombola.studies.base import Row, Study, Values, study
+from tombola.studies.claims import DENSE, Evidence, aside, claim, hardest
+from tombola.studies.dense import dense_run
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.results import Result, Results
+from tombola.studies.setting import Setting
+from tombola.studies.tickets import (
+    ACC_ES,
+    ACC_FINAL,
+    ES,
+    RUN_METRICS,
+    TO_1P1,
+    TO_1P5,
+    TRAIN_ACC,
+    PruningStudy,
+    TicketStudy,
+    chain_rows,
+    randomly_masked,
+    reinitialised,
+    run_metrics,
+    tickets,
+)
+
+__all__ = [
+    "ACC_ES",
+    "ACC_FINAL",
+    "DENSE",
+    "ES",
+    "RUN_METRICS",
+    "TO_1P1",
+    "TO_1P5",
+    "TRAIN_ACC",
+    "Action",
+    "Effect",
+    "Evidence",
+    "Figure",
+    "Measurement",
+    "Panel",
+    "PruningStudy",
+    "Result",
+    "Results",
+    "Row",
+    "Run",
+    "Setting",
+    "Study",
+    "TicketStudy",
+    "Values",
+    "aside",
+    "chain_rows",
+    "claim",
+    "dense_run",
+    "hardest",
+    "pruned_mask",
+    "randomly_masked",
+    "reinitialised",
+    "run_metrics",
+    "study",
+    "tickets",
+]

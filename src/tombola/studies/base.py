@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 
+from tombola.core.errors import TombolaError
 from tombola.core.parts import studies as studies
 from tombola.core.spec import Spec
 from tombola.core.task import Count, Task
@@ -102,7 +103,7 @@ class Study(Spec):
 
     def rows(self) -> Iterable[Row]:
         """The runs of the study, each with its place in the table, in the table's order."""
-        raise NotImplementedError
+        raise TombolaError(f"study {self.name!r} has no method `rows`: let it yield a Row(arm, replicate, level, run) for each run")
 
     def more(self, rows: Sequence[Row], results: Results) -> Iterable[Row]:
         """Further rows that the results so far call for; none when the study is complete. For studies that search."""
@@ -112,7 +113,7 @@ class Study(Spec):
         """The columns of one row; or several rows, or none, each of which may also say its own `variant` and `arm` (a layer and a
         group of its weights, say).
         """
-        raise NotImplementedError
+        raise TombolaError(f"study {self.name!r} has no method `measure`: let it return the values of `columns` for a row")
 
     def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
         """Steps whose weights are kept, beside those that other runs and measurements start from."""
@@ -181,6 +182,8 @@ def study(name: str, *, task: str, answers: str) -> Callable[[S], S]:
     """
 
     def register(kind: S) -> S:
+        if not (isinstance(kind, type) and issubclass(kind, Study)):
+            raise TombolaError(f"study {name!r}: {kind!r} is no class derived from Study, or from TicketStudy")
         kind.name, kind.answers, kind.default_task = name, answers, task
         studies.add(name, kind)
         return kind
