@@ -16,7 +16,7 @@ from tombola.engine import provenance
 from tombola.engine.adopting import adopt, earlier
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, graph
-from tombola.engine.planned import blaming, planned
+from tombola.engine.planned import blaming, drawable, ours, planned
 from tombola.engine.progress import Progress, duration
 from tombola.engine.reading import built_info, done, load_tree, network_info
 from tombola.engine.steps import first_iteration, last_iteration
@@ -185,9 +185,11 @@ def _findings(study: Study, results: Results, found: _Parts) -> Findings:
     made = _provenance(study, [result.made for result in results.values()], [record.json("made") for record in found.measurements.values()])
     with blaming(study, "figures"):
         figures = words.figures(study.figures())
+    curves = _curves(found.rows, results)
+    drawable(figures, {"table": table, "curves": curves, **details})
     with blaming(study, "claims"):
         verdicts = study.judge(table)
-    return Findings(study, words.columns(study.columns), figures, table, _curves(found.rows, results), verdicts, made, details)
+    return Findings(study, words.columns(study.columns), figures, table, curves, verdicts, made, details)
 
 
 def _further(study: Study, rows: Sequence[Row], results: Results) -> tuple[Row, ...]:
@@ -235,7 +237,7 @@ def measure(study: Study, rows: Sequence[Row], results: Results) -> "pd.DataFram
         with blaming(study, "measure"):
             found = study.measure(row, results)
         for values in found if isinstance(found, list) else [found]:
-            if unknown := [name for name in values if name not in known]:
+            if (unknown := [name for name in values if name not in known]) and not ours(study):  # ours share what they measure
                 raise TombolaError(
                     f"study {study.name!r}: `measure` returns {unknown[0]!r}, which is not among its `columns`; add it there"
                 )

@@ -3,7 +3,6 @@
 import unicodedata
 from typing import TYPE_CHECKING
 
-from tombola.core.errors import TombolaError
 from tombola.studies.base import Findings
 from tombola.studies.figure import Figure, Panel
 
@@ -34,12 +33,7 @@ def variants_of(report: Findings) -> dict[str, str]:
 def rows_of(figure: Figure, report: Findings) -> "pd.DataFrame":
     """The rows that a figure shows, of the table that it draws: its arms, variants and levels."""
     tables = {"density": report.table, "scatter": report.table, "curves": report.curves}
-    if figure.kind not in tables and figure.detail not in report.details:
-        raise TombolaError(f"figure {figure.name!r}: no details table is called {figure.detail!r}; there are {', '.join(report.details)}")
     rows = tables[figure.kind] if figure.kind in tables else report.details[figure.detail]
-    panels = [*figure.panels, *([figure.across] if figure.across else [])]
-    if lacking := [panel.metric for panel in panels if panel.metric not in rows.columns]:
-        raise TombolaError(f"figure {figure.name!r}: there is no column {lacking[0]!r}; there are {', '.join(map(str, rows.columns))}")
     if figure.minus:
         rows = differences(rows, figure)
     for column, names in (("arm", figure.arms), ("variant", figure.variants), ("level", figure.levels)):
