@@ -262,6 +262,16 @@ def test_density_figure(report):
     assert [line.get_ydata()[0] for line in dense] == pytest.approx([100 * ticket.iloc[0]])
 
 
+def test_differences_from_an_arm(report):
+    panel = replace(SPEED.panels[1], label="above the ticket (pp)", threshold=0.0)
+    apart = replace(SPEED, panels=(panel,), minus="ticket")
+    (ax,) = drawn(apart, report).axes
+    assert [line.get_label() for line in arm_lines(ax)] == ["same mask, fresh <init>", "random mask"]
+    means = report.table.groupby(["arm", "level"]).acc_es.mean()
+    np.testing.assert_allclose(arm_lines(ax)[1].get_ydata(), 100 * (means["random"] - means["ticket"].loc[1:]))
+    assert [panel.label for panel in panels_of(replace(report, figures=(apart, SPEED)), "")] == [panel.label for panel in SPEED.panels]
+
+
 def test_colours_differ_in_grey():
     from matplotlib.colors import to_rgb
 
@@ -657,6 +667,13 @@ def test_image_figure(report):
     ]
     assert [ax.get_ylabel() for ax in shown] == ["input row", ""] * 2
     assert shown[-1].get_xlabel() == "input column"
+
+
+def test_an_image_may_say_what_its_axes_are(report):
+    own = replace(IMAGE, arms=("ticket",), levels=(0, 2), x_label="initial value", y_label="final value", span=(-3, 3))
+    first, last = [ax for ax in drawn(own, detailed(report)).axes if ax.images]
+    assert (first.get_ylabel(), last.get_xlabel(), last.get_ylabel()) == ("final value", "initial value", "")
+    assert (first.get_xlim(), first.get_ylim()) == ((-3, 3), (-3, 3))
 
 
 def test_inputs_in_a_row_are_strips_one_below_the_other(report):
