@@ -746,7 +746,7 @@ def test_the_page_comes_with_all_its_files(written):
     assert set(paths) == {path for path in folder.rglob("*") if path.is_file() and path.name != NOTE}
     names = {str(path.relative_to(folder)) for path in paths}
     forms = {f"{stem}.{form}" for stem in ("speed", "reach", "curves") for form in figures.FORMS}
-    own = forms | {"table.csv", "curves.csv", "claims.json"}
+    own = forms | {"table.csv", "curves.csv", "claims.json", "study.toml"}
     assert names == {"index.html"} | {f"{study}/{name}" for study in ("made.up", "made.up--2") for name in own}
 
 
@@ -754,7 +754,7 @@ def test_the_page_loads_nothing_and_its_links_lead_somewhere(written, elements):
     folder = written[0]
     ids = {attributes["id"] for _, attributes in elements.found if "id" in attributes}
     links = [attributes["href"] for tag, attributes in elements.found if tag == "a"]
-    assert len(links) == 2 + 2 * 3 + 2 * (3 + 3 * 4)  # to the studies, from the ledger, to files
+    assert len(links) == 2 + 2 * 3 + 2 * (4 + 3 * 4)  # to the studies, from the ledger, to files
     for link in links:
         assert unquote(link[1:]) in ids if link.startswith("#") else (folder / unquote(link)).is_file()
     html = (folder / "index.html").read_text()

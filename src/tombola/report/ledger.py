@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_NAMES = ("study", "task", "variant", "arm")
+"""Columns of texts, whatever they look like: an arm may be called 0.1."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One claim on one testbed."""
@@ -69,8 +73,8 @@ def judged_again(folder: Path) -> list[Entry]:
     for path in sorted(folder.rglob("table.csv")):
         table = read_table(path)
         study = _configured(path, table)
-        place = path.parent.relative_to(folder).as_posix()
-        found += [entry(verdict, study.name, table.task.iloc[0] if place == "." else place) for verdict in study.judge(table)]
+        place = path.parent.relative_to(folder).as_posix().removeprefix(study.name).strip("./")
+        found += [entry(verdict, study.name, place or str(table.task.iloc[0])) for verdict in study.judge(table)]
     if not found:
         raise TombolaError(f"no table of a report (table.csv) is below {str(folder)!r}; `tombola run STUDY -o {folder}` writes one there")
     return found
@@ -81,13 +85,22 @@ def read_table(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=["nan"], float_precision="round_trip")
+        table = pd.read_csv(path, keep_default_na=False, dtype=str)  # texts: pandas' own floats differ from those that were written
     except (OSError, ValueError) as error:
         raise TombolaError(f"table {str(path)!r} cannot be read: {str(error).splitlines()[0]}") from None
     if lacking := [name for name in ("study", "task", "arm", "replicate", "level", "density") if name not in table] or not len(table):
         raise TombolaError(f"{str(path)!r} is no table of a study's report: it lacks {lacking[0] if isinstance(lacking, list) else 'rows'}")
-    table["variant"] = table["variant"].map(lambda name: "" if isinstance(name, float) else str(name))
-    return table
+    return table.assign(**{name: _numbers(table[name]) for name in table.columns if name not in _NAMES})
+
+
+def _numbers(column: "pd.Series") -> "pd.Series":
+    """Of texts, integers where all are, else floats; a column that holds other texts stays as it is."""
+    for kind in (int, float):
+        try:
+            return column.astype(kind)
+        except ValueError:
+            continue
+    return column
 
 
 def _configured(path: Path, table: "pd.DataFrame") -> Study:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tombola.engine.study_files import written
 from tombola.evaluation.verdict import Effect
 from tombola.report import figures, text
 from tombola.report.files import safe_names, writable, write_file
@@ -35,7 +36,7 @@ _SYMBOLS = {
 
 
 def write(reports: Sequence[Findings], folder: Path, running: str = "", every: float = 15.0) -> list[Path]:
-    """Write index.html and a folder for each study: table.csv, curves.csv, the details tables, claims.json, and of each figure
+    """Write index.html and a folder for each study: table.csv, curves.csv, the details tables, claims.json, study.toml, and of each figure
     svg, pdf, png, its caption (txt) and the numbers behind its marks (json).
 
     Nothing is loaded from elsewhere: the page may be mailed, archived, opened offline. It is written last, so that
@@ -100,7 +101,9 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], dict[
     files = zip(safe_names(frames), frames, strict=True)
     tables = [path for file, table in files for path in _table(file, frames[table], made_from[table], kept)]
     tables.append(write_file(folder / name / "claims.json", dump_json(claims_as_json(report.verdicts))))
-    names = safe_names(["claims", *(figure.name for figure in report.figures)])[1:]
+    described = written(study, task=study.task.name, scale="small")  # every field is in it, so that the scale is of no matter
+    tables.append(write_file(folder / name / "study.toml", described.encode()))
+    names = safe_names(["claims", "study", *(figure.name for figure in report.figures)])[2:]
     drawn = [
         _figure(figure, report, of_figure(figure, report, list(made_from.values())), kept, stem)
         for figure, stem in zip(report.figures, names, strict=True)
@@ -184,12 +187,12 @@ def _columns(numbers: Numbers) -> dict[str, Any]:
 def _configuration(report: Findings) -> list[tuple[str, str]]:
     from tombola.engine.configuring import fields_of  # loads JAX
 
-    def written(value: Any) -> str:
+    def shown(value: Any) -> str:
         return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
 
     study, swept = (report.study.first, report.study.swept) if isinstance(report.study, Sweep) else (report.study, {})
     fields = {path: value for path, value in fields_of(study).items() if path.rpartition(".")[2] not in swept}
     return [
-        *((f"sweep {path}", written(values)) for path, values in swept.items()),
-        *((path, written(one)) for path, one in fields.items()),
+        *((f"sweep {path}", shown(values)) for path, values in swept.items()),
+        *((path, shown(one)) for path, one in fields.items()),
     ]
