@@ -626,6 +626,8 @@ def test_c19(gain, hill, reinit, verdict):
         return 0.7 + (gain if variant == "dropout" else 0) + (hill if arm == "ticket" else reinit) * np.log(1 / density)
 
     assert judged(about("dropout", task="conv4-cifar10"), world)["LTH-C19"].verdict == verdict
+    units = judged(about("dropout", "structure=units", task="conv4-cifar10"), world)["LTH-C19"]
+    assert (units.verdict, units.lacks.rpartition("here ")[2]) == ("not judged", "structure = units")
     analogue = judged(about("dropout"), world)["LTH-C19"]
     assert (analogue.verdict, analogue.lacks) == (
         "not judged",
@@ -671,6 +673,7 @@ def test_c21_c22_are_each_judged_on_their_own_network():
     every = ("high", "low", "warm")
     assert found(vgg, every)["LTH-C21"] == found(resnet, every, ends=0.21)["LTH-C22"] == "not replicated"
     assert set(found("mnist1d-mlp").values()) == {"not judged"}
+    assert small("frankle2019.warmup", "high=0.2").differs_from("the ResNet", "resnet", 0.03).endswith("0.03 with warm-up")
 
 
 def test_c1_and_c3_hold_the_ticket_against_the_dense_network_too():

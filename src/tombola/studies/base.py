@@ -137,6 +137,10 @@ class Study(Spec):
         """
         return {}
 
+    def departure(self) -> str:
+        """Why no sentence of its paper is about what it trains as it is configured; "" if they are."""
+        return ""
+
     @property
     def claims(self) -> list[Claim]:
         """Those that its methods make (`tombola.studies.claims.claim`), in their order, those of the classes before it first."""

@@ -70,7 +70,9 @@ class Claim:
         if objective.headline != written.headline:
             return Verdict(self.id, self.sentence, source, (), lacks=f"the claim is about classification; the task learns {objective.name}")
         note = self.note(study) if callable(self.note) else self.note
-        return Verdict(self.id, self.sentence, source, tuple(self.parts(study, Evidence(study, table))), note, self.about(study))
+        return Verdict(
+            self.id, self.sentence, source, tuple(self.parts(study, Evidence(study, table))), note, self.about(study) or study.departure()
+        )
 
 
 def claim(

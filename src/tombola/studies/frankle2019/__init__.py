@@ -1,6 +1,6 @@
 """Frankle & Carbin 2019, *The Lottery Ticket Hypothesis* (arXiv:1803.03635): one module a figure."""
 
-from tombola.studies.frankle2019 import (  # each registers its study
+from tombola.studies.frankle2019 import (  # noqa: F401  # each registers its study
     connectivity,
     conv,
     dropout,
@@ -14,18 +14,3 @@ from tombola.studies.frankle2019 import (  # each registers its study
     strategies,
     warmup,
 )
-
-__all__ = [
-    "connectivity",
-    "conv",
-    "dropout",
-    "initial_values",
-    "movement",
-    "one_shot",
-    "optimizers",
-    "rates",
-    "sizes",
-    "sparsity",
-    "strategies",
-    "warmup",
-]

@@ -80,33 +80,21 @@ class Connectivity(Pruned):
         return spread_levels(self.levels, 4)
 
     def figures(self) -> Sequence[Figure]:
-        shown = self._shown()[1:]
+        shown, directions = self._shown()[1:], ("incoming", "outgoing")
+        uneven = Panel("unevenness", "standard deviation / mean of connections per unit")
+        shares = Panel("value", "kept share of a unit's connections (%)", 100)
+        rank = "units of the layer, by rank (%)"
+        of_inputs = Panel("value", "connections / mean input")
+        units = "Incoming: connections of each unit that the layer computes; outgoing: of each unit (or input) that it reads."
+        order = "Units in order of how many of their connections the ticket keeps; mean over replicates."
+        average = "Mean over replicates; 1 is an average input. Inputs that are no square image stand in one row."
+        title = "Connections per unit, most connected first"
         return [
+            Figure("unevenness", "How unevenly connections are spread", (uneven,), caption=units),
             Figure(
-                "unevenness",
-                "How unevenly connections are spread",
-                (Panel("unevenness", "standard deviation / mean of connections per unit"),),
-                caption="Incoming: connections of each unit that the layer computes; outgoing: of each unit (or input) that it reads.",
+                "profile", title, (shares,), "profile", x_label=rank, detail="connections", arms=directions, levels=shown, caption=order
             ),
-            Figure(
-                "profile",
-                "Connections per unit, most connected first",
-                (Panel("value", "kept share of a unit's connections (%)", 100),),
-                kind="profile",
-                detail="connections",
-                x_label="units of the layer, by rank (%)",
-                arms=("incoming", "outgoing"),
-                levels=shown,
-            ),
-            Figure(
-                "inputs",
-                "Inputs that stay connected",
-                (Panel("value", "connections / mean input"),),
-                kind="image",
-                detail="inputs",
-                levels=shown,
-                caption="Mean over replicates; 1 is an average input. Inputs that are no square image stand in one row.",
-            ),
+            Figure("inputs", "Inputs that stay connected", (of_inputs,), "image", detail="inputs", levels=shown, caption=average),
         ]
 
     @claim(

@@ -23,7 +23,7 @@ class Conv(Compared):
     scales = {
         "smoke": {"replicates": 2, "levels": 2},
         "small": {"replicates": 6, "levels": 12, "compared": (4, 7, 10, 12)},
-        "paper": {"replicates": 5, "levels": 24},
+        "paper": {"replicates": 6, "levels": 24},
     }
     arms = ARMS | {"convs": "only convolutions pruned", "fully_connected": "only fully connected pruned"}
 

@@ -17,7 +17,9 @@ RATES = {"conv2": 3e-4, "conv4": 2e-4, "conv6": 2e-4}
 
 @study("frankle2019.dropout", task="mnist1d-mlp", answers="Do winning tickets and dropout help each other?")
 class Dropout(Compared):
-    """The same chain of tickets with dropout, trained longer, and without."""
+    """The same chain of tickets with dropout, trained longer, and without. The claim is about Conv-2, Conv-4 and Conv-6
+    (``--task conv2-cifar10``); other networks show an analogue.
+    """
 
     scales = {
         "smoke": {"replicates": 2, "levels": 2, "compared": (2,)},

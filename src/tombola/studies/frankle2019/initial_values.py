@@ -59,8 +59,6 @@ class InitialValues(Compared):
     """Levels at which the controls are trained."""
     sgd_rate: Positive = 0.1
     """Learning rate of the SGD networks whose tickets' initial values are shown beside."""
-    margin: Annotated[float, Field(ge=0)] | None = None
-    """Percentage points of accuracy that count as no difference; None: 0.2 with 10,000 test examples, else 1."""
 
     @property
     def arms(self) -> Mapping[str, str]:
@@ -139,24 +137,21 @@ class InitialValues(Compared):
         noisy = tuple(f"noise{scale:g}" for scale in self.noise)
         drawn = "Values of kept weights: drawn anew from those that the ticket keeps. Before training: the smallest |w_i| go."
         disturbed = "Gaussian noise in units of sigma, the standard deviation of the layer's initialiser."
-        both, again = (ACC_ES, ACC_FINAL), ("ticket", "reinit", "resample", "before")
-        return [
+        heights = "Histograms over the layer's kept weights, normalised to area 1."
+        both, again, shown = (ACC_ES, ACC_FINAL), ("ticket", "reinit", "resample", "before"), spread_levels(self.levels, 4)
+        figures = [
             Figure("resampled", "Initial values drawn again", both, arms=again, caption=drawn),
             Figure("noise", "Noise on the ticket's initial values", both, arms=("ticket", *noisy, "reinit"), caption=disturbed),
-            *(
-                Figure(
-                    name=f"distribution_{which}",
-                    title=f"Initial values of the weights that remain, {label}",
-                    kind="profile",
-                    detail=f"initial_values_{which}",
-                    panels=(Panel("value", "density"),),
-                    x_label="initial value (layer's sigma)",
-                    levels=spread_levels(self.levels, 4),
-                    caption="Histograms over the layer's kept weights, normalised to area 1.",
-                )
-                for which, label in (("task", self.task.recipe.optimizer), ("sgd", "SGD"))
-            ),
         ]
+        for which, label in (("task", self.task.recipe.optimizer), ("sgd", "SGD")):
+            name, title, panels = (
+                f"distribution_{which}",
+                f"Initial values of the weights that remain, {label}",
+                (Panel("value", "density"),),
+            )
+            where = {"detail": f"initial_values_{which}", "x_label": "initial value (layer's sigma)", "caption": heights}
+            figures.append(Figure(name, title, panels, "profile", levels=shown, **where))
+        return figures
 
     # -- claims --------------------------------------------------------------------------------------------------------
 

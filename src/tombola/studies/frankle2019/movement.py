@@ -14,7 +14,7 @@ from tombola.studies.frankle2019.common import Pruned
 from tombola.studies.results import Results
 from tombola.studies.tickets import chain_rows, tickets
 
-DISTANCE = Panel("distance", "mean |w_f - w_i| (standard deviations of w_i)")
+DISTANCE = Panel("distance", "mean |w_f - w_i| (standard deviations of w_i)", log=True)
 AWAY = Panel("away", "share with |w_f| > |w_i| (%)", 100)
 
 

@@ -12,29 +12,15 @@ from tombola.evaluation.verdict import Effect
 from tombola.studies.base import Row, Scale, Values, study
 from tombola.studies.claims import Evidence, claim
 from tombola.studies.figure import Figure
-from tombola.studies.frankle2019.common import Pruned, at_points_of
+from tombola.studies.frankle2019.common import OfPaper, at_points_of
 from tombola.studies.results import Results
-from tombola.studies.tickets import (
-    ACC_ES,
-    ACC_FINAL,
-    ES,
-    RUN_METRICS,
-    Level,
-    PruningStudy,
-    chain_rows,
-    distinct,
-    run_metrics,
-    tickets,
-)
+from tombola.studies.tickets import ACC_ES, ACC_FINAL, ES, RUN_METRICS, Level, chain_rows, distinct, run_metrics, tickets
 
 
-@study(
-    "frankle2019.sizes", task="mnist1d-mlp", answers="At the same number of remaining weights, does a larger parent give a better ticket?"
-)
-class Sizes(PruningStudy):
+@study("frankle2019.sizes", task="mnist1d-mlp", answers="At as many remaining weights, does a larger parent give a better ticket?")
+class Sizes(OfPaper):
     """A chain of tickets for each parent, compared where as many weights remain."""
 
-    paper = Pruned.paper
     columns = RUN_METRICS
 
     parents: Annotated[tuple[dict[str, Any], ...], Field(min_length=2)] = (

@@ -50,30 +50,17 @@ class Sparsity(Pruned):
         return {row.run: ("end",) for row in rows if row.arm == "ticket"}
 
     def figures(self) -> Sequence[Figure]:
-        """Speed and accuracy, generalisation, learning curves."""
         every = self.task.recipe.evaluate_every
+        speed = f"Early stop: iteration of minimum validation loss, evaluated every {every}. As the paper's figures 3 to 5."
+        gap = "As the paper's figure 4 and its appendix: a smaller gap at equal training accuracy is better generalisation."
+        curves = "Mean over replicates at chosen densities, as the paper's figure 3."
+        metrics = Panel("test_acc", "test accuracy (%)", 100), Panel("val_loss", "validation loss (nats)", log=True)
+        shown = tuple(level for level in (0, 3, 7, 10, 13, 16, 20) if level <= self.levels)
+        title = "Learning curves of winning tickets"
         return (
-            Figure(
-                name="sparsity",
-                title="Speed and accuracy against density",
-                panels=(ES, ACC_ES, ACC_FINAL),
-                caption=f"Early stop: iteration of minimum validation loss, evaluated every {every}. As the paper's figures 3 to 5.",
-            ),
-            Figure(
-                name="generalisation",
-                title="Training and test accuracy after the last iteration",
-                panels=(TRAIN_ACC, ACC_FINAL),
-                caption="As the paper's figure 4 and its appendix: a smaller gap at equal training accuracy is better generalisation.",
-            ),
-            Figure(
-                name="curves",
-                title="Learning curves of winning tickets",
-                kind="curves",
-                panels=(Panel("test_acc", "test accuracy (%)", 100), Panel("val_loss", "validation loss (nats)", log=True)),
-                arms=("ticket",),
-                levels=tuple(level for level in (0, 3, 7, 10, 13, 16, 20) if level <= self.levels),
-                caption="Mean over replicates at chosen densities, as the paper's figure 3.",
-            ),
+            Figure("sparsity", "Speed and accuracy against density", (ES, ACC_ES, ACC_FINAL), caption=speed),
+            Figure("generalisation", "Training and test accuracy after the last iteration", (TRAIN_ACC, ACC_FINAL), caption=gap),
+            Figure("curves", title, metrics, "curves", arms=("ticket",), levels=shown, caption=curves),
         )
 
     # -- claims: their densities are fixed here, beforehand, never by what came out ------------------------------------

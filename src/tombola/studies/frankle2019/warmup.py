@@ -30,7 +30,7 @@ class Warmup(Compared):
     scales = {
         "smoke": {"replicates": 2, "levels": 2},
         "small": {"replicates": 6, "levels": 13, "compared": (4, 7, 10, 13)},
-        "paper": {"replicates": 5, "levels": 20},
+        "paper": {"replicates": 6, "levels": 20},
     }
     arms = {"ticket": "ticket, global pruning", "layer": "ticket, layer-wise pruning", "reinit": "global mask, fresh init"}
 
@@ -42,8 +42,6 @@ class Warmup(Compared):
     """Learning rate with warm-up."""
     rise: Annotated[float, Field(gt=0, le=1)] = 0.09
     """Length of the linear warm-up, as a share of training."""
-    margin: Annotated[float, Field(ge=0)] | None = None
-    """Percentage points of accuracy that count as no difference; None: 0.2 with 10,000 test examples, else 1."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -72,12 +70,19 @@ class Warmup(Compared):
         caption = "As the paper's figures 7 and 8."
         return [Figure("warmup", "Learning rate, warm-up and the scope of pruning", (ACC_ES, ACC_FINAL), caption=caption)]
 
+    def differs_from(self, named: str, model: str, warm: float) -> str:
+        """Why a sentence is not about the network and the learning rates here; "" if it is."""
+        rates = (
+            "" if (self.high, self.low, self.warm) == (0.1, 0.01, warm) else f"the claim is about rates .1, .01 and {warm:g} with warm-up"
+        )
+        return about(named, model)(self) or rates
+
     @claim(
         "LTH-C21",
         "section 4, figure 7",
         "VGG-19 has no winning tickets at rate .1; at .01 tickets come near the dense network's accuracy; by warm-up at rate .1 there are "
         "winning tickets down to 1.5 % density by global pruning, where those of layer-wise pruning end at 6.9 %.",
-        about=about("VGG-19", "vgg"),
+        about=lambda study: study.differs_from("VGG-19", "vgg", warm=0.1),
     )
     def vgg_needs_warmup(self, table: Evidence) -> Iterable[Effect]:
         yield _none_at_the_high_rate(table, 0.069)
@@ -91,7 +96,7 @@ class Warmup(Compared):
         "section 4, figure 8",
         "The 20-layer ResNet has no winning tickets at rate .1, some at .01 down to 21.9 % density, and smaller ones by warm-up at rate "
         ".03, down to 11.8 %.",
-        about=about("the 20-layer ResNet", "resnet"),
+        about=lambda study: study.differs_from("the 20-layer ResNet", "resnet", warm=0.03),
     )
     def resnet_needs_warmup(self, table: Evidence) -> Iterable[Effect]:
         yield _none_at_the_high_rate(table, 0.21)
