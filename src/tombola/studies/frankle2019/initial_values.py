@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -144,13 +145,9 @@ class InitialValues(Compared):
             Figure("noise", "Noise on the ticket's initial values", both, arms=("ticket", *noisy, "reinit"), caption=disturbed),
         ]
         for which, label in (("task", self.task.recipe.optimizer), ("sgd", "SGD")):
-            name, title, panels = (
-                f"distribution_{which}",
-                f"Initial values of the weights that remain, {label}",
-                (Panel("value", "density"),),
-            )
-            where = {"detail": f"initial_values_{which}", "x_label": "initial value (layer's sigma)", "caption": heights}
-            figures.append(Figure(name, title, panels, "profile", levels=shown, **where))
+            title, detail = f"Initial values of the weights that remain, {label}", f"initial_values_{which}"
+            figure = Figure(f"distribution_{which}", title, (Panel("value", "density"),), "profile", detail=detail, levels=shown)
+            figures.append(replace(figure, x_label="initial value (layer's sigma)", caption=heights))
         return figures
 
     # -- claims --------------------------------------------------------------------------------------------------------
