@@ -314,7 +314,7 @@ def test_shares_that_moved_are_those_of_the_run_before(carried, store):
 # -- claims on tables with a known answer --------------------------------------------------------------------------------
 
 
-def invented(arms, accuracy, *, levels=17, replicates=8, variants=("",), noise=0.002, **columns):
+def invented(arms, accuracy, *, levels=17, replicates=12, variants=("",), noise=0.002, **columns):
     """A table in which `accuracy(variant, arm, density)` is the truth, with noise by replicate."""
     random = np.random.default_rng(0)
     rows = []
