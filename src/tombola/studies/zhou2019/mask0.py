@@ -133,8 +133,8 @@ class Mask0(Masked):
         "ZHOU-C5",
         "section 4",
         "Pruned weights have moved towards 0 far more often than kept ones.",
-        note=f"In the first round, as in the paper, in which all treatments are one. Far more is more than {FAR} times as often: the paper "
-        "names no number. It is partly circular: weights are pruned because they end small.",
+        note=f"Judged in the first round, as in the paper; up to there all treatments are the same. Far more is more than {FAR} times as "
+        "often: the paper names no number. It is partly circular: weights are pruned because they end small.",
     )
     def pruned_weights_shrank(self, table: Evidence) -> Iterable[Effect]:
         arm = next((arm for arm in TREATMENTS if arm in set(table.table.arm)), "zero")
