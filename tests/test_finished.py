@@ -217,7 +217,7 @@ def test_a_report_of_the_same_is_left(report):
 @pytest.mark.parametrize("how", ["changed", "removed"])
 def test_a_file_that_was_changed_is_made_again(report, how):
     found, folder, again = report
-    before, name = contents(folder), found.study.figures[0].name
+    before, name = contents(folder), found.figures[0].name
     for path in (folder / f"{name}.pdf", folder / "curves.csv"):
         path.unlink() if how == "removed" else path.write_bytes(b"?" + path.read_bytes())
     assert sorted(again()) == sorted([name, "table"])
@@ -229,21 +229,21 @@ def test_without_its_note_a_report_is_made_again(report, note):
     found, folder, again = report
     before = contents(folder)
     (folder / kept.NOTE).write_bytes(note)
-    assert {figure.name for figure in found.study.figures} < set(again())
+    assert {figure.name for figure in found.figures} < set(again())
     assert contents(folder) == before
 
 
 def test_other_numbers_labels_figures_or_code_are_drawn(report, monkeypatch):
     found, _, again = report
-    every = {figure.name for figure in found.study.figures}
+    every = {figure.name for figure in found.figures}
     table = found.table.copy()
-    table.loc[0, found.study.metrics[-1]] += 1
+    table.loc[0, found.columns[-1]] += 1
     assert every < set(again(replace(found, table=table)))
     assert every < set(again())
     arms = {arm: f"{label}!" for arm, label in found.study.arms.items()}
-    assert set(again(replace(found, study=replace(found.study, arms=arms)))) == every
-    titled = replace(found.study.figures[0], title="another")
-    assert titled.name in again(replace(found, study=replace(found.study, figures=(titled, *found.study.figures[1:]))))
+    assert set(again(replace(found, arms=arms))) == every
+    titled = replace(found.figures[0], title="another")
+    assert titled.name in again(replace(found, figures=(titled, *found.figures[1:])))
     again()
     monkeypatch.setattr(kept, "source_digest", lambda *packages: "another")
     assert every < set(again())

@@ -1,10 +1,9 @@
 """From a study to its tables: carry its runs out, measure each, judge the claims."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,25 +11,23 @@ from tombola.core.errors import TombolaError
 from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import Tree
-from tombola.engine import provenance
 from tombola.engine.adopting import adopt, earlier
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, graph
-from tombola.engine.planned import blaming, drawable, ours, planned
-from tombola.engine.progress import Progress, duration
+from tombola.engine.planned import blaming, drawable, planned
+from tombola.engine.progress import Progress
 from tombola.engine.reading import built_info, done, load_tree, network_info
 from tombola.engine.steps import first_iteration, last_iteration
+from tombola.engine.tables import curves, made_by, measure
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.network_info import NetworkInfo
 from tombola.procedures.run import Run
 from tombola.store.store import Damaged, Record, Store
-from tombola.studies.base import COLUMNS, Findings, Row, Study
+from tombola.studies.base import Findings, Row, Study
 from tombola.studies.results import Result, Results
 from tombola.studies.wording import Wording
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tombola.training.setup import Setup
 
 _READ = ("metrics.csv", "summary.json", "made.json")
@@ -164,8 +161,8 @@ def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) ->
     words = Wording(study.task)
     table = measure(study, measured, results)
     figures = tuple(figure for figure in words.figures(study.figures()) if not figure.detail)
-    made = _provenance(study, [results[row.run].made for row in measured], [])
-    return Findings(study, words.columns(study.columns), figures, table, _curves(measured, results), study.judge(table), made), how_far
+    made = made_by(study, [results[row.run].made for row in measured], [])
+    return Findings(study, words.columns(study.columns), figures, table, curves(measured, results), study.judge(table), made), how_far
 
 
 def _can_be_measured(study: Study, row: Row, results: Results) -> bool:
@@ -182,10 +179,10 @@ def _findings(study: Study, results: Results, found: _Parts) -> Findings:
         details = words.frames(study.details(results))
     if taken := {"table", "curves"} & details.keys():
         raise TombolaError(f"{study.name}: no details table may be called {taken.pop()!r}, as a file of every report is; rename it")
-    made = _provenance(study, [result.made for result in results.values()], [record.json("made") for record in found.measurements.values()])
+    made = made_by(study, [result.made for result in results.values()], [record.json("made") for record in found.measurements.values()])
     with blaming(study, "figures"):
         figures = words.figures(study.figures())
-    curves = _curves(found.rows, results)
+    curves = curves(found.rows, results)
     drawable(figures, {"table": table, "curves": curves, **details})
     with blaming(study, "claims"):
         verdicts = study.judge(table)
@@ -227,67 +224,10 @@ def _results(study: Study, parts: _Parts, store: Store, data_dir: Path | None) -
     return Results(found, measured, setup, parts.measurements.keys(), info)
 
 
-def measure(study: Study, rows: Sequence[Row], results: Results) -> "pd.DataFrame":
-    """The study's table."""
-    import pandas as pd
-
-    measured, words, known = [], Wording(study.task), {*COLUMNS, *study.columns}
-    for row in rows:
-        where = (study.name, row.run.task.name, row.variant, row.arm, row.replicate, row.level, results[row.run].summary["density"])
-        with blaming(study, "measure"):
-            found = study.measure(row, results)
-        for values in found if isinstance(found, list) else [found]:
-            if (unknown := [name for name in values if name not in known]) and not ours(study):  # ours share what they measure
-                raise TombolaError(
-                    f"study {study.name!r}: `measure` returns {unknown[0]!r}, which is not among its `columns`; add it there"
-                )
-            measured.append({**dict(zip(COLUMNS, where, strict=True)), **words.values(values)})
-    return pd.DataFrame(measured, columns=[*COLUMNS, *words.columns(study.columns)])
-
-
-def _curves(rows: Sequence[Row], results: Mapping[Run, Result]) -> "pd.DataFrame":
-    import pandas as pd
-
-    found = [results[row.run] for row in rows]
-    lengths = [len(result.metrics["step"]) for result in found]
-    where: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in ("variant", "arm", "replicate", "level", "draw")}
-    where["density"] = [result.summary["density"] for result in found]
-    # A column at once: a frame for each of thousands of runs takes a second.
-    columns = {name: np.repeat(np.array(values, object if isinstance(values[0], str) else None), lengths) for name, values in where.items()}
-    names = [name for name in found[0].metrics if name != "density"]
-    metrics = {name: np.concatenate([result.metrics[name] for result in found]) for name in names}
-    if any("density" in result.metrics for result in found):  # of a mask that moves, by step
-        of_each = zip(found, lengths, strict=True)
-        metrics["density"] = np.concatenate([one.metrics.get("density", np.full(n, one.summary["density"])) for one, n in of_each])
-    return pd.DataFrame({**columns, **metrics}).astype({"step": int})
-
-
 def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: Path | None) -> Result:
     summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
     made, begin, end = record.json("made"), first_iteration(run, data_dir), last_iteration(run, data_dir)
     return Result(record.metrics(), summary, weights, begin, end, made["seconds"] / made["trained_together"], made, run.task.objective)
-
-
-def _provenance(study: Study, made: Sequence[Mapping[str, Any]], measurements: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    several = lambda values: "; ".join(dict.fromkeys(values))  # noqa: E731
-    seconds = sum(one["seconds"] / one["trained_together"] for one in made)
-    dates = sorted(one["date"] for one in made)
-    commands = list(dict.fromkeys(one["command"] for one in made))
-    return {
-        "command": "\n".join(commands[:3] + ["..."] * (len(commands) > 3)),
-        "reported with": provenance.command(),
-        "task": study.task.name,
-        "replicates": str(study.replicates),
-        "seed": str(study.seed),
-        "runs": str(len(made)),
-        "training time": f"{duration(seconds)} of wall time",
-        **({"evaluating measurements": f"{duration(sum(one['seconds'] for one in measurements))} of wall time"} if measurements else {}),
-        "trained": dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
-        "device": several(one["device"] for one in made),
-        **{name: several(one["versions"][name] for one in made) for name in made[0]["versions"]},
-        "reported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "configuration": study.digest,
-    }
 
 
 def study_status(study: Study, store: Store, data_dir: Path | None = None) -> dict[str, int]:

@@ -15,9 +15,9 @@ from tombola.procedures.imp import imp_runs, pruned_mask
 from tombola.procedures.run import Action, Run
 from tombola.pruning.pruning import Pruning
 from tombola.studies.base import Row, Study, Values
-from tombola.studies.claims import margin as margin
 from tombola.studies.figure import Panel
 from tombola.studies.results import Result, Results
+from tombola.studies.testbeds import margin as margin
 
 Levels = Annotated[int, Field(ge=1, le=60)]
 Level = Annotated[int, Field(ge=1)]

@@ -13,10 +13,11 @@ from tombola.models.groups import Unit, groups
 from tombola.procedures.measurement import Measurement, Normalisation
 from tombola.procedures.run import Run
 from tombola.studies.base import Row, Scale, Study, Values
-from tombola.studies.claims import NEAR_CHANCE, margin
+from tombola.studies.claims import NEAR_CHANCE
 from tombola.studies.dense import for_noise
 from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
+from tombola.studies.testbeds import margin
 
 if TYPE_CHECKING:
     import pandas as pd

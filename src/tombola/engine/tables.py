@@ -1,0 +1,78 @@
+"""The tables of a study whose results are there."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tombola.core.errors import TombolaError
+from tombola.engine import provenance
+from tombola.engine.planned import blaming, ours
+from tombola.engine.progress import duration
+from tombola.procedures.run import Run
+from tombola.studies.base import COLUMNS, Row, Study
+from tombola.studies.results import Result, Results
+from tombola.studies.wording import Wording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def measure(study: Study, rows: Sequence[Row], results: Results) -> "pd.DataFrame":
+    """The study's table."""
+    import pandas as pd
+
+    measured, words, known = [], Wording(study.task), {*COLUMNS, *study.columns}
+    for row in rows:
+        where = (study.name, row.run.task.name, row.variant, row.arm, row.replicate, row.level, results[row.run].summary["density"])
+        with blaming(study, "measure"):
+            found = study.measure(row, results)
+        for values in found if isinstance(found, list) else [found]:
+            if (unknown := [name for name in values if name not in known]) and not ours(study):  # ours share what they measure
+                raise TombolaError(
+                    f"study {study.name!r}: `measure` returns {unknown[0]!r}, which is not among its `columns`; add it there"
+                )
+            measured.append({**dict(zip(COLUMNS, where, strict=True)), **words.values(values)})
+    return pd.DataFrame(measured, columns=[*COLUMNS, *words.columns(study.columns)])
+
+
+def curves(rows: Sequence[Row], results: Mapping[Run, Result]) -> "pd.DataFrame":
+    """Metrics by step of the rows' runs."""
+    import pandas as pd
+
+    found = [results[row.run] for row in rows]
+    lengths = [len(result.metrics["step"]) for result in found]
+    where: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in ("variant", "arm", "replicate", "level", "draw")}
+    where["density"] = [result.summary["density"] for result in found]
+    # A column at once: a frame for each of thousands of runs takes a second.
+    columns = {name: np.repeat(np.array(values, object if isinstance(values[0], str) else None), lengths) for name, values in where.items()}
+    names = [name for name in found[0].metrics if name != "density"]
+    metrics = {name: np.concatenate([result.metrics[name] for result in found]) for name in names}
+    if any("density" in result.metrics for result in found):  # of a mask that moves, by step
+        of_each = zip(found, lengths, strict=True)
+        metrics["density"] = np.concatenate([one.metrics.get("density", np.full(n, one.summary["density"])) for one, n in of_each])
+    return pd.DataFrame({**columns, **metrics}).astype({"step": int})
+
+
+def made_by(study: Study, made: Sequence[Mapping[str, Any]], measurements: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What made a study's runs and measurements, from what is stored with each."""
+    several = lambda values: "; ".join(dict.fromkeys(values))  # noqa: E731
+    seconds = sum(one["seconds"] / one["trained_together"] for one in made)
+    dates = sorted(one["date"] for one in made)
+    commands = list(dict.fromkeys(one["command"] for one in made))
+    return {
+        "command": "\n".join(commands[:3] + ["..."] * (len(commands) > 3)),
+        "reported with": provenance.command(),
+        "task": study.task.name,
+        "replicates": str(study.replicates),
+        "seed": str(study.seed),
+        "runs": str(len(made)),
+        "training time": f"{duration(seconds)} of wall time",
+        **({"evaluating measurements": f"{duration(sum(one['seconds'] for one in measurements))} of wall time"} if measurements else {}),
+        "trained": dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
+        "device": several(one["device"] for one in made),
+        **{name: several(one["versions"][name] for one in made) for name in made[0]["versions"]},
+        "reported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "configuration": study.digest,
+    }
