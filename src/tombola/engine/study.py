@@ -182,11 +182,11 @@ def _findings(study: Study, results: Results, found: _Parts) -> Findings:
     made = made_by(study, [result.made for result in results.values()], [record.json("made") for record in found.measurements.values()])
     with blaming(study, "figures"):
         figures = words.figures(study.figures())
-    curves = curves(found.rows, results)
-    drawable(figures, {"table": table, "curves": curves, **details})
+    by_step = curves(found.rows, results)
+    drawable(figures, {"table": table, "curves": by_step, **details})
     with blaming(study, "claims"):
         verdicts = study.judge(table)
-    return Findings(study, words.columns(study.columns), figures, table, curves, verdicts, made, details)
+    return Findings(study, words.columns(study.columns), figures, table, by_step, verdicts, made, details)
 
 
 def _further(study: Study, rows: Sequence[Row], results: Results) -> tuple[Row, ...]:

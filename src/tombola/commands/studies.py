@@ -1,15 +1,14 @@
-"""What the verbs of the command line do: each prints a table, or JSON."""
+"""Verbs of studies: what there is, what one would do, carrying it out, its report, its claims."""
 
-import json
-import sys
+import json as json_text
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tombola.commands.printing import columns, print_paths, printed
 from tombola.core.errors import TombolaError
 from tombola.core.spec import Spec
-from tombola.report.result import plain
 from tombola.store.store import Damaged, Store
 from tombola.studies.base import Study
 from tombola.studies.catalogue import studies as registry
@@ -20,17 +19,17 @@ def catalogue(json: bool, load: Sequence[Path]) -> None:
     from tombola.core import parts
     from tombola.data.fetch import catalogue as data_sets
 
-    _load(load)
+    load_files(load)
     found = {kind: [{"name": name, "what": _first_line(part)} for name, part in one.items()] for kind, one in parts.registries().items()}
     del found["options"]
     there = {str(one["name"]) for one in data_sets()}
     found["data sets"] = [{"name": name, "what": ""} for name in sorted(there)]
     found["data sets"] += [row for row in found.pop("datasets") if row["name"] not in there]
     if json:
-        return _json(found)
+        return printed(found)
     for kind, rows in found.items():
         print(kind)
-        _columns([[f"  {row['name']}", row["what"]] for row in rows])
+        columns([[f"  {row['name']}", row["what"]] for row in rows])
 
 
 def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: Any) -> None:
@@ -53,7 +52,7 @@ def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: A
     task = next(iter(graph.runs.values())).task
     layers, cost = built_info(task, data_dir).prunable_weights, estimate(graph, data_dir)
     if json:
-        return _json(
+        return printed(
             {
                 "study": study,
                 "answers": found.answers,
@@ -66,9 +65,9 @@ def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: A
             }
         )
     print(f"{study}: {found.answers}\nclaims: {', '.join(claimed) or 'none'}\n")
-    _columns([[f"  {name}", _as_setting(value)] for name, value in configuration.items()])
+    columns([[f"  {name}", _as_setting(value)] for name, value in configuration.items()])
     print(f"\nlayers of {task.model.name.partition('@')[0]}, their kinds and prunable weights:")
-    _columns([[f"  {layer.name}", layer.kind, f"{size:,}"] for layer, size in layers])
+    columns([[f"  {layer.name}", layer.kind, f"{size:,}"] for layer, size in layers])
     print(f"\nruns: {cost.runs} ({', '.join(f'{count} {arm}' for arm, count in arms.items())})")
     if measurements := len(study_measurements(found)):
         more = "; more runs follow from what is found" if type(found).more is not Study.more else ""
@@ -90,9 +89,9 @@ def run(study: str, store: Path, data_dir: Path | None, json: bool, output: Path
     findings = run_study(found, Store(store), data_dir)
     written = write([findings], output) if output else []
     if json:
-        return _json(as_json(findings) | {"files": [str(path) for path in written]})
+        return printed(as_json(findings) | {"files": [str(path) for path in written]})
     print(terminal(findings))
-    _print_paths(written)
+    print_paths(written)
 
 
 def report(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, output: Path, **options: Any) -> None:
@@ -102,8 +101,8 @@ def report(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
 
     written = write([findings(_resolve(study, options, data_dir), Store(store), data_dir) for study in studies], output)
     if json:
-        return _json({"files": [str(path) for path in written]})
-    _print_paths(written)
+        return printed({"files": [str(path) for path in written]})
+    print_paths(written)
 
 
 def status(study: str, store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
@@ -112,7 +111,7 @@ def status(study: str, store: Path, data_dir: Path | None, json: bool, **options
 
     found = study_status(_resolve(study, options, data_dir), Store(store), data_dir)
     if json:
-        return _json(found)
+        return printed(found)
     print(f"{study}: {found['done']} of {found['runs']} runs are done, {found['in progress']} in progress, {found['missing']} to train")
     if measurements := found["measurements"]:
         missing = found["measurements missing"]
@@ -130,7 +129,7 @@ def adopt(study: str, store: Path, data_dir: Path | None, json: bool, **options:
 
     found = adopt_earlier(_resolve(study, options, data_dir), Store(store), data_dir)
     if json:
-        return _json({"adopted": found})
+        return printed({"adopted": found})
     print(f"{study}: {found} runs and measurements that earlier code made are found now, too")
 
 
@@ -140,7 +139,7 @@ def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
     from tombola.report.ledger import Entry, entry, judged_again, overall
 
     lines = []
-    _load(options["load"])
+    load_files(options["load"])
     for name in studies or list(registry):
         if Path(name).is_dir():
             lines += judged_again(Path(name))
@@ -156,14 +155,14 @@ def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
             continue
         lines += [Entry(claim.id, name, found.task.name, "not run", "-", 0, "" if why == "not run" else why, "") for claim in found.claims]
     if json:
-        return _json({"claims": [asdict(line) for line in lines], "overall": overall(lines)})
+        return printed({"claims": [asdict(line) for line in lines], "overall": overall(lines)})
     head = ["claim", "verdict", "parts hold", "n", "study", "testbed", "reason, or the sentence"]
     rows = [[one.claim, one.state, one.parts, str(one.n or "-"), one.study, one.testbed, one.reason or one.sentence] for one in lines]
-    _columns([head, *rows])
+    columns([head, *rows])
     several = {claim: said for claim, said in overall(lines).items() if sum(line.claim == claim for line in lines) > 1}
     if several:
         print("\nover testbeds")
-        _columns([[claim, said] for claim, said in several.items()])
+        columns([[claim, said] for claim, said in several.items()])
     if any(line.state == "not run" for line in lines):
         print("\n`not run` is said of this configuration; give the --scale, --task, --set ... that you ran a study with")
 
@@ -198,103 +197,12 @@ def watch(study: str, store: Path, data_dir: Path | None, output: Path, every: f
             time.sleep(0.2)
 
 
-def runs(store: Path, json: bool) -> None:
-    """The runs in a store."""
-    from tombola.store.lineage import describe
-
-    rows, damaged = [], []
-    for record in Store.there(store):
-        try:
-            rows.append(describe(record))
-        except Damaged as damage:
-            damaged.append(str(damage))
-    for text in damaged:
-        print(f"warning: {text}", file=sys.stderr)
-    if json:
-        return _json(rows)
-    header = ["run", "task", "seed", "mask", "start", "density", "val loss", "test"]
-    tested = [next(f"{key.removeprefix('test_')} {row[key]}" for key in row if key.startswith("test_")) for row in rows]
-    _columns(
-        [header, *([*(str(row[key]) for key in header[:6]), str(row["val_loss_min"]), on] for row, on in zip(rows, tested, strict=True))]
-    )
-
-
-def why(run: str, store: Path, json: bool) -> None:
-    """A run's lineage."""
-    from tombola.store.lineage import lineage
-
-    found = lineage(Store.there(store), run)
-    if json:
-        return _json(found)
-    for entry in found:
-        print(plain(f"{'  ' * entry['depth']}{entry['run']}  {entry['what']}"))
-
-
-def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str, form: str | None, **given: Any) -> None:
-    """A run's weights and mask as one file."""
-    from tombola.models.custom import from_class
-    from tombola.store.export import export_compact, export_compressed, export_run
-    from tombola.store.export_torch import export_torch
-
-    _load(given["load"])
-    if given["model"]:
-        from_class(given["model"])
-    exports = {None: export_run, "compact": export_compact, "packed": export_compressed, "torch": export_torch}
-    found = exports[form](Store.there(store), run, step, output, data_dir)
-    if json:
-        return _json(found)
-    what = f"{found['tensors']} tensors of run {found['run']} at iteration {found['iteration']}"
-    print(f"{output}: {what}, {found['kept']:,} of {found['prunable']:,} weights kept")
-    if form == "compact":
-        units, values = found["units"], found["values"]
-        before, after = ("-".join(map(str, units[when].values())) for when in ("before", "after"))
-        print(f"{before} units -> {after}, {values['before']:,} -> {values['after']:,} values")
-    if form == "torch" and found["without mask"]:
-        print(f"without its mask, as its pruned weights are not 0: {', '.join(found['without mask'])}")
-    if form == "packed":
-        from tombola.store.compressed import said
-
-        print("\n".join(said(found)))
-
-
-def data_list(data_dir: Path | None, json: bool) -> None:
-    """The data sets."""
-    from tombola.data.fetch import catalogue
-
-    rows = catalogue(data_dir)
-    if json:
-        return _json(rows)
-    _columns([list(rows[0]), *([str(value) for value in row.values()] for row in rows)])
-
-
-def data_fetch(name: str, data_dir: Path | None, json: bool) -> None:
-    """Download a data set."""
-    from tombola.data.fetch import fetch
-
-    paths = [str(path) for path in fetch(name, data_dir)]
-    _json(paths) if json else print("\n".join(paths) or f"{name}: every file is there and sound; nothing to fetch")
-
-
-def data_verify(name: str, data_dir: Path | None, json: bool) -> None:
-    """Compare a data set's files with what they should be."""
-    from tombola.data.fetch import verify
-
-    rows = verify(name, data_dir)
-    if json:
-        _json([{"file": str(file), "status": status} for file, status in rows])
-    else:
-        _columns([[str(file), status] for file, status in rows])
-    bad = [file for file, status in rows if not status.startswith("ok")]
-    if bad:
-        raise TombolaError(f"{len(bad)} of {len(rows)} files are not usable; delete them and run `tombola data fetch {name}`")
-
-
 def _resolve(study: str, options: Mapping[str, Any], data_dir: Path | None) -> Study:
     from tombola.engine.configuring import resolve, swept_values
     from tombola.models.custom import from_class
 
     options = _merged(study, options)
-    _load(options.pop("load"))
+    load_files(options.pop("load"))
     name, model = options.pop("study"), options.pop("model")
     options["sweep"] = {**options["sweep"], **swept_values(options.pop("sweeps"))}
     return resolve(name, model=None if model is None else from_class(model), data_dir=data_dir, **options)
@@ -321,7 +229,8 @@ def _study_file(study: str, options: Mapping[str, Any], found: Study) -> str:
     return written(found, task=said["task"] or found.default_task, scale=said["scale"], model=said["model"], load=said["load"])
 
 
-def _load(files: Sequence[Path]) -> None:
+def load_files(files: Sequence[Path]) -> None:
+    """Run the user's files, which register their parts."""
     from tombola.core.loading import load_file
 
     for file in files:
@@ -342,23 +251,4 @@ def _shown(value: Any) -> Any:
 def _as_setting(value: Any) -> str:
     if value is None:
         return ""
-    return str(value) if isinstance(value, str | int | float) else json.dumps(value)
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> None:
-    """Left-aligned columns, cut at the terminal's width where there is one."""
-    import shutil
-
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    for row in rows:
-        print(plain("  ".join(f"{text:<{size}}" for text, size in zip(row, widths, strict=True)).rstrip()[:width]))
-
-
-def _print_paths(paths: Sequence[Path]) -> None:
-    for path in paths:
-        print(path)
-
-
-def _json(value: Any) -> None:
-    print(json.dumps(value, indent=1, default=str))
+    return str(value) if isinstance(value, str | int | float) else json_text.dumps(value)

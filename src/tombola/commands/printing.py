@@ -1,0 +1,30 @@
+"""How verbs print: tables, paths, JSON."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tombola.report.result import plain
+
+
+def columns(rows: Sequence[Sequence[str]]) -> None:
+    """Left-aligned columns, cut at the terminal's width where there is one."""
+    import shutil
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for row in rows:
+        print(plain("  ".join(f"{text:<{size}}" for text, size in zip(row, widths, strict=True)).rstrip()[:width]))
+
+
+def print_paths(paths: Sequence[Path]) -> None:
+    """One a line."""
+    for path in paths:
+        print(path)
+
+
+def printed(value: Any) -> None:
+    """A value, indented; what JSON has no word for as text."""
+    print(json.dumps(value, indent=1, default=str))
