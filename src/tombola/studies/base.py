@@ -149,6 +149,8 @@ class Study(Spec):
 
     def judge(self, table: "pd.DataFrame") -> list[Verdict]:
         """The study's claims on its table."""
+        if "variant" in table:
+            table = table.astype({"variant": str})  # read from a file it may be numbers
         return [claim.judge(self, table) for claim in self.claims]
 
 
