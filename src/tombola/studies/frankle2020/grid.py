@@ -14,7 +14,8 @@ from tombola.procedures.run import Run
 from tombola.studies.base import Row, Scale, Values
 from tombola.studies.claims import Evidence
 from tombola.studies.figure import Panel
-from tombola.studies.frankle2020.common import EXTREME, FEW, METRICS, ONE_SHOT, Sparse, crossing, dense_run, from_step
+from tombola.studies.frankle2020.common import EXTREME, FEW, METRICS, ONE_SHOT, Sparse, dense_run, from_step
+from tombola.studies.frankle2020.trends import crossing
 from tombola.studies.results import Results
 from tombola.studies.tickets import Level, distinct, margin, randomly_masked, reinitialised, tickets
 

@@ -10,7 +10,8 @@ from tombola.studies.base import study
 from tombola.studies.claims import Evidence, aside, claim
 from tombola.studies.figure import Figure
 from tombola.studies.frankle2020.beside import Beside
-from tombola.studies.frankle2020.common import ACCURACY, COSINE, DISAGREEMENT, OF_INITIAL, network, worst
+from tombola.studies.frankle2020.common import ACCURACY, COSINE, DISAGREEMENT, OF_INITIAL, network
+from tombola.studies.frankle2020.trends import worst
 
 if TYPE_CHECKING:
     import pandas as pd

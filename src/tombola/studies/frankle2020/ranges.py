@@ -15,8 +15,9 @@ from tombola.procedures.measurement import Measurement
 from tombola.studies.base import Row, Scale, Values, study
 from tombola.studies.claims import Evidence, claim
 from tombola.studies.figure import Figure, Panel
-from tombola.studies.frankle2020.common import EXTREME, network, settled
+from tombola.studies.frankle2020.common import EXTREME, network
 from tombola.studies.frankle2020.grid import PLACES, Grid, Place
+from tombola.studies.frankle2020.trends import settled
 from tombola.studies.results import Results
 
 BOUNDS = {"ResNet-20": (0.79, 0.13), "VGG-16": (0.16, 0.0112)}

@@ -6,7 +6,8 @@ from tombola.evaluation.verdict import Effect
 from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, claim
 from tombola.studies.figure import Figure
-from tombola.studies.frankle2020.common import ACCURACY, OF_INITIAL, Instability, from_step, worst
+from tombola.studies.frankle2020.common import ACCURACY, OF_INITIAL, Instability, from_step
+from tombola.studies.frankle2020.trends import worst
 from tombola.studies.results import Results
 
 
