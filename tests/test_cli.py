@@ -63,7 +63,7 @@ def study(folder):
 
 
 def test_run_prints_table_claims_and_paths(study, folder):
-    for words in ("LTH-C3", "undecided", "winning ticket", "64.", "report/index.html", "table.csv"):
+    for words in ("LTH-C3", "not judged", "of the 6 replicates", "winning ticket", "64.", "report/index.html", "table.csv"):
         assert words in study, words
     header = (folder / "report/frankle2019.sparsity/table.csv").read_text().splitlines()[0].split(",")
     assert header[:7] == ["study", "task", "variant", "arm", "replicate", "level", "density"]
@@ -132,10 +132,11 @@ def test_export_writes_a_ticket_that_loads_bit_for_bit(study, capsys, folder):
 
 
 def test_claims_say_what_was_run(study, capsys):
-    rows = json.loads(output(capsys, f"claims frankle2019.sparsity {SMOKE} --json"))
-    assert {row["verdict"] for row in rows} == {"undecided"}
-    rows = json.loads(output(capsys, "claims --json"))
-    assert {row["verdict"] for row in rows} == {"not run"}
+    found = json.loads(output(capsys, f"claims frankle2019.sparsity {SMOKE} --json"))
+    assert {row["state"] for row in found["claims"]} == {"not judged"}
+    found = json.loads(output(capsys, "claims --json"))
+    assert {row["state"] for row in found["claims"]} == {"not run"}
+    assert found["overall"]["LTH-C3"] == "not run of 1 testbed"
     assert "LTH-C3" in output(capsys, "claims")
 
 

@@ -21,7 +21,7 @@ from tombola.report.page import write
 from tombola.store.store import Store
 from tombola.studies.catalogue import studies
 from tombola.studies.claims import Evidence
-from tombola.studies.frankle2020 import common
+from tombola.studies.frankle2020 import common, trends
 from tombola.studies.frankle2020.onset import Onset
 from tombola.studies.results import Result, Results
 
@@ -936,7 +936,7 @@ def test_an_onset_lies_between_steps():
     assert found.stable.tolist() == pytest.approx([3 + 1 / 3] * 8, abs=0.02)
     assert found.matching.tolist() == pytest.approx([0.9] * 8, abs=0.02)
     for values, place in (((0.01, 0.01), 0), ((0.01, 0.3), np.nan), ((np.nan, 0.01), 1)):
-        assert common.crossing(pd.Series(values), 0.02) == pytest.approx(place, nan_ok=True)
+        assert trends.crossing(pd.Series(values), 0.02) == pytest.approx(place, nan_ok=True)
 
 
 DENSITIES = {0: 1.0, 1: 0.8, 4: 0.41, 7: 0.21, 10: 0.107, 13: 0.055}
