@@ -136,7 +136,7 @@ def test_claims_say_what_was_run(study, capsys):
     assert {row["state"] for row in found["claims"]} == {"not judged"}
     found = json.loads(output(capsys, "claims --json"))
     assert {row["state"] for row in found["claims"]} == {"not run"}
-    assert found["overall"]["LTH-C3"] == "not run of 1 testbed"
+    assert found["overall"]["LTH-C3"] == "not run on any of 1 testbed"
     assert "LTH-C3" in output(capsys, "claims")
 
 

@@ -177,7 +177,7 @@ def test_a_claim_over_testbeds_is_counted():
             self.claim, self.state = claim, state
 
     lines = [Line("A", "replicated"), Line("A", "undecided"), Line("A", "replicated"), Line("B", "not run")]
-    assert overall(lines) == {"A": "replicated on 2, undecided on 1 of 3 testbeds", "B": "not run of 1 testbed"}
+    assert overall(lines) == {"A": "replicated on 2, undecided on 1 of 3 testbeds", "B": "not run on any of 1 testbed"}
 
 
 def test_folders_without_tables_and_damaged_tables_are_one_line(tmp_path):

@@ -59,7 +59,7 @@ def overall(lines: Sequence[Entry]) -> dict[str, str]:
     for claim, own in found.items():
         count = Counter(line.state for line in own)
         told = ", ".join(f"{state} on {count[state]}" for state in text.SIGNS if count[state])
-        said[claim] = f"{told or 'not run'} of {len(own)} testbed{'s' if len(own) > 1 else ''}"
+        said[claim] = f"{told or 'not run on any'} of {len(own)} testbed{'s' if len(own) > 1 else ''}"
     return said
 
 
