@@ -76,6 +76,8 @@ def _parser() -> _Parser:
     configured.add_argument("--scale", default="small", metavar="SCALE", help="smoke (seconds), small (minutes; the default) or paper")
     configured.add_argument("--task", metavar="TASK", help="another task (`tombola list`)")
     configured.add_argument("--model", metavar="MODEL", help="another network: a name, package.module:Class or path.py:Class")
+    configured.add_argument("--data", metavar="DATA", type=_path, help="your own data: FILE.npz, or a folder with a folder of images a class")
+    configured.add_argument("--image-size", metavar="N", type=_whole, help="height and width of the images of --data FOLDER")
     configured.add_argument("--replicates", metavar="N", type=_count, help="number of replicates")
     configured.add_argument("--seed", metavar="S", type=_whole, help="seed of the study")
     configured.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="any field that `show` lists")
