@@ -18,9 +18,10 @@ from tombola.studies.catalogue import studies
 def catalogue(json: bool, load: Sequence[Path]) -> None:
     """Studies, tasks and parts."""
     from tombola.core import parts
+    from tombola.core.loading import load_files
     from tombola.data.fetch import catalogue as data_sets
 
-    _load(load)
+    load_files(load)
     found = {kind: [{"name": name, "what": _first_line(part)} for name, part in one.items()] for kind, one in parts.registries().items()}
     del found["options"]
     there = {str(one["name"]) for one in data_sets()}
@@ -188,13 +189,11 @@ def why(run: str, store: Path, json: bool) -> None:
 
 def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str, form: str | None, **given: Any) -> None:
     """A run's weights and mask as one file."""
-    from tombola.models.custom import from_class
+    from tombola.engine.bringing import bring
     from tombola.store.export import export_compact, export_compressed, export_run
     from tombola.store.export_torch import export_torch
 
-    _load(given["load"])
-    if given["model"]:
-        from_class(given["model"])
+    bring(given)
     exports = {None: export_run, "compact": export_compact, "packed": export_compressed, "torch": export_torch}
     found = exports[form](Store.there(store), run, step, output, data_dir)
     if json:
@@ -246,20 +245,12 @@ def data_verify(name: str, data_dir: Path | None, json: bool) -> None:
 
 
 def _resolve(study: str, options: dict[str, Any], data_dir: Path | None) -> Study:
+    from tombola.engine.bringing import bring
     from tombola.engine.configuring import resolve
-    from tombola.models.custom import from_class
 
     options = dict(options)
-    _load(options.pop("load"))
-    name = options.pop("model")
-    return resolve(study, model=None if name is None else from_class(name), data_dir=data_dir, **options)
-
-
-def _load(files: Sequence[Path]) -> None:
-    from tombola.core.loading import load_file
-
-    for file in files:
-        load_file(file)
+    model, data = bring(options)
+    return resolve(study, model=model, data=data, data_dir=data_dir, **options)
 
 
 def _first_line(part: Any) -> str:

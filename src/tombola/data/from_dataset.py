@@ -43,7 +43,7 @@ def from_dataset(
         TombolaError: for examples of several shapes, or that are other values each time they are asked for.
     """
     if isinstance(train, Mapping) and "train" in train:
-        test = train["test"] if "test" in train else test
+        test = train.get("test", test)
         train = train["train"]
     x, y = _read(train, inputs, targets)
     if isinstance(test, float):
@@ -63,10 +63,12 @@ def _read(given: Any, inputs: str | None, targets: str | None) -> tuple[np.ndarr
     if not len(given):
         raise TombolaError(f"the {kind} is empty, but at least one example is needed")
     pairs = [_pair(given, place, inputs, targets) for place in range(len(given))]
-    if not np.array_equal(_pair(given, 0, inputs, targets)[0], pairs[0][0]):
-        raise TombolaError(f"the {kind} gives other values each time; take random transforms out, and set augment here: Data(augment='flip_crop')")
+    if any(not np.array_equal(_pair(given, place, inputs, targets)[0], one) for place, (one, _) in enumerate(pairs[:16])):
+        raise TombolaError(f"the {kind} gives other values each time; take random transforms out, and set augment='flip_crop' of its Data")
     if len(shapes := {one.shape for one, _ in pairs}) > 1:
-        raise TombolaError(f"the {kind} gives examples of several shapes, such as {' and '.join(map(str, sorted(shapes)[:2]))}; resize them")
+        raise TombolaError(
+            f"the {kind} gives examples of several shapes, such as {' and '.join(map(str, sorted(shapes)[:2]))}; resize them"
+        )
     return np.stack([one for one, _ in pairs]), np.stack([target for _, target in pairs])
 
 
@@ -84,7 +86,7 @@ def _pair(given: Any, place: int, inputs: str | None, targets: str | None) -> tu
 
 def _named(example: Mapping[str, Any], given: str | None, known: tuple[str, ...], argument: str) -> str:
     found = given if given is not None else next((name for name in known if name in example), None)
-    if found not in example:
+    if found is None or found not in example:
         raise TombolaError(f"examples hold {', '.join(map(str, example))}; say which are the {argument}: {argument}='...'")
     return found
 

@@ -39,11 +39,13 @@ def from_file(path: Path | str, *, test: float = 0.2, validation: int | None = N
     name = re.sub(r"[^A-Za-z0-9._-]", "-", place.stem) or "data"
     if place.is_dir():
         (inputs, targets), tested = _folder(place, size)
-    elif place.suffix == ".npz":
+    elif place.suffix == ".npz" and place.exists():
         (inputs, targets), tested = _npz(place)
     else:
         known = "is no .npz and no folder of images" if place.exists() else f"is not there (looked in {Path.cwd()})"
-        raise TombolaError(f"--data {path}: it {known}; give one, or hand other data over in Python: tombola.from_arrays, from_dataset, from_table")
+        raise TombolaError(
+            f"--data {path}: it {known}; give one, or hand other data over in Python: tombola.from_arrays, from_dataset, from_table"
+        )
     if tested is None:
         chosen = held_out(len(inputs), test)
         tested = inputs[chosen], None if targets is None else targets[chosen]
@@ -102,7 +104,9 @@ def _labelled(path: Path, size: int | None) -> _Pair:
 
     names, found = np.array(classes(path)), images(path)
     if len(names) < 2:
-        raise TombolaError(f"{path} has {len(names)} folders of images, but a folder for each class is needed, or train/ and test/ with those")
+        raise TombolaError(
+            f"{path} has {len(names)} folders of images, but a folder for each class is needed, or train/ and test/ with those"
+        )
     pixels = [_decoded(one.path, size) for one in found]
     if len(shapes := {one.shape[:2] for one in pixels}) > 1:
         height, width = (sorted(shapes)[place] for place in (0, -1))

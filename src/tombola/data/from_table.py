@@ -61,8 +61,8 @@ def from_table(
 def table_encoder(features: Any) -> Any:
     """A transformer for the columns of a table, not fitted yet.
 
-    Numbers: the median where one is missing, then mean 0 and deviation 1. All else is categories: a column of 0 and 1 for each that training
-    rows have (what they have not is 0 in all), with missing values as one more.
+    Numbers: the median where one is missing, then mean 0 and deviation 1. All else is categories: a column of 0 and 1 for each that
+    training rows have (what they have not is 0 in all), with missing values as one more.
     """
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer

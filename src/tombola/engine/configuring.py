@@ -10,7 +10,7 @@ from tombola.core.errors import TombolaError, unknown
 from tombola.core.loading import load_part
 from tombola.core.objective import Objective
 from tombola.core.spec import Spec
-from tombola.core.task import Model, Task
+from tombola.core.task import Data, Model, Task
 from tombola.data.identity import identified
 from tombola.models.tasks import tasks
 from tombola.studies.base import Config, Scale, Study, StudyKind
@@ -24,6 +24,7 @@ def resolve(
     scale: Scale = "small",
     task: Task | str | None = None,
     model: Model | None = None,
+    data: Data | None = None,
     settings: Iterable[str] = (),
     data_dir: Path | None = None,
     **fields: Any,
@@ -31,7 +32,7 @@ def resolve(
     """A study by name, configured; its data are told by their bytes, where those in `data_dir` are not the canonical ones.
 
     Args:
-        model: a network to put in the place of the task's own.
+        model, data: what to put in the place of the task's own.
         settings: ``KEY=VALUE``; the key is a field's full path (``task.recipe.steps``) or its last part where that is
             unambiguous (``steps``), and a field of the study itself goes before one of its task; the value is JSON, or plain text.
         fields: further fields of the configuration, by the same keys; None leaves them as they are.
@@ -44,8 +45,8 @@ def resolve(
     config = kind.configure(scale, named)
     if given is not None:
         config = config.but(task=given)
-    if model is not None:
-        config = config.but(task=config.task.but(model=model))
+    if own := {name: one for name, one in (("model", model), ("data", data)) if one is not None}:
+        config = config.but(task=config.task.but(**own))
     for key, value in fields.items():
         if value is not None:
             config = _replaced(config, _path(config, key), value)
