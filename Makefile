@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test test-pythons check format lint types bench lines clean
+.PHONY: install demo test test-all test-pythons check format lint types bench lines clean
 
 install: $(VENV)/.installed
 
@@ -29,6 +29,10 @@ demo: install
 
 # A file's tests share what they compile, so that each file is one worker's.
 test: $(VENV)/.developer
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not slow"
+
+# Those that take minutes, too.
+test-all: $(VENV)/.developer
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 # The tests that depend on versions, on every other Python that is here, each with the newest JAX that it can have.
@@ -40,7 +44,7 @@ test-pythons:
 	  folder=.venv-$$(basename $$(dirname $$(dirname $$(command -v $$python))))-$$(basename $$python); \
 	  $$python -m venv $$folder && $$folder/bin/python -m pip install --quiet --editable '.[test]' || exit 1; \
 	  echo "$$($$folder/bin/python --version), JAX $$($$folder/bin/python -c 'import jax; print(jax.__version__)')"; \
-	  $$folder/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(VERSIONED) || exit 1; \
+	  $$folder/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not slow" $(VERSIONED) || exit 1; \
 	done
 
 check: format lint types test

@@ -1,7 +1,10 @@
 """Packed files: what `tombola export --packed` writes loads bit for bit, without data; and the study that measures their sizes."""
 
 import json
+import os
+import random
 import shlex
+import time
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +69,14 @@ def metadata_of(file="file.safetensors"):
 
 def save(tree, metadata, file="damaged.safetensors"):
     save_tree(Path(file), tree, metadata)
+
+
+def mutated(content, source):
+    """With a byte changed, or a piece cut out, doubled, or put in the place of another."""
+    place, other, size = source.randrange(len(content)), source.randrange(len(content)), source.randrange(1, 9)
+    piece = content[place : place + size]
+    changes = [source.choice(b'0123456789[]{}",-.e').to_bytes(1, "big"), b"", piece + piece, content[other : other + size]]
+    return content[:place] + source.choice(changes) + content[place + size :]
 
 
 def same(one, other):
@@ -231,7 +242,7 @@ def test_a_damaged_tensor_is_one_line(findings, arm, change):
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("form", ["tombola ticket 2", "something else", None])
+@pytest.mark.parametrize("form", ["tombola ticket 2", "tombola packed ticket 2", "something else", None])
 def test_a_file_of_no_format_of_ours_is_refused(findings, form):
     exported(run_of(findings, "ticket"), "--packed")
     metadata = {**metadata_of(), "format": form}
@@ -239,6 +250,52 @@ def test_a_file_of_no_format_of_ours_is_refused(findings, form):
     with pytest.raises(TombolaError, match="tombola export") as error:
         load_ticket("damaged.safetensors")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("count", [30, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_forged_file_is_refused_in_one_line_or_loads_to_the_same(findings, count):
+    plain = exported(run_of(findings, "rescaled"))
+    exported(run_of(findings, "rescaled"), "--packed")
+    tree, metadata, source, said = tree_of(), metadata_of(), random.Random(1), []
+    for _ in range(count):  # with a seal that fits
+        text, place = dict(metadata), source.random()
+        key, name = source.choice(["model", "data", "seed", "actions", "factors", "leaves"]), source.choice([*tree])
+        text[key] = mutated(metadata[key].encode(), source).decode(errors="replace") if place < 0.7 else metadata[key]
+        leaf = tree[name] if place < 0.7 else np.frombuffer(mutated(tree[name].tobytes(), source)[: tree[name].nbytes], np.uint8)
+        save({**tree, name: leaf}, text)
+        try:
+            found = load_ticket("damaged.safetensors")
+        except TombolaError as error:
+            said.append(str(error))
+        else:
+            assert same(found, plain)
+    assert said
+    assert not any("\n" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"widths": [10**5, 10**5]}, "values do not come from [0-9,]+ bytes"),
+        ({"widths": [10**9]}, "description of its network is damaged"),
+        ({"widths": [1] * 10_000}, "description of its network is damaged"),
+        ({"depth": 10**5}, "description of its network is damaged"),
+    ],
+)
+def test_a_small_file_that_names_a_huge_network_is_refused_at_once(findings, options, words):
+    exported(run_of(findings, "rescaled"), "--packed")
+    metadata = metadata_of()
+    save(tree_of(), {**metadata, "model": json.dumps({**json.loads(metadata["model"]), "options": options})})
+    began = time.monotonic()
+    with pytest.raises(TombolaError, match=words):
+        load_ticket("damaged.safetensors")
+    assert time.monotonic() - began < 20
+
+
+def test_a_pipe_is_no_file(folder):
+    os.mkfifo("pipe")
+    with pytest.raises(TombolaError, match="pipe is no file"):
+        load_ticket("pipe")
 
 
 # -- the study -----------------------------------------------------------------------------------------------------------

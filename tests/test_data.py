@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tombola as tb
 from tombola.core.errors import TombolaError
 from tombola.core.files import write_atomically
 from tombola.core.task import Data
@@ -960,3 +961,172 @@ def test_diabetes():
     assert (ours.inputs.shape, ours.targets.shape, ours.test_inputs.shape, ours.classes) == ((354, 10), (354, 1), (88, 10), None)
     np.testing.assert_allclose(ours.inputs.mean(0), 0, atol=1e-6)
     np.testing.assert_allclose([ours.inputs.std(0).mean(), ours.targets.std()], 1, rtol=1e-5)
+
+
+# -- from where users have them -------------------------------------------------------------------------------------------
+
+
+def test_an_npz_is_found_by_the_usual_names_and_split_by_key(tmp_path):
+    draw = np.random.default_rng(0)
+    x, y = draw.standard_normal((50, 3)).astype(np.float32), draw.integers(0, 2, 50)
+    np.savez(tmp_path / "mine.npz", X_train=x, y_train=y)
+    dataset = load(tb.from_file(tmp_path / "mine.npz"))
+    assert (len(dataset.inputs), len(dataset.test_inputs)) == (40, 10)
+    rows = {row.tobytes() for row in np.concatenate([dataset.inputs, dataset.test_inputs])}
+    assert rows == {row.tobytes() for row in x}
+    again = load(tb.from_file(tmp_path / "mine.npz"))
+    np.testing.assert_array_equal(again.test_inputs, dataset.test_inputs)
+    np.savez(tmp_path / "split.npz", images=x[:40], labels=y[:40], images_test=x[40:], labels_test=y[40:])
+    split = load(tb.from_file(tmp_path / "split.npz"))
+    np.testing.assert_array_equal(split.test_inputs, x[40:])
+
+
+def test_bytes_are_pixels_standardised_by_training_examples_and_channels_go_last(tmp_path):
+    draw = np.random.default_rng(1)
+    images = draw.integers(0, 256, (20, 3, 6, 5), dtype=np.uint8)
+    images[15:] = 255  # the test set's own mean is another
+    labels = np.arange(20) % 2
+    np.savez(tmp_path / "pixels.npz", x=images[:15], y=labels[:15], test_x=images[15:], test_y=labels[15:])
+    dataset = load(tb.from_file(tmp_path / "pixels.npz"))
+    assert dataset.shape == (6, 5, 3)
+    scaled = images[:15].transpose(0, 2, 3, 1) / 255
+    expected = (scaled - scaled.mean((0, 1, 2))) / scaled.std((0, 1, 2))
+    np.testing.assert_allclose(dataset.inputs, expected, atol=1e-4)
+    np.testing.assert_allclose(dataset.scaling.of(images[15:].transpose(0, 2, 3, 1)), dataset.test_inputs)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"y": np.zeros(3)}, "holds y, but x is needed"),
+        ({"x": np.zeros((4, 2)), "y": np.zeros(3)}, "4 inputs and 3 targets"),
+        ({"x": np.zeros((4, 2)), "y": np.arange(4), "test_x": np.zeros((1, 2))}, "give both, test_x and test_y"),
+        ({"x": np.zeros((2, 2)), "y": np.arange(2)}, "leaves none on one side"),
+        ({"x": np.array([{}], object)}, "it holds Python objects; store plain arrays"),
+    ],
+)
+def test_an_npz_that_does_not_fit_is_one_line(tmp_path, arrays, message):
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(TombolaError, match=message):
+        tb.from_file(tmp_path / "x.npz")
+
+
+def test_a_file_that_is_not_there_or_no_archive_is_one_line(tmp_path):
+    (tmp_path / "x.npz").write_bytes(b"no")
+    with pytest.raises(TombolaError, match="cannot be read"):
+        tb.from_file(tmp_path / "x.npz")
+    with pytest.raises(TombolaError, match="it is not there"):
+        tb.from_file(tmp_path / "y.npz")
+    (tmp_path / "x.csv").write_text("a,b")
+    with pytest.raises(TombolaError, match=r"is no \.npz and no folder of images"):
+        tb.from_file(tmp_path / "x.csv")
+
+
+def images_in(folder, sizes=((6, 4),)):
+    import PIL.Image
+
+    for place, name in enumerate(("cat", "dog")):
+        (folder / name).mkdir(parents=True)
+        for index in range(5):
+            PIL.Image.new("RGB", sizes[index % len(sizes)], (50 * place, 10 * index, 7)).save(folder / name / f"{index}.png")
+
+
+def test_a_folder_of_images_has_its_classes_and_perhaps_a_test_set(tmp_path):
+    images_in(tmp_path / "all")
+    dataset = load(tb.from_file(tmp_path / "all"))
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.shape == (4, 6, 3)
+    assert (len(dataset.inputs), len(dataset.test_inputs)) == (8, 2)
+    images_in(tmp_path / "split" / "train")
+    images_in(tmp_path / "split" / "val", sizes=((8, 8), (6, 4)))
+    with pytest.raises(TombolaError, match=r"images of several sizes, \(4, 6\) to \(8, 8\); give one: --image-size 64"):
+        tb.from_file(tmp_path / "split")
+    split = load(tb.from_file(tmp_path / "split", size=4))
+    assert (split.shape, len(split.inputs), len(split.test_inputs)) == ((4, 4, 3), 10, 10)
+    (tmp_path / "split" / "val" / "eel").mkdir()
+    with pytest.raises(TombolaError, match="has other folders of classes"):
+        tb.from_file(tmp_path / "split")
+
+
+class Listed:
+    """As PyTorch's data sets: examples by number."""
+
+    def __init__(self, examples):
+        self.examples = examples
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitem__(self, place):
+        one = self.examples[place]
+        return one() if callable(one) else one
+
+
+def test_examples_by_number_are_read_whether_pairs_or_dictionaries():
+    draw = np.random.default_rng(2)
+    x, y = draw.standard_normal((20, 3)).astype(np.float32), np.arange(20) % 2
+    pairs = tb.from_dataset(Listed(list(zip(x, y, strict=True))))
+    rows = Listed([{"image": one, "label": int(label), "id": 0} for one, label in zip(x, y, strict=True)])
+    assert tb.from_dataset(rows) == pairs
+    test = Listed([{"image": one, "label": 1} for one in x[:4]])
+    assert len(load(tb.from_dataset({"train": rows, "test": test})).test_inputs) == 4
+    with pytest.raises(TombolaError, match="examples hold a; say which are the targets"):
+        tb.from_dataset(Listed([{"a": 1}]))
+    with pytest.raises(TombolaError, match="gives other values each time; take random transforms out"):
+        tb.from_dataset(Listed([lambda: (draw.standard_normal(3), 0)] * 5))
+    with pytest.raises(TombolaError, match=r"examples of several shapes, such as \(2,\) and \(3,\)"):
+        tb.from_dataset(Listed([(np.zeros(2), 0), (np.zeros(3), 1)]))
+    with pytest.raises(TombolaError, match="a generator gives no examples by number"):
+        tb.from_dataset(one for one in x)
+
+
+def test_images_of_torch_have_their_channels_last():
+    torch = pytest.importorskip("torch")
+    images = torch.arange(20 * 2 * 3 * 4, dtype=torch.float32).reshape(20, 2, 3, 4)
+    given = torch.utils.data.TensorDataset(images, torch.arange(20) % 2)
+    dataset = load(tb.from_dataset(given, test=0.25))
+    assert dataset.shape == (3, 4, 2)
+    assert {one.tobytes() for one in dataset.test_inputs} <= {one.tobytes() for one in images.numpy().transpose(0, 2, 3, 1).copy()}
+    as_bytes = load(tb.from_dataset(torch.utils.data.TensorDataset(images.to(torch.uint8), torch.arange(20) % 2)))
+    np.testing.assert_allclose(as_bytes.inputs.mean((0, 1, 2)), 0, atol=1e-5)
+
+
+def test_a_table_is_encoded_by_its_training_rows_alone():
+    count = 40
+    table = pd.DataFrame(
+        {
+            "age": np.arange(count, dtype=float),
+            "job": ["a", "b"] * (count // 2),
+            "left": [True, False, None, True] * (count // 4),
+            "answer": ["no", "yes"] * (count // 2),
+        }
+    )
+    table.loc[3, "age"] = np.nan
+    test = pd.DataFrame({"age": [1e6, 19.0], "job": ["c", "a"], "left": [None, True], "answer": ["no", "yes"]})
+    dataset = load(tb.from_table(table, "answer", test))
+    assert dataset.class_names == ("no", "yes")
+    assert dataset.shape == (1 + 2 + 3,)
+    np.testing.assert_allclose(dataset.inputs[:, 0].mean(), 0, atol=1e-6)
+    ages = table["age"].fillna(table["age"].median())
+    assert dataset.test_inputs[0, 0] == pytest.approx((1e6 - ages.mean()) / ages.std(ddof=0))
+    assert dataset.test_inputs[0, 1:3].tolist() == [0, 0]  # a job that training rows have not
+    assert len(load(tb.from_table(table, "answer", 0.25)).test_inputs) == 10
+    with pytest.raises(TombolaError, match="target = 'gone', but the table has the columns age, job, left, answer"):
+        tb.from_table(table, "gone")
+    with pytest.raises(TombolaError, match="column 'when' holds times"):
+        tb.from_table(table.assign(when=pd.Timestamp(0)), "answer")
+    with pytest.raises(TombolaError, match="the test table lacks the column 'job'"):
+        tb.from_table(table, "answer", test.drop(columns="job"))
+
+
+def test_a_study_runs_on_a_file_of_arrays(tmp_path, capsys):
+    from tombola import cli
+
+    draw = np.random.default_rng(3)
+    np.savez(tmp_path / "mine.npz", x=draw.standard_normal((300, 12)), y=draw.integers(0, 3, 300))
+    assert cli.main(["show", "frankle2019.sparsity", "--task", "digits-mlp", "--data", str(tmp_path / "mine.npz")]) == 0
+    said = capsys.readouterr().out
+    assert "mine-" in said
+    assert "output   output  150" in said
+    assert cli.main(["show", "frankle2019.sparsity", "--data", str(tmp_path / "no.npz")]) == 2
+    assert "it is not there" in capsys.readouterr().err

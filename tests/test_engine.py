@@ -1,6 +1,7 @@
 import errno
 import io
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,13 +167,18 @@ def test_a_damaged_file_is_named_and_computed_again(tmp_path, capsys):
         np.testing.assert_array_equal(records[run.digest].metrics()["val_loss"], whole[run.digest])
 
 
-@pytest.mark.parametrize("what", ["no manifest", "a file in its place", "an edited file"])
+@pytest.mark.parametrize("what", ["no manifest", "a file in its place", "an edited file", "another's folder"])
 def test_whatever_is_in_the_place_of_a_run_is_replaced(tmp_path, what, capsys):
     run = Run(task=TASK, seed=1)
     place = tmp_path / run.digest
     whole = engine([run], tmp_path).execute()[run.digest].metrics()["val_loss"]
     if what == "no manifest":
         (place / "manifest.json").unlink()
+    elif what == "another's folder":
+        other = Run(task=TASK, seed=2)
+        engine([other], tmp_path).execute()
+        Store(tmp_path).remove(run.digest)
+        shutil.copytree(tmp_path / other.digest, place)
     elif what == "an edited file":
         (place / "spec.json").write_text("{}")
     else:
@@ -181,7 +187,7 @@ def test_whatever_is_in_the_place_of_a_run_is_replaced(tmp_path, what, capsys):
     records = Engine(graph([run]), Store(tmp_path), progress=Progress()).execute()
     np.testing.assert_array_equal(records[run.digest].metrics()["val_loss"], whole)
     assert records[run.digest].damaged() == []
-    assert ("damaged; computing it again" in capsys.readouterr().err) == (what == "an edited file")
+    assert ("damaged; computing it again" in capsys.readouterr().err) == (what in ("an edited file", "another's folder"))
 
 
 def test_a_replicate_that_diverges_is_named_and_does_not_end_the_study(tmp_path, capsys):

@@ -28,6 +28,9 @@ from tombola.core.task import Supermask as Supermask
 from tombola.core.task import Task as Task
 from tombola.data.arrays import from_arrays as from_arrays
 from tombola.data.augment import augmentations as augmentations
+from tombola.data.from_dataset import from_dataset as from_dataset
+from tombola.data.from_files import from_file as from_file
+from tombola.data.from_table import from_table as from_table
 from tombola.models.custom import from_class as model
 from tombola.models.initializers import initializers as initializers
 from tombola.models.tasks import task as task

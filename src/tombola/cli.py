@@ -76,6 +76,7 @@ def _parser() -> _Parser:
     configured.add_argument("--scale", metavar="SCALE", help="smoke (seconds), small (minutes; the default) or paper")
     configured.add_argument("--task", metavar="TASK", help="another task (`tombola list`)")
     configured.add_argument("--model", metavar="MODEL", help="another network: a name, package.module:Class or path.py:Class")
+    _data(configured)
     configured.add_argument("--replicates", metavar="N", type=_count, help="number of replicates")
     configured.add_argument("--seed", metavar="S", type=_whole, help="seed of the study")
     configured.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="any field that `show` lists")
@@ -111,6 +112,7 @@ def _parser() -> _Parser:
     export.add_argument("-o", "--output", metavar="FILE", type=_path, required=True)
     export.add_argument("--model", metavar="MODEL", help="your own network, where the run has one: path.py:Class or package.module:Class")
     export.add_argument("--step", default="end", help="which of its kept weights (default: end)")
+    _data(export)
     forms = export.add_mutually_exclusive_group()
     for form, help in (
         ("compact", "the smaller network without dead units, with the same outputs"),
@@ -124,6 +126,11 @@ def _parser() -> _Parser:
         part = parts.add_parser(name, help=help, parents=[data, printed], allow_abbrev=False)
         part.add_argument("name", metavar="NAME")
     return parser
+
+
+def _data(parser: Any) -> None:
+    parser.add_argument("--data", metavar="DATA", type=_path, help="your own data: FILE.npz, or a folder with a folder of images a class")
+    parser.add_argument("--image-size", metavar="N", type=_whole, help="height and width of the images of --data FOLDER")
 
 
 def _loading() -> _Parser:

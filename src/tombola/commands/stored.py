@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from tombola.commands.printing import columns, printed
-from tombola.commands.studies import load_files
 from tombola.report.result import plain
 from tombola.store.store import Damaged, Store
 
@@ -44,13 +43,11 @@ def why(run: str, store: Path, json: bool) -> None:
 
 def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str, form: str | None, **given: Any) -> None:
     """A run's weights and mask as one file."""
-    from tombola.models.custom import from_class
+    from tombola.engine.bringing import bring
     from tombola.store.export import export_compact, export_compressed, export_run
     from tombola.store.export_torch import export_torch
 
-    load_files(given["load"])
-    if given["model"]:
-        from_class(given["model"])
+    bring(given)
     exports = {None: export_run, "compact": export_compact, "packed": export_compressed, "torch": export_torch}
     found = exports[form](Store.there(store), run, step, output, data_dir)
     if json:

@@ -17,6 +17,7 @@ from tombola.studies.catalogue import studies as registry
 def catalogue(json: bool, load: Sequence[Path]) -> None:
     """Studies, tasks and parts."""
     from tombola.core import parts
+    from tombola.core.loading import load_files
     from tombola.data.fetch import catalogue as data_sets
 
     load_files(load)
@@ -135,6 +136,7 @@ def adopt(study: str, store: Path, data_dir: Path | None, json: bool, **options:
 
 def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
     """The ledger: claims of studies, with their verdicts where the store has the runs, or of reports' tables."""
+    from tombola.core.loading import load_files
     from tombola.engine.study import findings
     from tombola.report.ledger import Entry, entry, judged_again, overall
 
@@ -198,14 +200,13 @@ def watch(study: str, store: Path, data_dir: Path | None, output: Path, every: f
 
 
 def _resolve(study: str, options: Mapping[str, Any], data_dir: Path | None) -> Study:
+    from tombola.engine.bringing import bring
     from tombola.engine.configuring import resolve, swept_values
-    from tombola.models.custom import from_class
 
     options = _merged(study, options)
-    load_files(options.pop("load"))
-    name, model = options.pop("study"), options.pop("model")
-    options["sweep"] = {**options["sweep"], **swept_values(options.pop("sweeps"))}
-    return resolve(name, model=None if model is None else from_class(model), data_dir=data_dir, **options)
+    model, data = bring(options)
+    name, sweeps = options.pop("study"), swept_values(options.pop("sweeps"))
+    return resolve(name, model=model, data=data, data_dir=data_dir, sweep={**options.pop("sweep"), **sweeps}, **options)
 
 
 def _merged(study: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,15 +227,8 @@ def _study_file(study: str, options: Mapping[str, Any], found: Study) -> str:
     from tombola.engine.study_files import written
 
     said = _merged(study, options)
-    return written(found, task=said["task"] or found.default_task, scale=said["scale"], model=said["model"], load=said["load"])
-
-
-def load_files(files: Sequence[Path]) -> None:
-    """Run the user's files, which register their parts."""
-    from tombola.core.loading import load_file
-
-    for file in files:
-        load_file(file)
+    own = {name: said.get(name) for name in ("model", "data", "image_size")}
+    return written(found, task=said["task"] or found.default_task, scale=said["scale"], load=said["load"], **own)
 
 
 def _first_line(part: Any) -> str:

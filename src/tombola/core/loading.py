@@ -5,7 +5,7 @@ import importlib
 import inspect
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +48,12 @@ def load_file(path: Path | str) -> ModuleType:
     near = [place, *(file for file in files if file.is_relative_to(place.parent) and "site-packages" not in file.parts)]
     _loaded[place] = _Loaded(module, {file: _digest(file) for file in near})
     return module
+
+
+def load_files(paths: Iterable[Path | str]) -> None:
+    """Run a user's files, for what they register."""
+    for path in paths:
+        load_file(path)
 
 
 def load_part(name: str) -> Any:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from tombola.core.errors import TombolaError
 from tombola.core.task import Data
-from tombola.data.dataset import Dataset, check, datasets, sizes
+from tombola.data.dataset import AS_THEY_COME, Dataset, Scaling, check, datasets, sizes
 
 Targets = Literal["classes", "values"]
 
@@ -25,6 +25,7 @@ def from_arrays(
     *,
     targets: Targets | None = None,
     vocabulary: int | None = None,
+    pixels: bool = False,
 ) -> Data:
     """Register arrays in this process under a name made of their content, and return the `Data` that names them.
 
@@ -37,6 +38,7 @@ def from_arrays(
         name: beginning of the registered name, ``<name>-<12 hex digits>``; None: ``arrays``.
         targets: what `y` is, `classes` or `values`; None: floats are values, all else is classes.
         vocabulary: number of different tokens; the inputs are then integers from 0, which reach the network as int32.
+        pixels: `x` holds bytes, (n, ..., channels), which are standardised by the mean and deviation of each channel in `x`.
 
     Raises:
         TombolaError: shapes, dtypes, values or labels do not fit.
@@ -48,6 +50,10 @@ def from_arrays(
         raise TombolaError(f"targets = {targets!r}, but y holds 'classes' or 'values'")
     if (y is None) != (test_y is None):
         raise TombolaError("y and test_y: give both, or None for both")
+    scaling = AS_THEY_COME
+    if pixels:
+        scaling = _of_pixels(_array("x", x), _array("test_x", test_x))
+        x, test_x = (scaling.of(np.asarray(one)) for one in (x, test_x))
     read = _inputs if vocabulary is None else _tokens
     inputs, test_inputs = read("x", x), read("test_x", test_x)
     if not len(inputs):
@@ -63,6 +69,7 @@ def from_arrays(
         classes,
         max(1, round(len(inputs) / 10)),
         vocabulary=vocabulary,
+        scaling=scaling,
         class_names=() if plain else names,
     )
     title = (
@@ -78,6 +85,20 @@ def from_arrays(
     loader.named_by_content = True  # type: ignore[attr-defined]
     datasets.add(title, loader)
     return data
+
+
+def _of_pixels(*images: np.ndarray) -> Scaling:
+    """What standardises each channel of the first."""
+    for one in images:
+        if one.dtype != np.uint8 or one.ndim < 3 or not one.size:
+            raise TombolaError(f"pixels are bytes (n, ..., channels), uint8, and not {one.dtype} {one.shape}; leave pixels=True out")
+    # Over counts of the 256 values: exact, and no second array.
+    counts = np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images[0], -1, 0)]).astype(np.float64)
+    values = np.arange(256) / 255
+    share = counts / counts.sum(1, keepdims=True)
+    mean = share @ values
+    std = np.sqrt(np.maximum(share @ values**2 - mean**2, 0))
+    return Scaling(255, tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()))
 
 
 def _inputs(argument: str, given: ArrayLike) -> np.ndarray:

@@ -11,7 +11,7 @@ from tombola.core.errors import TombolaError, unknown
 from tombola.core.loading import load_part
 from tombola.core.objective import Objective
 from tombola.core.spec import Spec
-from tombola.core.task import Model, Task
+from tombola.core.task import Data, Model, Task
 from tombola.data.identity import identified
 from tombola.models.tasks import task as named_task
 from tombola.models.tasks import tasks
@@ -26,6 +26,7 @@ def resolve(
     scale: Scale = "small",
     task: Task | str | None = None,
     model: Model | None = None,
+    data: Data | None = None,
     settings: Iterable[str | tuple[str, Any]] = (),
     sweep: Mapping[str, Sequence[Any]] | None = None,
     data_dir: Path | None = None,
@@ -34,14 +35,14 @@ def resolve(
     """A study by name, configured; its data are told by their bytes, where those in `data_dir` are not the canonical ones.
 
     Args:
-        model: a network to put in the place of the task's own.
+        model, data: what to put in the place of the task's own.
         settings: ``KEY=VALUE``, or (key, value); the key is a field's full path (``task.recipe.steps``) or its last part where that
             is unambiguous (``steps``), and a field of the study itself goes before one of its task; the value is JSON, or plain text.
         sweep: key -> values, of which each combination is a setting of one study (`tombola.studies.sweep.Sweep`); `task` is a key, too.
         fields: further fields of the configuration, by the same keys; None leaves them as they are.
     """
     if sweep:
-        options = {"scale": scale, "task": task, "model": model, "data_dir": data_dir, **fields}
+        options = {"scale": scale, "task": task, "model": model, "data": data, "data_dir": data_dir, **fields}
         return _swept(name, dict(sweep), list(settings), options)
     kind: type[Study] = studies[name]
     given = task if isinstance(task, Task) else None
@@ -54,8 +55,8 @@ def resolve(
     study = kind(task=base, **kind.at(scale, base))
     if given is not None:
         study = study.but(task=given)
-    if model is not None:
-        study = study.but(task=study.task.but(model=model))
+    if own := {name: one for name, one in (("model", model), ("data", data)) if one is not None}:
+        study = study.but(task=study.task.but(**own))
     study = apply(study, [*((key, value) for key, value in fields.items() if value is not None), *settings])
     return study.but(task=identified(study.task, data_dir))
 

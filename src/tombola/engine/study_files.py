@@ -12,12 +12,12 @@ from tombola.studies.base import Scale, Study
 from tombola.studies.sweep import Sweep
 
 _TABLES = ("set", "sweep")
-_KEYS = ("study", "scale", "task", "model", "replicates", "seed", "load", *_TABLES)
+_KEYS = ("study", "scale", "task", "model", "data", "image_size", "replicates", "seed", "load", *_TABLES)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a study file says, as options of `tombola.engine.configuring.resolve`: `study`, `scale`, `task`, `model`, `replicates`,
-    `seed`, `settings`, `sweep`, and `load`, paths beside the file. Raises in one line for a key that is none of these.
+    """What a study file says, as options of the command line have it: `study`, `scale`, `task`, `model`, `data`, `image_size`,
+    `replicates`, `seed`, `settings`, `sweep` and `load`. Paths are those beside the file. Raises in one line for another key.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -35,6 +35,8 @@ def read(path: Path) -> dict[str, Any]:
     for table in _TABLES:
         if not isinstance(found.get(table, {}), dict):
             raise TombolaError(f"study file {str(path)!r}: write [{table}] as a table, with one field a line below it")
+    if "data" in found:
+        found["data"] = path.parent / found["data"]
     load = found.pop("load", [])
     here = [path.parent / one for one in ([load] if isinstance(load, str) else load)]
     settings = _flat(found.pop("set", {}))
@@ -49,15 +51,25 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def written(study: Study, *, task: str, scale: str, model: str | None = None, load: Sequence[Path] = ()) -> str:
-    """The study file of a resolved configuration: every field by its full path, so that other defaults change nothing."""
+def written(study: Study, *, task: str, scale: str, load: Sequence[Path] = (), **own: Any) -> str:
+    """The study file of a resolved configuration: every field by its full path, so that other defaults change nothing.
+
+    Args:
+        own: `model`, `data` and `image_size` as they were given, each None if it was not.
+    """
     import tomli_w
 
     first, swept = (study.first, study.swept) if isinstance(study, Sweep) else (study, {})
     head: dict[str, Any] = {"study": study.name, "scale": scale, "task": task}
-    head |= {"model": model} if model else {}
+    head |= {name: str(one) if name != "image_size" else one for name, one in own.items() if one is not None}
     head |= {"load": [str(path) for path in load]} if load else {}
-    left_out = ("task.name", "task.data.content", *swept, *(["task.model"] if model else []), *(["task"] if "task" in swept else []))
+    left_out = (
+        "task.name",
+        "task.data.content",
+        *swept,
+        *(f"task.{part}" for part in ("model", "data") if own.get(part)),
+        *(["task"] if "task" in swept else []),
+    )
     fields = {
         path: _plain(value) for path, value in fields_of(first).items() if not f"{path}.".startswith(tuple(f"{one}." for one in left_out))
     }

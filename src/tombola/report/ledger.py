@@ -110,7 +110,8 @@ def _configured(path: Path, table: "pd.DataFrame") -> Study:
     described = path.with_name("study.toml")
     if described.exists():
         options = read(described)
-        options.pop("load")  # nothing that is read may run code: what it needs has been loaded, or is refused by its name
+        for name in ("load", "model", "data", "image_size"):  # nothing that is read may run code, or open what it names
+            options.pop(name, None)
         return resolve(options.pop("study"), **options)
     name = str(table.study.iloc[0])
     if name not in studies:

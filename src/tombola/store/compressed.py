@@ -26,6 +26,10 @@ from tombola.procedures.run import Action
 T = TypeVar("T")
 
 FORMAT = "tombola packed ticket 1"
+MOST_TEXT, MOST_UNITS = 2**16, 10**6
+"""Characters of the description of a network, which takes a few hundred; and the largest number in it."""
+MOST_VALUES, MOST_PER_BYTE = 2 * 10**8, 64
+"""A file describes a network of at most so many values, or of so many for each of its bytes: a few bytes may name any size."""
 
 
 def described(compressed: Compressed, model: Model, data: DataInfo, sha256: str) -> dict[str, str]:
@@ -61,6 +65,8 @@ def rebuilt(arrays: Tree, metadata: Mapping[str, str], path: Path) -> tuple[Tree
     from tombola.models.build import build
 
     try:
+        if len(metadata["model"]) > MOST_TEXT:
+            raise ValueError("a description of no network")
         model = Model.of_canonical(json.loads(metadata["model"]))
         given = _typed(dict[str, Action], metadata["actions"])
         factors = _typed(dict[str, float], metadata["factors"])
@@ -68,10 +74,15 @@ def rebuilt(arrays: Tree, metadata: Mapping[str, str], path: Path) -> tuple[Tree
         compressed = Compressed(origin, arrays, _typed(dict[str, dict[str, str]], metadata["leaves"]))
         data = _data(metadata)
         expected, version = metadata["sha256"], metadata["jax"]
-    except (KeyError, ValueError, TypeError, AttributeError):
+        _check_numbers(model.options, len(compressed.leaves))
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         raise TombolaError(f"{path}: the description of its network is damaged; export the run again") from None
     try:
-        weights, mask = decompress(build(model, data), compressed)
+        network = build(model, data)
+        values, size = sum(one.size for one in network.shapes.values()), sum(leaf.nbytes for leaf in arrays.values())
+        if values > max(MOST_VALUES, MOST_PER_BYTE * size):
+            raise TombolaError(f"{values:,} values do not come from {size:,} bytes; the file is damaged, or was made to do harm")
+        weights, mask = decompress(network, compressed)
     except TombolaError as error:
         raise TombolaError(f"{path} cannot be rebuilt: {error}") from None
     if digest(weights, mask) != expected:
@@ -80,6 +91,24 @@ def rebuilt(arrays: Tree, metadata: Mapping[str, str], path: Path) -> tuple[Tree
             f"the one that wrote it with JAX {version}: export there without --packed"
         )
     return weights, mask
+
+
+def _check_numbers(options: Any, leaves: int) -> None:
+    """Raise for options that ask for more layers than the file has leaves, or for units without end: what it would take to build such a
+    network is not known before.
+    """
+    if isinstance(options, dict):
+        for one in options.values():
+            _check_numbers(one, leaves)
+        if options.get("depth", 0) > leaves:
+            raise ValueError("too many layers")
+    elif isinstance(options, list | tuple):
+        if len(options) > leaves:
+            raise ValueError("too many layers")
+        for one in options:
+            _check_numbers(one, leaves)
+    elif isinstance(options, int | float) and not abs(options) <= MOST_UNITS:
+        raise ValueError("too many units")
 
 
 def said(exported: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tombola.core import masks
 from tombola.core.data_info import DataInfo
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, shown
 from tombola.core.masks import Mask
 from tombola.core.objective import read_objective
 from tombola.core.step import Step
@@ -198,12 +198,14 @@ def load_ticket(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, np.n
     """
     tree, metadata = _read(Path(path))
     form = metadata.get("format", PLAIN)
-    if form.startswith("tombola packed"):
-        from tombola.store.compressed import rebuilt
+    from tombola.store import compressed
 
-        return rebuilt(tree, metadata, Path(path))
+    if form == compressed.FORMAT:
+        return compressed.rebuilt(tree, metadata, Path(path))
     if form != PLAIN:
-        raise TombolaError(f"{path} is of format {form!r}, which is none of `tombola export`; export the run again")
+        raise TombolaError(
+            f"{path} is of format {shown(form)}, which this `tombola export` does not write; export the run again, or update Tombola"
+        )
     weights = {name: leaf for name, leaf in tree.items() if not name.endswith(".mask")}
     bits = {name.removesuffix(".mask"): leaf for name, leaf in tree.items() if name.endswith(".mask")}
     if wrong := [name for name, leaf in bits.items() if name not in weights or leaf.shape != (-(-weights[name].size // 8),)]:
@@ -215,6 +217,8 @@ def _read(path: Path) -> tuple[Tree, dict[str, str]]:
     """Tensors and metadata of a file."""
     from safetensors import SafetensorError
 
+    if path.exists() and not path.is_file():
+        raise TombolaError(f"{path} is no file; give one that `tombola export` wrote")
     try:
         return load_tree(path)
     except OSError as error:

@@ -39,7 +39,7 @@ def decode_mask(compressed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     data = np.asarray(compressed, np.uint8).tobytes()
     decode: dict[int, Callable[[bytes], np.ndarray]] = {
         _BITS: lambda body: _from_bits(body, size),
-        _LZMA: lambda body: _from_bits(lzma.decompress(body, lzma.FORMAT_RAW, filters=_FILTERS), size),
+        _LZMA: lambda body: _from_bits(_unpacked(body, (size + 7) // 8), size),
         _KEPT: lambda body: _from_gaps(body, size),
         _PRUNED: lambda body: ~_from_gaps(body, size),
     }
@@ -56,6 +56,15 @@ def entropy(leaf: np.ndarray) -> float:
     """
     _, counts = np.unique(leaf, return_counts=True)
     return float((counts * np.log2(leaf.size / counts)).sum())
+
+
+def _unpacked(body: bytes, length: int) -> bytes:
+    """At most one byte more than there should be: a few bytes may unpack to gigabytes."""
+    unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
+    found = unpacker.decompress(body, max_length=length + 1)
+    if not unpacker.eof:
+        raise ValueError("another length")
+    return found
 
 
 def _from_bits(body: bytes, size: int) -> np.ndarray:
@@ -76,6 +85,8 @@ def _gaps(flat: np.ndarray) -> bytes:
 
 def _from_gaps(body: bytes, size: int) -> np.ndarray:
     k, count = _GAPS.unpack_from(body)
+    if count > size or k > 31:
+        raise ValueError("more gaps than weights")
     flat = np.zeros(size, bool)
     if count:
         bits = np.unpackbits(np.frombuffer(body, np.uint8, offset=_GAPS.size))
