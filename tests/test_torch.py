@@ -630,7 +630,7 @@ def frozen():
         (Flat().half, {}, "but weights train in float32"),
         (Mlp, {"inputs": 3}, "cannot be exported by torch for examples"),
         (Vgg, {"klass": 3}, "unknown option of Vgg 'klass': did you mean 'classes'"),
-        (Vgg, {"width": "a"}, "option width = 'a', but it must be a valid integer"),
+        (Vgg, {"width": "a"}, "option width = 'a', but it must be a whole number"),
         (Vgg, {"classes": 4}, r"returns \(2, 4\) for 2 examples, but it must return logits, \(2, 5\)"),
         (Vgg, {"widths": (2, 2)}, "it has the units features/0 4, features/4 8, classifier/0 12; give at most as many for each"),
     ],

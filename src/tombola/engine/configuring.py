@@ -46,7 +46,8 @@ def resolve(
     if given is not None:
         config = config.but(task=given)
     if own := {name: one for name, one in (("model", model), ("data", data)) if one is not None}:
-        config = config.but(task=config.task.but(**own))
+        usual = {**Task.model_fields["rates"].default, **config.task.rates}  # a network may have kinds of layers that the task's has not
+        config = config.but(task=config.task.but(**own, **({"rates": usual} if model is not None else {})))
     for key, value in fields.items():
         if value is not None:
             config = _replaced(config, _path(config, key), value)
