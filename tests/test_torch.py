@@ -794,3 +794,17 @@ def test_what_cannot_go_back_is_one_line(store, tmp_path, capsys):
     assert whole == ["features.0.weight"]
     assert {"features.0.weight", "features.4.weight_mask"} <= state.keys()
     assert state["features.1.num_batches_tracked"] == 6
+
+
+def test_the_page_for_those_who_come_from_pytorch_runs(capsys, monkeypatch):
+    import re
+    from pathlib import Path
+
+    from tombola.core.parts import torch_rules
+
+    monkeypatch.setattr(torch_rules, "_parts", dict(torch_rules._parts))
+    page = (Path(__file__).parent.parent / "docs" / "coming_from_pytorch.md").read_text()
+    scope = {"__name__": "page"}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "coming_from_pytorch.md", "exec"), scope)
+    assert len(capsys.readouterr().out.splitlines()) == 3
