@@ -287,7 +287,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(capsys, tmp_path, 
     said = capsys.readouterr()
     assert said.err.splitlines()[-1].startswith("tombola: No space left on device; make room")
     assert "Traceback" not in said.err
-    assert not list(tmp_path.glob("runs/.work/*.part"))
+    assert not list(tmp_path.glob("runs/.work/*~*"))
     (finished,) = store.Store(tmp_path / "runs")
     assert finished.damaged() == []
     monkeypatch.undo()

@@ -1,6 +1,7 @@
 """A process that is told to stop stops, says so in one line, and gives back what it claimed; closed or narrow streams stop nothing."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -9,8 +10,11 @@ import time
 
 import pytest
 
+from tombola import cli
 from tombola.core import interrupts
+from tombola.engine import provenance
 from tombola.engine.progress import Progress
+from tombola.store.files import dump_json
 
 LONG = ["run", "frankle2019.sparsity", "--task", "digits-mlp", "--replicates", "1", "--set", "levels=1", "--set", "steps=9999999it"]
 
@@ -81,3 +85,25 @@ def test_without_a_home_there_is_a_cache_all_the_same(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(files.Path, "expanduser", lambda path: (_ for _ in ()).throw(RuntimeError("no home")))
     assert f"tombola-{os.getuid()}" in str(files.cache_folder())
+
+
+def test_a_home_that_cannot_be_read_is_as_none(monkeypatch):
+    from tombola.core import files
+
+    for name in ("TOMBOLA_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(files.Path, "exists", lambda path: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    assert f"tombola-{os.getuid()}" in str(files.cache_folder())
+
+
+def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr("tombola.commands.catalogue", lambda **_: os.listdir("/dev/null/x"))
+    assert cli.main(["list"]) == 2
+    assert capsys.readouterr().err.startswith("tombola: Not a directory: /dev/null/x; mend that")
+
+
+def test_a_path_that_the_locale_cannot_show_is_written_down(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tombola", "run", "--store", "l\udcc3\udca4ufe", "\udcff"])
+    found = json.loads(dump_json({"command": provenance.command()}))["command"]
+    assert found.startswith("tombola run --store 'l\u00e4ufe' ")
+    assert json.loads(dump_json({"path": "\udcc3"})) == {"path": "\udcc3"}

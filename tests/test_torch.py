@@ -630,7 +630,7 @@ def frozen():
         (Flat().half, {}, "but weights train in float32"),
         (Mlp, {"inputs": 3}, "cannot be exported by torch for examples"),
         (Vgg, {"klass": 3}, "unknown option of Vgg 'klass': did you mean 'classes'"),
-        (Vgg, {"width": "a"}, "option width = 'a', but it must be a valid integer"),
+        (Vgg, {"width": "a"}, "option width = 'a', but it must be a whole number"),
         (Vgg, {"classes": 4}, r"returns \(2, 4\) for 2 examples, but it must return logits, \(2, 5\)"),
         (Vgg, {"widths": (2, 2)}, "it has the units features/0 4, features/4 8, classifier/0 12; give at most as many for each"),
     ],
@@ -794,3 +794,17 @@ def test_what_cannot_go_back_is_one_line(store, tmp_path, capsys):
     assert whole == ["features.0.weight"]
     assert {"features.0.weight", "features.4.weight_mask"} <= state.keys()
     assert state["features.1.num_batches_tracked"] == 6
+
+
+def test_the_page_for_those_who_come_from_pytorch_runs(capsys, monkeypatch):
+    import re
+    from pathlib import Path
+
+    from tombola.core.parts import torch_rules
+
+    monkeypatch.setattr(torch_rules, "_parts", dict(torch_rules._parts))
+    page = (Path(__file__).parent.parent / "docs" / "coming_from_pytorch.md").read_text()
+    scope = {"__name__": "page"}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "coming_from_pytorch.md", "exec"), scope)
+    assert len(capsys.readouterr().out.splitlines()) == 3

@@ -175,9 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stderr.close()
     except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        print(f"tombola: {error.strerror}; make room: what is finished stays, and the same command goes on from there", file=sys.stderr)
+        remedy = "make room" if error.errno in _FULL else "mend that, or name another"
+        place = "" if error.filename is None else f": {error.filename}"
+        print(f"tombola: {error.strerror or error}{place}; {remedy}: what is finished stays, and the same command goes on", file=sys.stderr)
         return 2
     return 0
 

@@ -66,11 +66,13 @@ def path(
     Args:
         first, second: weights W and W', leaves (R, ...), such as ``trajectory.final``; a equals 1 at the first.
         seed: that of the training: with it replicate r has its training examples and their labels.
-        points: evenly spaced values of a, ends included (Frankle et al. 2020 use 30).
+        points: evenly spaced values of a, ends included (Frankle et al. 2020 use 30); the middle is evaluated as well, so that an
+            even number n gives n + 1 networks.
         batch_norm: statistics of batch norm on the path: computed anew over training examples (`recompute`), or
             interpolated as the weights are (`interpolate`).
         train_examples: training examples to evaluate on; None: all.
-        matched: whether the second network's units are permuted first, to match the first one's (Ainsworth et al. 2023).
+        matched: whether the second network's units are permuted first, to match the first one's (Ainsworth et al. 2023). Those of
+            a residual stream, which many layers read, stay in their order.
 
     Raises:
         TombolaError: the two networks are equal, or not of this task.

@@ -16,12 +16,17 @@ _DRAFT = re.compile(r"\..*~(?P<host>[^~]*)~(?P<pid>\d{1,9})~[0-9a-f]{8}", re.DOT
 
 
 def cache_folder() -> Path:
-    """``TOMBOLA_CACHE``, else ``XDG_CACHE_HOME/tombola``, else ``~/.cache/tombola``; without a home a folder of temporary files."""
-    own = os.environ.get("TOMBOLA_CACHE")
+    """``TOMBOLA_CACHE``, else ``XDG_CACHE_HOME/tombola``, else ``~/.cache/tombola``; without a home, or where it cannot be read, a folder
+    of temporary files.
+    """
+    if own := os.environ.get("TOMBOLA_CACHE"):
+        return Path(own).expanduser()
     try:
-        return Path(own).expanduser() if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tombola"
-    except RuntimeError:  # no HOME, and a user whom the system does not know
+        found = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tombola"
+        found.exists()
+    except (RuntimeError, PermissionError):  # no HOME, and a user whom the system does not know; another's HOME
         return Path(tempfile.gettempdir()) / f"tombola-{os.getuid()}"
+    return found
 
 
 def write_atomically(path: Path, content: bytes) -> None:

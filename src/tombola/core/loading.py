@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import inspect
 import io
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -30,7 +31,7 @@ def load_file(path: Path | str) -> ModuleType:
         TombolaError: if there is no such file, or it fails, or it ends Python.
     """
     place = Path(path).expanduser().absolute()
-    if not place.is_file():
+    if not os.path.isfile(place):
         raise TombolaError(f"there is no file {str(path)!r} to load in {Path.cwd()}")
     before = _loaded.get(place)
     if before is not None and all(file.is_file() and _digest(file) == digest for file, digest in before.files.items()):

@@ -38,7 +38,7 @@ class Data(Spec):
     """Share of training labels replaced by uniformly drawn ones, by key. Validation and test stay clean."""
     augment: Annotated[str, BeforeValidator(augmentations.described)] = "none"
     """On the training batches only: ``none``, or a registered augmentation (`tombola.data.augment`). ``flip_crop``: random
-    mirror image and a crop after padding by 4 pixels; ``resized_crop``: random mirror image and a random part of 8 to
+    mirror image and a crop after padding by 4 pixels of 0, which is the mean colour, as images are standardised before; ``resized_crop``: random mirror image and a random part of 8 to
     100 % of the area, resized to the whole."""
 
 
@@ -78,7 +78,8 @@ class Supermask(Spec):
     """The share of a layer's weights that is kept: of `bernoulli` (in expectation) and `signed` at the start of
     training, of `edge_popup` all along."""
     rescale: Literal["none", "dynamic", "root"] = "none"
-    """Factor on a layer's kept weights: size / kept (`dynamic`, Zhou et al. 2019), its root, or none."""
+    """Factor r on a layer's kept weights: size / kept (`dynamic`, Zhou et al. 2019), its root, or none. The gradient passes through r,
+    too, also where r never changes, as with `edge_popup`; Ramanujan et al. 2020 have a constant there."""
 
     def canonical(self) -> dict[str, Any]:
         """Rescaled signed masks have another identity since the gradient of their rescaling was mended: they train to other masks."""
@@ -116,7 +117,7 @@ class Recipe(Spec):
     """Steps at which a `stepped` learning rate is multiplied by `decay`."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup: Step = Step("0it")
-    """Length of a linear rise of the learning rate from 0."""
+    """Length k of a linear rise of the learning rate: iteration t has (t + 1) / k of it, so the first has 1 / k, not 0."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of each target that is spread evenly over all classes, in training; of the objective `classification` alone."""
     precision: Precision = "float32"

@@ -1,5 +1,6 @@
 """ImageNet, as a folder of images that the user has."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def imagenet(folder: Path | None = None) -> Dataset:
 
 def available(folder: Path) -> bool:
     """Whether the two folders are there."""
-    return all((folder / "imagenet" / part).is_dir() for part in ("train", "val"))
+    return all(os.path.isdir(folder / "imagenet" / part) for part in ("train", "val"))
 
 
 def verify(folder: Path) -> list[tuple[str, str]]:

@@ -56,7 +56,8 @@ def resolve(
     if given is not None:
         study = study.but(task=given)
     if own := {name: one for name, one in (("model", model), ("data", data)) if one is not None}:
-        study = study.but(task=study.task.but(**own))
+        usual = {**Task.model_fields["rates"].default, **study.task.rates}  # a network may have kinds of layers that the task's has not
+        study = study.but(task=study.task.but(**own, **({"rates": usual} if model is not None else {})))
     study = apply(study, [*((key, value) for key, value in fields.items() if value is not None), *settings])
     return study.but(task=identified(study.task, data_dir))
 

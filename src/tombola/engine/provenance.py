@@ -1,5 +1,6 @@
 """Where a number comes from: command, versions, device."""
 
+import os
 import platform
 import shlex
 import sys
@@ -44,5 +45,6 @@ def _processor() -> str:
 def command() -> str:
     """The command line of this process, as one would type it."""
     program, *arguments = sys.argv or [""]
+    arguments = [os.fsencode(one).decode("utf-8", "replace") for one in arguments]  # bytes that the locale cannot show
     name = "tombola" if program.endswith(("/tombola", "__main__.py", "tombola.exe")) else program
     return shlex.join([name, *arguments]) if name else "python"

@@ -11,7 +11,7 @@ from pydantic import Field
 from tombola.core.errors import TombolaError
 
 BATCH_NORM_MOMENTUM = 0.9
-"""Running statistics: r <- 0.9 r + 0.1 (statistic of the batch; the variance is the biased one)."""
+"""The share of running statistics that stays at a batch."""
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 """Share of the units that dropout switches off."""
@@ -40,7 +40,8 @@ def conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, bias: b
 
 Norm = bool | Literal["uniform"]
 """Batch norm after each convolution, with its scale at 1 (True) or drawn from U[0, 1] (``uniform``), as the code of Frankle et al. 2020
-does; without it (False) convolutions have biases."""
+does; without it (False) convolutions have biases. Running statistics: r <- 0.9 r + 0.1 (statistic of the batch), where the variance
+is the biased one, over n and not n - 1, which PyTorch takes."""
 
 
 def batch_norm(channels: int, norm: Norm, rngs: nnx.Rngs) -> Callable[[jax.Array], jax.Array]:

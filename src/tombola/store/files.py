@@ -17,7 +17,7 @@ SEAL = "content_sha256"
 
 def dump_json(value: Any) -> bytes:
     """Indented, in the given order, one newline at the end."""
-    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def dump_tree(tree: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> bytes:

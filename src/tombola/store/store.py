@@ -16,6 +16,7 @@ in progress has a claim under ``.work/``, which keeps a second process off it, a
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -35,14 +36,14 @@ class Store:
 
     def __init__(self, folder: Path | str | None = None, files: Disk | Memory | None = None) -> None:
         self.files = files or (Memory() if folder is None else Disk(Path(folder)))
-        if files is None and self.folder.exists() and not self.folder.is_dir():
+        if files is None and os.path.isfile(self.folder):
             raise TombolaError(f"store {str(folder)!r} is a file, but a folder is needed; choose another with --store DIR")
 
     @classmethod
     def there(cls, folder: Path) -> "Store":
         """One that is there. Raises if it is not: where runs are only read, its name is a mistake."""
         found = cls(folder)
-        if not folder.exists():
+        if not os.path.exists(folder):
             raise TombolaError(f"there is no store {str(folder)!r}; name one with --store DIR (`tombola run` makes it)")
         return found
 
