@@ -27,13 +27,13 @@ $(VENV)/.bench: $(VENV)/.developer
 demo: install
 	$(BIN)/tombola run frankle2019.sparsity --output report
 
-# A file's tests share what they compile, so that each file is one worker's.
+# A file's tests share what they compile: a worker takes files in a row, and of another's only once its own are done.
 test: $(VENV)/.developer
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow"
 
 # Those that take minutes, too.
 test-all: $(VENV)/.developer
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 # The tests that depend on versions, on every other Python that is here, each with the newest JAX that it can have.
 PYTHONS ?= python3.12 python3.13
@@ -44,10 +44,10 @@ test-pythons:
 	  folder=.venv-$$(basename $$(dirname $$(dirname $$(command -v $$python))))-$$(basename $$python); \
 	  $$python -m venv $$folder && $$folder/bin/python -m pip install --quiet --editable '.[test]' || exit 1; \
 	  echo "$$($$folder/bin/python --version), JAX $$($$folder/bin/python -c 'import jax; print(jax.__version__)')"; \
-	  $$folder/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not slow" $(VERSIONED) || exit 1; \
+	  $$folder/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow" $(VERSIONED) || exit 1; \
 	done
 
-check: format lint types test
+check: format lint types test-all
 
 format: $(VENV)/.developer
 	$(BIN)/ruff format --check .

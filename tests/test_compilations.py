@@ -58,17 +58,20 @@ def test_levels_replicates_and_seeds_share_programs(execute):
     assert execute("frankle2019.sparsity", "levels=1", "rewind=2it", seed=4) == 0
 
 
+@pytest.mark.slow
 def test_lengths_share_programs(execute):
     assert execute("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 4]") > 0
     assert execute("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 4]", "steps=9it", "test_every=6it") == 0
 
 
+@pytest.mark.slow
 def test_learning_rates_share_programs(execute):
     assert execute("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 5]") > 0
     assert execute("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 5]", "learning_rate=0.02") == 0
     assert execute("frankle2019.sparsity", "levels=1", "task.model.options.widths=[9, 5]", "optimizer=sgd") > 0
 
 
+@pytest.mark.slow
 def test_the_length_of_a_cosine_is_in_its_program(execute):
     assert execute("frankle2019.sparsity", "levels=1", "schedule=cosine") > 0
     assert execute("frankle2019.sparsity", "levels=1", "schedule=cosine", "steps=9it") > 0
@@ -80,6 +83,7 @@ def test_another_batch_is_another_program(execute):
     assert execute("frankle2019.sparsity", "levels=1", "batch=49") > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other", ["frankle2019.one_shot", "frankle2019.movement", "zhou2019.mask0", "zhou2019.mask1", "zhou2019.criteria"], ids=str
 )
@@ -88,6 +92,7 @@ def test_studies_of_equal_shapes_share_programs(execute, other):
     assert execute(other, seed=7) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["frankle2020.instability", "frankle2020.sparse", "zhang2019.robustness", "zhou2019.supermask"])
 def test_probes_of_equal_shapes_share_programs(execute, name):
     execute(name, seed=1)

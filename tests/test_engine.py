@@ -8,7 +8,6 @@ import sys
 import time
 from itertools import pairwise
 
-import jax
 import numpy as np
 import pytest
 
@@ -276,24 +275,6 @@ def test_an_empty_layer_is_warned_of(tmp_path, capsys):
     assert "'output/kernel' of run" in capsys.readouterr().err
 
 
-def test_levels_arms_and_replicates_share_one_compiled_program(tmp_path):
-    task = TASK.but(recipe=TASK.recipe.but(batch=61))  # a program that no other test has compiled
-    compiled = []
-
-    def listen(event, duration, **_):
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    chains = [imp_runs(task, seed, 3, rates=RATES) for seed in (1, 2)]
-    engine([chain[0] for chain in chains], tmp_path).execute()
-    first = len(compiled)
-    controls = [chain[-1].but(kept=Action(name="reinit", options={"stream": "reinit/3/0"})) for chain in chains]
-    engine([run for chain in chains for run in chain] + controls, tmp_path).execute()
-    assert first > 0
-    assert len(compiled) == first
-
-
 # -- kill -9, and two processes ------------------------------------------------------------------------------------------
 
 _STUDY = """
@@ -328,6 +309,7 @@ def uninterrupted(tmp_path_factory):
     return table(folder, "report")
 
 
+@pytest.mark.slow
 def test_a_study_killed_at_random_moments_ends_in_the_same_table(tmp_path, uninterrupted):
     moments = random.Random(0)
     kills = 0
@@ -352,6 +334,7 @@ def test_a_study_killed_at_random_moments_ends_in_the_same_table(tmp_path, unint
     assert not list((tmp_path / "runs" / ".work").glob("*.checkpoint.safetensors"))
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_store_and_the_work(tmp_path, uninterrupted):
     processes = [start(tmp_path, "one"), start(tmp_path, "two")]
     for process in processes:

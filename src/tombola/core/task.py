@@ -38,8 +38,8 @@ class Data(Spec):
     """Share of training labels replaced by uniformly drawn ones, by key. Validation and test stay clean."""
     augment: Annotated[str, BeforeValidator(augmentations.described)] = "none"
     """On the training batches only: ``none``, or a registered augmentation (`tombola.data.augment`). ``flip_crop``: random
-    mirror image and a crop after padding by 4 pixels of 0, which is the mean colour, as images are standardised before; ``resized_crop``: random mirror image and a random part of 8 to
-    100 % of the area, resized to the whole."""
+    mirror image and a crop after padding by 4 pixels of 0, which is the mean colour, as images are standardised before;
+    ``resized_crop``: random mirror image and a random part of 8 to 100 % of the area, resized to the whole."""
 
 
 Precision = Literal["float32", "tf32"]
