@@ -12,6 +12,7 @@ import pytest
 
 from tombola import cli
 from tombola.engine.configuring import resolve
+from tombola.report.ledger import judged_again
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -148,3 +149,14 @@ def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
     assert {(one["scale"], one["replicates"]) for one in query} == {("smoke", 2)}
     for one in query:
         assert next(iter(resolve(one["study"], scale="paper", task=one["task"]).rows()))
+
+
+@pytest.mark.slow
+def test_the_kept_ledger_is_what_the_kept_tables_come_to():
+    results = ROOT / "docs" / "results"
+    lines = judged_again(results)
+    told = [
+        line.split(" | ") for line in (results / "ledger.md").read_text().splitlines() if re.match(r"\| [A-Z]+-[CO]\d+ \| .* \| ", line)
+    ]
+    kept = {(row[0].removeprefix("| "), row[4], row[5]): (row[1], row[2]) for row in told if len(row) >= 6}
+    assert kept == {(line.claim, line.study, line.testbed): (line.state, line.parts) for line in lines}
