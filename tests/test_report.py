@@ -29,7 +29,7 @@ from tombola.report.result import arms_of, panels_of
 from tombola.report.summary import summarise
 from tombola.report.table import as_csv, as_json, claims_as_json, terminal
 from tombola.studies.base import Findings
-from tombola.studies.figure import Figure, Panel
+from tombola.studies.figure import Figure, Known, Panel
 
 LEVELS, REPLICATES = 6, 3
 ARMS = {"ticket": "winning ticket", "reinit": "same mask, fresh <init>", "random": "random mask"}
@@ -298,6 +298,47 @@ def test_infinite_and_censored_values_are_marked_and_explained(report):
     hollow = [line for line in drawn(SPEED, report).axes[0].lines if line.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in hollow] == [[pytest.approx(0.8**4)]]
     assert "Hollow" in caption(SPEED, report)
+
+
+def test_what_the_paper_found_is_a_star(report):
+    sooner, better = Known(0.5, "twice as soon", 0.4, beside_dense=True), Known(0.01, "1 pp above", 0.1, beside_dense=True)
+    flat = Known(0.99, x=0.2)
+    known = replace(SPEED, panels=(replace(SPEED.panels[0], paper=(sooner,)), replace(SPEED.panels[1], paper=(better, flat))))
+    dense = report.table[report.table.level == 0]
+    drawing = figures.draw(known, report)
+    stars = [line for ax in drawing.canvas.axes for line in ax.lines if line.get_marker() == "*"]
+    found = [(line.get_xdata()[0], line.get_ydata()[0]) for line in stars]
+    acc = 100 * dense.acc_es.mean()
+    np.testing.assert_allclose(found, [(0.4, dense.es_iteration.mean() / 2), (0.1, acc + 1), (0.2, 99)])
+    for line in stars:
+        (low, high), (right, left) = line.axes.get_ylim(), sorted(line.axes.get_xlim(), reverse=True)
+        assert low < line.get_ydata()[0] < high
+        assert left < line.get_xdata()[0] < right
+    assert legend_of(drawing.canvas)[-1] == "the paper"
+    assert "Stars: what the paper reports" in drawing.caption
+    assert {"the paper: twice as soon", "the paper: 1 pp above"} <= {point["label"] for point in drawing.numbers()}
+    assert "the paper" not in legend_of(drawn(SPEED, report))
+
+
+def test_places_in_a_list_are_told_by_what_stands_there(report):
+    placed = replace(report, table=report.table.assign(place=report.table.level % 3))
+    figure = Figure("onset", "Onset", (Panel("place", "stable from step k on", ticks=("0", "10", "never")),))
+    ax = drawn(figure, placed).axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "10", "never"]
+    assert ax.get_ylim() == (-0.5, 2.5)
+
+
+def test_minima_and_maxima_are_left_out_where_they_would_be_a_comb(report):
+    many = replace(report, table=pd.concat([report.table.assign(level=report.table.level + LEVELS * index) for index in range(4)]))
+    assert "thin bars" in caption(ACCURACY, report)
+    assert "thin bars" not in caption(ACCURACY, many)
+
+
+@pytest.mark.parametrize(("count", "shape"), [(1, (1, 1)), (3, (3, 1)), (4, (2, 2)), (5, (3, 2)), (6, (3, 2)), (8, (4, 2)), (9, (3, 3))])
+def test_panels_leave_few_places_empty(count, shape):
+    canvas, found = axes.facets([Panel("y", "y")], {str(index): "a title" for index in range(count)})
+    grid = found[0].ax.get_subplotspec().get_gridspec()
+    assert (grid.ncols, grid.nrows, len(canvas.axes)) == (*shape, count)
 
 
 def test_a_panel_without_values_says_so(report):
@@ -941,7 +982,7 @@ def test_the_page_answers_to_a_reader(report, tmp_path):
     dom = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=60).stdout
     found = json.loads(unescape(re.search("<title>(.*?)</title>", dom, re.DOTALL).group(1)))
     assert found["said"].startswith("winning ticket\n100.0 %\n1,0")
-    assert found["said"].endswith("n = 3")
+    assert re.search(r" \[[\d.,]+, [\d.,]+\], n = 3$", found["said"])
     assert found["hidden"] > 3
     assert found["others"] == 0
     assert found["column"] == sorted(found["column"], reverse=True)

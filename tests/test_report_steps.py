@@ -220,37 +220,50 @@ def test_a_panel_without_values_has_no_threshold(report):
 # -- scatter --------------------------------------------------------------------------------------------------------
 
 
-def dots(ax):
-    return {line.get_label(): line for line in ax.lines if line.get_label() in ARMS.values()}
+def means(ax):
+    """Label -> its means, and the ends of their bars: along x, along y."""
+    return {bars.get_label(): (bars[0], *([line[:, i] for line in bars[2][i].get_segments()] for i in (0, 1))) for bars in ax.containers}
 
 
-def test_a_scatter_has_a_point_for_each_replicate_with_draws_averaged(report):
+def test_a_scatter_has_a_mean_with_intervals_for_each_arm_at_each_level(report):
     canvas = drawn(SCATTER, report)
     (ax,) = canvas.axes  # both variants
     assert legend_of(canvas) == ["IMP", "random pruning"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("error barrier (pp)", "accuracy (%)")
     assert across_lines(ax) == ([pytest.approx(80)], [pytest.approx(2)])
-    imp, random = dots(ax)["IMP"], dots(ax)["random pruning"]
-    rows = report.table[report.table.arm == "imp"].groupby(["variant", "level", "replicate"], sort=False)[["barrier", "accuracy"]].mean()
-    assert len(rows) == 2 * len(STEPS) * REPLICATES
-    shown = sorted(zip(imp.get_xdata(), imp.get_ydata(), strict=True))
-    np.testing.assert_allclose(shown, sorted(zip(100 * rows.barrier, 100 * rows.accuracy, strict=True)))
-    assert (imp.get_linestyle(), random.get_linestyle()) == ("None", "None")
+    (imp, across, along), (random, *_) = means(ax)["IMP"], means(ax)["random pruning"]
+    rows = report.table[report.table.arm == "imp"].groupby(["variant", "level", "replicate"])[["barrier", "accuracy"]].mean()
+    expected = 100 * rows.groupby(["variant", "level"]).mean()
+    assert len(expected) == 2 * len(STEPS)
+    np.testing.assert_allclose(sorted(imp.get_xydata().tolist()), sorted(expected.to_numpy().tolist()))
+    half = 4.302652729696142 * 100 * rows.groupby(["variant", "level"]).std() / math.sqrt(REPLICATES)
+    np.testing.assert_allclose([np.ptp(one) for one in across], 2 * half.barrier)
+    np.testing.assert_allclose([np.ptp(one) for one in along], 2 * half.accuracy)
     assert imp.get_marker() != random.get_marker()
-    assert imp.get_markeredgecolor() != random.get_markeredgecolor()
-    assert imp.get_markerfacecolor()[3] < 0.5  # what lies below is seen
-    assert "A point: one replicate of an arm at one step k of one variant, draws averaged; n = 48." in caption(SCATTER, report)
+    assert imp.get_color() != random.get_color()
+    assert "A marker: an arm at one step k of one variant, mean over 3 replicates; bars: its 95 % t-intervals" in caption(SCATTER, report)
     assert caption(SCATTER, report).endswith("Thin horizontal line: the threshold, 80. Thin vertical line: the threshold, 2.")
+
+
+def test_few_means_are_shown_with_their_replicates(report):
+    def clouds(found):
+        return [line for line in drawn(SCATTER, found).axes[0].lines if line.get_alpha()]
+
+    few = replace(report, table=report.table[report.table.level < 2])
+    assert [len(line.get_xdata()) for line in clouds(few)] == [2 * 2 * REPLICATES] * 2
+    assert clouds(report) == []
+    assert "pale: the replicates" in caption(SCATTER, few)
+    assert "pale" not in caption(SCATTER, report)
 
 
 def test_a_scatter_of_named_variants_has_a_panel_for_each(report):
     canvas = drawn(replace(SCATTER, variants=("few", "some")), report)
     assert [ax.get_title(loc="left") for ax in canvas.axes] == ["20 % of weights", "5 % of weights"]
     assert len({ax.get_xlim() for ax in canvas.axes}) == 1
-    some, few = (dots(ax)["random pruning"].get_xdata() for ax in canvas.axes)
-    np.testing.assert_allclose(np.asarray(few) - np.asarray(some), 5)
+    some, few = (means(ax)["random pruning"][0].get_xydata()[:, 0] for ax in canvas.axes)
+    np.testing.assert_allclose(few - some, 5)
     (single,) = drawn(replace(SCATTER, variants=("few",)), report).axes
-    np.testing.assert_allclose(dots(single)["random pruning"].get_xdata(), few)
+    np.testing.assert_allclose(means(single)["random pruning"][0].get_xydata()[:, 0], few)
 
 
 def test_a_scatters_axes_are_logarithmic_where_a_panel_says_so(report):
@@ -271,10 +284,7 @@ def test_a_scatters_axes_are_logarithmic_where_a_panel_says_so(report):
 def test_what_is_not_finite_is_no_point(report):
     rows = report.table
     holed = replace(report, table=rows.assign(barrier=rows.barrier.where(rows.level > 0), accuracy=rows.accuracy.where(rows.level != 1)))
-    assert len(dots(drawn(SCATTER, holed).axes[0])["IMP"].get_xdata()) == 2 * 2 * REPLICATES
-    assert "n = 24." in caption(SCATTER, holed)
-    both = replace(SCATTER, panels=(ACCURACY, BARRIER), across=BARRIER)
-    assert "n = 24 to 36." in caption(both, holed)
+    assert len(means(drawn(SCATTER, holed).axes[0])["IMP"][0].get_xdata()) == 2 * 2
     nothing = replace(report, table=rows.assign(barrier=math.nan))
     (ax,) = drawn(SCATTER, nothing).axes
     assert [label.get_text() for label in ax.texts] == ["no finite values"]

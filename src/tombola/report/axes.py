@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure as Canvas
 
-_WIDTHS = {1: 3.9, 2: 6.4, 3: 8.6}
+_WIDTHS = {1: 3.9, 2: 6.4, 3: 8.6, 4: 8.6}
 """Inches of a figure of so many columns of panels."""
 _FLAT, _FLATTEST = 2.0, 5.0
 """Limits are shared by the variants of a metric unless they are so many times as long as those of the typical variant, or of any."""
 _OUTLYING = 2.5
-"""A series that makes an axis so many times as long as all others do reaches beyond it."""
+"""A series of `_LONG` values or more that makes an axis so many times as long as all others do reaches beyond it."""
+_LONG = 8
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Facet:
 
 
 def facets(panels: Sequence[Panel], titles: Mapping[str, str], height: float = 2.2) -> tuple["Canvas", list[Facet]]:
-    """An empty figure and its axes. One panel: the variants side by side, at most three to a row. Several: rows of panels for
-    each variant.
+    """An empty figure and its axes. One panel: the variants side by side, in rows that leave few places empty. Several: rows of
+    panels for each variant.
 
     Args:
         panels: of the figure.
@@ -48,8 +49,8 @@ def facets(panels: Sequence[Panel], titles: Mapping[str, str], height: float = 2
     """
     many = len(panels) > 1
     count = len(panels) if many else len(titles)
-    deep = math.ceil(count / 3)
-    across = math.ceil(count / deep)  # four are two rows of two
+    across = min(range(1, min(4, count) + 1), key=lambda across: _unfit(count, across))
+    deep = math.ceil(count / across)
     rows = deep * (len(titles) if many else 1)
     canvas = empty((_WIDTHS[across], (height + 0.25 + 0.17 * any(titles.values())) * rows))
     axes = canvas.subplots(rows, across, squeeze=False)
@@ -59,12 +60,18 @@ def facets(panels: Sequence[Panel], titles: Mapping[str, str], height: float = 2
             at = index if many else place
             row, column = deep * place * many + at // across, at % across
             if titles[variant] and index == 0:
-                title(axes[row, column], titles[variant], _WIDTHS[across] / (1 if many else across))
+                title(axes[row, column], titles[variant], _WIDTHS[across] / (1 if many else across) - 0.2)
             last = place == len(titles) - 1 and at + across >= count if many else at + across >= count
             found.append(Facet(axes[row, column], variant, panel, many or column == 0, last))
     for ax in set(axes.flat) - {facet.ax for facet in found}:
         ax.remove()
     return canvas, found
+
+
+def _unfit(count: int, across: int) -> float:
+    """How badly so many panels fit into rows of `across`: empty places, and rows that are no half longer than columns."""
+    deep = math.ceil(count / across)
+    return 0.4 * (across * deep - count) + abs(math.log(across / deep / 1.5))
 
 
 def empty(size: tuple[float, float]) -> "Canvas":
@@ -130,7 +137,7 @@ def _together(series: Sequence[Sequence[float]], log: bool) -> list[float]:
     every = [value for one in series for value in one]
     for index, one in enumerate(series):
         others = [value for place, other in enumerate(series) for value in other if place != index]
-        if sum(map(bool, series)) > 2 and one and 0 < _OUTLYING * _span(others, log) < _span(every, log):
+        if sum(map(bool, series)) > 2 and len(one) >= _LONG and 0 < _OUTLYING * _span(others, log) < _span(every, log):
             return others
     return every
 
@@ -147,9 +154,12 @@ def _span(values: Iterable[float], log: bool) -> float:
     return math.log(max(shown) / min(shown)) if log else max(shown) - min(shown)
 
 
-def set_label(axis: "XAxis | YAxis", label: str) -> None:
-    """A label, broken where it is longer than the axis."""
-    axis.set_label_text(textwrap.fill(label, 36))
+def set_label(axis: "XAxis | YAxis", label: str, letters: int = 32) -> None:
+    """A label, broken where it is longer than the axis: a y axis has room for so many letters."""
+    place, canvas = axis.axes.get_subplotspec(), axis.axes.get_figure(root=True)
+    if axis.axis_name == "x" and place is not None and canvas is not None:
+        letters = int(11.5 * canvas.get_size_inches()[0] / place.get_gridspec().ncols)
+    axis.set_label_text(textwrap.fill(label, letters))
     typeset(axis.label)
 
 
@@ -226,6 +236,10 @@ def panel_axis(axis: "XAxis | YAxis", panel: Panel, values: Sequence[float], log
     Returns a sentence for the caption, or "".
     """
     set_label(axis, panel.label)
+    if panel.ticks:
+        getattr(axis.axes, f"set_{axis.axis_name}lim")(-0.5, len(panel.ticks) - 0.5)
+        axis.set_ticks(range(len(panel.ticks)), panel.ticks)
+        return ""
     if panel.threshold is None or not _shown(values, log=False):
         return scale_axis(axis, values, log, zero=zero)
     marked = panel.scale * panel.threshold

@@ -81,7 +81,7 @@ class Grid(Drawing):
         bar = canvas.colorbar(shown, ax=own, aspect=18, shrink=0.95, fraction=0.1, **place)
         bar.outline.set_linewidth(0.4)
         axis = bar.ax.xaxis if above else bar.ax.yaxis
-        axes.set_label(axis, panel.label)
+        axes.set_label(axis, panel.label, 32 if above else int(canvas.get_size_inches()[1] / 0.075))
         low, high = axis.get_view_interval()
         ticks = axes.round_numbers(low, high) if panel.log and low > 0 else MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         inside = [float(tick) for tick in ticks if low <= tick <= high]

@@ -25,7 +25,7 @@ _COLOURS = "YlGnBu"
 _NUMBER = 6.5
 """Points of the numbers in cells."""
 _MOST = 160
-"""Numbers in the cells of a map, at most: more are not read."""
+"""Numbers in the cells of a panel's maps, at most: more are not read."""
 
 
 class HeatMap(Grid):
@@ -122,7 +122,8 @@ class HeatMap(Grid):
 
     def _numbers(self, maps: "list[tuple[Axes, pd.DataFrame, AxesImage]]", log: bool) -> None:
         texts = [written(values, log) for _, values, _ in maps]
-        fits = all(_fits(ax, shown) for (ax, _, _), shown in zip(maps, texts, strict=True))
+        few = sum(shown.size for shown in texts) <= _MOST
+        fits = few and all(_fits(ax, shown) for (ax, _, _), shown in zip(maps, texts, strict=True))
         for (ax, values, image), shown in zip(maps, texts, strict=True):
             for row, column in np.argwhere(shown != "") if fits else ():
                 light = np.dot(image.to_rgba(values.iat[row, column])[:3], (0.299, 0.587, 0.114)) > 0.5
@@ -135,7 +136,7 @@ def _fits(ax: "Axes", shown: "np.ndarray[Any, Any]") -> bool:
     frame, points = ax.get_window_extent(), 72 / ax.figure.dpi
     longest = max((len(number) for number in shown.ravel()), default=0)
     wide, high = points * frame.width / shown.shape[1], points * frame.height / shown.shape[0]
-    return shown.size <= _MOST and 0.58 * _NUMBER * longest + 2 <= wide and high >= _NUMBER + 2
+    return 0.58 * _NUMBER * longest + 2 <= wide and high >= _NUMBER + 2
 
 
 def written(values: "pd.DataFrame", log: bool) -> "np.ndarray[Any, Any]":

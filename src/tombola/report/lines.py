@@ -1,6 +1,6 @@
 """Lines: a study's metrics against density, step or size; curves of training; profiles of a details table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,10 +9,10 @@ from tombola.report import axes, text
 from tombola.report.axes import Facet
 from tombola.report.drawing import Drawing, handle, means, of_row
 from tombola.report.result import titles
-from tombola.report.style import DENSE_LINE, PALE, Look, looks, sequence
+from tombola.report.style import DENSE_LINE, PALE, STAR, Look, looks, sequence
 from tombola.report.summary import GROUP, of_variant, summarise
 from tombola.studies.base import Findings
-from tombola.studies.figure import Figure
+from tombola.studies.figure import Figure, Known, Panel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +32,8 @@ _RISING = ("step", "width", "parameters")
 """What grows from left to right and has a column of the table to itself."""
 _EARLY, _ENOUGH = 0.2, 4
 """Share of training, from its beginning, that has no say in the limits of the y axis, if so many evaluations follow it."""
+_BARS = 45
+"""Minima and maxima of a panel, at most: more are a comb."""
 _MARKED = 7
 """Markers on a long line: enough to follow it, few enough to see it."""
 
@@ -58,6 +60,8 @@ class Lines(Drawing):
 
     _dense = False
     """Whether the dense network is a line across a panel."""
+    _barred = False
+    """Whether minima and maxima are shown."""
 
     def draw(self) -> "Canvas":
         """A pair of axes for each panel and variant."""
@@ -71,17 +75,21 @@ class Lines(Drawing):
             self._x_axis(facet, summary)
         if self._dense:
             entries["dense network"] = handle(Look(PALE, "", "-"), **DENSE_LINE)
+        if any(panel.paper for panel in self.figure.panels):
+            entries["the paper"] = handle(Look(PALE, "*", "-"), **STAR)
         axes.legend(canvas, entries, title)
         return canvas
 
     def marks(self) -> list[str]:
         """Bands, bars and thresholds."""
-        several, bars = self.rows.replicate.nunique() > 1, "; thin bars: minimum and maximum" * self.against_levels
+        several, bars = self.rows.replicate.nunique() > 1, "; thin bars: minimum and maximum" * self._barred
         found = [f"Lines: {means(self.rows.replicate.unique())}" + (f"; bands: its 95 % t-interval{bars}." if several else ".")]
         if self.against_levels:
             metrics = [panel.metric for panel in self.figure.panels]
             if any(lower_bounds(self.rows, name) for name in metrics):
                 found.append("Hollow markers: censored in at least one replicate, so that training longer may change the value.")
+        if any(panel.paper for panel in self.figure.panels):
+            found.append("Stars: what the paper reports; relative to its dense network, it is put beside ours.")
         return [*found, self.thresholds()]
 
     def _series(self) -> "tuple[list[Series], dict[str, Artist], str | None]":
@@ -115,15 +123,23 @@ class Lines(Drawing):
 
     def _panel(self, group: list[Facet], summary: "pd.DataFrame", series: list[Series]) -> None:
         """One metric: the y axes of its facets, then its lines."""
-        scale, ends = group[0].panel.scale, ("least", "most") if self.against_levels else ("mean",)
-        rows = [of_variant(summary, facet.variant) for facet in group]
-        of_curves = [self._learnt(own) for own in rows]
-        values = [[scale * np.concatenate([one.of(own)[end] for end in ends]) for one in series] for own in of_curves]
+        scale, rows = group[0].panel.scale, [of_variant(summary, facet.variant) for facet in group]
+        self._barred = self.against_levels and max(len(own) for own in rows) <= _BARS
+        bands = {} if self._barred else {"least": np.fmax(summary.low, summary.least), "most": np.fmin(summary.high, summary.most)}
+        of_curves = [self._learnt(of_variant(summary.assign(**bands), facet.variant)) for facet in group]
+        values = [[scale * np.concatenate([one.of(own)[end] for end in ("least", "most")]) for one in series] for own in of_curves]
+        if not self.against_levels:
+            values = [[np.concatenate(of_facet)] for of_facet in values]
+        stars = [self._known(facet.panel, own) for facet, own in zip(group, rows, strict=True)]
+        values = [[*of_facet, np.array([star.value for star in known])] for of_facet, known in zip(values, stars, strict=True)]
         finite = np.concatenate([own["mean"] for own in rows])
         finite = finite[np.isfinite(finite)]
         zero = self.figure.kind == "profile" and not group[0].panel.log and len(finite) > 0 and 0 <= finite.min() <= 0.5 * finite.max()
         self.notes += axes.y_axes(group, values, zero=zero)
-        for facet, own in zip(group, rows, strict=True):
+        for facet, own, known in zip(group, rows, stars, strict=True):
+            for star in known:
+                facet.ax.plot([star.x], [star.value], **STAR)
+                self.point(facet.ax, star.x, star.value, f"the paper: {star.label}", at=self._said(star.x), mean=star.value)
             if self.report.study.counted == "rounds" and self.against_levels and self.x not in _RISING:
                 self._dense_line(facet, own)
             bounds = lower_bounds(of_variant(self.rows, facet.variant), facet.panel.metric) if self.against_levels else []
@@ -150,8 +166,9 @@ class Lines(Drawing):
         order = 3 - 0.1 * one.entries[0] / (one.entries[0] + 1)  # the paper's arm lies on top
         (line,) = ax.plot(rows.x, mean, color=look.colour, marker=look.marker, linestyle=look.line, label=one.label, zorder=order)
         artists: list[Artist] = [band, line]
-        if self.against_levels:
+        if self._barred:
             artists.append(ax.vlines(rows.x, scale * rows.least, scale * rows.most, color=look.colour, linewidth=0.6, alpha=0.6))
+        if self.against_levels:
             hollow = rows[[(row.arm, row.level) in bounds for row in rows.itertuples()]]
             if len(hollow):
                 (ring,) = ax.plot(hollow.x, scale * hollow["mean"], look.marker, color=look.colour, zorder=3.1)
@@ -164,6 +181,15 @@ class Lines(Drawing):
         self.tie(one.entries, *artists)
         for _, row in rows.iterrows():
             self.point(ax, row.x, scale * row["mean"], one.label, entry=list(one.entries), at=self._said(row.x), **of_row(row, scale))
+
+    def _known(self, panel: Panel, rows: "pd.DataFrame") -> list[Known]:
+        """What the paper found, on the scale of the axis."""
+        dense = panel.scale * rows[rows.level == 0]["mean"].mean()
+        if panel.log:
+            values = [one.value * (dense if one.beside_dense else panel.scale) for one in panel.paper]
+        else:
+            values = [panel.scale * one.value + (dense if one.beside_dense else 0.0) for one in panel.paper]
+        return [replace(one, value=value) for one, value in zip(panel.paper, values, strict=True) if np.isfinite(value)]
 
     def _beyond(self, facet: Facet, rows: "pd.DataFrame", look: Look, aside: float) -> "list[Artist]":
         """Arrow heads where means lie below or above the axis, or are infinite; not in curves, which begin outside."""
@@ -196,14 +222,18 @@ class Lines(Drawing):
         """The same ends for all variants."""
         label = self.figure.x_label or ("training iteration" if self.figure.kind == "curves" else X_LABELS.get(self.x, ""))
         axes.set_label(facet.ax.xaxis, label if facet.lowest else "")
-        self.notes.append(axes.scale_axis(facet.ax.xaxis, list(summary.x), **self._x_scale(summary)))
+        self.notes.append(axes.scale_axis(facet.ax.xaxis, [*summary.x, *(one.x for one in facet.panel.paper)], **self._x_scale(summary)))
 
     def _x_scale(self, summary: "pd.DataFrame") -> dict[str, Any]:
         if not self.against_levels:
             log = self.figure.kind == "profile" and (self.figure.x == "step" or axes.needs_log(summary.x))
             return {"log": log, "whole": self.figure.kind == "curves"}
         if self.x in ("density", "kept"):
-            return {"log": True, "falling": True, "form": lambda tick: axes.short(tick * (100 if self.x == "density" else 1))}
+            return {
+                "log": True,
+                "falling": bool(summary.density.min() < summary.density.max()),
+                "form": lambda tick: axes.short(tick * (100 if self.x == "density" else 1)),
+            }
         return {"log": self.x in _RISING, "whole": True, "at": summary.x.unique() if self.x in ("step", "width") else ()}
 
     def _said(self, x: float) -> str:

@@ -11,7 +11,7 @@ from tombola.report import axes
 from tombola.report.drawing import Drawing, handle, means, of_row
 from tombola.report.lines import axis_of, placed
 from tombola.report.result import rows_of, titles, variants_of
-from tombola.report.style import DENSE_LINE, Look, looks, typeset
+from tombola.report.style import DENSE_LINE, PALE, STAR, Look, looks, symbols
 from tombola.report.summary import GROUP, summarise
 from tombola.report.text import LAYERS, STEP, WIDTH, level_titles, titled
 from tombola.studies.base import Findings
@@ -22,46 +22,52 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-_CLOUD = 0.35
-"""Opacity of a replicate's point: where many lie on each other, all are seen."""
-_ROW = 0.21
+_CLOUD, _CLOUDED = 0.35, 12
+"""Opacity of a replicate's point, and up to how many means replicates are shown."""
+_FEW = 4
+_ROW = 0.24
 """Inches of a row of a dot plot."""
 _COLUMNS = 3
 """Columns up to which a map is a dot plot, which shows intervals too."""
 
 
 class Scatter(Drawing):
-    """A point for each replicate: colour and marker tell the arm. Variants share a panel, unless the figure names several."""
+    """One metric against another: the mean of an arm at a level, with intervals along both axes. Variants share a panel, unless the
+    figure names several.
+    """
 
     def draw(self) -> "Canvas":
         """A pair of axes for each panel, and variant if they are apart."""
         figure, apart = self.figure, len(self.figure.variants) > 1
         found = {panel: self.points(panel) for panel in figure.panels}
-        labels = {arm: label for arm, label in self.labels.items() if any(arm in set(points.arm) for points in found.values())}
-        own = self.looks
+        own, labels = self.looks, {arm: of for arm, of in self.labels.items() if any(arm in set(one.arm) for one in found.values())}
         canvas, drawn = axes.facets(figure.panels, titles(self.rows, self.report) if apart else {"": ""}, height=2.5)
         for panel, points in found.items():
             group = [facet for facet in drawn if facet.panel == panel]
-            rows = [points[points.variant == facet.variant] if apart else points for facet in group]
-            self.notes += axes.y_axes(group, [[of_facet.y] for of_facet in rows])
+            means = summarise(points.assign(density=1.0), ["x", "y"])
+            x, y = (means[means.metric == name].reset_index(drop=True) for name in ("x", "y"))
+            self.clouded = len(y) <= _CLOUDED and bool((y.n > 1).any())
+            rows = [y[y.variant == facet.variant] if apart else y for facet in group]
+            seen = points.y if self.clouded else points.y[:0]
+            self.notes += axes.y_axes(group, [[[*_ends(of_facet, panel.log), *seen]] for of_facet in rows])
             for facet, of_facet in zip(group, rows, strict=True):
-                self._x_axis(facet, points.x)
+                self._x_axis(facet, x, points.x)
+                cloud = points[points.variant == facet.variant] if apart else points
                 for place, arm in reversed([*enumerate(labels)]):  # the paper's arm lies on top
-                    self._arm(facet.ax, of_facet[of_facet.arm == arm], own[arm], labels[arm], place)
+                    at = of_facet[of_facet.arm == arm]
+                    self._arm(facet.ax, cloud[cloud.arm == arm], x.loc[at.index], at, own[arm], labels[arm], place)
         sample = {"linestyle": "none", "markersize": 4.5}
         axes.legend(canvas, {label: handle(own[arm], **sample) for arm, label in labels.items()})
         return canvas
 
     def marks(self) -> list[str]:
-        """What a point is, and thresholds."""
-        table, across = self.rows, across_of(self.figure)
-        found = [self.points(panel) for panel in self.figure.panels]
-        least, most = min(map(len, found)), max(map(len, found))
+        """What a marker is, and thresholds."""
         level = {"rounds": "level", "steps": STEP, "layers": f"number of {LAYERS}", "widths": WIDTH}[self.report.study.counted]
-        variant = " of one variant" if table.variant.nunique() > 1 else ""
-        n = f"{most}" if least == most else f"{least} to {most}"
-        sentence = f"A point: one replicate of an arm at one {level}{variant}, draws averaged; n = {n}."
-        return [sentence, self.thresholds(), axes.threshold_marks([across], "vertical")]
+        variant = " of one variant" if self.rows.variant.nunique() > 1 else ""
+        n = self.rows.replicate.unique()
+        spread = f"; bars: its 95 % t-intervals along both axes{'; pale: the replicates' * self.clouded}" * (len(n) > 1)
+        sentence = f"A marker: an arm at one {level}{variant}, {means(n)}{spread}."
+        return [sentence, self.thresholds(), axes.threshold_marks([across_of(self.figure)], "vertical")]
 
     def points(self, panel: Panel) -> "pd.DataFrame":
         """Columns variant, arm, level, replicate, x and y, on the scales of the axes: draws averaged, what is not finite left out."""
@@ -70,25 +76,38 @@ class Scatter(Drawing):
         found = mean.assign(x=across.scale * mean[across.metric], y=panel.scale * mean[panel.metric])
         return found[np.isfinite(found.x) & np.isfinite(found.y)]
 
-    def _arm(self, ax: "Axes", points: "pd.DataFrame", look: Look, label: str, place: int) -> None:
-        from matplotlib.colors import to_rgba
-
-        size, edge = (4.2, 0.8) if len(points) < 60 else (3.0, 0.4)
-        (cloud,) = ax.plot(points.x, points.y, look.marker, label=label, markersize=size)
-        cloud.set(markerfacecolor=to_rgba(look.colour, _CLOUD), markeredgecolor=to_rgba(look.colour, edge), markeredgewidth=0.5)
-        self.tie([place], cloud)
+    def _arm(self, ax: "Axes", cloud: "pd.DataFrame", x: "pd.DataFrame", y: "pd.DataFrame", look: Look, label: str, place: int) -> None:
+        if self.clouded:
+            self.tie([place], *ax.plot(cloud.x, cloud.y, look.marker, color=look.colour, alpha=_CLOUD, markersize=2.6, markeredgewidth=0))
+        halves = [np.where(np.isfinite(of.high), of.high - of["mean"], 0.0) for of in (x, y)]
+        marks = ax.errorbar(
+            x["mean"], y["mean"], halves[1], halves[0], look.marker, color=look.colour, label=label, elinewidth=0.7, markersize=4.2
+        )
+        self.tie([place], marks[0], *marks[2])
         variants, levels = variants_of(self.report), level_titles(self.rows, self.report)
-        for point in points.itertuples():
-            at = [variants[point.variant]] * (self.rows.variant.nunique() > 1) + [levels[point.level]] * (len(levels) > 1)
-            said = ", ".join([label, *at, f"replicate {point.replicate}"])
-            self.point(ax, point.x, point.y, said, entry=[place], at=axes.short(float(f"{point.x:.4g}")), mean=float(f"{point.y:.6g}"))
+        for index, row in y.iterrows():
+            at = [variants[row.variant]] * (self.rows.variant.nunique() > 1) + [levels[row.level]] * (len(levels) > 1)
+            across = float(x["mean"][index])
+            self.point(
+                ax, across, row["mean"], ", ".join([label, *at]), entry=[place], at=axes.short(float(f"{across:.4g}")), **of_row(row, 1.0)
+            )
 
-    def _x_axis(self, facet: axes.Facet, values: "pd.Series[float]") -> None:
+    def _x_axis(self, facet: axes.Facet, x: "pd.DataFrame", seen: "pd.Series[float]") -> None:
         """The same for all variants."""
         across = across_of(self.figure)
-        self.notes.append(axes.panel_axis(facet.ax.xaxis, across, [*values], across.log or axes.needs_log(values)))
+        log = across.log or axes.needs_log(seen)
+        self.notes.append(axes.panel_axis(facet.ax.xaxis, across, [*_ends(x, log), *(seen if self.clouded else ())], log))
         if not facet.lowest:
             facet.ax.set_xlabel("")
+
+
+def _ends(summary: "pd.DataFrame", log: bool) -> list[float]:
+    """What an axis has to hold: means, and the ends of their intervals, on a log axis those above 0. Those of few values are so wide
+    that they may reach beyond it.
+    """
+    few = summary.n < _FEW
+    ends = np.concatenate([summary.low[~few], summary.high[~few]]).astype(float)
+    return [*summary["mean"], *ends[np.isfinite(ends) & ((ends > 0) | (not log))]]
 
 
 def across_of(figure: Figure) -> Panel:
@@ -116,25 +135,25 @@ class Dots(Drawing):
         groups = self._of_map() if self.figure.kind == "heatmap" else self._of_levels()
         panels, canvas_rows = self.figure.panels, len(groups)
         several = 0.7 * len(groups[0].series) if self.figure.kind == "heatmap" else 1.0
-        slots = max(len(group.rows) for group in groups) * max(1.0, several)
+        slots = [_ROW * len(group.rows) * max(1.0, several) for group in groups]
         letters = max(len(label) for group in groups for label in group.rows.values())
-        canvas = axes.empty((min(8.6, 0.065 * letters + 0.4 + 2.3 * len(panels)), (_ROW * slots + 0.75) * canvas_rows))
-        grid = canvas.subplots(canvas_rows, len(panels), squeeze=False)
+        canvas = axes.empty((min(8.6, 0.065 * letters + 0.4 + 2.3 * len(panels)), sum(slots) + 0.75 * canvas_rows))
+        grid = canvas.subplots(canvas_rows, len(panels), squeeze=False, height_ratios=slots)
         for index, group in enumerate(groups):
             for ax, panel in zip(grid[index], panels, strict=True):
-                self._axes(ax, panel, group, [one.table[panel.metric] for one in groups])
+                ax.set_yticks(range(len(group.rows)), [symbols(label) if panel is panels[0] else "" for label in group.rows.values()])
+                for label, name in zip(ax.get_yticklabels(), group.rows.values(), strict=True):
+                    label.set_parse_math("$" not in name)
+                self._axes(ax, panel, group, [one.table for one in groups])
                 if index < canvas_rows - 1:
                     ax.set_xlabel("")
-                shown = list(group.rows.values()) if panel is panels[0] else [""] * len(group.rows)
-                ax.set_yticks(range(len(group.rows)), shown)
-                for label in ax.get_yticklabels():
-                    typeset(label)
             if group.title:
                 axes.title(grid[index, 0], group.title, 4)
         if self.figure.kind == "heatmap" and len(groups[0].series) > 1:
-            axes.legend(
-                canvas, {name: handle(look, linestyle="none") for name, look in groups[0].series.items()}, self.figure.x_label or None
-            )
+            entries = {name: handle(look, linestyle="none") for name, look in groups[0].series.items()}
+            if any(panel.paper for panel in panels):
+                entries["the paper"] = handle(Look(PALE, "*", "-"), **STAR)
+            axes.legend(canvas, entries, self.figure.x_label or None)
         return canvas
 
     def marks(self) -> list[str]:
@@ -172,11 +191,12 @@ class Dots(Drawing):
             found.append(_Table(title, details.assign(series=details.column), rows, columns))
         return found
 
-    def _axes(self, ax: "Axes", panel: Panel, group: _Table, values: "list[pd.Series[float]]") -> None:
-        """One panel: the same axis for all groups, rows from top to bottom."""
+    def _axes(self, ax: "Axes", panel: Panel, group: _Table, tables: "list[pd.DataFrame]") -> None:
+        """One panel: the same axis for all groups, rows from top to bottom, replicates under their mean."""
         scale, table = panel.scale, group.table
-        every = scale * np.concatenate([of.to_numpy(float) for of in values])
-        axes.panel_axis(ax.xaxis, panel, [*every], panel.log)
+        every = [summarise(of, [panel.metric], by=("row", "series")) for of in tables]
+        ends = [*(_ends(of, panel.log) for of in every), *(of[panel.metric] for of in tables), [one.value for one in panel.paper]]
+        axes.panel_axis(ax.xaxis, panel, [scale * one for of in ends for one in of], panel.log)
         ax.set_ylim(len(group.rows) - 0.5, -0.5)
         ax.grid(visible=False, axis="y")
         ax.tick_params(axis="y", length=0)
@@ -185,12 +205,20 @@ class Dots(Drawing):
         summary = summarise(table, [panel.metric], by=("row", "series"))
         places, series = list(group.rows), list(group.series)
         dodged = self.figure.kind == "heatmap"
+
+        def height(name: str, at: int) -> float:
+            return places.index(name) + (0.6 * ((at + 0.5) / len(series) - 0.5) if dodged else 0.0)
+
+        for star in (one for one in panel.paper if one.cell[0] in places):
+            y = height(star.cell[0], series.index(star.cell[1]))
+            ax.plot([scale * star.value], [y], **STAR)
+            self.point(ax, scale * star.value, y, f"the paper: {', '.join(star.cell)}", entry=[], at="", mean=scale * star.value)
         for _, row in summary[summary.n > 0].iterrows():
             at, look = series.index(row.series), group.series[row.series]
-            y = places.index(row["row"]) + (0.6 * ((at + 0.5) / len(series) - 0.5) if dodged else 0.0)
+            y = height(row["row"], at)
             own = scale * replicates[row["row"], row.series]
-            (cloud,) = ax.plot(own, [y] * len(own), "o", color=look.colour, alpha=_CLOUD, markersize=2.6, markeredgewidth=0)
-            artists = [cloud]
+            below = y + (0.0 if dodged and len(series) > 1 else 0.27)
+            artists = ax.plot(own, [below] * len(own), "o", color=look.colour, alpha=_CLOUD, markersize=2.6, markeredgewidth=0)
             if np.isfinite([row["mean"], row.low, row.high]).all():
                 artists += ax.plot([scale * row.low, scale * row.high], [y, y], color=look.colour, linewidth=1.3, solid_capstyle="butt")
             artists += ax.plot([scale * row["mean"]], [y], look.marker, color=look.colour, markersize=4.6)

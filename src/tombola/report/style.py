@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 INK, PALE = "#262626", "#8c8c8c"
 DENSE_LINE: dict[str, Any] = {"color": PALE, "linewidth": 0.8, "linestyle": (0, (6, 3))}
 """The dense network where it is no line of its own."""
+STAR: dict[str, Any] = {"marker": "*", "color": PALE, "markerfacecolor": "none", "markersize": 8, "linestyle": "none", "zorder": 4}
+"""What the paper found."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ _LOOKS = (
     Look("#56b4e9", "v", (0, (9, 2))),
     Look("#009e73", "P", (0, (5, 1.5, 1.2, 1.5, 1.2, 1.5))),
     Look("#cc79a7", "X", (0, (2.5, 1.2))),
-    Look("#666666", "*", (0, (6, 3))),
+    Look("#666666", "d", (0, (6, 3))),
     Look("#999933", "<", (0, (1.2, 2.6))),
     Look("#332288", ">", (0, (3, 1, 1, 1, 1, 1, 1, 1))),
     Look("#44aa99", "h", (0, (7, 3))),
@@ -70,15 +72,19 @@ def looks(arms: Iterable[str]) -> dict[str, Look]:
     return {arm: found[arm] if arm in found else next(free) for arm in names}
 
 
-def typeset(text: "Text") -> None:
-    """Symbols of a label as symbols: W_0, log10, sqrt(size), sigma. What holds a dollar is left as it is."""
-    written = text.get_text()
-    shown = written
-    for pattern, symbol in _SYMBOLS:
-        shown = re.sub(pattern, symbol, shown)
-    if "$" not in written:
-        text.set_parse_math(True)
-        text.set_text(shown)
+def typeset(*texts: "Text") -> None:
+    """Symbols of labels as symbols: W_0, log10, sqrt(size), sigma. What holds a dollar is left as it is."""
+    for text in texts:
+        if "$" not in text.get_text():
+            text.set_parse_math(True)
+            text.set_text(symbols(text.get_text()))
+
+
+def symbols(label: str) -> str:
+    """A label with its symbols as mathematics; with a dollar, the label itself."""
+    for pattern, symbol in () if "$" in label else _SYMBOLS:
+        label = re.sub(pattern, symbol, label)
+    return label
 
 
 _SYMBOLS = (

@@ -257,8 +257,9 @@ class Evidence:
     # -- words -------------------------------------------------------------------------------------------------------
 
     def called(self, arm: str) -> str:
-        """What a legend calls an arm."""
-        return "the dense network" if arm == DENSE else self.study.arms.get(arm, arm)
+        """What a legend calls an arm; in quotation marks where the label has a comma, or it would run into the sentence around it."""
+        label = "the dense network" if arm == DENSE else self.study.arms.get(arm, arm)
+        return f'"{label}"' if "," in label else label
 
     def said(self, levels: Sequence[int]) -> str:
         """Levels in words: ", at 18.9 to 3.6 % density", ", at k = 100"; "" where a level is neither, or nothing is pruned."""

@@ -5,6 +5,22 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
+class Known:
+    """A value that the paper gives for the same network and data: drawn as a star."""
+
+    value: float
+    """In the table's unit."""
+    label: str = ""
+    """What the paper says there."""
+    x: float = 0.0
+    """Where it stands on the x axis, in the table's unit ..."""
+    cell: tuple[str, str] = ("", "")
+    """... or in which row and column of a heat map."""
+    beside_dense: bool = False
+    """The value is what the dense network's is multiplied by, on a log axis, or what is added to it."""
+
+
+@dataclass(frozen=True)
 class Panel:
     """One pair of axes: a column of what the figure shows, against its x axis."""
 
@@ -16,6 +32,10 @@ class Panel:
     log: bool = False
     threshold: float | None = None
     """A value, in the table's unit, that a thin line marks: what counts as stable, or as equal."""
+    ticks: tuple[str, ...] = ()
+    """What 0, 1, 2, ... on the axis stand for, where the values are places in a list."""
+    paper: tuple[Known, ...] = ()
+    """What the paper found, where it is known for the task."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""What is known of a task's data before they are read: how many test examples there are, and what difference they can tell."""
+"""What is known of a task before its data are read: how many test examples there are, what difference they can tell, and which network
+of the papers it is.
+"""
 
 from tombola.core.task import Task
 
@@ -23,3 +25,13 @@ def margin(task: Task, given: float | None = None) -> float:
     fewer.
     """
     return given if given is not None else 0.2 if (test_examples(task) or 0) >= 10_000 else 1.0
+
+
+def network_of(task: Task) -> str:
+    """Which network of Frankle & Carbin 2019 and Zhou et al. 2019 a task is, on the data of these papers: "fc", "conv2", "conv4" or
+    "conv6"; "" if none.
+    """
+    name, options = task.model.name, task.model.options
+    if task.data.name == "mnist" and name == "mlp" and list(options.get("widths", (300, 100))) == [300, 100]:
+        return "fc"
+    return name if task.data.name == "cifar10" and name in ("conv2", "conv4", "conv6") and not options else ""

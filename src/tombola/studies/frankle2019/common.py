@@ -1,18 +1,25 @@
 """What the studies of the paper share: tickets beside their re-initialisations, and arms compared where their levels differ."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
 
+from tombola.core.task import Task
 from tombola.evaluation.paired import interpolated
 from tombola.procedures.run import Run
 from tombola.studies.base import Row, Study
 from tombola.studies.claims import Evidence
-from tombola.studies.tickets import Level, PruningStudy, TicketStudy, chain_rows, reinitialised
+from tombola.studies.figure import Known, Panel
+from tombola.studies.testbeds import network_of
+from tombola.studies.tickets import ACC_ES, ES, Level, PruningStudy, TicketStudy, chain_rows, reinitialised
 
 ARMS = {"ticket": "winning ticket", "reinit": "same mask, fresh init"}
 CONVS = ("conv2", "conv4", "conv6")
+_SOONER = {"fc": (0.62, 0.211), "conv2": (1 / 3.5, 0.088), "conv4": (1 / 3.5, 0.092), "conv6": (1 / 2.5, 0.151)}
+_BETTER = {"fc": (0.003, 0.135), "conv2": (0.034, 0.046), "conv4": (0.035, 0.111), "conv6": (0.033, 0.264)}
+"""What the paper reports of its tickets, with the density: the early stop as a share of the dense network's, and the accuracy above it."""
 
 
 class OfPaper(PruningStudy):
@@ -86,3 +93,14 @@ def at_points_of(table: Evidence, arm: str, onto: str, x: str = "density") -> Ev
         moved[column] = [found.loc[place] for place in zip(rows.replicate, rows.level, strict=True)]
     reached = moved.acc_es.notna().groupby(moved.level).transform("all")
     return Evidence(table.study, pd.concat([rows, moved[reached]]), table.variant)
+
+
+def early_stop(task: Task) -> tuple[Panel, Panel]:
+    """The early stop and the accuracy there, with what the paper found for the same network and data."""
+    network = network_of(task)
+    if not network:
+        return ES, ACC_ES
+    (share, soonest), (gain, best) = _SOONER[network], _BETTER[network]
+    sooner = Known(share, f"{1 / share:.3g} times sooner than the dense network", soonest, beside_dense=True)
+    better = Known(gain, f"{100 * gain:.2g} pp above the dense network", best, beside_dense=True)
+    return replace(ES, paper=(sooner,)), replace(ACC_ES, paper=(better,))

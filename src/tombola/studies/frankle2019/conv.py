@@ -8,7 +8,7 @@ from tombola.evaluation.verdict import Effect
 from tombola.studies.base import Row, study
 from tombola.studies.claims import DENSE, Evidence, aside, claim
 from tombola.studies.figure import Figure
-from tombola.studies.frankle2019.common import ARMS, CONVS, Compared, about
+from tombola.studies.frankle2019.common import ARMS, CONVS, Compared, about, early_stop
 from tombola.studies.tickets import ACC_ES, ACC_FINAL, ES, TO_1P1, TRAIN_ACC, chain_rows, tickets
 
 
@@ -49,7 +49,7 @@ class Conv(Compared):
         whole, kinds = ("ticket", "reinit"), ("ticket", "convs", "fully_connected")
         title = "Winning tickets of a convolutional network"
         return [
-            Figure("conv", title, (ES, ACC_ES, TRAIN_ACC), arms=whole, caption="As the paper's figure 5."),
+            Figure("conv", title, (*early_stop(self.task), TRAIN_ACC), arms=whole, caption="As the paper's figure 5."),
             Figure("kinds", "Which layers are pruned", (ES, ACC_ES, ACC_FINAL), x="level", arms=kinds, caption=rounds),
         ]
 

@@ -12,7 +12,7 @@ from tombola.procedures.run import Run
 from tombola.studies.base import Row, study
 from tombola.studies.claims import DENSE, Evidence, aside, claim
 from tombola.studies.figure import Figure, Panel
-from tombola.studies.frankle2019.common import Pruned
+from tombola.studies.frankle2019.common import Pruned, early_stop
 from tombola.studies.tickets import ACC_ES, ACC_FINAL, ES, TO_1P1, TO_1P5, TRAIN_ACC, chain_rows, randomly_masked, reinitialised, tickets
 
 
@@ -58,7 +58,7 @@ class Sparsity(Pruned):
         shown = tuple(level for level in (0, 3, 7, 10, 13, 16, 20) if level <= self.levels)
         title = "Learning curves of winning tickets"
         return (
-            Figure("sparsity", "Speed and accuracy against density", (ES, ACC_ES, ACC_FINAL), caption=speed),
+            Figure("sparsity", "Speed and accuracy against density", (*early_stop(self.task), ACC_FINAL), caption=speed),
             Figure("generalisation", "Training and test accuracy after the last iteration", (TRAIN_ACC, ACC_FINAL), caption=gap),
             Figure("curves", title, metrics, "curves", arms=("ticket",), levels=shown, caption=curves),
         )

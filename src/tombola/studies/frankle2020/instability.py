@@ -1,14 +1,16 @@
 """From which step on a network is stable to SGD noise, and what else changes there (sections 3 and 4, appendix)."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tombola.evaluation.barrier import STABLE
 from tombola.evaluation.paired import densities
 from tombola.evaluation.statistics import rank_correlation
 from tombola.evaluation.verdict import Effect
 from tombola.studies.base import study
 from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure
+from tombola.studies.figure import Figure, Known
 from tombola.studies.frankle2020.beside import Beside
 from tombola.studies.frankle2020.common import ACCURACY, COSINE, DISAGREEMENT, OF_INITIAL, network
 from tombola.studies.frankle2020.trends import worst
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 EARLY = {"ResNet-20": 0.03, "VGG-16": 0.015, "ResNet-50": 0.2}
 """The paper's larger networks, and the share of training by which they are stable."""
+ONSETS = {"resnet20-cifar10": 2000, "vgg16-cifar10": 1000}
+"""Task -> the iteration from which on the paper finds it stable."""
 BY_DATA = "k: where the mean over replicates is stable from, so chosen by the same data"
 APART = 0.25
 """How much more of one quantity than of another is left where they do not track each other, as a share: ours, not the paper's."""
@@ -33,8 +37,9 @@ class Stability(Beside):
             "Of two children: 2-norm and cosine over the trainable weights that the mask keeps, and how often they disagree, each with its "
             "own statistics of batch norm. W_0: the initialisation."
         )
+        found = tuple(Known(STABLE, "stable from here on", k) for name, k in ONSETS.items() if name == self.task.name)
         return (
-            self.against_k("instability", title, self.barrier, ACCURACY),
+            self.against_k("instability", title, replace(self.barrier, paper=found), ACCURACY),
             self.against_k("similarity", "What else the children have in common", OF_INITIAL, COSINE, DISAGREEMENT, caption=said),
         )
 

@@ -134,7 +134,6 @@ class Onset(Sparse):
             x_label="step k (iteration)",
             caption=f"{each} {self.evaluated}",
         )
-        first, last = Panel("onset", "first stable step k (iteration)"), Panel("after", "last unstable step k (iteration)")
-        said = f"A point a replicate, darker where several are one; of the steps that were tried. {self.evaluated}"
-        title = "Between which steps each network becomes stable"
-        return tried, Figure("onset", title, (first,), kind="scatter", across=last, caption=said)
+        last, first = Panel("after", "last unstable step k (iteration)"), Panel("onset", "first stable step k (iteration)")
+        said = f"Of the steps that were tried; replicates are darker where several are one. {self.evaluated}"
+        return tried, Figure("onset", "Between which steps each network becomes stable", (last, first), caption=said)

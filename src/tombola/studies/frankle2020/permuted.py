@@ -1,6 +1,7 @@
 """Is the barrier one of permutation? Units of one network are matched with the other's before the path is walked."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Annotated, Any
 
@@ -60,9 +61,8 @@ class Permuted(Children):
         return {"same": same, "other": fresh}
 
     def figures(self) -> Sequence[Figure]:
-        return (
-            Figure("permuted", "Before and after weight matching", (self.barrier, DISTANCE, ACCURACY), x="kept", caption=self.evaluated),
-        )
+        panels, label = (replace(self.barrier, log=True), DISTANCE, ACCURACY), "weights of the network"
+        return (Figure("permuted", "Before and after weight matching", panels, x="kept", x_label=label, caption=self.evaluated),)
 
     @claim(
         "LMC-O4",

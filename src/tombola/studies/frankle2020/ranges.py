@@ -88,13 +88,16 @@ class Ranges(Grid):
 
     def figures(self) -> Sequence[Figure]:
         steps = self.steps
-        listed = ", ".join(f"{place}: {step}" for place, step in enumerate([*(step.removesuffix("it") for step in steps), "none"]))
-        onsets = Panel("stable_place", "stable from k on (place)"), Panel("matching_place", "matching from k on (place)")
+        ticks = *(step.removesuffix("it") for step in steps), "never"
+        onsets = (
+            Panel("stable_place", "stable from step k on", ticks=ticks),
+            Panel("matching_place", "matching from step k on", ticks=ticks),
+        )
         title = f"Accuracy and instability against density, rewound to {self.shown}"
         other = "Step k from which on networks are stable, and from which on they match"
         return (
             Figure("ranges", title, (self.gap, self.barrier), caption=self.evaluated),
-            Figure("onset", other, onsets, caption=f"Places of the steps k in their list: {listed}. {self.evaluated}"),
+            Figure("onset", other, onsets, caption=f"Means are over places of the steps k in their list. {self.evaluated}"),
         )
 
     @claim(

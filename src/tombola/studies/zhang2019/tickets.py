@@ -78,10 +78,10 @@ class Tickets(PruningStudy, common.Layers):
         return {"layers": table.assign(variant="", level=0)[["variant", "arm", "level", "density", "replicate", "row", "column", "error"]]}
 
     def figures(self) -> Sequence[Figure]:
-        rise = Figure("rise", "Rise of the error when a layer is put back to what it began with", (self.rise, LEFT), caption=self.caption)
+        rise = Figure("rise", "Rise of the error when a layer is put back to what it began with", (self.rise,), caption=self.caption)
         layers = self.heat_map("layers", "Error by layer and density", self.error, across="density (%)")
-        title, log = "Winning tickets: rise of the error against the share of the layer's weights left", replace(self.rise, log=True)
-        left = Figure("survival", title, (log,), "scatter", across=replace(LEFT, log=True), arms=("ticket",), caption=self.caption)
+        title, share = "Winning tickets: rise of the error against the share of the layer's weights left", replace(LEFT, log=True)
+        left = Figure("survival", title, (self.rise,), "scatter", across=share, arms=("ticket",), caption=self.caption, compared=True)
         return (rise, layers, left) if "ticket" in self.kinds else (rise, layers)
 
     @claim(

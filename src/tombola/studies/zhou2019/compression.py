@@ -21,12 +21,10 @@ from tombola.studies.zhou2019.learning import ARMS, LEARNERS, Learner, MaskTrain
 ALLOWED = 99.0
 """Share of the networks, in per cent, that must be rebuilt from seed and mask alone: any that is not counts against the claim."""
 
-SIZES = {"": "size", "mask_": "mask", "entropy_": "entropy"}
 SIZE = (
     "Seed, mask and such values, as float32, as do not follow from the seed; without the description of the network. Every point is "
     "compressed and decompressed."
 )
-ENTROPY = "Entropy: of a mask whose entries are drawn by themselves, at each layer's density."
 
 
 @study(
@@ -125,21 +123,12 @@ class Compression(MaskTraining, PruningStudy):
 
     def figures(self) -> Sequence[Figure]:
         learnt, accuracy = tuple(self.densities), (Panel("acc_final", "test accuracy (%)", 100),)
-        size, mask, entropy = (Panel(f"{of}bytes", f"{label} (kB)", 1e-3, log=True) for of, label in SIZES.items())
+        size = Panel("bytes", "size (kB)", 1e-3, log=True)
         title = "Accuracy against bytes"
         alone = f"{title}, of what follows from a seed and a mask"
         return (
             Figure("bytes", title, accuracy, "scatter", across=size, arms=("dense", "ticket", *learnt), caption=SIZE),
             Figure("untrained", alone, accuracy, "scatter", across=size, arms=("untrained", *learnt), caption=SIZE),
-            Figure(
-                "masks",
-                "Masks as bytes, against their entropy",
-                (mask,),
-                "scatter",
-                across=entropy,
-                arms=("ticket", *learnt),
-                caption=ENTROPY,
-            ),
         )
 
     @claim(

@@ -17,10 +17,11 @@ from tombola.pruning.pruning import Pruning
 from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, aside, claim, hardest
 from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
+from tombola.studies.figure import Figure, Known, Panel
 from tombola.studies.results import Results
+from tombola.studies.testbeds import network_of
 from tombola.studies.tickets import Share, distinct
-from tombola.studies.zhou2019.common import ACC, PAPER, VALUES
+from tombola.studies.zhou2019.common import ACC, VALUES
 from tombola.studies.zhou2019.learning import ARMS, LEARNERS, Learner, MaskTraining
 
 if TYPE_CHECKING:
@@ -141,14 +142,21 @@ class Trained(MaskTraining):
         return {"masks": pd.DataFrame(table), **{name: pd.DataFrame(rows) for name, rows in ways.items()}}
 
     def figures(self) -> Sequence[Figure]:
-        beside = (Panel("paper", f"{PAPER} (%)", 100),) if network_of(self.task) else ()
+        known = tuple(
+            Known(found, cell=(label, VALUES[values]))
+            for arm, label in ARMS.items()
+            for values in VALUES
+            if not np.isnan(found := in_paper(self.task, arm, values))
+        )
         accuracy, density = replace(ACC, metric="value"), Panel("value", "weights kept (%)", 100)
         title, across = "Accuracy of masks without trained weights", replace(density, metric="density")
         drawn = f"Learnt masks: the mean of {self.samples} drawn ones. One-shot masks: at the density that does best in validation."
         mean, share = "Of the network with expected weights w E[b] r.", "The share of the weights that a drawn mask keeps on average."
         return (
-            Figure("trained", title, (ACC, *beside), "heatmap", detail="masks", x_label="weights under the mask", caption=drawn),
-            Figure("density", "Accuracy against density", (ACC,), "scatter", across=across, caption="One point a replicate."),
+            Figure(
+                "trained", title, (replace(ACC, paper=known),), "heatmap", detail="masks", x_label="weights under the mask", caption=drawn
+            ),
+            Figure("density", "Accuracy against density", (ACC,), "scatter", across=across, variants=tuple(VALUES)),
             Figure("curves", "Learning a mask: accuracy", (accuracy,), "profile", x_label="iterations", detail="accuracy", caption=mean),
             Figure("densities", "Learning a mask: density", (density,), "profile", x_label="iterations", detail="density", caption=share),
         )
@@ -182,13 +190,6 @@ class Trained(MaskTraining):
         epochs, iterations = self.mask_steps.order
         settled = epochs >= ENOUGH_EPOCHS or iterations >= ENOUGH
         return "" if settled else f"masks of {self.mask_steps} are far from settled: train them for {ENOUGH}it or {ENOUGH_EPOCHS}ep"
-
-
-def network_of(task: Task) -> str | None:
-    """The column of the paper's table that a task is, if any."""
-    if task.data.name == "mnist" and task.model.name == "mlp" and list(task.model.options.get("widths", (300, 100))) == [300, 100]:
-        return "fc"
-    return task.model.name if task.data.name == "cifar10" and task.model.name in ACCURACIES and not task.model.options else None
 
 
 def in_paper(task: Task, arm: str, values: str) -> float:
