@@ -149,6 +149,10 @@ def test_the_command_line_takes_study_files_and_its_own_options_come_last(tmp_pa
     assert cli.main(["show", str(tmp_path / "s.toml"), "--set", "levels=3", "--replicates", "5", "--toml"]) == 0
     found = of_file(tmp_path / "again.toml", capsys.readouterr().out)
     assert (found.levels, found.replicates, found.task.name) == (3, 5, "digits-mlp")
+    assert cli.main(["show", NAME, "--scale", "smoke", "--task", "digits-mlp", "--sweep", "levels=[1, 2]"]) == 0
+    printed = capsys.readouterr().out
+    assert "LTH-C3" in printed
+    assert "sweep levels" in printed
     assert cli.main(["show", NAME, "--sweep", "levels=[1, 2", "--toml"]) == 2
     assert "list in JSON" in capsys.readouterr().err
 
@@ -186,6 +190,7 @@ def test_folders_without_tables_and_damaged_tables_are_one_line(tmp_path):
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     with pytest.raises(TombolaError, match="no table of a study"):
         judged_again(tmp_path)
+    assert cli.main(["claims", str(tmp_path / "none")]) == 2
 
 
 # -- while it runs ------------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def catalogue(json: bool, load: Sequence[Path]) -> None:
 
 def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: Any) -> None:
     """A study's configuration, runs and estimated cost."""
-    from tombola.engine.configuring import fields_of
+    from tombola.engine.configuring import configuration_of
     from tombola.engine.cost import estimate
     from tombola.engine.planned import planned
     from tombola.engine.progress import duration
@@ -48,14 +48,14 @@ def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: A
     arms: dict[str, int] = {}
     for row in planned(found):
         arms[row.arm] = arms.get(row.arm, 0) + 1
-    configuration = {name: _shown(value) for name, value in fields_of(found).items()}
+    configuration = {name: _shown(value) for name, value in configuration_of(found).items()}
     graph, claimed = study_graph(found), [claim.id for claim in found.claims]
     task = next(iter(graph.runs.values())).task
     layers, cost = built_info(task, data_dir).prunable_weights, estimate(graph, data_dir)
     if json:
         return printed(
             {
-                "study": study,
+                "study": found.name,
                 "answers": found.answers,
                 "claims": claimed,
                 "configuration": configuration,
@@ -65,7 +65,7 @@ def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: A
                 "cost": asdict(cost),
             }
         )
-    print(f"{study}: {found.answers}\nclaims: {', '.join(claimed) or 'none'}\n")
+    print(f"{found.name}: {found.answers}\nclaims: {', '.join(claimed) or 'none'}\n")
     columns([[f"  {name}", _as_setting(value)] for name, value in configuration.items()])
     print(f"\nlayers of {task.model.name.partition('@')[0]}, their kinds and prunable weights:")
     columns([[f"  {layer.name}", layer.kind, f"{size:,}"] for layer, size in layers])
@@ -146,6 +146,8 @@ def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
         if Path(name).is_dir():
             lines += judged_again(Path(name))
             continue
+        if "/" in name and not name.endswith(".toml"):
+            raise TombolaError(f"{name!r} is neither a study nor a folder; give the folder that `tombola run STUDY -o DIR` wrote")
         found = _resolve(name, options, data_dir)
         try:
             lines += [entry(verdict, name, found.task.name) for verdict in findings(found, Store(store), data_dir).verdicts]

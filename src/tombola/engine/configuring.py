@@ -135,6 +135,14 @@ def fields_of(spec: Spec, prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def configuration_of(study: Study) -> dict[str, Any]:
+    """Every field of a study by its full path; of a sweep what its settings differ in first, then what they have in common."""
+    if not isinstance(study, Sweep):
+        return fields_of(study)
+    common = {path: value for path, value in fields_of(study.first).items() if not {path, path.rpartition(".")[2]} & study.swept.keys()}
+    return {**{f"sweep {key}": values for key, values in study.swept.items()}, **common}
+
+
 def _path(study: Study, key: str) -> list[str]:
     there = fields_of(study)
     if path := _field(there, key):

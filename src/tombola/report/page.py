@@ -21,7 +21,6 @@ from tombola.report.table import as_csv, claims_as_json
 from tombola.store.files import dump_json
 from tombola.studies.base import Findings
 from tombola.studies.figure import Figure
-from tombola.studies.sweep import Sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,14 +184,9 @@ def _columns(numbers: Numbers) -> dict[str, Any]:
 
 
 def _configuration(report: Findings) -> list[tuple[str, str]]:
-    from tombola.engine.configuring import fields_of  # loads JAX
+    from tombola.engine.configuring import configuration_of  # loads JAX
 
     def shown(value: Any) -> str:
         return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
 
-    study, swept = (report.study.first, report.study.swept) if isinstance(report.study, Sweep) else (report.study, {})
-    fields = {path: value for path, value in fields_of(study).items() if path.rpartition(".")[2] not in swept}
-    return [
-        *((f"sweep {path}", shown(values)) for path, values in swept.items()),
-        *((path, shown(one)) for path, one in fields.items()),
-    ]
+    return [(path, shown(value)) for path, value in configuration_of(report.study).items()]

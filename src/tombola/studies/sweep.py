@@ -12,6 +12,7 @@ from tombola.evaluation.verdict import Verdict
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Run
 from tombola.studies.base import Row, Study, Values
+from tombola.studies.claims import Claim
 from tombola.studies.figure import Figure
 from tombola.studies.results import Results
 
@@ -61,6 +62,10 @@ class Sweep(Study):
     @property
     def counted(self) -> str:  # type: ignore[override]
         return self.first.counted
+
+    @property
+    def claims(self) -> list[Claim]:
+        return self.first.claims
 
     @property
     def arms(self) -> Mapping[str, str]:
