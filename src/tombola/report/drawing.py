@@ -53,6 +53,12 @@ class Drawing:
         """A sentence for the panels' thresholds."""
         return threshold_marks(self.figure.panels, direction)
 
+    def stars(self) -> str:
+        """A sentence for what the paper found."""
+        known = [one for panel in self.figure.panels for one in panel.paper]
+        beside = "; relative to its dense network, it is put beside ours" * any(one.beside_dense for one in known)
+        return f"Stars: what the paper reports of this network on these data, trained as long as there{beside}." if known else ""
+
     @property
     def labels(self) -> dict[str, str]:
         """Arm to label, of the figure's rows."""

@@ -88,9 +88,7 @@ class Lines(Drawing):
             metrics = [panel.metric for panel in self.figure.panels]
             if any(lower_bounds(self.rows, name) for name in metrics):
                 found.append("Hollow markers: censored in at least one replicate, so that training longer may change the value.")
-        if any(panel.paper for panel in self.figure.panels):
-            found.append("Stars: what the paper reports; relative to its dense network, it is put beside ours.")
-        return [*found, self.thresholds()]
+        return [*found, self.thresholds(), self.stars()]
 
     def _series(self) -> "tuple[list[Series], dict[str, Artist], str | None]":
         """The lines, the legend's entries, and its title. Against levels colour, marker and dash tell the arm, as they do where

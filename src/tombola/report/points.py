@@ -162,7 +162,7 @@ class Dots(Drawing):
         found = f"Markers: {means(self.rows.replicate.unique())}" + (
             "; bars: its 95 % t-interval; pale: the replicates." if several else "."
         )
-        return [found, self.thresholds("vertical")]
+        return [found, self.thresholds("vertical"), self.stars()]
 
     def _of_levels(self) -> list[_Table]:
         """Arms of a table at the one place that they share; where there is one arm, its variants."""

@@ -158,10 +158,13 @@ def said(verdict: Verdict) -> str:
 
 
 def state_of(state: str, verdict: Verdict, effect: Effect) -> str:
-    """What a part of a claim came to, in words: "holds", "not judged: arm reinit was not run", "shown, not judged"."""
+    """What a part of a claim came to, in words: "holds", "not judged: arm reinit was not run", "shown, not judged". Where nothing is
+    judged for one reason the verdict has said it.
+    """
     if state == "shown":
         return "shown, not judged"
-    return f"{state}: {effect.lacks}" if state == "not judged" and effect.lacks else state
+    known = verdict.verdict == "not judged" and len(verdict.reasons) == 1
+    return f"{state}: {effect.lacks}" if state == "not judged" and effect.lacks and not known else state
 
 
 def short(p: float) -> str:
