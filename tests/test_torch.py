@@ -171,6 +171,30 @@ class Words(nn.Module):
         return self.head(self.attend(x, src_mask=self.mask)).mean(1)
 
 
+class StandardConv(nn.Conv2d):
+    def forward(self, x):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return self._conv_forward(x, weight / (weight.std((1, 2, 3), keepdim=True) + 1e-5), self.bias)
+
+
+class Odd(nn.Module):
+    """A norm that is called twice, a standardised kernel, a normalised one, a running buffer of its own, and two layers without ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = StandardConv(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.second = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3, padding="same"))
+        self.third, self.fourth = nn.Linear(4, 6), nn.Linear(6, 5)
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x):
+        x = torch.sigmoid(self.norm(self.second(torch.sigmoid(self.norm(self.first(x)))))).mean((2, 3))
+        if self.training:
+            self.mean.mul_(0.9).add_(0.1 * x.detach().mean(0))
+        return self.fourth(self.third(x - self.mean))
+
+
 class Decoder(nn.Module):
     """An autoencoder: transposed convolutions, group and instance norm, resizing."""
 
@@ -196,6 +220,7 @@ NETWORKS = {
     "mobilenet": (MobileNet, IMAGES),
     "vit": (Vit, IMAGES),
     "words": (Words, DataInfo((6,), (7,), "int32", 7, 7)),
+    "odd": (Odd, IMAGES),
     "decoder": (Decoder, DataInfo((8, 8, 3), (8, 8, 3))),
 }
 SEED = 3
@@ -268,7 +293,7 @@ def test_outputs_gradients_and_running_statistics_are_those_of_torch(name):
         assert_close(found[own], parameter.grad, 3e-5)
     for own, ours in in_torch(net, changed).items():
         assert_close(ours, dict(torchs.named_buffers())[own])
-    assert len(changed) == 2 * sum(isinstance(one, nn.BatchNorm2d) for one in torchs.modules())
+    assert len(changed) == 2 * sum(isinstance(one, nn.BatchNorm2d) for one in torchs.modules()) + (name == "odd")
     assert_close(evaluated, torchs.eval()(to_torch(inputs)))
 
 
@@ -410,6 +435,11 @@ CALLS = [
     ("upsample_bilinear2d", X, [9, 3], False, None),
     ("upsample_bilinear2d", X, [9, 3], True, None),
     ("pixel_shuffle", X, 2),
+    ("channel_shuffle", X, 2),
+    ("im2col", X, [3, 2], [1, 2], [1, 0], [2, 1]),
+    ("_weight_norm", X, X[:1, :, :1, :1].reshape(1, 4, 1, 1).copy(), 1),
+    ("rrelu", TABLE),
+    ("vdot", AXIS, AXIS),
     *((name, TABLE) for name in ARRAYS[""].split()),
     *((name, np.abs(TABLE) + 0.1) for name in ARRAYS["positive"].split()),
     *((name, TABLE[:5], TABLE[:5] * 0.5 + 0.3, *([0.3] if name == "lerp" else [])) for name in ARRAYS["two"].split()),
@@ -457,6 +487,13 @@ def test_layers_kinds_and_blocks_are_those_of_the_module_in_forward_order():
     assert {one.name: one.kind for one in network("decoder").layers} == {"down": "conv", "up/weight": "conv", "mix": "output"}
     assert {one.name: one.kind for one in network("words").layers}["embed"] == "output"  # it computes the logits, too
     assert "gru/weight_hh_l1" in network("words").prunable
+    odd = {one.prunable[0]: one.kind for one in network("odd").layers}
+    assert odd == {
+        "first/weight": "conv",
+        "second/parametrizations/weight/original1": "conv",
+        "third/kernel": "dense",
+        "fourth/kernel": "output",
+    }
 
 
 def test_what_only_shifts_examples_is_never_pruned():
@@ -474,7 +511,8 @@ def test_units_are_seen_where_one_layer_alone_reads_them_after_relu():
         ("classifier/0", "classifier/3/kernel", 1),
     }
     assert found["words"] == {("attend/linear1", "attend/linear2/kernel", 1)}
-    assert not found["mobilenet"] | found["vit"] | found["decoder"]  # other activations, depthwise convolutions
+    # Other activations or none, depthwise convolutions, layers that are called twice.
+    assert not found["mobilenet"] | found["vit"] | found["decoder"] | found["odd"]
 
 
 def test_a_layer_can_be_taken_out():

@@ -89,7 +89,7 @@ def _users_line(error: Exception) -> str:
     found, trace = "", error.__traceback__
     while trace is not None:
         module = trace.tb_frame.f_globals.get("__name__", "")
-        if not installed(module):
+        if not installed(module) and not trace.tb_frame.f_code.co_name.startswith("<"):
             found = f" in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}"
         trace = trace.tb_next
     return found

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,20 @@ class Graph:
     """Buffer -> its value after the call."""
     shapes: Mapping[str, tuple[int | None, ...]]
     """Of what is an array; None: as many as the batch says."""
+
+    @cached_property
+    def made(self) -> dict[str, Call]:
+        """By name, what is computed."""
+        return {call.name: call for call in self.calls}
+
+    @cached_property
+    def of_examples(self) -> frozenset[str]:
+        """What follows from the examples."""
+        found = {self.input}
+        for call in self.calls:
+            if any(ref.name in found for ref in call.refs()):
+                found.add(call.name)
+        return frozenset(found)
 
     @property
     def users(self) -> Counter[str]:

@@ -141,8 +141,7 @@ _CALLS: dict[str, tuple[Kind, Callable[[Call], tuple[tuple[Any, ...], tuple[Any,
 }
 """Operation -> the layer that it may be, and (its tensors, what else it is told)."""
 
-_THROUGH: tuple[str, ...] = ("chunk", "split", "split_with_sizes", "slice", "select", "unbind", "narrow")
-_MOVED = ("transpose", "t", "permute", "view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "expand", "clone", "contiguous", "alias")
+_THROUGH = ("chunk", "split", "split_with_sizes", "slice", "select", "unbind", "narrow", "operator.getitem")
 _PRODUCTS: tuple[str, ...] = (
     "matmul",
     "mm",
@@ -214,7 +213,7 @@ def _leaf(graph: Graph, call: Call, tensors: Mapping[str, Any], held: Mapping[st
         return None
     kind, told = _CALLS[call.operation]
     given, options = told(call)
-    owners = [graph.owner(ref) for ref in given]
+    owners = [_owner(graph, ref) for ref in given]
     module = next((one.rpartition(".")[0] for one in owners if one), "")
     names = [f"{module}.{torchs}" if module else torchs for torchs, _ in _ATTRIBUTES[kind]]
     there = {name: ours for name, owner, (_, ours) in zip(names, owners, _ATTRIBUTES[kind], strict=True) if owner == name}
@@ -234,6 +233,17 @@ def _leaf(graph: Graph, call: Call, tensors: Mapping[str, Any], held: Mapping[st
     return Leaf(path, kind, options, made, call.target)
 
 
+def _owner(graph: Graph, given: Any) -> str:
+    """What a parameter or buffer is called in the module; running statistics also as an earlier call of their module has left them."""
+    if own := graph.owner(given):
+        return own
+    made = graph.made.get(given.name) if isinstance(given, Ref) else None
+    if made is None or made.target != "operator.getitem" or made.args[1] not in (3, 4):
+        return ""
+    norm = graph.made[made.args[0].name]
+    return _owner(graph, norm.args[made.args[1]]) if norm.operation == "aten._native_batch_norm_legit_functional" else ""
+
+
 def _inside(tensor: Tensor, attribute: str) -> Tensor:
     if attribute == "kernel":
         return replace(tensor, role="kernel", axes=(*range(2, len(tensor.shape)), 1, 0))
@@ -242,9 +252,8 @@ def _inside(tensor: Tensor, attribute: str) -> Tensor:
 
 def _flattened(graph: Graph, ref: Ref) -> tuple[int, ...]:
     """(channels, *pixels) of the image that was flattened on the way here; empty if none was."""
-    made = {call.name: call for call in graph.calls}
-    while ref.name in made:
-        call = made[ref.name]
+    while ref.name in graph.made:
+        call = graph.made[ref.name]
         if call.target == FLATTEN:
             shape = graph.shapes[call.args[0].name][1:]
             return tuple(size or 1 for size in shape) if math.prod(size or 1 for size in shape[1:]) > 1 else ()
@@ -268,16 +277,20 @@ def _other(graph: Graph, tensor: Tensor) -> Tensor:
 
 
 def _product(graph: Graph, name: str) -> str | None:
-    """The first product that a parameter, or a part of it, takes part in; a transposed one as ``matmul``."""
+    """The first product with examples that a parameter, a part of it, or what is computed of it takes part in; a transposed one as
+    ``matmul``.
+    """
     found = {key: False for key, own in graph.parameters.items() if own == name}  # name here -> whether its axes were moved
+    size = math.prod(graph.shapes[next(iter(found))]) if found else 0  # type: ignore[arg-type]  # no batch in it
     for call in graph.calls:
         moved = [found[ref.name] for ref in call.refs() if ref.name in found]
         operation = call.operation.removeprefix("aten.")
         if not moved:
             continue
-        if operation in _PRODUCTS:
-            return "matmul" if any(moved) and operation == "linear" else operation
-        if operation in (*_THROUGH, *_MOVED, "operator.getitem"):
+        if call.name in graph.of_examples:
+            if operation in _PRODUCTS:
+                return "matmul" if any(moved) and operation == "linear" else operation
+        elif operation in _THROUGH or math.prod(one or 0 for one in graph.shapes.get(call.name, (0,))) == size:
             found[call.name] = any(moved) or operation in ("transpose", "t", "permute")
     return None
 

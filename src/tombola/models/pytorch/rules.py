@@ -163,6 +163,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "clamp_max": lambda x, max: jnp.minimum(x, max),
     "fill": lambda x, value: jnp.full_like(x, value),
     "zeros_like": lambda x, **_: jnp.zeros_like(x),
+    "empty_like": lambda x, **_: jnp.zeros_like(x),
     "ones_like": lambda x, **_: jnp.ones_like(x),
     "full_like": lambda x, value, **_: jnp.full_like(x, value),
     "clone": lambda x: x,

@@ -119,7 +119,12 @@ def _indexed(x: Any, indices: Sequence[Any]) -> Any:
     return x[tuple(slice(None) if one is None else one for one in indices)]
 
 
-def _matrix_norm(a: Any, one: Any, other: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+def _weight_norm(v: Any, g: Any, dim: int = 0) -> Any:
+    axes = tuple(axis for axis in range(v.ndim) if axis != dim % v.ndim)
+    return v * (g / jnp.sqrt(jnp.sum(jnp.square(v), axes, keepdims=True)))
+
+
+def _product_added(a: Any, one: Any, other: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
     return beta * a + alpha * jnp.matmul(one, other)
 
 
@@ -170,8 +175,10 @@ ARRAYS: dict[str, Callable[..., Any]] = {
     "bmm": jnp.matmul,
     "mv": jnp.matmul,
     "dot": jnp.dot,
-    "addmm": _matrix_norm,
-    "baddbmm": _matrix_norm,
+    "addmm": _product_added,
+    "baddbmm": _product_added,
+    "vdot": jnp.dot,
+    "_weight_norm": _weight_norm,
     "linear": lambda x, weight, bias=None: jnp.matmul(x, weight.T) + (0 if bias is None else bias),
     "einsum": lambda equation, operands, path=None: jnp.einsum(equation, *operands),
     "embedding": lambda weight, index, *_: jnp.take(weight, index, 0),

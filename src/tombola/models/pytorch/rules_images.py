@@ -229,3 +229,18 @@ def pixel_shuffle(x: Value, factor: int) -> Value:
     batch, height, width, channels = array.shape
     parts = array.reshape(batch, height, width, channels // factor**2, factor, factor)
     return Value(parts.transpose(0, 1, 4, 2, 5, 3).reshape(batch, height * factor, width * factor, -1), last=True)
+
+
+@values("aten.channel_shuffle")
+def channel_shuffle(x: Value, groups: int) -> Value:
+    """Channels of the groups in turn."""
+    array = x.channels_last()
+    return Value(array.reshape(*array.shape[:-1], groups, -1).swapaxes(-1, -2).reshape(array.shape), last=True)
+
+
+@values("aten.im2col")
+def im2col(x: Value, window: Sequence[int], dilation: Sequence[int], padding: Sequence[int], stride: Sequence[int]) -> Value:
+    """The pixels of each window as one column."""
+    around = [(one, one) for one in padding]
+    patches = lax.conv_general_dilated_patches(x.plain(), window, stride, around, rhs_dilation=dilation)
+    return Value(patches.reshape(*patches.shape[:2], -1))

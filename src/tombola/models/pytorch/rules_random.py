@@ -79,3 +79,10 @@ def rand_like(draw: Callable[[], jax.Array], x: Value, dtype: Any = None) -> Val
 def randn_like(draw: Callable[[], jax.Array], x: Value, dtype: Any = None) -> Value:
     """Standard normal draws, as many as there are in `x`."""
     return Value(jax.random.normal(draw(), x.array.shape), x.last, x.flat)
+
+
+@random("aten.rrelu")
+def rrelu(draw: Callable[[], jax.Array], x: Value, low: float = 1 / 8, high: float = 1 / 3, train: bool = False) -> Value:
+    """A ReLU whose negative slope is drawn in training."""
+    slope = jax.random.uniform(draw(), x.array.shape, minval=low, maxval=high) if train else (low + high) / 2
+    return Value(jnp.where(x.array > 0, x.array, slope * x.array), x.last, x.flat)
