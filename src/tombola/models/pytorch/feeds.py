@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from tombola.models.pytorch.graph import FLATTEN, Call, Graph, Ref
-from tombola.models.pytorch.leaves import Leaf, Plan, layer_of
+from tombola.models.pytorch.leaves import layer_of
+from tombola.models.pytorch.tensors import Leaf, Plan
 from tombola.models.units import Feeds
 
 _ANYWHERE = ("aten.relu", "aten.clone", "aten.contiguous", "aten.alias", "aten.dropout", "aten.native_dropout", "operator.getitem")

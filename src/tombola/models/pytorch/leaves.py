@@ -1,92 +1,13 @@
-"""Which modules of PyTorch become layers of NNX, and where each of torch's tensors is kept, in what orientation."""
+"""Which modules of PyTorch become layers of NNX."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
-
-import numpy as np
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from tombola.models.pytorch.graph import FLATTEN, Call, Graph, Ref
-
-Kind = Literal["linear", "conv", "embed", "batch_norm", "layer_norm", "group_norm"]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One parameter or buffer: what torch calls it, and where it is in the tree."""
-
-    name: str
-    """Such as ``features.0.weight``."""
-    path: str
-    """Such as ``features/0/kernel``."""
-    shape: tuple[int, ...]
-    """In torch."""
-    role: Literal["kernel", "parameter", "buffer"]
-    """A `kernel` can be pruned; any other `parameter` trains beside it."""
-    dtype: str
-    axes: tuple[int, ...] = ()
-    """Torch's axes in the order of ours; empty: as they are."""
-    rows: tuple[int, ...] = ()
-    """(channels, *pixels) of a flattened image that a linear layer reads: its rows have the channels innermost; empty: as in torch."""
-
-    def from_torch(self, given: np.ndarray) -> np.ndarray:
-        """Torch's array as it is kept here."""
-        found = given.transpose(self.axes) if self.axes else given
-        if self.rows:
-            found = np.moveaxis(found.reshape(*self.rows, -1), 0, -2).reshape(found.shape)
-        return np.ascontiguousarray(found)
-
-    def to_torch(self, kept: Any) -> Any:
-        """The inverse; of arrays of NumPy or JAX, whose sizes may be smaller."""
-        if self.rows:
-            channels, *pixels = self.rows
-            channels = kept.shape[0] // math.prod(pixels)
-            laid = kept.reshape(*pixels, channels, -1)
-            kept = laid.transpose(laid.ndim - 2, *range(laid.ndim - 2), laid.ndim - 1).reshape(kept.shape)
-        return kept.transpose(tuple(np.argsort(self.axes).tolist())) if self.axes else kept
-
-    @property
-    def kept(self) -> tuple[int, ...]:
-        """Its shape here."""
-        return tuple(self.shape[axis] for axis in self.axes) if self.axes else self.shape
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """A module that becomes a layer of NNX."""
-
-    path: str
-    kind: Kind
-    options: tuple[Any, ...]
-    """What its call in torch says beside its tensors."""
-    tensors: Mapping[str, Tensor]
-    """Attribute of the layer -> what it holds."""
-    target: str
-    """The operation that calls it in training."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a module's tensors are kept."""
-
-    leaves: Mapping[str, Leaf]
-    """Path -> layer."""
-    others: tuple[Tensor, ...]
-    """Tensors that no layer of NNX holds."""
-    calls: Mapping[str, str]
-    """Call in training or evaluation -> path of the layer that computes it."""
-    order: tuple[str, ...]
-    """Every tensor's path, in the order in which the network reads them."""
-    kinds: Mapping[str, str]
-    """Layer -> kind, where it is not the one of its NNX layer."""
-
-    @property
-    def tensors(self) -> Iterator[Tensor]:
-        """All, as they are read."""
-        found = {one.path: one for one in self.others} | {one.path: one for leaf in self.leaves.values() for one in leaf.tensors.values()}
-        return (found[path] for path in self.order)
-
+from tombola.models.pytorch.roles import kinds, role
+from tombola.models.pytorch.tensors import Kind, Leaf, Plan, Tensor
 
 _ATTRIBUTES: dict[Kind, tuple[tuple[str, str], ...]] = {
     "linear": (("weight", "kernel"), ("bias", "bias")),
@@ -141,22 +62,6 @@ _CALLS: dict[str, tuple[Kind, Callable[[Call], tuple[tuple[Any, ...], tuple[Any,
 }
 """Operation -> the layer that it may be, and (its tensors, what else it is told)."""
 
-_THROUGH = ("chunk", "split", "split_with_sizes", "slice", "select", "unbind", "narrow", "operator.getitem")
-_PRODUCTS: tuple[str, ...] = (
-    "matmul",
-    "mm",
-    "bmm",
-    "mv",
-    "addmm",
-    "baddbmm",
-    "einsum",
-    "embedding",
-    "linear",
-    "conv1d",
-    "conv2d",
-    "conv3d",
-)
-_PRODUCTS += ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "lstm", "gru", "rnn_tanh", "rnn_relu")
 _ALONG = ("relu", "gelu", "silu", "tanh", "sigmoid", "hardtanh", "leaky_relu", "elu", "native_dropout", "dropout", "clone", "contiguous")
 
 
@@ -190,11 +95,11 @@ def plan(train: Graph, evaluation: Graph, tensors: Mapping[str, Tensor]) -> Plan
                 calls[_of(graph is train, call)] = found.path
             read.update(dict.fromkeys(graph.owner(ref) for ref in call.refs()))
     inside = {tensor.name: tensor for leaf in leaves.values() for tensor in leaf.tensors.values()}
-    others = {name: _other(train, tensor) for name, tensor in tensors.items() if name not in inside}
+    others = {name: role(train, tensor) for name, tensor in tensors.items() if name not in inside}
     names = [name for name in [*read, *tensors] if name in tensors]
     named = {**others, **inside}
     order = tuple(dict.fromkeys(named[name].path for name in names))
-    return Plan(leaves, tuple(others.values()), calls, order, _kinds(leaves, others.values(), train))
+    return Plan(leaves, tuple(others.values()), calls, order, kinds(leaves, others.values(), train))
 
 
 def _of(train: bool, call: Call) -> str:
@@ -261,45 +166,3 @@ def _flattened(graph: Graph, ref: Ref) -> tuple[int, ...]:
             return ()
         ref = call.args[0]
     return ()
-
-
-def _other(graph: Graph, tensor: Tensor) -> Tensor:
-    rank = len(tensor.shape)
-    product = _product(graph, tensor.name) if rank >= 2 and tensor.role == "parameter" else None
-    if product is None:
-        return tensor
-    pixels = tuple(range(2, rank))
-    if product in ("linear", "lstm", "gru", "rnn_tanh", "rnn_relu") and rank == 2:
-        return replace(tensor, role="kernel", axes=(1, 0))
-    if product in ("conv1d", "conv2d", "conv3d"):
-        return replace(tensor, role="kernel", axes=(*pixels, 1, 0))
-    return replace(tensor, role="kernel", axes=(*pixels, 0, 1) if product.startswith("conv_transpose") else ())
-
-
-def _product(graph: Graph, name: str) -> str | None:
-    """The first product with examples that a parameter, a part of it, or what is computed of it takes part in; a transposed one as
-    ``matmul``.
-    """
-    found = {key: False for key, own in graph.parameters.items() if own == name}  # name here -> whether its axes were moved
-    size = math.prod(graph.shapes[next(iter(found))]) if found else 0  # type: ignore[arg-type]  # no batch in it
-    for call in graph.calls:
-        moved = [found[ref.name] for ref in call.refs() if ref.name in found]
-        operation = call.operation.removeprefix("aten.")
-        if not moved:
-            continue
-        if call.name in graph.of_examples:
-            if operation in _PRODUCTS:
-                return "matmul" if any(moved) and operation == "linear" else operation
-        elif operation in _THROUGH or math.prod(one or 0 for one in graph.shapes.get(call.name, (0,))) == size:
-            found[call.name] = any(moved) or operation in ("transpose", "t", "permute")
-    return None
-
-
-def _kinds(leaves: Mapping[str, Leaf], others: Sequence[Tensor] | Any, graph: Graph) -> dict[str, str]:
-    """Shortcuts by the name that PyTorch's networks give them, and convolutions whose kernels no layer of NNX holds."""
-    layers = [path for path, leaf in leaves.items() if "kernel" in leaf.tensors]
-    found = {path: "shortcut" for path in layers if "downsample" in path.split("/")}
-    kernels = [one for one in others if one.role == "kernel"]
-    products = {one.path: _product(graph, one.name) or "" for one in kernels}
-    found |= {path: "conv" for path, product in products.items() if product.startswith("conv")}
-    return found | {path: "embedding" for path, product in products.items() if product == "embedding"}

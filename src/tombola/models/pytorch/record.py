@@ -7,8 +7,9 @@ from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.models.pytorch.export import as_numpy, canonical, exported
 from tombola.models.pytorch.feeds import feeds
-from tombola.models.pytorch.leaves import Tensor, plan
+from tombola.models.pytorch.leaves import plan
 from tombola.models.pytorch.replay import Recorded, find_rules
+from tombola.models.pytorch.tensors import Tensor
 
 
 def record(module: Any, data: DataInfo, name: str, rules: Mapping[str, Any]) -> Recorded:

@@ -13,9 +13,10 @@ from tombola.core.errors import TombolaError
 from tombola.core.parts import torch_rules
 from tombola.models.layers import Beside
 from tombola.models.pytorch.graph import Call, Graph, Ref
-from tombola.models.pytorch.leaves import Leaf, Plan, Tensor, layer_of
+from tombola.models.pytorch.leaves import layer_of
 from tombola.models.pytorch.rules import Rule, compute
 from tombola.models.pytorch.rules_images import each, pads
+from tombola.models.pytorch.tensors import Leaf, Plan, Tensor
 from tombola.models.pytorch.value import Value
 from tombola.models.units import Feeds
 
