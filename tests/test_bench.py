@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 PARTS = {"training", "evaluation", "store", "progress", "starts and masks", "replica set-up", "tables and claims", "rest"}
 

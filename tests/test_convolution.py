@@ -143,6 +143,7 @@ def test_what_goes_to_c(images, padding, dtype, in_c):
     assert ("ffi_call" in program) == in_c
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize(("flag", "word"), [("-mno-avx512f", "avx512f"), ("-O1", "")])
 def test_other_vectors_give_the_same_sums(tmp_path, flag, word):
