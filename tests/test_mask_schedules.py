@@ -83,7 +83,9 @@ def lion(recipe):
 
 def noisy(recipe):
     """One that would move every weight and all its state, whatever the gradient is."""
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.add_noise(0.1, 0.5, 0), optax.trace(0.9))
+    return optax.chain(
+        optax.clip_by_global_norm(1.0), optax.add_noise(0.1, 0.5, 0), optax.trace(0.9), optax.add_decayed_weights(recipe.weight_decay)
+    )
 
 
 # -- the rule ----------------------------------------------------------------------------------------------------------

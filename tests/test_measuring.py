@@ -158,7 +158,7 @@ def test_a_damaged_measurement_is_named_and_computed_again(name, copied, whole, 
     else:
         (folder / name).write_bytes(b"damaged")
     again = run_study(STUDY, copied)
-    told = f"warning: {folder / 'found.safetensors'} is damaged; computing it again"
+    told = f"warning: {folder / name} is damaged; computing it again"
     assert (told in capsys.readouterr().err) == (name != "nothing left")
     assert evaluated == [3]
     assert copied.measurements.get(folder.name).damaged() == []
