@@ -218,3 +218,18 @@ def test_a_study_that_still_runs_has_a_report_of_what_is_there(swept, tmp_path, 
     assert cli.main(["watch", NAME, *common]) == 0  # complete: one page, and it ends
     assert "complete" in capsys.readouterr().out
     assert "refresh" not in (tmp_path / "watched" / "index.html").read_text()
+
+
+def test_the_ledger_tells_what_is_damaged_from_what_was_not_run(swept, tmp_path, capsys):
+    store = tmp_path / "store"
+    shutil.copytree(swept[0] / "store", store)
+    settings = [text for key, value in TINY["settings"] for text in ("--set", f"{key}={value}")]
+    command = ["claims", NAME, "--scale", "smoke", "--task", "digits-mlp", *settings, "--store"]
+    for path in store.rglob("metrics.csv"):
+        path.write_text("step\n")
+    assert cli.main([*command, str(store)]) == 0
+    assert "damaged" in capsys.readouterr().out
+    assert cli.main([*command, str(tmp_path / "none")]) == 0
+    assert "not run" in capsys.readouterr().out
+    (tmp_path / "file").touch()
+    assert cli.main([*command, str(tmp_path / "file")]) == 2

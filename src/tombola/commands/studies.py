@@ -142,22 +142,22 @@ def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
 
     lines = []
     load_files(options["load"])
+    kept = Store.there(store) if store.exists() else Store(store)
     for name in studies or list(registry):
         if Path(name).is_dir():
             lines += judged_again(Path(name))
             continue
         if "/" in name and not name.endswith(".toml"):
             raise TombolaError(f"{name!r} is neither a study nor a folder; give the folder that `tombola run STUDY -o DIR` wrote")
-        found = _resolve(name, options, data_dir)
+        found, state, why = _resolve(name, options, data_dir), "not run", ""
         try:
-            lines += [entry(verdict, name, found.task.name) for verdict in findings(found, Store(store), data_dir).verdicts]
-        except Damaged as damage:
-            why = str(damage)
-        except TombolaError:
-            why = "not run"
-        else:
+            lines += [entry(verdict, name, found.task.name) for verdict in findings(found, kept, data_dir).verdicts]
             continue
-        lines += [Entry(claim.id, name, found.task.name, "not run", "-", 0, "" if why == "not run" else why, "") for claim in found.claims]
+        except Damaged as damage:
+            state, why = "damaged", str(damage)
+        except TombolaError:
+            pass
+        lines += [Entry(claim.id, name, found.task.name, state, "-", 0, why, "") for claim in found.claims]
     if json:
         return printed({"claims": [asdict(line) for line in lines], "overall": overall(lines)})
     head = ["claim", "verdict", "parts hold", "n", "study", "testbed", "reason, or the sentence"]

@@ -175,5 +175,5 @@ def _value(text: str) -> Any:
         return load_part(text)  # a user's own part
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

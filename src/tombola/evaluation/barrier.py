@@ -1,7 +1,7 @@
 """Error barriers between networks: how far the error rises on the way from one to the other."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -47,8 +47,10 @@ def barrier(error: np.ndarray, a: np.ndarray, form: Form = "maximum") -> np.ndar
     return error[..., int(np.flatnonzero(a == 0.5)[0])] - mean
 
 
-def at_chance(own: np.ndarray, chance: np.ndarray, objective: Objective) -> np.ndarray:
-    """Which networks, by their headlines, are no better than the best constant answer: from there no error can rise."""
+def at_chance(own: Any, chance: Any, objective: Objective) -> Any:
+    """Which networks, by their headlines (arrays of any shape, or numbers), are no better than the best constant answer: from there no
+    error can rise.
+    """
     return own >= chance - LEARNT * objective.counted_in(chance)
 
 

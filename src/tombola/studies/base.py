@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import ConfigDict, Field
 
 from tombola.core.errors import TombolaError
+from tombola.core.keys import MOST_REPLICATES
 from tombola.core.parts import studies as studies
 from tombola.core.spec import Spec
-from tombola.core.task import Count, Task
+from tombola.core.task import Task
 from tombola.evaluation.verdict import Verdict
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Run
@@ -69,7 +70,7 @@ class Study(Spec):
     """Scale -> fields that are otherwise than by default."""
 
     task: Task
-    replicates: Count = 8
+    replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] = 8
     seed: Annotated[int, Field(ge=0)] = 0
 
     # -- attributes of the class, or properties where they depend on the configuration ----------------------------------

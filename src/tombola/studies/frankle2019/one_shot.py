@@ -24,7 +24,7 @@ class OneShot(Pruned):
     scales = {"smoke": {"replicates": 2, "levels": 2}, "paper": {"levels": 20, "reinits": 3}}
     arms = {"iterative": "iterative ticket", "one_shot": "one-shot ticket", "reinit": "one-shot mask, fresh init"}
 
-    reinits: Annotated[int, Field(ge=0)] = 1
+    reinits: Annotated[int, Field(ge=0, le=1000)] = 1
     """Fresh random initialisations of each one-shot mask."""
 
     def rows(self) -> Iterable[Row]:

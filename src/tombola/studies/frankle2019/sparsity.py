@@ -30,9 +30,9 @@ class Sparsity(Pruned):
     scales = {"smoke": {"replicates": 2, "levels": 2}, "paper": {"levels": 20, "reinits": 3}}
     arms = {"ticket": "winning ticket", "reinit": "same mask, fresh init", "random": "random mask"}
 
-    reinits: Annotated[int, Field(ge=0)] = 1
+    reinits: Annotated[int, Field(ge=0, le=1000)] = 1
     """Fresh random initialisations of each ticket's mask."""
-    random_masks: Annotated[int, Field(ge=0)] = 1
+    random_masks: Annotated[int, Field(ge=0, le=1000)] = 1
     """Random masks at each level, with the ticket's count in each layer."""
 
     def rows(self) -> Iterable[Row]:

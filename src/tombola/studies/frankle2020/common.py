@@ -10,7 +10,7 @@ from pydantic import Field
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
 from tombola.core.task import Count, Task
-from tombola.evaluation.barrier import FORMS, STABLE, Form, barrier, check_ends
+from tombola.evaluation.barrier import FORMS, STABLE, Form, at_chance, barrier, check_ends
 from tombola.evaluation.verdict import Effect
 from tombola.procedures import paths
 from tombola.procedures.measurement import BatchNorm, Measurement
@@ -50,8 +50,6 @@ EXTREME = {
 """Task -> rounds of pruning to the density that the paper looks at (3.5; 16.8, 8.6, 8.6; 1.5, 5.5, 1.5; 30 %; table 1)."""
 ONE_SHOT = {"resnet50-imagenet": {"pruning": Pruning(rates={"conv": 0.7})}}
 """Task -> fields for what the paper prunes at once."""
-LEARNT = 0.02
-"""How much better than the best constant answer a pair of networks is at least for its barrier to count (`Objective.counted_in`)."""
 BARRIERS = tuple(f"{part}_{form}" for part in PARTS for form in FORMS)
 TRAVELLED = ("since_start", "since_initial", "of_start", "of_initial")
 DISAGREEMENTS = ("disagreement", "test_disagreement", "train_disagreement")
@@ -81,7 +79,7 @@ class Paths(Study):
     """Which error and accuracy are judged. Noisy labels are learnt by heart, or not: on a task that has them, those of training."""
     form: Form = "maximum"
     """Which height of the barrier is judged: `maximum` is the paper's; see `tombola.evaluation.barrier`."""
-    points: Annotated[int, Field(ge=2)] = 30
+    points: Annotated[int, Field(ge=2, le=10_000)] = 30
     """Evenly spaced points of a path, ends included."""
     batch_norm: BatchNorm = "recompute"
     """Statistics of batch norm on a path: `recompute` them over training examples, or `interpolate` them as the weights."""
@@ -145,7 +143,7 @@ class Paths(Study):
     def if_learnt(self, found: Mapping[str, Any], ends: Sequence[float], height: float) -> float:
         """The height of a barrier; NaN between networks that have learnt nothing: from chance no error can rise."""
         chance = found[f"{self.part}_chance"]
-        return height if np.mean(ends) < chance - LEARNT * self.task.objective.counted_in(chance) else float("nan")
+        return float("nan") if at_chance(np.mean(ends), chance, self.task.objective) else height
 
     # -- figures -------------------------------------------------------------------------------------------------------
 

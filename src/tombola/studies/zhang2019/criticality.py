@@ -35,13 +35,13 @@ class Criticality(common.Layers):
     train_examples: Count | None = None
     """Training examples on which the valley is measured; None: all."""
     unit: Unit = "layer"
-    places: Annotated[int, Field(ge=2)] = 11
+    places: Annotated[int, Field(ge=2, le=10_000)] = 11
     """Evenly spaced places a from the initial values (0) to the final ones (1)."""
     noises: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = tuple(
         round(10 ** (power / 4 - 3), 6) for power in range(13)
     )
     """Standard deviations of the noise: 0.001 to 1, four a decade."""
-    draws: Annotated[int, Field(ge=1)] = 5
+    draws: Annotated[int, Field(ge=1, le=1000)] = 5
     """Draws of the noise at each place and standard deviation, over which the error is averaged."""
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """A place in the valley has a training error of no more than this above that of the trained network."""

@@ -47,7 +47,7 @@ class Joint(common.Robust):
     reset_to: Step = common.INITIAL
     """The step."""
     unit: Unit = "layer"
-    subsets: Annotated[int, Field(ge=0)] = 10
+    subsets: Annotated[int, Field(ge=0, le=1000)] = 10
     """Random sets of each size."""
 
     def rows(self) -> Iterable[Row]:

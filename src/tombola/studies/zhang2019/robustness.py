@@ -34,7 +34,7 @@ class Robustness(common.Classes):
 
     reset_to: tuple[Step, ...] = ()
     """Checkpoints tau; none named: the paper's epochs 0, 1, 2, 3, 8, 40 and 90 of 100, as shares of training."""
-    draws: Annotated[int, Field(ge=1)] = 10
+    draws: Annotated[int, Field(ge=1, le=1000)] = 10
     """Fresh draws of each layer."""
     unit: Unit = "layer"
     """What is put back together: `layer`, `block`, `stage`."""
