@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from toys import made_up
+from toys import caption, drawn, legend_of, made_up
 
 from tombola.core.errors import TombolaError
 from tombola.evaluation.verdict import Effect, Verdict
@@ -29,14 +29,6 @@ SCATTER = Figure("scatter", "Scatter", (ACCURACY,), kind="scatter", across=BARRI
 PATH = Figure("path", "Path", (Panel("value", "error (%)", 100),), kind="profile", detail="path", x_label="position")
 CURVES = Figure("curves", "Curves", (Panel("test_acc", "accuracy (%)", 100),), kind="curves", arms=("imp",), levels=(0, 3))
 SURFACE = Figure("surface", "Surface", (Panel("value", "test error (%)", 100),), kind="surface", detail="plane")
-
-
-def drawn(figure, report):
-    return figures.draw(figure, report).canvas
-
-
-def caption(figure, report):
-    return figures.draw(figure, report).caption
 
 
 def barrier(variant, arm, level, replicate, draw):
@@ -97,10 +89,6 @@ def report():
 
 def one_variant(report):
     return replace(report, table=report.table[report.table.variant == "some"], details={})
-
-
-def legend_of(canvas):
-    return [entry.get_text() for entry in canvas.legends[0].get_texts()]
 
 
 def labelled(ax):
@@ -205,9 +193,9 @@ def test_a_threshold_is_a_line_within_the_axis(report):
         assert ax.get_ylim()[0] < y < ax.get_ylim()[1]
     without = replace(INSTABILITY, panels=(replace(BARRIER, threshold=None),))
     assert across_lines(drawn(without, report).axes[0]) == ([], [])
-    assert "Thin horizontal line: the threshold, 2." in caption(INSTABILITY, report)
-    assert "Thin horizontal lines: the thresholds, -30 and 80." in caption(far, report)
-    assert "Thin horizontal" not in caption(without, report)
+    assert "The thin horizontal line is the threshold, 2." in caption(INSTABILITY, report)
+    assert "The thin horizontal lines are the thresholds, -30 and 80." in caption(far, report)
+    assert "thin horizontal" not in caption(without, report)
 
 
 def test_a_panel_without_values_has_no_threshold(report):
@@ -241,8 +229,10 @@ def test_a_scatter_has_a_mean_with_intervals_for_each_arm_at_each_level(report):
     np.testing.assert_allclose([np.ptp(one) for one in along], 2 * half.accuracy)
     assert imp.get_marker() != random.get_marker()
     assert imp.get_color() != random.get_color()
-    assert "A marker: an arm at one step k of one variant, mean over 3 replicates; bars: its 95 % t-intervals" in caption(SCATTER, report)
-    assert caption(SCATTER, report).endswith("Thin horizontal line: the threshold, 80. Thin vertical line: the threshold, 2.")
+    assert "Markers show means over 3 replicates of an arm at one step k of one variant, bars their 95 % t-intervals" in caption(
+        SCATTER, report
+    )
+    assert caption(SCATTER, report).endswith("The thin horizontal line is the threshold, 80. The thin vertical line is the threshold, 2.")
 
 
 def test_few_means_are_shown_with_their_replicates(report):
@@ -252,7 +242,7 @@ def test_few_means_are_shown_with_their_replicates(report):
     few = replace(report, table=report.table[report.table.level < 2])
     assert [len(line.get_xdata()) for line in clouds(few)] == [2 * 2 * REPLICATES] * 2
     assert clouds(report) == []
-    assert "pale: the replicates" in caption(SCATTER, few)
+    assert "pale points the replicates" in caption(SCATTER, few)
     assert "pale" not in caption(SCATTER, report)
 
 

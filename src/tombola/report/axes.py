@@ -251,11 +251,11 @@ def threshold_marks(panels: Sequence[Panel], direction: str, where: str = "") ->
     """A sentence for the caption; "" where there is no threshold. `where`: if not across a panel.
 
     >>> threshold_marks([Panel("gap", "gap (pp)", scale=100, threshold=0.02)], "horizontal")
-    'Thin horizontal line: the threshold, 2.'
+    'The thin horizontal line is the threshold, 2.'
     """
     values = list(dict.fromkeys(f"{panel.scale * panel.threshold:,.6g}" for panel in panels if panel.threshold is not None))
-    s = "s" * (len(values) > 1)
-    return f"Thin {direction} line{s}{where}: the threshold{s}, {' and '.join(values)}." if values else ""
+    s, be = ("s", "are") if len(values) > 1 else ("", "is")
+    return f"The thin {direction} line{s}{where} {be} the threshold{s}, {' and '.join(values)}." if values else ""
 
 
 def short(value: float) -> str:

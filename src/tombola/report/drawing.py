@@ -49,15 +49,20 @@ class Drawing:
         marks = [*self.marks(), *self.notes] if len(self.rows) else []
         return " ".join(filter(None, dict.fromkeys([self.figure.caption, *marks])))
 
+    def means(self, marks: str, spread: str = "", where: str = "") -> str:
+        """What marks show: "Lines show means over 8 replicates, bands their 95 % t-intervals"; of one replicate there is no spread."""
+        n = self.rows.replicate.nunique()
+        return f"{marks} show means over {n} replicates{where}{spread}" if n > 1 else f"{marks} show one replicate{where}"
+
     def thresholds(self, direction: str = "horizontal") -> str:
         """A sentence for the panels' thresholds."""
         return threshold_marks(self.figure.panels, direction)
 
     def stars(self) -> str:
-        """A sentence for what the paper found."""
+        """A sentence for what the paper found; "" where nothing is known."""
         known = [one for panel in self.figure.panels for one in panel.paper]
-        beside = "; relative to its dense network, it is put beside ours" * any(one.beside_dense for one in known)
-        return f"Stars: what the paper reports of this network on these data, trained as long as there{beside}." if known else ""
+        beside = "; what it gives relative to its dense network is put beside ours" * any(one.beside_dense for one in known)
+        return f"Stars are what the paper reports for this network and these data, under its own budget{beside}." if known else ""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -106,6 +111,7 @@ def handle(look: Look, **settings: Any) -> "Artist":
     return Line2D([], [], **{"color": look.colour, "marker": look.marker, "linestyle": look.line, **settings})
 
 
-def means(replicates: Sequence[Any]) -> str:
-    """How many replicates a mean is over."""
-    return f"mean over {len(replicates)} replicates" if len(replicates) > 1 else "one replicate"
+def classed(details: "pd.DataFrame") -> dict[str, str]:
+    """Row of a map -> its label, with its class in brackets if it has one."""
+    marks = dict(zip(details["row"], details.mark, strict=True)) if "mark" in details.columns else {}
+    return {row: f"{row} ({marks[row]})" if marks.get(row) else row for row in details["row"].unique()}

@@ -144,7 +144,7 @@ class Surface(Grid):
     def marks(self) -> list[str]:
         """The scale, and the points."""
         several = " all panels have the same scale;" if len(self.groups) > 1 else ""
-        return [f"Light is low;{several} points: networks on the plane."]
+        return [f"Light is low;{several} points are networks on the plane."]
 
     def draw(self) -> "Canvas":
         """Nothing, where no value is finite."""

@@ -1,14 +1,13 @@
 """Heat maps: cells by layer and column."""
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tombola.report import axes, text
 from tombola.report.axes import short
-from tombola.report.drawing import means, of_row
+from tombola.report.drawing import classed, of_row
 from tombola.report.grid import LETTER, WIDTH, Grid
 from tombola.report.summary import summarise
 from tombola.studies.figure import Panel
@@ -33,13 +32,12 @@ class HeatMap(Grid):
 
     def draw(self) -> "Canvas":
         """The maps, then the numbers of each panel's, where all fit into their cells and are few enough to be read."""
-        letters = {name: LETTER * self.rows[name].astype(str).map(len).max() for name in ("row", "column", "mark") if name in self.rows}
+        beside, below = (LETTER * max(map(len, labels)) for labels in (classed(self.rows).values(), self.rows.column.unique()))
         self.cells: list[tuple[Axes, Panel, pd.DataFrame, AxesImage]] = []
-        marks, many = letters.get("mark", 0.0), len(self.figure.panels) > 1
-        self.around = (letters["row"] + 0.2 + marks * many, marks * (not many), 0.25)
-        self.aslant = letters["column"] + 0.04 > self.size()[0] / self.rows.column.nunique()
+        self.around = (beside + 0.2, 0.0, 0.25)
+        self.aslant = below + 0.04 > self.size()[0] / self.rows.column.nunique()
         if self.aslant:
-            self.around = (*self.around[:2], 0.1 + 0.75 * letters["column"])
+            self.around = (*self.around[:2], 0.1 + 0.75 * below)
         canvas = super().draw()
         canvas.draw_without_rendering()
         for panel in self.figure.panels:
@@ -55,14 +53,11 @@ class HeatMap(Grid):
 
     def marks(self) -> list[str]:
         """What a cell is."""
-        n, details = self.rows.replicate.unique(), self.rows
-        found = [f"A cell: {means(n)}; darker is more."]
+        found = [f"{self.means('Cells')}; darker is more."]
         if len(self.groups) > 1:
             found.append(f"All maps{' of a panel' if len(self.figure.panels) > 1 else ''} have the same scale.")
         if any(values.isna().any(axis=None) for _, _, values, _ in self.cells):
-            found.append("Hatched: nothing was measured.")
-        if "mark" in details.columns and details.mark.astype(bool).any():
-            found.append("On the right: how a row is classed.")
+            found.append("Hatched cells were not measured.")
         direction = "vertical" if len(self.figure.panels) > 1 else "horizontal"
         return [*found, axes.threshold_marks(self.figure.panels, direction, " on a colour bar")]
 
@@ -99,26 +94,17 @@ class HeatMap(Grid):
         if values.isna().any(axis=None):
             ax.patch.set(facecolor="#f4f4f4", edgecolor="#c8c8c8", hatch="//////", linewidth=0)
             ax.patch.set_hatch_linewidth(0.5)
-        other = len(self.figure.panels) == 1 and any(list(own["row"].unique()) != list(names) for _, own in self.groups)
-        self._label(ax, names, columns, left or other, lowest)
-        if panel is self.figure.panels[-1] and "mark" in rows.columns:
-            for row, mark in enumerate(rows.groupby("row").mark.first().reindex(names).fillna("")):
-                at = ax.annotate(mark, (1, row), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=7)
-                at.set(va="center_baseline", annotation_clip=False, fontweight="bold" if mark == "critical" else "normal")
+        other = len(self.figure.panels) == 1 and any(classed(own) != classed(rows) for _, own in self.groups)
+        ax.set_xticks(range(len(columns)), columns, fontsize=7)
+        for label in ax.get_xticklabels() if self.aslant else ():
+            label.set(rotation=45, ha="right", va="top", rotation_mode="anchor")
+        ax.set_xlabel(self.figure.x_label if lowest else "")
+        ax.set_yticks(range(len(names)), classed(rows).values() if left or other else [""] * len(names), fontsize=7)
         for _, row in summary[summary.n > 0].iterrows():
             place = list(columns).index(row["column"]), list(names).index(row["row"])
             self.point(ax, *place, f"{row['row']}, {row['column']}", entry=[], at="", **of_row(row, panel.scale))
         self.cells.append((ax, panel, values, image))
         return image
-
-    def _label(self, ax: "Axes", rows: Sequence[str], columns: Sequence[str], left: bool, lowest: bool) -> None:
-        ax.set_xticks(range(len(columns)), columns, fontsize=7)
-        if self.aslant:
-            ax.tick_params(axis="x", labelrotation=45)
-            for label in ax.get_xticklabels():
-                label.set(ha="right", va="top", rotation_mode="anchor")
-        ax.set_xlabel(self.figure.x_label if lowest else "")
-        ax.set_yticks(range(len(rows)), rows if left else [""] * len(rows), fontsize=7)
 
     def _numbers(self, maps: "list[tuple[Axes, pd.DataFrame, AxesImage]]", log: bool) -> None:
         texts = [written(values, log) for _, values, _ in maps]

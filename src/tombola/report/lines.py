@@ -7,7 +7,7 @@ import numpy as np
 
 from tombola.report import axes, text
 from tombola.report.axes import Facet
-from tombola.report.drawing import Drawing, handle, means, of_row
+from tombola.report.drawing import Drawing, handle, of_row
 from tombola.report.result import titles
 from tombola.report.style import DENSE_LINE, PALE, STAR, Look, looks, sequence
 from tombola.report.summary import GROUP, of_variant, summarise
@@ -82,12 +82,12 @@ class Lines(Drawing):
 
     def marks(self) -> list[str]:
         """Bands, bars and thresholds."""
-        several, bars = self.rows.replicate.nunique() > 1, "; thin bars: minimum and maximum" * self._barred
-        found = [f"Lines: {means(self.rows.replicate.unique())}" + (f"; bands: its 95 % t-interval{bars}." if several else ".")]
+        bars = ", thin bars minimum and maximum" * self._barred
+        found = [f"{self.means('Lines', f', bands their 95 % t-intervals{bars}')}."]
         if self.against_levels:
             metrics = [panel.metric for panel in self.figure.panels]
             if any(lower_bounds(self.rows, name) for name in metrics):
-                found.append("Hollow markers: censored in at least one replicate, so that training longer may change the value.")
+                found.append("Hollow markers are censored in at least one replicate: training longer may change them.")
         return [*found, self.thresholds(), self.stars()]
 
     def _series(self) -> "tuple[list[Series], dict[str, Artist], str | None]":
@@ -203,9 +203,9 @@ class Lines(Drawing):
             found += facet.ax.plot([row.x], [0.02 if below else 0.98], "v" if below else "^", color=look.colour, transform=where)
             found += facet.ax.plot([row.x], [0.09 if below else 0.91], look.marker, color=look.colour, transform=where, markersize=3)
             self.notes.append(
-                "Marks with an arrow head at the upper edge: at least one replicate never gets there, so that the mean is infinite."
+                "An arrow head at the upper edge marks an infinite mean: at least one replicate never gets there."
                 if row.infinite
-                else "Marks with an arrow head: a mean beyond the axis."
+                else "An arrow head marks a mean beyond the axis."
             )
         return found
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tombola.core.errors import TombolaError
 from tombola.report import axes
-from tombola.report.drawing import Drawing, handle, means, of_row
+from tombola.report.drawing import Drawing, classed, handle, of_row
 from tombola.report.lines import axis_of, placed
 from tombola.report.result import rows_of, titles, variants_of
 from tombola.report.style import DENSE_LINE, PALE, STAR, Look, looks, symbols
@@ -64,9 +64,8 @@ class Scatter(Drawing):
         """What a marker is, and thresholds."""
         level = {"rounds": "level", "steps": STEP, "layers": f"number of {LAYERS}", "widths": WIDTH}[self.report.study.counted]
         variant = " of one variant" if self.rows.variant.nunique() > 1 else ""
-        n = self.rows.replicate.unique()
-        spread = f"; bars: its 95 % t-intervals along both axes{'; pale: the replicates' * self.clouded}" * (len(n) > 1)
-        sentence = f"A marker: an arm at one {level}{variant}, {means(n)}{spread}."
+        spread = f", bars their 95 % t-intervals along both axes{', pale points the replicates' * self.clouded}"
+        sentence = f"{self.means('Markers', spread, f' of an arm at one {level}{variant}')}."
         return [sentence, self.thresholds(), axes.threshold_marks([across_of(self.figure)], "vertical")]
 
     def points(self, panel: Panel) -> "pd.DataFrame":
@@ -158,10 +157,7 @@ class Dots(Drawing):
 
     def marks(self) -> list[str]:
         """Means, replicates, thresholds."""
-        several = self.rows.replicate.nunique() > 1
-        found = f"Markers: {means(self.rows.replicate.unique())}" + (
-            "; bars: its 95 % t-interval; pale: the replicates." if several else "."
-        )
+        found = f"{self.means('Markers', ', bars their 95 % t-intervals, pale points the replicates')}."
         return [found, self.thresholds("vertical"), self.stars()]
 
     def _of_levels(self) -> list[_Table]:
@@ -186,9 +182,7 @@ class Dots(Drawing):
         found = []
         columns = looks(map(str, self.rows.column.unique()))
         for title, details in titled(self.rows, self.report, ("variant", "arm")):
-            marks = dict(zip(details.row, details.mark, strict=True)) if "mark" in details.columns else {}
-            rows = {row: f"{row} ({marks[row]})" if marks.get(row) else row for row in details.row.unique()}
-            found.append(_Table(title, details.assign(series=details.column), rows, columns))
+            found.append(_Table(title, details.assign(series=details.column), classed(details), columns))
         return found
 
     def _axes(self, ax: "Axes", panel: Panel, group: _Table, tables: "list[pd.DataFrame]") -> None:
@@ -236,7 +230,7 @@ class Dots(Drawing):
         dense = self.rows[(self.rows.level == 0) & self.rows.variant.isin(table.variant.unique())][panel.metric].mean()
         if np.isfinite(dense):
             ax.axvline(panel.scale * dense, zorder=1.5, **DENSE_LINE)
-            self.notes.append("Dashed: the dense network.")
+            self.notes.append("The dashed line is the dense network.")
 
 
 def single(figure: Figure, report: Findings) -> int | None:

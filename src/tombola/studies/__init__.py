@@ -10,7 +10,7 @@ from tombola.procedures.run import Action, Run
 from tombola.studies.base import Row, Study, Values, study
 from tombola.studies.claims import DENSE, Evidence, aside, claim, hardest
 from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
+from tombola.studies.figure import Figure, Known, Panel
 from tombola.studies.results import Result, Results
 from tombola.studies.setting import Setting
 from tombola.studies.tickets import (
@@ -43,6 +43,7 @@ __all__ = [
     "Effect",
     "Evidence",
     "Figure",
+    "Known",
     "Measurement",
     "Panel",
     "PruningStudy",
