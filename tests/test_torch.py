@@ -158,8 +158,7 @@ class Words(nn.Module):
     def __init__(self, vocabulary: int = 7, width: int = 8) -> None:
         super().__init__()
         self.embed = nn.Embedding(vocabulary, width)
-        self.gru = nn.GRU(width, width, num_layers=2, batch_first=True)
-        self.lstm = nn.LSTM(width, width // 2, bidirectional=True, batch_first=True)
+        self.gru = nn.GRU(width, width, batch_first=True)
         self.attend = nn.TransformerEncoderLayer(width, 2, 16, dropout=0.0, batch_first=True)
         self.head = nn.Linear(width, vocabulary, bias=False)
         self.head.weight = self.embed.weight
@@ -167,7 +166,6 @@ class Words(nn.Module):
 
     def forward(self, tokens):
         x, _ = self.gru(self.embed(tokens))
-        x, _ = self.lstm(x)
         return self.head(self.attend(x, src_mask=self.mask)).mean(1)
 
 
@@ -451,6 +449,23 @@ def test_a_rule_computes_what_torch_does(call):
     assert same(through_rule(*call), through_torch(*call))
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_compute_what_torchs_do(kind):
+    """Two layers, both directions, time first."""
+    torch.manual_seed(0)
+    layer = getattr(nn, kind)(5, 3, num_layers=2, bidirectional=True)
+    start = X[:4, :2, 0, :3].reshape(-1)[:12].reshape(4, 1, 3).copy()
+    states = [start, start[::-1].copy()] if kind == "LSTM" else start
+    weights = [one.detach().numpy() for one in layer._flat_weights]
+    found = through_rule(
+        "rnn_tanh" if kind == "RNN" else kind.lower(), X[0, 0][:, None].copy(), states, weights, True, 2, 0.0, True, True, False
+    )
+    given = tuple(map(torch.from_numpy, states)) if kind == "LSTM" else torch.from_numpy(states)
+    out, ends = layer(torch.from_numpy(X[0, 0][:, None].copy()), given)
+    with torch.no_grad():
+        assert same(found, [out.detach(), *(one.detach() for one in (ends if kind == "LSTM" else [ends]))])
+
+
 def test_images_stay_channels_last_through_layers_and_what_is_element_by_element():
     from tombola.models.pytorch.value import Value, together
 
@@ -486,7 +501,7 @@ def test_layers_kinds_and_blocks_are_those_of_the_module_in_forward_order():
     assert {"layer1/0/bn1/scale", "layer1/0/bn1/var"} <= set(layers["layer1/0/conv1"].paths)
     assert {one.name: one.kind for one in network("decoder").layers} == {"down": "conv", "up/weight": "conv", "mix": "output"}
     assert {one.name: one.kind for one in network("words").layers}["embed"] == "output"  # it computes the logits, too
-    assert "gru/weight_hh_l1" in network("words").prunable
+    assert "gru/weight_hh_l0" in network("words").prunable
     odd = {one.prunable[0]: one.kind for one in network("odd").layers}
     assert odd == {
         "first/weight": "conv",
