@@ -28,8 +28,12 @@ class Kept:
     """The files of one folder. What is in the way of an older note (it is damaged, or cannot be read) costs time, never an error."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._before, self._now = _read(folder / NOTE), dict[str, list[str]]()
+        self.folder, self._now = folder, dict[str, list[str]]()
+        try:
+            found = json.loads((folder / NOTE).read_bytes())
+        except (OSError, ValueError):
+            found = None
+        self._before = found if isinstance(found, dict) else {}
 
     def files(self, names: Sequence[str], made_from: str, make: Callable[[], Mapping[str, bytes]]) -> list[Path]:
         """Paths of the named files: as they are, if they were made from the same and nobody changed them; else written anew."""
@@ -61,14 +65,6 @@ def of_figure(figure: Figure, report: Findings, frames: Sequence[str]) -> str:
     study = report.study
     labels = (study.name, study.digest, report.columns, arms_of(report), variants_of(report), study.counted, report.figures)
     return hashlib.sha256(repr((figure, labels, list(report.details), list(frames))).encode()).hexdigest()
-
-
-def _read(path: Path) -> dict[str, list[str]]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _checksum(path: Path) -> str:

@@ -96,28 +96,20 @@ class Lines(Drawing):
         """
         labels, of_arm = self.labels, self.looks
         title, levels = ("", {}) if self.against_levels else text.level_names(self.rows, self.report)
-        if len(levels) < 2 and (len(labels) > 1 or self.against_levels):
-            series = [
-                Series(arm, next(iter(levels), None), of_arm[arm], label, (place,)) for place, (arm, label) in enumerate(labels.items())
-            ]
-            return series, {label: handle(of_arm[arm]) for arm, label in labels.items()}, None
-        colours, shapes = sequence(len(levels)), [*looks(map(str, levels)).values()]
-        entries = {name: handle(Look(colours[at], shapes[at].marker, "-")) for at, name in enumerate(levels.values())}
         several = len(labels) > 1
-        series = [
-            Series(
-                arm,
-                level,
-                Look(colours[at], shapes[at].marker, of_arm[arm].line if several else "-"),
-                f"{label}, {name}" if several else name,
-                (at, *([len(levels) + place] if several else [])),
-            )
-            for at, (level, name) in enumerate(levels.items())
-            for place, (arm, label) in enumerate(labels.items())
-        ]
-        if several:
-            entries |= {label: handle(Look(PALE, "", of_arm[arm].line)) for arm, label in labels.items()}
-        return series, entries, title
+        by_level = len(levels) > several  # else levels are none, or one that all arms share
+        colours, shapes = sequence(len(levels)), [*looks(map(str, levels)).values()]
+        entries = {name: handle(Look(colours[at], shapes[at].marker, "-")) for at, name in enumerate(levels.values()) if by_level}
+        series = []
+        for at, (level, name) in enumerate(levels.items() or [(None, "")]):
+            for place, (arm, label) in enumerate(labels.items()):
+                look = Look(colours[at], shapes[at].marker, of_arm[arm].line if several else "-") if by_level else of_arm[arm]
+                own = [len(entries) + place] if several or not by_level else []
+                told = ", ".join([label] * (several or not by_level) + [name] * by_level)
+                series.append(Series(arm, level, look, told, (*[at] * by_level, *own)))
+        if several or not by_level:
+            entries |= {label: handle(Look(PALE, "", of_arm[arm].line) if by_level else of_arm[arm]) for arm, label in labels.items()}
+        return series, entries, title if by_level else None
 
     def _panel(self, group: list[Facet], summary: "pd.DataFrame", series: list[Series]) -> None:
         """One metric: the y axes of its facets, then its lines."""
