@@ -20,6 +20,7 @@ from tombola.data.order import epoch_order
 from tombola.data.split import split
 from tombola.training import replica_batch
 from tombola.training.cohort import setup, train_cohort
+from tombola.training.growth import rigl, sparse_evolution
 from tombola.training.mask_schedules import gradual
 from tombola.training.optimizers import optimizers
 from tombola.training.plan import Plan
@@ -186,6 +187,129 @@ def test_equal_magnitudes_fall_at_random_not_by_position():
     assert 0 < kept.sum(1).min() <= kept.sum(1).max() < 30
 
 
+# -- sparse training: drop and growth --------------------------------------------------------------------------------------
+
+
+def half(task, share=0.4):
+    """A replica with a sparse start mask, whose pruned weights are 0."""
+    (dense,), random = members(task, 1), np.random.default_rng(0)
+    mask = {path: random.random(leaf.shape) < share for path, leaf in dense.mask.items()}
+    start = {path: np.where(mask.get(path, True), leaf, 0).astype(leaf.dtype) for path, leaf in dense.start.items()}
+    return [Replica(0, start, mask, keep=frozenset({5, 9, 10, 15, 20, 25, 30, 40}))]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
+@pytest.mark.parametrize(("name", "comebacks"), [("set", False), ("set", True), ("rigl", False), ("rigl", True)])
+def test_counts_are_constant_at_every_update_and_what_grows_is_0_with_an_empty_state(name, comebacks, optimizer, monkeypatch):
+    task = digits(name, {"every": "5it", "drop": 0.5, "comebacks": comebacks}, optimizer=optimizer)
+    some = half(task)
+    (found,), saved = checkpoints(task, some, monkeypatch)
+    updates = [5, 10, 15, 20, 25] + ([30] if name == "set" else [])  # RigL ends at three quarters of 40
+    before = some[0].mask
+    for t in updates:
+        for path, kept in found.masks[t].items():
+            grown = kept & ~before[path]
+            assert kept.sum() == before[path].sum()
+            assert comebacks or grown.sum() > 0
+            assert not found.snapshots[t][path][grown].any()
+            assert not found.snapshots[t][path][~kept].any()
+            for leaf in saved[0, t].state:
+                if leaf.shape == kept.shape and leaf.dtype == np.float32 and not (leaf == found.snapshots[9].get(path)).all():
+                    assert not leaf[grown].any()
+                    assert leaf[kept & before[path]].any()
+        before = found.masks[t]
+    assert trees.equal(found.masks[40], found.masks[30]) is (name == "rigl")
+    assert (found.snapshots[40]["hidden1/kernel"][found.masks[40]["hidden1/kernel"]] != 0).mean() > 0.5
+
+
+def exchanged(w, kept, growth, count, comebacks):
+    """(stay, grown) as lists of places, by sorting."""
+    on, off = np.flatnonzero(kept).tolist(), np.flatnonzero(~kept).tolist()
+    on.sort(key=lambda place: abs(w[place]))
+    dropped, stay = on[:count], on[count:]
+    vacant = sorted(off + dropped if comebacks else off, key=lambda place: -abs(growth[place]))
+    return sorted(stay), sorted(vacant[:count])
+
+
+@pytest.mark.parametrize("comebacks", [False, True])
+@pytest.mark.parametrize("name", ["set", "rigl"])
+def test_an_update_by_hand(name, comebacks):
+    random = np.random.default_rng(3)
+    w, slope, kept = random.normal(size=90), random.normal(size=90), np.arange(90) % 3 > 0
+    slope[np.flatnonzero(kept)[np.argsort(abs(w[kept]))[:4]]] = 9  # of weights that are dropped
+    moments = {"a": random.normal(size=90)}
+    build = {"set": sparse_evolution, "rigl": rigl}[name]
+    updates = build(Timeline(100, 10), {"a": "dense"}, drop=0.3, every="10it", until=0.5, anneal="cosine", comebacks=comebacks)
+    assert updates.steps == {10, 20, 30, 40}
+    assert updates.gradient is (name == "rigl")
+    grown_at = []
+    for t, count in ((10, round(18 * (1 + np.cos(np.pi / 5)) / 2)), (40, round(18 * (1 + np.cos(np.pi * 4 / 5)) / 2))):
+        gradient = {"a": slope} if name == "rigl" else None
+        after, state, new = updates.update(np.random.default_rng(t), t, {"a": w}, gradient, moments, {"a": kept})
+        stay, grown = exchanged(w, kept, slope, count, comebacks)
+        assert new["a"].sum() == kept.sum()
+        assert new["a"][stay].all()
+        came = sorted(set(np.flatnonzero(new["a"])) - set(stay))
+        assert came == grown if name == "rigl" else came != grown
+        assert len(came) == count
+        grown_at.append(set(came) & set(np.flatnonzero(kept)))
+        assert not after["a"][came].any()
+        assert not state["a"][came].any()
+        np.testing.assert_array_equal(after["a"][stay], w[stay])
+        np.testing.assert_array_equal(state["a"][stay], moments["a"][stay])
+    assert any(grown_at) is comebacks
+    constant = build(Timeline(100, 10), {"a": "dense"}, drop=0.3, anneal="constant", every="1ep", until=1.0)
+    assert constant.steps == set(range(10, 100, 10))
+    *_, new = constant.update(np.random.default_rng(0), 90, {"a": w}, {"a": slope} if name == "rigl" else None, (), {"a": kept})
+    assert (new["a"] & ~kept).sum() == 18
+    # where less is vacant than would be dropped, so much is exchanged
+    *_, new = constant.update(
+        np.random.default_rng(0), 90, {"a": w}, {"a": slope} if name == "rigl" else None, (), {"a": np.arange(90) > 4}
+    )
+    assert (new["a"].sum(), new["a"][:5].sum()) == (85, 5)
+
+
+def test_set_grows_uniformly_from_a_stream_of_the_run():
+    kept = np.arange(40) < 20
+    updates = sparse_evolution(Timeline(100, 10), {"a": "dense"}, drop=0.2, every="10it")
+    hits = np.zeros(40)
+    for seed in range(2000):
+        *_, new = updates.update(np.random.default_rng(seed), 50, {"a": 1.0 + np.arange(40)}, None, (), {"a": kept})
+        hits += new["a"]
+    assert not hits[:4].any()
+    assert (hits[4:20] == 2000).all()
+    assert (abs(hits[20:] - 400) < 5 * np.sqrt(2000 * 0.2 * 0.8)).all()
+    task = digits("set", {"every": "10it"})
+    one, again = outcomes(task, half(task)), outcomes(task, half(task))
+    other = half(task)[0]
+    (other,) = outcomes(task, [Replica(1, other.start, other.mask, keep=other.keep)])
+    assert trees.equal(one[0].masks[10], again[0].masks[10])
+    assert not trees.equal(one[0].masks[10], other.masks[10])
+
+
+def test_sparse_training_starts_from_a_mask_that_an_action_makes():
+    sparse = tb.Action(name="sparse", options={"density": 0.2})
+    run = tb.train(digits("rigl", {"every": "10it"}), 2, mask=sparse, keep=["10it"])
+    first, moved, last = run.mask_at("0it"), run.mask_at("10it"), run.mask
+    assert masks.kept(first) == 2 * round(0.2 * masks.size(first) / 2)
+    for path, kept in first.items():
+        assert (kept.sum((1, 2)) == last[path].sum((1, 2))).all()
+        assert (kept.sum((1, 2)) == moved[path].sum((1, 2))).all()
+        assert (kept[0] != kept[1]).any()
+    assert not trees.equal(moved, first)
+    assert not trees.equal(last, moved)
+    again = tb.train(digits(None), start=run.initial, mask=sparse)
+    assert trees.equal(again.mask, first)
+
+
+def test_one_shot_at_any_time_is_gradual_pruning_with_a_single_update():
+    run = tb.train(digits(options={"final": 0.1, "end": "15it", "every": "15it"}), keep=["14it", "15it"])
+    assert all(kept.all() for kept in run.mask_at("14it").values())
+    for kept in run.mask_at("15it").values():
+        assert kept.sum() == round(0.1 * kept.size)
+    assert trees.equal(run.mask_at("end"), run.mask_at("15it"))
+
+
 # -- plans, resuming, what is kept ---------------------------------------------------------------------------------------
 
 
@@ -251,7 +375,7 @@ def test_a_schedule_of_ones_own_sees_the_gradient_and_brings_weights_back(mine, 
     seen = {}
 
     @tb.mask_schedules.register
-    def rigl(timeline, kinds, *, share):
+    def gradient_growth(timeline, kinds, *, share):
         def update(random, t, weights, gradient, moments, mask):
             new = {}
             for path, kept in mask.items():
@@ -263,7 +387,7 @@ def test_a_schedule_of_ones_own_sees_the_gradient_and_brings_weights_back(mine, 
 
         return tb.MaskUpdates(update, timeline.every("10it", 10, 30), gradient=True)
 
-    task = digits("rigl", {"share": 0.3}, optimizer="momentum", momentum=0.0, learning_rate=1.0)
+    task = digits("gradient_growth", {"share": 0.3}, optimizer="momentum", momentum=0.0, learning_rate=1.0)
     random = np.random.default_rng(0)
     half = {path: random.random(leaf.shape) < 0.5 for path, leaf in members(task, 1)[0].mask.items()}
     start = {path: np.where(half.get(path, True), leaf, 0).astype(leaf.dtype) for path, leaf in members(task, 1)[0].start.items()}
@@ -300,6 +424,14 @@ def test_a_schedule_of_ones_own_sees_the_gradient_and_brings_weights_back(mine, 
         ("gradual", {"final": 0.1, "end": "30it", "scope": "all"}, "unknown scope of gradual 'all': .*global, layer"),
         ("gradual", {"final": {"dens": 0.1}, "end": "30it"}, "unknown kind of layer in final of gradual 'dens': did you mean 'dense'"),
         ("gradual", {"final": {"dense": 0.1}, "end": "30it", "scope": "global"}, "write final as one number"),
+        ("set", {"drop": 0}, "set: drop = 0; write a share above 0 and up to 1"),
+        ("rigl", {"drop": "x"}, "rigl: drop = 'x'; write a share"),
+        ("rigl", {"until": 1.5}, "rigl: until = 1.5; write a share"),
+        ("rigl", {"every": "30it"}, "rigl: every '30it' leaves no update before iteration 30, where updates end"),
+        ("rigl", {"anneal": "cos"}, "unknown anneal of rigl 'cos': .*cosine"),
+        ("set", {"comebacks": "no"}, "set: comebacks = 'no'; write true or false"),
+        ("set", {"every": "0it"}, "spacing must be at least 1it"),
+        ("set", {"every": "10it"}, "set: every weight is kept, so that none can grow; give a sparse start mask"),
         ("nothing", {}, "mask schedule 'nothing' must return tb.MaskUpdates\\(update, steps\\), not int"),
         ("failing", {}, "mask schedule 'failing' fails at iteration 10: ZeroDivisionError"),
         ("numbers", {}, "mask 'hidden1/kernel' is float32, but a mask is bool"),

@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from tombola.api.pruning import prune as prune_stacked
 from tombola.core import masks
 from tombola.core.errors import TombolaError, TombolaWarning
+from tombola.procedures.actions import Context, mask_actions
 from tombola.pruning import controls, selection
 from tombola.pruning.criteria import criteria, scores
 
@@ -249,3 +251,71 @@ def test_a_shuffle_does_not_depend_on_the_order_of_the_layers():
     assert all((one[path] == other[path]).all() for path in mask)
     assert (one["a"] != one["b"]).any()
     assert (one["a"] != controls.shuffle(mask, 1, "mask/1/1")["a"]).any()
+
+
+# -- sparse start masks ------------------------------------------------------------------------------------------------
+
+
+def shaped(**shapes):
+    """A context of a network that has such prunable leaves."""
+    leaves = {path: SimpleNamespace(shape=shape) for path, shape in shapes.items()}
+    return Context(SimpleNamespace(shapes=leaves, prunable=tuple(leaves)), 7)
+
+
+LAYERS = {"conv": (3, 3, 16, 32), "fc": (300, 100), "out": (100, 10)}
+
+
+@pytest.mark.parametrize(
+    ("densities", "raw"),
+    [
+        ("uniform", {"conv": 1, "fc": 1, "out": 1}),
+        ("er", {"conv": 48 / 512, "fc": 400 / 30000, "out": 110 / 1000}),
+        ("erk", {"conv": 54 / 4608, "fc": 400 / 30000, "out": 110 / 1000}),
+    ],
+)
+def test_sparse_masks_have_the_densities_of_the_formula_in_exact_counts(densities, raw):
+    sizes = {path: math.prod(shape) for path, shape in LAYERS.items()}
+    mask = mask_actions.call("sparse", shaped(**LAYERS), density=0.02, densities=densities)
+    assert {path: leaf.shape for path, leaf in mask.items()} == LAYERS
+    total = round(0.02 * sum(sizes.values()))
+    assert masks.kept(mask) == total
+    e = total / sum(raw[path] * sizes[path] for path in raw)
+    assert max(e * one for one in raw.values()) < 1
+    for path, leaf in mask.items():
+        assert abs(leaf.sum() - e * raw[path] * sizes[path]) < 1
+    # one layer is whole, and the others share the rest
+    dense = mask_actions.call("sparse", shaped(**LAYERS), density=0.3, densities=densities)
+    assert masks.kept(dense) == round(0.3 * sum(sizes.values()))
+    whole = {path for path, leaf in dense.items() if leaf.all()}
+    assert whole == {"uniform": set(), "er": {"out", "conv"}, "erk": {"out"}}[densities]
+    rest = (masks.kept(dense) - sum(sizes[path] for path in whole)) / sum(raw[path] * sizes[path] for path in raw if path not in whole)
+    for path in raw.keys() - whole:
+        assert abs(dense[path].sum() - rest * raw[path] * sizes[path]) < 1
+
+
+def test_sparse_masks_leave_no_layer_empty_and_are_drawn_by_named_streams():
+    shapes = {"big": (400, 400), **{f"small{i}": (2, 3) for i in range(5)}}
+    for densities in ("uniform", "er", "erk"):
+        mask = mask_actions.call("sparse", shaped(**shapes), density=0.001, densities=densities)
+        assert masks.kept(mask) == 160
+        assert min(leaf.sum() for leaf in mask.values()) >= 1
+    one, again, other = (mask_actions.call("sparse", shaped(**shapes), density=0.1, stream=stream) for stream in ("a", "a", "b"))
+    assert all((one[path] == again[path]).all() for path in one)
+    assert (one["big"] != other["big"]).any()
+    alone = mask_actions.call("sparse", shaped(big=(400, 400)), density=one["big"].mean(), stream="a")
+    assert (alone["big"] == one["big"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"density": 0}, "sparse: density = 0; write a share above 0 and up to 1"),
+        ({"density": "x"}, "sparse: density = 'x'"),
+        ({"density": 1e-5}, "sparse: density 1e-05 keeps 0 weights of 3 layers, and none may be empty"),
+        ({"density": 0.1, "densities": "ekr"}, "unknown densities of sparse 'ekr': did you mean 'er"),
+    ],
+)
+def test_sparse_masks_that_cannot_be_are_one_line(options, words):
+    with pytest.raises(TombolaError, match=words) as error:
+        mask_actions.call("sparse", shaped(**LAYERS), **options)
+    assert "\n" not in str(error.value)

@@ -38,6 +38,7 @@ from tombola.models.tasks import tasks as tasks
 from tombola.procedures.actions import mask_actions as mask_actions
 from tombola.procedures.actions import value_actions as value_actions
 from tombola.procedures.measurements import measurements as measurements
+from tombola.procedures.run import Action as Action
 from tombola.pruning.criteria import criteria as criteria
 from tombola.pruning.pruning import Pruning as Pruning
 from tombola.store.export import load_ticket as load_ticket

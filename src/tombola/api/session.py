@@ -60,23 +60,24 @@ class Session:
         seed: Any,
         *,
         start: Mapping[str, Any] | None = None,
-        mask: Mapping[str, Any] | None = None,
+        mask: Mapping[str, Any] | Action | None = None,
         **fields: Any,
     ) -> list[Run]:
-        """A run a replicate, from arrays (R, ...) as `tombola.train` takes them; `fields` are those of `Run`."""
+        """A run a replicate, from arrays (R, ...) as `tombola.train` takes them, or with a mask action; `fields` are those of `Run`."""
         network = self.network
-        start, mask = weights_of("start", start, network), mask_of(mask, network)
-        count = how_many(replicates, start=start, mask=mask)
-        kept_by = None if mask is None else self.refer(mask, "mask")
+        made, given = (mask, None) if isinstance(mask, Action) else (None, mask_of(mask, network))
+        start = weights_of("start", start, network)
+        count = how_many(replicates, start=start, mask=given)
+        kept_by = None if given is None else self.refer(given, "mask")
         begins_at = None if start is None else self.refer(start)
         found = []
         for index, one in enumerate(seeds(seed, count)):
-            action = None if kept_by is None else Action(name="parent_mask", of=(kept_by[index],))
+            action = made if kept_by is None else Action(name="parent_mask", of=(kept_by[index],))
             kept = None if begins_at is None else Action(name="rewind", of=(begins_at[index],))
             held = None
-            if start is not None and mask is not None:
+            if start is not None and given is not None:
                 own = replica(start, index)
-                held = None if equal(combine(replica(mask, index), own), own) else kept  # None: zero
+                held = None if equal(combine(replica(given, index), own), own) else kept  # None: zero
             found.append(Run(task=self.task, seed=one, mask=action, kept=kept, pruned=held, **fields))
         return found
 

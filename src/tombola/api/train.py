@@ -8,6 +8,7 @@ from tombola.api.session import Session
 from tombola.api.trajectory import Trajectory
 from tombola.core.step import Step
 from tombola.core.task import Task
+from tombola.procedures.run import Action
 from tombola.store.store import Store
 
 
@@ -17,7 +18,7 @@ def train(
     seed: int = 0,
     *,
     start: Mapping[str, Any] | None = None,
-    mask: Mapping[str, Any] | None = None,
+    mask: Mapping[str, Any] | Action | None = None,
     begin: Step | str = "0it",
     until: Step | str = "end",
     keep: Sequence[Step | str] = (),
@@ -33,7 +34,8 @@ def train(
         seed: with it, replicate r has the 64-bit seed ``keys.replicate_seed(seed, r)``: split, initial weights, data
             order, augmentation and dropout follow from that. Equal seeds pair the replicates of two calls.
         start: weights to begin from, leaves (R, ...); the initial weights if not given.
-        mask: bool leaves (R, ...) on the prunable weights; everything is kept if not given.
+        mask: bool leaves (R, ...) on the prunable weights; everything is kept if not given. Or a mask action that makes
+            one for each replicate, such as ``tb.Action(name="sparse", options={"density": 0.1})``; what that takes is 0.
         begin: the step that `start` stands for: learning-rate schedule and data order go on from there.
         until: training stops after this step, with schedule and data order as on the way to the end. It is the last
             evaluation, and `Trajectory.end`.

@@ -37,9 +37,14 @@ def highest(scores: Mapping[str, Any], mask: Mapping[str, Any], count: int, rand
     """
     flat = np.concatenate([np.asarray(scores[path]).reshape(-1) for path in mask])
     alive = random.permutation(np.flatnonzero(np.concatenate([leaf.reshape(-1) for leaf in mask.values()])))
-    ranked = alive[np.argsort(np.nan_to_num(flat[alive], nan=-np.inf, posinf=np.inf, neginf=-np.inf), kind="stable")]
     left = np.zeros(flat.size, bool)
-    left[ranked[max(0, alive.size - count) :]] = True
+    if count >= alive.size:
+        left[alive] = True
+    elif count > 0:  # no sort of all: the least score that stays, and of those that equal it the last as they are permuted
+        values = np.nan_to_num(flat[alive], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        least = np.partition(values, alive.size - count)[alive.size - count]
+        above, equal = alive[values > least], alive[values == least]
+        left[above] = left[equal[len(equal) - (count - len(above)) :]] = True
     ends = np.cumsum([leaf.size for leaf in mask.values()])
     return {path: part.reshape(mask[path].shape) for path, part in zip(mask, np.split(left, ends[:-1]), strict=True)}
 

@@ -27,13 +27,13 @@ augmentations: Registry = Registry("augmentation", "tombola.data.augment")
 """Name -> function of a key and a batch (B, *shape) -> (B, *shape)."""
 schedules: Registry = Registry("schedule", "tombola.training.schedules")
 """Name -> function of the `Recipe` and the `Timeline` -> factor of the learning rate as a function of the iteration."""
-mask_schedules: Registry = Registry("mask schedule", "tombola.training.mask_schedules")
+mask_schedules: Registry = Registry("mask schedule", "tombola.training.mask_schedules", "tombola.training.growth")
 """Name -> function of the `Timeline` and of the kinds of layers -> `tombola.training.mask_schedules.MaskUpdates`."""
 optimizers: Registry = Registry("optimizer", "tombola.training.optimizers")
 """Name -> function of the `Recipe` -> ``optax.GradientTransformation``."""
 criteria: Registry = Registry("criterion", "tombola.pruning.criteria")
 """Name -> ``(initial, final) -> scores``."""
-mask_actions: Registry = Registry("mask action", "tombola.procedures.actions")
+mask_actions: Registry = Registry("mask action", "tombola.procedures.actions", "tombola.procedures.start_masks")
 value_actions: Registry = Registry("value action", "tombola.procedures.actions")
 measurements: Registry = Registry("measurement", "tombola.engine.measuring")
 datasets: Registry = Registry("data set", by_name=True)

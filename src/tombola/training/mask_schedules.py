@@ -100,7 +100,7 @@ def gradual(
 
     d(t) = final + (initial - final) (1 - (t - begin) / (end - begin))^p,  p = 3 (cubic) or 1 (linear), each `every` steps and at
     `end`. Of a layer with n weights round(d(t) n) are kept, the largest; never more than there are (scope ``global``: of all
-    layers together). Ties are broken at random.
+    layers together). Ties are broken at random. ``every`` as `end` is one-shot pruning at that step: nothing goes before.
 
     Args:
         final: a density, or kind of layer -> density: other kinds lose nothing.
