@@ -5,12 +5,12 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tombola import cli
+from tombola.core.parts import studies
 from tombola.engine.configuring import resolve
 from tombola.report.ledger import judged_again
 
@@ -22,7 +22,7 @@ for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         STUDY = block  # a file for --load
     else:
         BLOCKS.append(block)
-COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^tombola .*$", README, re.MULTILINE)]
+COMMANDS = [re.split(" [#>]", line)[0].strip() for line in re.findall(r"^tombola .*$", README, re.MULTILINE)]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
@@ -31,20 +31,27 @@ def test_python_blocks_run(block, capsys):
     assert capsys.readouterr().out.strip()
 
 
-def on_the_command_line(folder, text, verb, *options):
-    """What the command line makes of a study in a file, in a process of its own: exit status, and what it says."""
-    (folder / "mine.py").write_text(text)
-    quick = ("--task", "digits-mlp", "--scale", "smoke", "--set", "steps=40it", "--set", "evaluate_every=20it", *options)
-    command = [sys.executable, "-m", "tombola", verb, "mine.growth", "--load", "mine.py", *quick]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-    return done.returncode, done.stdout + done.stderr
+@pytest.fixture
+def on_the_command_line(tmp_path, monkeypatch, capsys):
+    """What the command line makes of a study in a file: exit status, and what it says."""
+    list(studies)  # which imports ours
+    monkeypatch.setattr(studies, "_parts", dict(studies._parts))
+    monkeypatch.chdir(tmp_path)
+
+    def said(text, verb, *options):
+        Path("mine.py").write_text(text)
+        quick = ("--task", "digits-mlp", "--scale", "smoke", "--set", "steps=40it", "--set", "evaluate_every=20it", *options)
+        status = cli.main([verb, "mine.growth", "--load", "mine.py", *quick])
+        return status, "".join(capsys.readouterr())
+
+    return said
 
 
-def test_the_study_of_the_readme_is_shown_and_run(tmp_path):
+def test_the_study_of_the_readme_is_shown_and_run(on_the_command_line, tmp_path):
     assert len(STUDY.splitlines()) < 40
-    status, said = on_the_command_line(tmp_path, STUDY, "show", "--set", "rival=movement")
+    status, said = on_the_command_line(STUDY, "show", "--set", "rival=movement")
     assert (status, "claims: MINE-1" in said, "6 movement" in said) == (0, True, True), said
-    status, said = on_the_command_line(tmp_path, STUDY, "run", "-o", "report")
+    status, said = on_the_command_line(STUDY, "run", "-o", "report")
     assert (status, "MINE-1" in said) == (0, True), said
     assert {file.name for file in (tmp_path / "report" / "mine.growth").iterdir()} > {"table.csv", "growth.svg", "claims.json"}
 
@@ -62,9 +69,9 @@ def test_the_study_of_the_readme_is_shown_and_run(tmp_path):
         ("run", "    def figures", "    def measure(self, row, results):\n        return {'nope': 1}\n\n    def figures", "returns 'nope'"),
     ],
 )
-def test_what_is_wrong_in_a_study_of_ones_own_is_one_line(verb, old, new, said, tmp_path):
+def test_what_is_wrong_in_a_study_of_ones_own_is_one_line(verb, old, new, said, on_the_command_line):
     assert old in STUDY
-    status, found = on_the_command_line(tmp_path, STUDY.replace(old, new), verb)
+    status, found = on_the_command_line(STUDY.replace(old, new), verb)
     assert status != 0
     assert said in found.splitlines()[-1]
     assert "Traceback" not in found
