@@ -337,10 +337,11 @@ def store(tmp_path_factory):
 
 
 TINY = ("steps=20it", "evaluate_every=10it", "train=120", "validation=60", "test=60")
-OPTIONS = {"frankle2019.sizes": ("rounds=[1, 2]",)}
+MANY_PROGRAMS = [f"frankle2019.{name}" for name in ("warmup", "strategies", "sizes", "dropout")]
+"""Studies of several networks or recipes, each compiled."""
 
 
-@pytest.mark.parametrize("name", EVERYWHERE)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in MANY_PROGRAMS)) for name in EVERYWHERE])
 def test_every_study_runs(name, store):
     settings = (*TINY, "milestones=[]", "warmup=0it") if name == "frankle2019.warmup" else TINY
     found = run(name, "smoke", task="digits-mlp", settings=settings, store=store, quiet=True)
