@@ -346,7 +346,7 @@ def test_runs_of_the_version_that_told_code_by_files_are_found_too(folder):
 def test_a_part_of_a_file_may_be_set(folder):
     from tombola.engine.configuring import resolve
 
-    found = resolve("frankle2019.sparsity", settings=["task.model.name=mine.py:Net"]).config.task.model
+    found = resolve("frankle2019.sparsity", settings=["task.model.name=mine.py:Net"]).task.model
     assert found.name == from_class("mine.py:Net").name
 
 
