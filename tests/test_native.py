@@ -118,6 +118,7 @@ def trained(environment):
     return made, [float(loss) for loss in losses.split()]
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_training_needs_no_compiler(tmp_path, monkeypatch):
     found = {}
