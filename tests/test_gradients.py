@@ -1,7 +1,13 @@
 """Criteria and actions that ask for a gradient of the loss; networks that diverged."""
 
+import itertools
+from functools import partial
+
+import jax
+import jax.flatten_util
 import numpy as np
 import pytest
+from flax import nnx
 
 import tombola as tb
 from tombola.core import masks
@@ -13,12 +19,14 @@ from tombola.data.split import split
 from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
+from tombola.procedures.actions import Context, mask_actions
 from tombola.procedures.imp import imp_runs
+from tombola.procedures.start_masks import flows
 from tombola.pruning.criteria import scores
 from tombola.pruning.pruning import Pruning
 from tombola.store.store import Store
 from tombola.training.cohort import setup
-from tombola.training.slopes import mean_gradient
+from tombola.training.slopes import hessian_product, mean_gradient
 
 TASK = Task(
     data=Data(name="digits", train=120),
@@ -86,6 +94,132 @@ def test_a_study_prunes_by_snip_and_a_criterion_without_data_is_told(tmp_path):
         scores("snip", np.ones(3), np.ones(3))
 
 
+# -- pruning at initialisation ---------------------------------------------------------------------------------------------
+
+TINY = TASK.but(model=Model(name="mlp", options={"widths": [3]}))
+
+
+def tiny_context():
+    network = setup(TINY, load(TINY.data, None)).network
+    slopes, products = (partial(one, TINY, None) for one in (mean_gradient, hessian_product))
+    return Context(network, SEED, slopes=slopes, products=products)
+
+
+def test_grasp_is_the_dense_hessians_and_its_sign_is_that_of_the_gradients_norm():
+    context = tiny_context()
+    weights, dataset, parts = context.network.init(SEED), load(TINY.data, None), split(load(TINY.data, None), TINY.data, SEED)
+    examples = generator(SEED, "gradient/x").permutation(parts.train)[:60]
+    inputs, labels = jax.numpy.asarray(dataset.inputs[examples].reshape(60, -1)), parts.targets[examples]
+    flat, back = jax.flatten_util.ravel_pytree(weights)
+
+    def by_hand(vector):
+        tree = back(vector)
+        hidden = jax.numpy.maximum(inputs @ tree["hidden1/kernel"] + tree["hidden1/bias"], 0)
+        logits = jax.nn.log_softmax(hidden @ tree["output/kernel"] + tree["output/bias"])
+        return -logits[jax.numpy.arange(60), labels].mean()
+
+    slope, hessian = jax.grad(by_hand), np.asarray(jax.hessian(by_hand)(flat), np.float64)
+    assert hessian.shape == (235, 235)
+    g = np.asarray(slope(flat), np.float64)
+    scores = back(jax.numpy.asarray(-np.asarray(flat) * (hessian @ g), np.float32))
+    found = context.hessian_product(weights, context.gradient(weights, "x", 60), "x", 60)
+    for path in weights:
+        np.testing.assert_allclose(-weights[path] * found[path], scores[path], rtol=2e-3, atol=1e-6)
+    # removing a small share of one weight changes the squared norm by twice its score
+    place = int(np.argmax(abs(np.asarray(jax.flatten_util.ravel_pytree(scores)[0]))))
+    less, more = (np.asarray(slope(flat.at[place].multiply(1 - share)), np.float64) for share in (0.01, -0.01))
+    expected = 2 * float(jax.flatten_util.ravel_pytree(scores)[0][place])
+    assert (less @ less - more @ more) / 0.02 == pytest.approx(expected, rel=0.05)
+    ordinary, inverted = (
+        mask_actions.call("grasp", context, density=0.1, batch="x", size=60, inverted=inverted) for inverted in (False, True)
+    )
+    flat_scores = np.concatenate([np.asarray(scores[path]).ravel() for path in ordinary])
+    for mask, kept_first in ((ordinary, flat_scores), (inverted, -flat_scores)):
+        kept = np.concatenate([leaf.ravel() for leaf in mask.values()])
+        assert kept.sum() == round(0.1 * kept.size)
+        assert kept_first[kept].max() <= kept_first[~kept].min() + 1e-6
+    other = mask_actions.call("grasp", context, density=0.1)
+    assert any((other[path] != ordinary[path]).any() for path in other)
+    own = mask_actions.call("grasp", context, {path: 2 * leaf for path, leaf in weights.items()}, density=0.1, batch="x", size=60)
+    assert any((own[path] != ordinary[path]).any() for path in own)
+
+
+class Straight(nnx.Module):
+    """Three products, nothing else: linear."""
+
+    def __init__(self, shape, classes, *, rngs):
+        sizes = (shape[0], 7, 5, classes)
+        self.a, self.b, self.c = (nnx.Linear(m, n, use_bias=False, rngs=rngs) for m, n in itertools.pairwise(sizes))
+
+    def __call__(self, x):
+        return self.c(self.b(self.a(x)))
+
+
+def test_the_flow_is_conserved_in_a_linear_network_and_synflow_prunes_by_it():
+    task = TASK.but(model=tb.model(Straight))
+    network = setup(task, load(task.data, None)).network
+    context = Context(network, SEED)
+    weights = network.init(SEED)
+    random = np.random.default_rng(0)
+    mask = {path: random.random(network.shapes[path].shape) < 0.7 for path in network.prunable}
+    found = {path: np.asarray(leaf) for path, leaf in flows(network, weights, mask).items()}
+    a, b, c = (abs(weights[path]) * mask[path] for path in ("a/kernel", "b/kernel", "c/kernel"))
+    ones = np.ones(64)
+    by_hand = {
+        "a/kernel": a * (b @ c).sum(1)[None] * ones[:, None],
+        "b/kernel": b * (ones @ a)[:, None] * c.sum(1)[None],
+        "c/kernel": c * (ones @ a @ b)[:, None],
+    }
+    for path, leaf in by_hand.items():
+        np.testing.assert_allclose(found[path], leaf, rtol=1e-4)
+        assert found[path].sum() == pytest.approx((ones @ a @ b @ c).sum(), rel=1e-4)
+    masks_of = {}
+    for rounds in (1, 20, 100):
+        masks_of[rounds] = mask_actions.call("synflow", context, density=0.2, rounds=rounds)
+        assert masks.kept(masks_of[rounds]) == round(0.2 * masks.size(masks_of[rounds]))
+    # one round by hand
+    whole = {path: np.ones(network.shapes[path].shape, bool) for path in network.prunable}
+    flat_scores = np.concatenate([np.asarray(leaf).ravel() for leaf in flows(network, weights, whole).values()])
+    for inverted, ranked in ((False, flat_scores), (True, -flat_scores)):
+        once = mask_actions.call("synflow", context, density=0.2, rounds=1, inverted=inverted)
+        kept = np.concatenate([leaf.ravel() for leaf in once.values()])
+        assert ranked[kept].min() >= ranked[~kept].max()
+    assert any((masks_of[1][path] != masks_of[100][path]).any() for path in whole)
+    assert masks.kept(mask_actions.call("synflow", context, density=0.02)) == round(0.02 * flat_scores.size)  # and no layer is empty
+    ends = mask_actions.call("synflow", context, {path: leaf[::-1] for path, leaf in weights.items()}, density=0.2)
+    assert any((ends[path] != masks_of[100][path]).any() for path in whole)
+
+
+def test_pruned_at_initialisation_it_trains_and_controls_follow():
+    for name in ("grasp", "synflow"):
+        action = tb.Action(name=name, options={"density": 0.2})
+        run = tb.train(TASK, 2, mask=action)
+        assert masks.kept(run.mask) == 2 * round(0.2 * masks.size(run.mask) / 2)
+        ref = run.runs[0].its_mask()
+        shuffled = tb.train(TASK, mask=tb.Action(name="shuffle", of=(ref,), options={"stream": "mask/1"}), store=run.store)
+        for path, leaf in shuffled.mask.items():
+            assert leaf.sum() == run.mask[path][0].sum()
+        assert any((leaf[0] != run.mask[path][0]).any() for path, leaf in shuffled.mask.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("grasp", {"density": 2}, "grasp: density = 2; write a share above 0 and up to 1"),
+        ("grasp", {"density": 0.1, "inverted": "no"}, "grasp: inverted = 'no'; write true or false"),
+        ("synflow", {"density": 0.1, "rounds": 0}, "synflow: rounds = 0; write a whole number of at least 1"),
+        ("synflow", {"density": 0.1, "inverted": 1}, "synflow: inverted = 1; write true or false"),
+        ("synflow", {}, "missing a required .*argument.*density"),
+    ],
+)
+def test_wrong_options_at_initialisation_are_one_line(name, options, words):
+    with pytest.raises(TombolaError, match=words) as error:
+        mask_actions.call(name, tiny_context(), **options)
+    assert "\n" not in str(error.value)
+    with pytest.raises(TombolaError, match="asked for where there are no data"):
+        Context(tiny_context().network, SEED).hessian_product({}, {})
+
+
 # -- divergence ----------------------------------------------------------------------------------------------------------
 
 
@@ -96,7 +230,7 @@ def test_what_is_pruned_from_a_network_that_diverged_is_nan_under_a_mask_of_the_
     engine = Engine(graph([*chain, *again]), Store(tmp_path), progress=Progress())
     records = engine.execute()
     said = capsys.readouterr().err
-    assert said.count("diverged") >= 3
+    assert said.count("diverged") + said.count("starts from weights that are not finite") >= 3
     dense, *tickets = (records[run.digest] for run in chain)
     assert np.isfinite(dense.metrics()["val_loss"][0])
     size = masks.size(dense.mask({"hidden1/kernel": (64, 8), "output/kernel": (8, 10)}))

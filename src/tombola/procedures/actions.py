@@ -31,6 +31,8 @@ class Context(NamedTuple):
     """The run's mask; None while the mask itself is being made."""
     slopes: Callable[[int, Tree, str, int | None], Tree] | None = None
     """(seed, weights, batch, size) -> gradient: `training.slopes.mean_gradient` of the task; None where there are no data."""
+    products: Callable[[int, Tree, Tree, str, int | None], Tree] | None = None
+    """(seed, weights, vector, batch, size) -> `training.slopes.hessian_product` of the task; None where there are no data."""
 
     def gradient(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
         """dL/dw of the mean training loss at the weights, over examples that the run's stream ``gradient/{batch}`` draws.
@@ -40,6 +42,12 @@ class Context(NamedTuple):
         if self.slopes is None:
             raise TombolaError("a gradient of the loss is asked for where there are no data; prune by tb.imp, or by a study")
         return self.slopes(self.seed, weights, batch, size)
+
+    def hessian_product(self, weights: Tree, vector: Tree, batch: str = "0", size: int | None = None) -> Tree:
+        """H v, H the Hessian of that loss over the same examples, at the weights."""
+        if self.products is None:
+            raise TombolaError("a Hessian of the loss is asked for where there are no data; prune by tb.imp, tb.train, or by a study")
+        return self.products(self.seed, weights, vector, batch, size)
 
 
 @mask_actions.register

@@ -2,13 +2,19 @@
 
 from typing import Literal, get_args
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from tombola.core import masks
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.keys import generator
 from tombola.core.masks import Mask
 from tombola.core.parts import mask_actions
+from tombola.core.trees import Tree
+from tombola.models.network import Network
 from tombola.procedures.actions import Context
+from tombola.pruning import selection
 
 Densities = Literal["uniform", "er", "erk"]
 
@@ -38,6 +44,87 @@ def sparse(context: Context, *, density: float, densities: Densities = "erk", st
         leaf[generator(context.seed, f"{stream}/{path}").choice(size, count, replace=False)] = True
         mask[path] = leaf.reshape(shapes[path])
     return mask
+
+
+@mask_actions.register
+def grasp(
+    context: Context, weights: Tree | None = None, *, density: float, batch: str = "0", size: int | None = None, inverted: bool = False
+) -> Mask:
+    """GraSP: the weights stay whose removal would lower the norm of the gradient most, in all layers together.
+
+    S = -(w * H g), g the gradient of the mean loss and H its Hessian, at `weights`, over the examples of the run's stream
+    ``gradient/{batch}``. To remove a weight changes ||g||^2 by 2 S to first order; the lowest S stay, as the paper has it, and
+    round(density * weights) of them. A score of 0 is a tie, which the stream ``ties/grasp`` breaks.
+
+    Args:
+        weights: W; None: the initial weights.
+        size: of the examples, in whole batches of the recipe; None: 512.
+        inverted: the highest S stay: the control.
+
+    Source: Wang et al. 2020, equations 6 to 8 and algorithm 1, without its temperature on the outputs.
+    """
+    count = kept_of(context, "grasp", density)
+    found = context.network.init(context.seed) if weights is None else weights
+    product = context.hessian_product(found, context.gradient(found, batch, size), batch, size)
+    scores = {path: found[path] * product[path] * (-1 if _flag("grasp", inverted) else 1) for path in context.network.prunable}
+    dense = selection.dense({path: leaf.shape for path, leaf in scores.items()})
+    selection.check_scores(scores, dense)
+    return masks.highest(scores, dense, count, generator(context.seed, "ties/grasp"))
+
+
+@mask_actions.register
+def synflow(context: Context, weights: Tree | None = None, *, density: float, rounds: int = 100, inverted: bool = False) -> Mask:
+    """SynFlow: pruned round by round by the flow through each weight, without data, in all layers together.
+
+    S = |w| dR/d|w|, R the sum of the outputs for an input of ones, of the network with |w| in the place of all weights (biases
+    too; running statistics as they are). Round r of n keeps the round(density^(r/n) * weights) highest of those that are left,
+    scored anew under their mask. Ties are broken by the stream ``ties/synflow``.
+
+    Args:
+        weights: W; None: the initial weights.
+        inverted: the lowest S stay: the control, which may empty layers.
+
+    Raises:
+        TombolaError: if a layer would be empty: give more rounds, or a higher density; for inputs that are tokens.
+
+    Source: Tanaka et al. 2020, equation 2 and algorithm 1. In a network of ReLU, convolutions and products without biases the
+    scores of each layer sum to R, so that a layer is pruned less the smaller it gets.
+    """
+    total = sum(int(np.prod(context.network.shapes[path].shape)) for path in context.network.prunable)
+    count = kept_of(context, "synflow", density)
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
+        raise TombolaError(f"synflow: rounds = {rounds!r}; write a whole number of at least 1")
+    if context.network.data.vocabulary is not None:
+        raise TombolaError("synflow: the inputs are tokens, and there is no token of ones; prune by snip or grasp")
+    found = context.network.init(context.seed) if weights is None else weights
+    mask = selection.dense({path: found[path].shape for path in context.network.prunable})
+    sign, ties = -1 if _flag("synflow", inverted) else 1, generator(context.seed, "ties/synflow")
+    flow = jax.jit(lambda weights, mask: flows(context.network, weights, mask))
+    for index in range(1, rounds + 1):
+        scores = {path: sign * np.asarray(leaf) for path, leaf in flow(found, mask).items()}
+        selection.check_scores(scores, mask)
+        mask = masks.highest(scores, mask, count if index == rounds else round(density ** (index / rounds) * total), ties)
+        if not inverted and (empty := selection.emptied(mask)):
+            raise TombolaError(f"synflow: round {index} of {rounds} empties layer {empty[0]!r}; give more rounds, or a higher density")
+    return mask
+
+
+def flows(network: Network, weights: Tree, mask: Mask) -> Tree:
+    """|w| dR/d|w| of each prunable leaf under a mask (`synflow`); works under jit."""
+    ones = jnp.ones((1, *network.data.shape), network.data.dtype)
+    size = {path: jnp.abs(leaf) * mask[path] if path in mask else jnp.abs(leaf) for path, leaf in weights.items()}
+
+    def through(leaves: Tree) -> jax.Array:
+        return jnp.sum(network.apply({**size, **leaves}, ones, train=False)[0])
+
+    own = {path: size[path] for path in mask}
+    return {path: own[path] * leaf for path, leaf in jax.grad(through)(own).items()}
+
+
+def _flag(name: str, inverted: bool) -> bool:
+    if not isinstance(inverted, bool):
+        raise TombolaError(f"{name}: inverted = {inverted!r}; write true or false")
+    return inverted
 
 
 def kept_of(context: Context, name: str, density: float) -> int:
