@@ -179,7 +179,9 @@ def test_equal_values_decide_nothing():
 def test_censored_early_stops_are_not_judged_and_accuracy_is_at_the_end():
     table = invented(papers, papers_speed).assign(es_censored=lambda rows: (rows.arm == "reinit") & (rows.replicate < 3))
     found = judged(table)["LTH-C3"]
-    accuracy = [part for part in found.effects if "accuracy" in part.name and "fresh init" in part.name]
+    accuracy = [
+        part for part in found.effects if "accuracy" in part.name and '"same mask, fresh init"' in part.name
+    ]  # quoted: it has a comma
     assert [part.name for part in accuracy if "at the end, as early stops are censored" not in part.name] == []
     assert accuracy
     early = judged(table.assign(es_censored=1))["LTH-C1"]
