@@ -26,7 +26,7 @@ from tombola.pruning.criteria import scores
 from tombola.pruning.pruning import Pruning
 from tombola.store.store import Store
 from tombola.training.cohort import setup
-from tombola.training.slopes import hessian_product, mean_gradient
+from tombola.training.slopes import hessian_product, mean_gradient, mean_squares
 
 TASK = Task(
     data=Data(name="digits", train=120),
@@ -92,6 +92,41 @@ def test_a_study_prunes_by_snip_and_a_criterion_without_data_is_told(tmp_path):
     assert found.table[found.table.arm == "one_shot"].density.iloc[0] < 0.9
     with pytest.raises(TombolaError, match="criterion 'snip' asks for a gradient"):
         scores("snip", np.ones(3), np.ones(3))
+
+
+# -- scores of trained weights ---------------------------------------------------------------------------------------------
+
+
+def test_squares_are_those_of_single_examples_and_brain_damage_and_taylor_are_scored_by_them_at_trained_weights():
+    dense, pruned = tb.imp(TASK, 1, criterion="optimal_brain_damage", fraction=0.6, replicates=1)
+    weights, dataset = {path: leaf[0] for path, leaf in dense.final.items()}, load(TASK.data, None)
+    examples = generator(SEED, "gradient/0").permutation(split(dataset, TASK.data, SEED).train)[:120]
+    labels = split(dataset, TASK.data, SEED).targets[examples]
+
+    def by_hand(tree, x, y):
+        hidden = jax.numpy.maximum(x.ravel() @ tree["hidden1/kernel"] + tree["hidden1/bias"], 0)
+        return -jax.nn.log_softmax(hidden @ tree["output/kernel"] + tree["output/bias"])[y]
+
+    each = [jax.grad(by_hand)(weights, dataset.inputs[one], label) for one, label in zip(examples, labels, strict=True)]
+    squares, found = mean_squares(TASK, None, SEED, weights), tb.score(dense, "optimal_brain_damage")
+    for path in weights:
+        np.testing.assert_allclose(squares[path], np.mean([np.asarray(one[path]) ** 2 for one in each], 0), rtol=1e-3, atol=1e-7)
+    for path, kept in pruned.mask.items():
+        damage = weights[path] ** 2 * squares[path] / 2
+        np.testing.assert_allclose(found[path][0], damage, rtol=1e-5)
+        assert damage[kept[0]].min() >= damage[~kept[0]].max()
+        assert kept.sum() == kept.size - round(0.6 * kept.size)
+        slope = np.mean([np.asarray(one[path]) for one in each], 0)
+        np.testing.assert_allclose(tb.score(dense, "snip")[path][0], abs(slope * weights[path]), rtol=2e-3, atol=1e-6)
+    action = Pruning(criterion="optimal_brain_damage", rates=0.6).options(TASK) | {"inverted": True}
+    parents = (dense.runs[0].at("0it"), dense.runs[0].at("end"), dense.runs[0].its_mask())
+    control = tb.train(TASK, mask=tb.Action(name="prune", of=parents, options=action), store=dense.store)
+    for path, kept in control.mask.items():
+        assert kept.sum() == kept.size - round(0.6 * kept.size)
+        assert found[path][kept].max() <= found[path][~kept].min()
+    for wrong in ({"inverted": "no"}, {"structure": "units", "norm": "l2"}):
+        with pytest.raises(TombolaError, match="prune: inverted = .*; write true or false, and true of single weights only"):
+            tb.train(TASK, mask=tb.Action(name="prune", of=parents, options=action | wrong), store=dense.store)
 
 
 # -- pruning at initialisation ---------------------------------------------------------------------------------------------

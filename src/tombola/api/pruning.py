@@ -12,7 +12,7 @@ from tombola.core.keys import replicate_seed
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree, finite, replica, replicas, stack
 from tombola.pruning import criteria, selection
-from tombola.training.slopes import mean_gradient
+from tombola.training.slopes import mean_gradient, mean_squares
 
 
 def score(trajectory: Trajectory, criterion: str | criteria.Criterion = "large_final", *, data_dir: Path | str | None = None) -> Tree:
@@ -23,10 +23,10 @@ def score(trajectory: Trajectory, criterion: str | criteria.Criterion = "large_f
             argument `gradient` gets the gradient of the mean loss at the last weights (`training.slopes.mean_gradient`), for which
             data are read.
     """
-    name = criteria.criteria.described(criterion)
+    name, slopes = criteria.criteria.described(criterion), {"gradient": mean_gradient, "squares": mean_squares}
 
     def scored(seed: int, first: Tree, last: Tree, mask: Mask) -> Tree:
-        return criteria.score_leaves(name, first, last, mask, lambda: mean_gradient(trajectory.task, data_dir, seed, last))
+        return criteria.score_leaves(name, first, last, mask, lambda which: slopes[which](trajectory.task, data_dir, seed, last))
 
     trees = (trajectory.initial, trajectory.final, trajectory.mask)
     found = [scored(seed, *(replica(tree, index) for tree in trees)) for index, seed in enumerate(trajectory.seeds)]

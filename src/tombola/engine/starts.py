@@ -20,7 +20,7 @@ from tombola.pruning import selection
 from tombola.store.store import Store
 from tombola.surgery.combine import combine
 from tombola.training.setup import Setup
-from tombola.training.slopes import hessian_product, mean_gradient
+from tombola.training.slopes import hessian_product, mean_gradient, mean_squares
 
 
 def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tree]:
@@ -31,8 +31,8 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
     """
     network = resolved(run.task, data_dir)[0].network
     shapes = _prunable_shapes(network)
-    slopes, products = (partial(one, run.task, data_dir) for one in (mean_gradient, hessian_product))
-    context = Context(network, run.seed, slopes=slopes, products=products)
+    slopes, products, squared = (partial(one, run.task, data_dir) for one in (mean_gradient, hessian_product, mean_squares))
+    context = Context(network, run.seed, slopes=slopes, products=products, squared=squared)
     diverged = False
 
     def act(actions: Any, action: Action, context: Context) -> Any:
@@ -42,7 +42,8 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
             diverged = True
             stands = zip(parents, action.of, strict=True)
             parents = [tree if parent.what == "mask" else _made_up(parent, network) for tree, parent in stands]
-            context = context._replace(slopes=lambda seed, weights, *_: weights, products=lambda seed, weights, *_: weights)
+            same = lambda seed, weights, *_: weights  # noqa: E731
+            context = context._replace(slopes=same, products=same, squared=same)
         return actions.call(action.name, context, *parents, **action.options)
 
     mask = selection.dense(shapes) if run.mask is None else act(mask_actions, run.mask, context)
@@ -78,7 +79,7 @@ def rehearse(runs: Iterable[Run], data_dir: Path | None) -> None:
 
 def _rehearse(actions: Any, action: Action, found: Setup) -> None:
     same = lambda seed, weights, *_: weights  # noqa: E731
-    context = Context(found.network, 0, selection.dense(_prunable_shapes(found.network)), same, same)
+    context = Context(found.network, 0, selection.dense(_prunable_shapes(found.network)), same, same, same)
     actions.call(action.name, context, *(_made_up(parent, found.network) for parent in action.of), **action.options)
 
 

@@ -33,6 +33,8 @@ class Context(NamedTuple):
     """(seed, weights, batch, size) -> gradient: `training.slopes.mean_gradient` of the task; None where there are no data."""
     products: Callable[[int, Tree, Tree, str, int | None], Tree] | None = None
     """(seed, weights, vector, batch, size) -> `training.slopes.hessian_product` of the task; None where there are no data."""
+    squared: Callable[[int, Tree, str, int | None], Tree] | None = None
+    """(seed, weights, batch, size) -> `training.slopes.mean_squares` of the task; None where there are no data."""
 
     def gradient(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
         """dL/dw of the mean training loss at the weights, over examples that the run's stream ``gradient/{batch}`` draws.
@@ -43,6 +45,12 @@ class Context(NamedTuple):
             raise TombolaError("a gradient of the loss is asked for where there are no data; prune by tb.imp, or by a study")
         return self.slopes(self.seed, weights, batch, size)
 
+    def squares(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
+        """The mean of g_i^2 over the same examples, g_i the gradient of one example's loss: the diagonal of the empirical Fisher."""
+        if self.squared is None:
+            raise TombolaError("gradients of examples are asked for where there are no data; prune by tb.imp, tb.train, or by a study")
+        return self.squared(self.seed, weights, batch, size)
+
     def hessian_product(self, weights: Tree, vector: Tree, batch: str = "0", size: int | None = None) -> Tree:
         """H v, H the Hessian of that loss over the same examples, at the weights."""
         if self.products is None:
@@ -51,16 +59,23 @@ class Context(NamedTuple):
 
 
 @mask_actions.register
-def prune(context: Context, initial: Tree, final: Tree, before: Mask, *, ties: Order = "position", **options: Any) -> Mask:
+def prune(
+    context: Context, initial: Tree, final: Tree, before: Mask, *, ties: Order = "position", inverted: bool = False, **options: Any
+) -> Mask:
     """One round of pruning: the lowest scores among the weights (or whole units) that `before` keeps are removed.
 
     Args:
         initial, final: weights that the criterion scores.
         ties: how equal scores are ordered: by `position`, or at `random`, from the run's streams ``ties/{path}``.
+        inverted: the highest scores are removed: the control of a criterion.
         options: those of `Pruning.options`.
     """
     pruning = Pruning(**options)
-    scores = criteria.score_leaves(pruning.criterion, initial, final, before, lambda: context.gradient(final))
+    scores = criteria.score_leaves(pruning.criterion, initial, final, before, lambda which: getattr(context, which)(final))
+    if not isinstance(inverted, bool) or (inverted and pruning.structure == "units"):
+        raise TombolaError(f"prune: inverted = {inverted!r}; write true or false, and true of single weights only, not of units by a norm")
+    if inverted:
+        scores = {path: 0.0 - leaf for path, leaf in scores.items()}
     return prune_round(context, scores, before, pruning, ties)
 
 

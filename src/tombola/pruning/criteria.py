@@ -1,6 +1,7 @@
 """Criteria: (initial, final) weights of one leaf -> scores of the same shape. The highest scores are kept.
 
-One that has a third argument `gradient` gets the gradient of the mean loss at `final` there (`procedures.actions.Context`).
+One that has a third argument `gradient` gets the gradient of the mean loss at `final` there, and one that has `squares` the mean of
+the squared gradients of single examples' losses (`procedures.actions.Context`).
 Equal scores are ordered at random by the streams ``ties/{path}`` of the run, wherever they may be more than an accident (`may_tie`).
 
 A criterion is one function. Zhou et al. 2019, section 2 is the source unless another is named; w_i is the initial and
@@ -38,15 +39,15 @@ def may_tie(name: str, initializer: str) -> bool:
     return name in _plateaus or "@" in name or initializer == "signed_constant"
 
 
-def score_leaves(name: str, initial: Tree, final: Tree, before: Mask, gradient: Callable[[], Tree]) -> Tree:
-    """The scores of all leaves of a mask; `gradient` is asked once, and only for a criterion that takes it."""
-    slope = gradient() if takes_gradient(name) else dict.fromkeys(before)
+def score_leaves(name: str, initial: Tree, final: Tree, before: Mask, slopes: Callable[[str], Tree]) -> Tree:
+    """The scores of all leaves of a mask; `slopes` is asked once for what `slope_of` says, and only for a criterion that takes it."""
+    slope = slopes(wanted) if (wanted := slope_of(name)) else dict.fromkeys(before)
     return {path: scores(name, initial[path], final[path], kept, slope[path]) for path, kept in before.items()}
 
 
-def takes_gradient(name: str) -> bool:
-    """Whether a criterion has a third argument, `gradient`."""
-    return "gradient" in inspect.signature(criteria[name]).parameters
+def slope_of(name: str) -> str | None:
+    """The third argument of a criterion: `gradient` or `squares`; None if it has none."""
+    return next((one for one in ("gradient", "squares") if one in inspect.signature(criteria[name]).parameters), None)
 
 
 def scores(name: str, initial: Any, final: Any, before: Any = None, gradient: Any = None) -> Any:
@@ -54,9 +55,9 @@ def scores(name: str, initial: Any, final: Any, before: Any = None, gradient: An
 
     Args:
         before: what earlier rounds have left (bool); a criterion of ranks ranks that alone. None: everything.
-        gradient: of the mean loss at `final`, for criteria that take it.
+        gradient: of the mean loss at `final`, for criteria that take it; the mean squares, for those that take these.
     """
-    given = [initial, final, gradient] if takes_gradient(name) else [initial, final]
+    given = [initial, final, gradient] if slope_of(name) else [initial, final]
     if given[-1] is None:
         raise TombolaError(f"criterion {plain(name)!r} asks for a gradient, which there is none of here; use tb.score, tb.imp or a study")
     ranked = before is not None and name in _ranked
@@ -193,6 +194,16 @@ def snip(initial: Any, final: Any, gradient: Any) -> Any:
     (Molchanov et al. 2017). The paper's division by the sum of all scores changes no order.
     """
     return abs(final * gradient)
+
+
+@criteria.register
+def optimal_brain_damage(initial: Any, final: Any, squares: Any) -> Any:
+    """w^2 E[g_i^2] / 2: the second order of what the loss gains if a weight is removed, by the diagonal of the empirical Fisher.
+
+    g_i is the gradient of one example's loss, not of a batch's mean: the square is taken per example, and then the mean.
+    Source: LeCun et al. 1990, equation 5, with the empirical Fisher in the place of the Hessian's diagonal.
+    """
+    return final**2 * squares / 2
 
 
 @criteria.register
