@@ -148,7 +148,9 @@ def at_step(store: Store, digest: str, step: str) -> _Stored:
     there = sorted(record.steps())
     iteration = _iteration(step, int(record.metrics()["step"][-1]))
     if iteration not in there:
-        kept = ", ".join(f"{one}it" for one in there) or "no weights at all"
+        kept = ", ".join(f"{one}it" for one in there)
+        if not kept:
+            raise TombolaError(f"run {record.digest} kept no weights, as nothing needs them; a study keeps those of its tickets: choose one")
         raise TombolaError(f"run {record.digest} kept {kept}, not {step!r}; choose with --step")
     weights = record.weights(iteration)
     mask = record.mask({path: leaf.shape for path, leaf in weights.items()})
