@@ -150,7 +150,7 @@ def at_step(store: Store, digest: str, step: str) -> _Stored:
     if iteration not in there:
         kept = ", ".join(f"{one}it" for one in there)
         if not kept:
-            raise TombolaError(f"run {record.digest} kept no weights, as nothing needs them; a study keeps those of its tickets: choose one")
+            raise TombolaError(f"run {record.digest} kept no weights, as nothing needs them; a study keeps its tickets: choose one")
         raise TombolaError(f"run {record.digest} kept {kept}, not {step!r}; choose with --step")
     weights = record.weights(iteration)
     mask = record.mask({path: leaf.shape for path, leaf in weights.items()})
