@@ -125,7 +125,7 @@ def test_squares_are_those_of_single_examples_and_brain_damage_and_taylor_are_sc
         assert kept.sum() == kept.size - round(0.6 * kept.size)
         assert found[path][kept].max() <= found[path][~kept].min()
     for wrong in ({"inverted": "no"}, {"structure": "units", "norm": "l2"}):
-        with pytest.raises(TombolaError, match="prune: inverted = .*; write true or false, and true of single weights only"):
+        with pytest.raises(TombolaError, match=r"prune: inverted = .*; write true or false, and true of single weights only"):
             tb.train(TASK, mask=tb.Action(name="prune", of=parents, options=action | wrong), store=dense.store)
 
 
