@@ -21,7 +21,7 @@ def score(trajectory: Trajectory, criterion: str | criteria.Criterion = "large_f
     Args:
         criterion: the name of a registered criterion, or a function (initial, final) -> scores of one leaf; one that has a third
             argument `gradient` gets the gradient of the mean loss at the last weights (`training.slopes.mean_gradient`), for which
-            data are read.
+            data are read; one that has `squares`, the mean of the squared gradients of single examples.
     """
     name, slopes = criteria.criteria.described(criterion), {"gradient": mean_gradient, "squares": mean_squares}
 

@@ -28,7 +28,7 @@ def stream(seed: int, name: str) -> np.ndarray:
     """Key data, shape (2,) uint32, of the stream `name`: feed it to ``jax.random.wrap_key_data``.
 
     Names in use: init, ties, gradient, reinit, permute, reshuffle, constant, resign, zeroed, split, label_noise, data_order, augmentation,
-    dropout, mask. A purpose that is met more than once adds to its name: ``reinit/3/0``, ``mask/3/0``.
+    dropout, mask, sparse. A purpose that is met more than once adds to its name: ``reinit/3/0``, ``mask/3/0``.
 
     >>> bool((stream(0, "init") == stream(1, "init")).any())
     False
