@@ -1,7 +1,7 @@
 """Do claims move when products are in TF32? ``python benchmarks/precision.py [-o FILE.json] [--scale S] [--task T] [STUDY ...]``.
 
 Each study is carried out twice, from the same seeds, in a store of its own, and its verdicts are laid side by side. On a CPU
-TF32 is computed in float32 from rounded operands: the same arithmetic, so that the answer needs no GPU. Leaves with 1 if a
+TF32 is computed in float32 from rounded operands: the same arithmetic, so that the answer needs no GPU. Leaves with 3 if a
 verdict moved.
 """
 
@@ -33,11 +33,11 @@ def main() -> int:
     print(f"moved: {', '.join(moved) or 'none'}")
     if given.output:
         given.output.write_text(json.dumps({"scale": given.scale, "task": given.task, "studies": found, "moved": moved}, indent=1) + "\n")
-    return bool(moved)
+    return 3 if moved else 0
 
 
 def claims(name: str, precision: str, given: argparse.Namespace) -> dict[str, tuple[str, float]]:
-    """Claim -> its verdict, and the mean of its first deciding effect."""
+    """Claim -> its verdict, and the mean of its first judged effect."""
     from tombola.engine.configuring import resolve
     from tombola.engine.study import run_study
     from tombola.store.store import Store
@@ -46,7 +46,7 @@ def claims(name: str, precision: str, given: argparse.Namespace) -> dict[str, tu
     study = resolve(name, **options, **({"replicates": given.replicates} if given.replicates else {}))
     with tempfile.TemporaryDirectory() as folder:
         judged = run_study(study, Store(Path(folder)), quiet=True).verdicts
-    return {one.id: (one.verdict, next(effect.mean for effect in one.effects if effect.decides)) for one in judged}
+    return {one.id: (one.verdict, next((effect.mean for effect in one.effects if effect.judged), float("nan"))) for one in judged}
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ def measured(clock: Clock, spent: Any, store: Path, seed: int, instrument: bool 
     from tombola.studies import frankle2019  # noqa: F401 (registers the study)
 
     study = resolve("frankle2019.sparsity", replicates=spent.study_replicates, seed=seed, settings=spent.study)
-    steps = study.config.task.recipe.steps.iterations(steps_per_epoch=1)
+    steps = study.task.recipe.steps.iterations(steps_per_epoch=1)
     clock.seconds.clear()
     clock.on = instrument
     stderr, sys.stderr = sys.stderr, Terminal()
