@@ -12,7 +12,7 @@ import pytest
 
 from tombola import cli
 from tombola.core import interrupts
-from tombola.engine import provenance
+from tombola.engine import checkpoints, provenance
 from tombola.engine.progress import Progress
 from tombola.store.files import dump_json
 
@@ -38,6 +38,19 @@ def test_a_signal_ends_training_by_one_line_and_gives_claims_back(number, code, 
     assert lines == [f"tombola: {word}; the same command goes on where this one stopped"]
     assert "Traceback" not in said
     assert not list(tmp_path.glob(".work/*.claim"))
+    began = {path.stem: checkpoints.load(path).iteration for path in tmp_path.glob(".work/*.checkpoint.safetensors")}
+    assert began  # long before one is due: nothing that was trained is lost
+    assert min(began.values()) > 0
+
+
+def test_what_does_not_end_in_time_is_interrupted_all_the_same(monkeypatch):
+    monkeypatch.setattr(interrupts, "_PATIENCE", 0.2)
+    with interrupts.heeded(), interrupts.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupts.told()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
+        assert interrupts.name() == "terminated"
 
 
 def test_an_interrupt_that_was_swallowed_is_raised_again():

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from tombola.core import keys, masks
+from tombola.core import interrupts, keys, masks
 from tombola.core.task import Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
@@ -74,24 +74,31 @@ class ReplicaBatch:
         return jax.device_put(tree, self.layout.stacked)
 
     def train(self, on_checkpoint: Any, on_progress: Callable[[int], None]) -> list[Outcome]:
+        """All calls, with checkpoints between them; before a process that was told to stop does so, one more."""
         saved = time.monotonic()
         if self.replicas[0].resume is None:
             self._keep()
-        for stops in self._calls():
-            began, what = self.t, [self._what(stop) for stop in stops]
-            if stops[-1] in self.moves:  # what is evaluated there, and kept, is the network under its new mask
-                self._advance(stops, [*what[:-1], NOTHING])
-                self._move_masks()
-                stops, what = stops[-1:], what[-1:]
-            self._advance(stops, what)
-            jax.block_until_ready(self.rows[-2:-1])  # the host goes no more than one call ahead
-            on_progress(sum(max(0, self.t - max(began, replica.begin)) for replica in self.replicas))
-            self._keep()
-            if on_checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS and self.t < self.end:
-                for index, checkpoint in enumerate(self._checkpoints()):
-                    on_checkpoint(index, checkpoint)
-                saved = time.monotonic()
+        with interrupts.deferred():
+            for stops in self._calls():
+                began = self.t
+                self._call(stops)
+                due = interrupts.told() or time.monotonic() - saved > CHECKPOINT_SECONDS
+                if on_checkpoint is not None and due and self.t < self.end:
+                    for index, checkpoint in enumerate(self._checkpoints()):
+                        on_checkpoint(index, checkpoint)
+                    saved = time.monotonic()
+                on_progress(sum(max(0, self.t - max(began, replica.begin)) for replica in self.replicas))
         return self._outcomes()
+
+    def _call(self, stops: list[int]) -> None:
+        what = [self._what(stop) for stop in stops]
+        if stops[-1] in self.moves:  # what is evaluated there, and kept, is the network under its new mask
+            self._advance(stops, [*what[:-1], NOTHING])
+            self._move_masks()
+            stops, what = stops[-1:], what[-1:]
+        self._advance(stops, what)
+        jax.block_until_ready(self.rows[-2:-1])  # the host goes no more than one call ahead
+        self._keep()
 
     def _checkpoints(self) -> list[Checkpoint]:
         leaves = jax.tree.leaves(jax.device_get(self.state))
