@@ -198,7 +198,7 @@ def test_points_and_examples_reach_the_paths(found, dense):
         ({"points": 1}, "points = 1"),
         ({"batch_norm": "keep"}, "policy for batch norm 'keep'"),
         ({"train_examples": 0}, "train_examples = 0"),
-        ({"replicates": 0}, "at least 1"),
+        ({"replicates": 0}, "1 or more"),
     ],
 )
 def test_mistakes_are_one_line_before_training(options, words, monkeypatch):
@@ -276,7 +276,7 @@ def test_networks_that_do_not_fit_are_one_line(which, dense):
         assert "\n" not in str(error.value)
     for options, words in (
         ({"batch_norm": "own"}, "batch norm 'own'"),
-        ({"train_examples": 0}, "at least 1"),
+        ({"train_examples": 0}, "1 or more"),
         ({"points": 1}, "points = 1"),
     ):
         with pytest.raises(TombolaError, match=words):
