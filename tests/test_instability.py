@@ -198,7 +198,7 @@ def test_points_and_examples_reach_the_paths(found, dense):
         ({"points": 1}, "points = 1"),
         ({"batch_norm": "keep"}, "policy for batch norm 'keep'"),
         ({"train_examples": 0}, "train_examples = 0"),
-        ({"replicates": 0}, "1 or more"),
+        ({"replicates": 0}, "at least 1"),
     ],
 )
 def test_mistakes_are_one_line_before_training(options, words, monkeypatch):
