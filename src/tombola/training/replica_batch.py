@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,10 +11,10 @@ from tombola.core import interrupts, keys, masks
 from tombola.core.task import Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
-from tombola.data.order import epoch_order
 from tombola.data.split import Split, split
 from tombola.training.inputs import Inputs
 from tombola.training.mask_schedules import mask_updates, updated
+from tombola.training.orders import Orders, noise_stream
 from tombola.training.plan import Plan
 from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Batches, Examples, Fixed, Program, Stops
 from tombola.training.replica import Checkpoint, Outcome, Replica
@@ -46,7 +45,7 @@ class ReplicaBatch:
         self.t = min(begins) if replicas[0].resume is None else replicas[0].resume.iteration
         self.splits = splits
         self.fixed = self._put(_fixed(task, padded, splits))
-        self.orders = [_Orders(replica, part.train) for replica, part in zip(padded, splits, strict=True)]
+        self.orders = [Orders(replica, part.train) for replica, part in zip(padded, splits, strict=True)]
         self.objective = found.objective
         tested = None if found.objective.targets == "inputs" else arrays.dataset.test_targets
         self.test_targets = self._put(None if tested is None else np.stack([tested] * layout.capacity))
@@ -270,35 +269,14 @@ class ReplicaBatch:
         return [Outcome(*one) for one in zip(self._rows(), summaries, self.snapshots, self.masks, strict=True)]
 
 
-class _Orders:
-    """The data order of one replica, an epoch at a time, each drawn once."""
-
-    def __init__(self, replica: Replica, train: np.ndarray) -> None:
-        self._draw = partial(epoch_order, replica.seed, _noise_stream(replica, "data_order", "data_order"), examples=train)
-        self._examples = len(train)
-        self._drawn: dict[int, np.ndarray] = {}
-
-    def of(self, epochs: range, last: int) -> np.ndarray:
-        """(epochs, train) int32; of an epoch after the last, zeros."""
-        self._drawn = {epoch: self._drawn[epoch] if epoch in self._drawn else self._draw(epoch) for epoch in epochs if epoch <= last}
-        there = np.zeros((len(epochs), self._examples), np.int32)
-        there[: len(self._drawn)] = list(self._drawn.values())
-        return there
-
-
 def _fixed(task: Task, replicas: Sequence[Replica], splits: Sequence[Split]) -> Fixed:
     streams = {"augmentation": "augmentation", "dropout": "dropout", "batch": "augmentation"}
     return Fixed(
-        keys=np.stack([[keys.stream(one.seed, _noise_stream(one, *stream)) for stream in streams.items()] for one in replicas]),
+        keys=np.stack([[keys.stream(one.seed, noise_stream(one, *stream)) for stream in streams.items()] for one in replicas]),
         targets=None if task.objective.targets == "inputs" else np.stack([np.asarray(part.targets) for part in splits]),
         rate=np.array([replica.rate or task.recipe.learning_rate for replica in replicas], np.float32),
         begin=np.array([replica.begin for replica in replicas], np.int32),
     )
-
-
-def _noise_stream(replica: Replica, name: str, kind: str) -> str:
-    suffix = replica.noise.get(kind, "")
-    return f"{name}/{suffix}" if suffix else name
 
 
 def _replica(tree: Any, index: int) -> Any:
