@@ -60,11 +60,9 @@ def top(values, count):
 
 
 def test_the_table_is_whole():
-    assert set(criteria) == {*FORMULAS, *BY_SIGN, "random", "snip", "optimal_brain_damage"}
-    assert all(criteria.code_digest(name) == "" for name in criteria)
-    assert (
-        len({criteria[name].__doc__ for name in criteria}) == len({criteria[name].__qualname__ for name in criteria}) == len(set(criteria))
-    )
+    own = {name for name in criteria if criteria.code_digest(name) == ""}  # other tests of the process may have registered theirs
+    assert own == {*FORMULAS, *BY_SIGN, "random", "snip", "optimal_brain_damage"}
+    assert len({criteria[name].__doc__ for name in own}) == len({criteria[name].__qualname__ for name in own}) == len(own)
 
 
 @pytest.mark.parametrize("to", [np.asarray, jnp.asarray])
