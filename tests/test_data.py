@@ -30,7 +30,7 @@ from tombola.data.cache import cached
 from tombola.data.dataset import Dataset, check, datasets, load
 from tombola.data.fetch import catalogue, fetch, verify
 from tombola.data.folders import data_folder
-from tombola.data.images import CIFAR10_MEAN, CIFAR10_STD
+from tombola.data.images import CIFAR10_MEAN, CIFAR10_STD, CIFAR100_MEAN, CIFAR100_STD
 from tombola.data.order import epoch_order
 from tombola.data.sources import SOURCES, Download, File, Source
 from tombola.data.split import split
@@ -356,6 +356,54 @@ def test_cifar_records_in_every_packing(cifar_files, tmp_path, suffix):
     assert {status for _, status in verify("cifar10", tmp_path)} == {"ok"}
 
 
+def test_cifar100_has_its_fine_labels(monkeypatch, tmp_path):
+    records = np.random.default_rng(1).integers(0, 256, (5, 3074), dtype=np.uint8)
+    records[:, 0], records[:, 1] = [19, 0, 3, 3, 255], [99, 0, 57, 2, 1]  # coarse labels are not looked at
+    files = (File("train.bin", "records", (3, 3074)), File("test.bin", "records", (2, 3074)))
+    monkeypatch.setitem(SOURCES, "cifar100", replace(SOURCES["cifar100"], pool=3, test=2, validation=1, files=files))
+    place(tmp_path / "cifar-100", {"train.bin": records[:3].tobytes(), "test.bin": records[3:].tobytes()}, ".xz")
+    ours = load(Data(name="cifar100"), tmp_path)
+    assert (ours.targets.tolist(), ours.test_targets.tolist(), ours.classes) == ([99, 0, 57], [2, 1], 100)
+    pixel = records[4, [2 + 7, 2 + 1024 + 7, 2 + 2048 + 7]] / 255
+    np.testing.assert_allclose(ours.test_inputs[1, 0, 7], (pixel - CIFAR100_MEAN) / CIFAR100_STD, rtol=1e-4, atol=1e-6)
+    assert dict(verify("cifar100", tmp_path)) == dict.fromkeys(["train.bin.xz", "test.bin.xz"], "ok, not the canonical file")
+    small = load(Data(name="cifar100-16"), tmp_path)
+    assert small.inputs.shape == (3, 16, 16, 3)
+    assert small.targets.tolist() == [99, 0, 57]
+
+
+def test_cifar10_averaged_to_16_pixels(cifar_files, monkeypatch, tmp_path):
+    place_files, *_ = cifar_files
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(TombolaError, match=r"cifar10: .*run `tombola data fetch cifar10 "):
+        load(Data(name="cifar10-16"), tmp_path)
+    place_files()
+    whole = load(Data(name="cifar10"), tmp_path)
+    pixels = (whole.inputs * CIFAR10_STD + CIFAR10_MEAN).astype(np.float64)
+    averages = pixels.reshape(10, 16, 2, 16, 2, 3).mean((2, 4))
+    wanted = (averages - averages.mean((0, 1, 2))) / averages.std((0, 1, 2))
+    ours = load(Data(name="cifar10-16"), tmp_path)
+    np.testing.assert_allclose(ours.inputs, wanted, atol=2e-5)
+    np.testing.assert_allclose(ours.scaling.of(255 * averages), ours.inputs, atol=2e-5)
+    assert ours.targets.tolist() == whole.targets.tolist()
+    assert ours.test_inputs.shape == (2, 16, 16, 3)
+    kept = list((tmp_path / "cache").glob("cifar10-16-canonical-*.npz"))
+    assert len(kept) == 1
+
+
+def test_another_cifar10_makes_another_cifar10_of_16_pixels(cifar_files, monkeypatch, tmp_path):
+    place_files, *_ = cifar_files
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "cache"))
+    place_files()
+    first = datasets["cifar10-16"](tmp_path).inputs
+    np.testing.assert_array_equal(datasets["cifar10-16"](tmp_path).inputs, first)  # from the cache
+    path = tmp_path / "cifar-10" / "data_batch_3.bin"
+    path.write_bytes(bytes([2]) + bytes(3072) + path.read_bytes()[3073:])
+    second = datasets["cifar10-16"](tmp_path).inputs
+    assert (first[5:] != second[5:]).any()
+    assert np.unique(second[4, :, :, 0]).size == 1
+
+
 def test_files_directly_in_the_folder_and_the_folder_from_the_environment(mnist_files, monkeypatch, tmp_path):
     _, contents = mnist_files
     place(tmp_path, contents, ".gz")
@@ -563,7 +611,7 @@ def test_fetch_says_what_it_cannot_do(mnist_files, server, tmp_path):
     serve_gz(served, contents)
     (tmp_path / "file").write_text("")
     for name, folder, message in (
-        ("digits", tmp_path, "'digits' needs no file; those that do are cifar10, fashion-mnist, mnist"),
+        ("digits", tmp_path, "'digits' needs no file; those that do are cifar10, cifar10-16, cifar100, cifar100-16, fashion-mnist, mnist"),
         ("mnits", tmp_path, "unknown data set 'mnits': did you mean 'mnist'"),
         ("mnist", tmp_path / "file", "cannot write mnist to .*choose another folder with --data-dir"),
     ):

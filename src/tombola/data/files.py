@@ -118,7 +118,7 @@ def _parse(content: bytes, file: File, classes: int) -> np.ndarray:
         raise _DamageError("truncated" if len(content) < size else "differs", f"{len(content)} bytes, expected {size}")
     array = np.frombuffer(content, np.uint8, offset=len(header)).reshape(file.shape)
     if file.kind != "images":
-        labels = array.reshape(len(array), -1)[:, 0]
+        labels = array[:, -3073] if file.kind == "records" else array
         if labels.max() >= classes:
             raise _DamageError("differs", f"label {labels.max()} in record {labels.argmax()}, expected 0 to {classes - 1}")
     return array

@@ -1,6 +1,6 @@
 """The data sets that come as files: what the canonical files are, their checksums, and where they can be fetched."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -10,10 +10,12 @@ class File:
 
     name: str
     kind: Literal["images", "labels", "records"]
-    """`images` and `labels`: idx with its header; `records`: CIFAR's, a label byte and then the pixels, no header."""
+    """`images` and `labels`: idx with its header; `records`: CIFAR's, a label byte and then the pixels, no header (CIFAR-100's label
+    has the byte of a coarser one before it)."""
     shape: tuple[int, ...]
     """Of the uint8 array it holds."""
-    sha256: str
+    sha256: str = ""
+    """Of the canonical content; "" where it is not known, and then no content is taken for it."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ _CIFAR10 = tuple(
         "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
     }.items()
 )
+_CIFAR100 = (File("train.bin", "records", (50_000, 3074)), File("test.bin", "records", (10_000, 3074)))
 
 SOURCES: dict[str, Source] = {
     "mnist": Source(
@@ -146,5 +149,24 @@ SOURCES: dict[str, Source] = {
         ),
         exact=False,
     ),
+    "cifar100": Source(
+        name="cifar100",
+        folder="cifar-100",
+        about="colour photographs of 100 kinds (Krizhevsky 2009), binary layout",
+        pool=50_000,
+        test=10_000,
+        shape=(32, 32, 3),
+        classes=100,
+        validation=5_000,
+        files=_CIFAR100,
+        downloads=(Download("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", tuple(file.name for file in _CIFAR100)),),
+        mirrors=("https://www.cs.toronto.edu/~kriz",),
+        exact=False,
+    ),
 }
 """Name in a spec -> where it comes from."""
+
+SOURCES |= {
+    f"{name}-16": replace(SOURCES[name], name=f"{name}-16", shape=(16, 16, 3), about=f"{SOURCES[name].about}, averaged to 16x16 pixels")
+    for name in ("cifar10", "cifar100")
+}

@@ -14,8 +14,8 @@ from tombola.core.task import Data, Model, Recipe, Task
 SCALES = ("smoke", "small", "paper")
 
 _LENET_RATES = {"dense": 0.2, "output": 0.1}
-_CONV_RATES = {"conv": 0.1, "dense": 0.2, "output": 0.1}
-_GLOBAL_RATES = {"conv": 0.2, "dense": 0.0, "output": 0.0, "shortcut": 0.0}
+CONV_RATES = {"conv": 0.1, "dense": 0.2, "output": 0.1}
+GLOBAL_RATES = {"conv": 0.2, "dense": 0.0, "output": 0.0, "shortcut": 0.0}
 
 
 def task(name: str, scale: str = "small", **recipe: Any) -> Task:
@@ -116,7 +116,7 @@ def _conv(scale: str, name: str, steps: int, learning_rate: float, conv_rate: fl
     }
     common = {"steps": f"{steps}it", "batch": 60, "learning_rate": learning_rate, "evaluate_every": "100it", "test_every": "500it"}
     data = Data(name="cifar10", train=600, validation=200, test=200) if scale == "smoke" else Data(name="cifar10")
-    return Task(data=data, model=Model(name=name), recipe=_at(scale, by_scale, **common), rates={**_CONV_RATES, "conv": conv_rate})
+    return Task(data=data, model=Model(name=name), recipe=_at(scale, by_scale, **common), rates={**CONV_RATES, "conv": conv_rate})
 
 
 @tasks.register("conv2-cifar10")
@@ -151,7 +151,7 @@ def _deep(scale: str, model: Model, steps: int, drops: tuple[int, int], learning
     size: dict[str, Any] = {"train": 200, "validation": 100, "test": 100} if scale == "smoke" else {}
     data = Data(name="cifar10", augment="flip_crop", **size)
     recipe = _at(scale, {"smoke": smoke, "small": small, "paper": paper}, **common)
-    return Task(data=data, model=model, recipe=recipe, rates=_GLOBAL_RATES, scope="global")
+    return Task(data=data, model=model, recipe=recipe, rates=GLOBAL_RATES, scope="global")
 
 
 _RESNET20 = Model(name="resnet", options={"depth": 20}, initializer="kaiming_normal")
@@ -210,7 +210,7 @@ def resnet50_imagenet(scale: str) -> Task:
         data=Data(name="imagenet", augment="resized_crop", **size),
         model=Model(name="deep_resnet", options={"depth": 50}, initializer="kaiming_normal"),
         recipe=_at(scale, {"smoke": smoke, "small": small, "paper": paper}, **common),
-        rates=_GLOBAL_RATES,
+        rates=GLOBAL_RATES,
         scope="global",
     )
 

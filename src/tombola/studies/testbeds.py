@@ -4,8 +4,9 @@ of the papers it is.
 
 from tombola.core.task import Task
 
-TEST_EXAMPLES = {"mnist": 10_000, "fashion-mnist": 10_000, "cifar10": 10_000, "imagenet": 50_000, "mnist1d": 1_000, "digits": 300}
-CLASSES = {**dict.fromkeys(TEST_EXAMPLES, 10), "imagenet": 1000}
+_TEN_THOUSAND = ("mnist", "fashion-mnist", "cifar10", "cifar10-16", "cifar100", "cifar100-16")
+TEST_EXAMPLES = {**dict.fromkeys(_TEN_THOUSAND, 10_000), "imagenet": 50_000, "mnist1d": 1_000, "digits": 300}
+CLASSES = {**dict.fromkeys(TEST_EXAMPLES, 10), "imagenet": 1000, "cifar100": 100, "cifar100-16": 100}
 
 
 def test_examples(task: Task) -> int | None:

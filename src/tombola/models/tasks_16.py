@@ -1,0 +1,116 @@
+"""Tasks on CIFAR-10 averaged to 16x16 pixels: the convolutional networks of the papers, at a size that two cores train in minutes.
+
+`small` uses 10,000 training and 1,000 validation images and all 10,000 test images, and thinner networks; `paper` has the papers' numbers
+of iterations and 45,000 training images. What they answer is an answer about these networks on these images.
+"""
+
+from typing import Any
+
+from tombola.core.task import Data, Model, Recipe, Task
+from tombola.models.tasks import CONV_RATES, GLOBAL_RATES, tasks
+
+FEW = {"train": 10_000, "validation": 1_000}
+TINY = {"train": 200, "validation": 100, "test": 100}
+
+
+def _data(scale: str, augment: str = "none", whole: bool = False) -> Data:
+    size: dict[str, Any] = {"smoke": TINY, "small": {} if whole else FEW}.get(scale, {})
+    return Data(name="cifar10-16", augment=augment, **size)
+
+
+def _smoke(scale: str, recipe: Recipe) -> Recipe:
+    """Four iterations of 20 examples, with a learning rate that falls in the middle where it falls at all."""
+    if scale != "smoke":
+        return recipe
+    milestones = ("2it", "3it")[: len(recipe.milestones)]
+    return recipe.but(steps="4it", batch=20, evaluate_every="2it", test_every=None, warmup="0it", milestones=milestones)
+
+
+def _deep(scale: str, model: Model, small: int, paper: int, learning_rate: float, warmup: bool = False, whole: bool = False) -> Task:
+    """SGD with momentum .9; the rate falls to a tenth after half and three quarters of the iterations; a warm-up takes an eighth."""
+    steps = paper if scale == "paper" else small
+    recipe = Recipe(
+        steps=f"{steps}it",
+        milestones=(f"{steps // 2}it", f"{3 * steps // 4}it"),
+        warmup=f"{steps // 8 if warmup else 0}it",
+        evaluate_every=f"{steps // 20}it",
+        batch=64,
+        learning_rate=learning_rate,
+        optimizer="momentum",
+        weight_decay=1e-4,
+        schedule="stepped",
+    )
+    data = _data(scale, "flip_crop_2", whole)
+    return Task(data=data, model=model, recipe=_smoke(scale, recipe), rates=GLOBAL_RATES, scope="global")
+
+
+_RESNET14 = Model(name="resnet", options={"depth": 14, "width": 8}, initializer="kaiming_normal")
+_VGG11 = Model(name="vgg", options={"depth": 11, "widths": [16, 32, 64, 64, 64, 64, 64, 64]}, initializer="kaiming_normal")
+
+
+@tasks.register("resnet14-cifar10-16")
+def resnet14(scale: str) -> Task:
+    """ResNet-14 of width 8, lr .1, 2,000 iterations of batch 64: after Frankle et al. 2020, table 1."""
+    return _deep(scale, _RESNET14, 2_000, 63_000, 0.1)
+
+
+@tasks.register("resnet14-cifar10-16-low")
+def resnet14_low(scale: str) -> Task:
+    """The same at lr .01."""
+    return _deep(scale, _RESNET14, 2_000, 63_000, 0.01)
+
+
+@tasks.register("resnet14-cifar10-16-warmup")
+def resnet14_warmup(scale: str) -> Task:
+    """The same at lr .03 after a warm-up of an eighth of the iterations."""
+    return _deep(scale, _RESNET14, 2_000, 63_000, 0.03, warmup=True)
+
+
+@tasks.register("vgg11-cifar10-16")
+def vgg11(scale: str) -> Task:
+    """VGG-11 of 16 to 64 channels, lr .1, 1,500 iterations of batch 64: after Frankle & Carbin 2019, section 4."""
+    return _deep(scale, _VGG11, 1_500, 63_000, 0.1)
+
+
+@tasks.register("vgg11-cifar10-16-low")
+def vgg11_low(scale: str) -> Task:
+    """The same at lr .01."""
+    return _deep(scale, _VGG11, 1_500, 63_000, 0.01)
+
+
+@tasks.register("vgg11-cifar10-16-warmup")
+def vgg11_warmup(scale: str) -> Task:
+    """The same at lr .1 after a warm-up of an eighth of the iterations."""
+    return _deep(scale, _VGG11, 1_500, 63_000, 0.1, warmup=True)
+
+
+@tasks.register("resnet26-cifar10-16")
+def resnet26(scale: str) -> Task:
+    """ResNet-26 of width 16 on 45,000 images, 10,000 iterations: for layers that are put back (after Zhang et al. 2019)."""
+    return _deep(scale, Model(name="resnet", options={"depth": 26}, initializer="kaiming_normal"), 10_000, 70_000, 0.1, whole=True)
+
+
+@tasks.register("vgg11-wide-cifar10-16")
+def vgg11_wide(scale: str) -> Task:
+    """VGG-11 of 32 to 256 channels on 45,000 images, 10,000 iterations: for the same."""
+    model = Model(name="vgg", options={"depth": 11, "width": 32}, initializer="kaiming_normal")
+    return _deep(scale, model, 10_000, 70_000, 0.05, whole=True)
+
+
+def _conv(scale: str, name: str, small: int, paper: int) -> Task:
+    steps = paper if scale == "paper" else small
+    recipe = Recipe(steps=f"{steps}it", batch=60, learning_rate=3e-4, evaluate_every="100it", test_every="500it")
+    model = Model(name=name, options={"width": 32})
+    return Task(data=_data(scale), model=model, recipe=_smoke(scale, recipe), rates=CONV_RATES)
+
+
+@tasks.register("conv2-cifar10-16")
+def conv2(scale: str) -> Task:
+    """Conv-2 of width 32, Adam 3e-4, 3,000 iterations of batch 60: after Frankle & Carbin 2019, figure 2."""
+    return _conv(scale, "conv2", 3_000, 20_000)
+
+
+@tasks.register("conv4-cifar10-16")
+def conv4(scale: str) -> Task:
+    """Conv-4 of width 32, with the recipe of Conv-2."""
+    return _conv(scale, "conv4", 3_000, 25_000)
