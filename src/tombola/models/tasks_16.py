@@ -6,6 +6,7 @@ of iterations and 45,000 training images. What they answer is an answer about th
 
 from typing import Any
 
+from tombola.core.step import Step
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.models.tasks import CONV_RATES, GLOBAL_RATES, tasks
 
@@ -16,6 +17,10 @@ TINY = {"train": 200, "validation": 100, "test": 100}
 def _data(scale: str, augment: str = "none", whole: bool = False) -> Data:
     size: dict[str, Any] = {"smoke": TINY, "small": {} if whole else FEW}.get(scale, {})
     return Data(name="cifar10-16", augment=augment, **size)
+
+
+def _iterations(number: int) -> Step:
+    return Step(f"{number}it")
 
 
 def _smoke(scale: str, recipe: Recipe) -> Recipe:
@@ -30,10 +35,10 @@ def _deep(scale: str, model: Model, small: int, paper: int, learning_rate: float
     """SGD with momentum .9; the rate falls to a tenth after half and three quarters of the iterations; a warm-up takes an eighth."""
     steps = paper if scale == "paper" else small
     recipe = Recipe(
-        steps=f"{steps}it",
-        milestones=(f"{steps // 2}it", f"{3 * steps // 4}it"),
-        warmup=f"{steps // 8 if warmup else 0}it",
-        evaluate_every=f"{steps // 20}it",
+        steps=_iterations(steps),
+        milestones=(_iterations(steps // 2), _iterations(3 * steps // 4)),
+        warmup=_iterations(steps // 8 if warmup else 0),
+        evaluate_every=_iterations(steps // 20),
         batch=64,
         learning_rate=learning_rate,
         optimizer="momentum",
@@ -99,7 +104,8 @@ def vgg11_wide(scale: str) -> Task:
 
 def _conv(scale: str, name: str, small: int, paper: int) -> Task:
     steps = paper if scale == "paper" else small
-    recipe = Recipe(steps=f"{steps}it", batch=60, learning_rate=3e-4, evaluate_every="100it", test_every="500it")
+    often, sometimes = _iterations(100), _iterations(500)
+    recipe = Recipe(steps=_iterations(steps), batch=60, learning_rate=3e-4, evaluate_every=often, test_every=sometimes)
     model = Model(name=name, options={"width": 32})
     return Task(data=_data(scale), model=model, recipe=_smoke(scale, recipe), rates=CONV_RATES)
 
