@@ -1,6 +1,6 @@
 """Intervals and tests over replicates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import product
@@ -66,6 +66,20 @@ def _signs(pairs: int) -> np.ndarray:
     signs = np.random.Generator(np.random.Philox(key=0)).choice((1.0, -1.0), size=(2**_EXACT, pairs))
     signs[0] = 1.0
     return signs
+
+
+def jackknife(statistic: Callable[[Sequence[int]], float], units: Sequence[int]) -> list[float]:
+    """Pseudo-values n T - (n - 1) T_(-i), one a unit: where T pairs or crosses units, intervals and tests over units are made of them.
+
+    Their mean is T without its bias of order 1 / n. For a T that is a mean over units they are the units' own values. Tukey 1958;
+    for means over pairs of units Arvesen 1969.
+
+    Args:
+        statistic: T of some of the units; NaN where they are too few.
+    """
+    n, units = len(units), list(units)
+    whole = statistic(units)
+    return [n * whole - (n - 1) * statistic(units[:place] + units[place + 1 :]) for place in range(n)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -86,6 +86,12 @@ def shuffle(context: Context, like: Mask, *, stream: str) -> Mask:
 
 
 @mask_actions.register
+def shuffle_degrees(context: Context, like: Mask, *, stream: str) -> Mask:
+    """A random mask in which each input and output of a layer keeps its number of connections, from the run's stream `stream`."""
+    return controls.same_degrees(like, context.seed, stream)
+
+
+@mask_actions.register
 def shuffle_units(context: Context, like: Mask, *, stream: str) -> Mask:
     """Random units, as many in each layer, drawn from the run's stream `stream`; `like` is made of whole units."""
     return structured.shuffle_units(like, context.network.units, context.seed, stream)

@@ -12,8 +12,11 @@ from tombola.pruning.pruning import Pruning
 
 def imp_runs(task: Task, seed: int, levels: int, pruning: Pruning | None = None, **fields: Any) -> list[Run]:
     """A chain of runs for one replicate: level 0 is the dense run, level l starts from ``m_l * W_k``."""
-    pruning = pruning_of(pruning, fields)
-    dense = Run(task=task, seed=seed)
+    return imp_chain(Run(task=task, seed=seed), levels, pruning_of(pruning, fields))
+
+
+def imp_chain(dense: Run, levels: int, pruning: Pruning) -> list[Run]:
+    """The same from a dense run, whatever it starts from, and under its own SGD noise."""
     chain, back = [dense], Action(name="rewind", of=(dense.at(pruning.rewind),))
     for _ in range(levels):
         chain.append(dense.but(mask=pruned_mask(pruning, dense, chain[-1]), kept=back, begin=pruning.rewind))

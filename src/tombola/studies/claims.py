@@ -14,7 +14,7 @@ from tombola.core.objective import find_objective
 from tombola.evaluation import paired
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.studies.figure import Panel
-from tombola.studies.testbeds import CLASSES, margin, resolution
+from tombola.studies.testbeds import margin, near_chance, resolution
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +23,6 @@ DENSE = "dense"
 """In place of an arm: the network before any pruning, level 0 of the arm that it is compared with, or of the first that has one."""
 CENSORED = 0.25
 """Share of early stops at the last evaluation, above which no early stop is judged: training was too short."""
-NEAR_CHANCE = 0.1
-"""A dense network that went less than this share of the way from chance to no error has learnt next to nothing."""
 EARLY = ("es_iteration", "acc_es")
 """Columns that read an early stop."""
 
@@ -245,8 +243,7 @@ class Evidence:
 
     def _no_room(self, metric: Panel | str, room: "tuple[pd.DataFrame, float] | None") -> str:
         dense = self.of(metric, DENSE).to_numpy() if self._dense_arm() or DENSE in set(self.table.arm) else np.zeros(0)
-        chance = 100 / CLASSES.get(self.study.task.data.name, np.inf)
-        if chance and dense.size and np.nanmean(dense) < chance + NEAR_CHANCE * (100 - chance):
+        if dense.size and near_chance(float(np.nanmean(dense)), self.study.task):
             return f"the dense network is near chance: its accuracy is {np.nanmean(dense):.1f} %"
         if room is not None and room[0].size and 100 - np.nanmean(room[0].to_numpy()) <= room[1]:
             return (

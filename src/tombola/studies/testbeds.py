@@ -7,6 +7,8 @@ from tombola.core.task import Task
 _TEN_THOUSAND = ("mnist", "fashion-mnist", "cifar10", "cifar10-16", "cifar100", "cifar100-16")
 TEST_EXAMPLES = {**dict.fromkeys(_TEN_THOUSAND, 10_000), "imagenet": 50_000, "mnist1d": 1_000, "digits": 300}
 CLASSES = {**dict.fromkeys(TEST_EXAMPLES, 10), "imagenet": 1000, "cifar100": 100, "cifar100-16": 100}
+NEAR_CHANCE = 0.1
+"""A network that went less than this share of the way from chance to no error has learnt next to nothing."""
 
 
 def test_examples(task: Task) -> int | None:
@@ -36,3 +38,9 @@ def network_of(task: Task) -> str:
     if task.data.name == "mnist" and name == "mlp" and list(options.get("widths", (300, 100))) == [300, 100]:
         return "fc"
     return name if task.data.name == "cifar10" and name in ("conv2", "conv4", "conv6") and not options else ""
+
+
+def near_chance(accuracy: float, task: Task) -> bool:
+    """Whether an accuracy in per cent is less than a tenth of the way from chance to no error; False where chance is not known."""
+    classes = CLASSES.get(task.data.name)
+    return classes is not None and accuracy < 100 / classes + NEAR_CHANCE * (100 - 100 / classes)

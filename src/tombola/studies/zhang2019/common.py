@@ -13,11 +13,10 @@ from tombola.models.groups import Unit, groups
 from tombola.procedures.measurement import Measurement, Normalisation
 from tombola.procedures.run import Run
 from tombola.studies.base import Row, Scale, Study, Values
-from tombola.studies.claims import NEAR_CHANCE
 from tombola.studies.dense import for_noise
 from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
-from tombola.studies.testbeds import margin
+from tombola.studies.testbeds import NEAR_CHANCE, margin
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,9 +13,10 @@ from tombola.evaluation.verdict import Effect
 from tombola.models.groups import Unit
 from tombola.studies import dense
 from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import NEAR_CHANCE, Evidence, claim
+from tombola.studies.claims import Evidence, claim
 from tombola.studies.figure import Figure
 from tombola.studies.results import Results
+from tombola.studies.testbeds import NEAR_CHANCE
 from tombola.studies.zhang2019 import common
 from tombola.studies.zhang2019.common import ALIKE, RANDOM, REINIT, RMS, by_layer, fully_connected, near_chance
 

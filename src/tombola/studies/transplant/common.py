@@ -1,0 +1,67 @@
+"""What the studies of transplants share: initialisations of one split, what is trained of them, collapsed runs, intervals over tables."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from tombola.core.keys import replicate_seed
+from tombola.core.task import Task
+from tombola.procedures.run import Action, Run, RunRef
+from tombola.studies.base import Study, Values
+from tombola.studies.figure import Panel
+from tombola.studies.results import Results
+from tombola.studies.testbeds import near_chance
+from tombola.studies.tickets import ACC_FINAL as ACC_FINAL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLLAPSED = Panel("collapsed", "runs that collapsed (%)", 100)
+TRAINED = ("kept", "prunable", "draw", "acc_es", "acc_final", "train_acc_final", "collapsed")
+"""Columns of a run that was trained."""
+NOTE = (
+    "Initialisations are the units; all of them have one split, so that no mask has seen another's test examples. Judged on accuracy at "
+    "the end, so that no early stop is censored. Collapsed runs count as they are, and their share by arm is a column."
+)
+
+
+def initialised(study: Study, index: int, order: str = "0", task: Task | None = None) -> Run:
+    """The dense run of one initialisation under SGD noise of its own; all initialisations have the split of one seed."""
+    noise = dict.fromkeys(("data_order", "augmentation", "dropout"), f"{index}/{order}")
+    start = Action(name="reinit", options={"stream": f"initialisation/{index}"})
+    return Run(task=task or study.task, seed=replicate_seed(study.seed, 0), kept=start, noise=noise)
+
+
+def under_noise(run: Run, name: str) -> Run:
+    """The same run under other SGD noise."""
+    return run.but(noise=dict.fromkeys(run.noise, name))
+
+
+def masked(run: Run, mask: Action | RunRef, name: str) -> Run:
+    """The start of a run (a dense one, or a ticket) under another mask, and SGD noise of its own."""
+    action = mask if isinstance(mask, Action) else Action(name="parent_mask", of=(mask,))
+    return under_noise(run.but(mask=action), name)
+
+
+def trained(run: Run, results: Results, draw: int = 0) -> Values:
+    """What is told of a run: its accuracies, and whether it collapsed, which it did if it ends near chance or diverges."""
+    result = results[run]
+    acc = result.shown("test")
+    return {
+        "kept": result.summary["kept"],
+        "prunable": result.summary["prunable"],
+        "draw": draw,
+        "acc_es": result.shown("es_test"),
+        "acc_final": acc,
+        "train_acc_final": result.shown("train"),
+        "collapsed": int(not math.isfinite(acc) or near_chance(100 * acc, run.task)),
+    }
+
+
+def over_pairs(rows: "pd.DataFrame", column: str, units: Sequence[int]) -> Callable[[Sequence[int]], float]:
+    """Units -> the mean of a column over those rows whose `replicate` and `mask` are both among them: for `statistics.jackknife`."""
+
+    def mean(chosen: Sequence[int]) -> float:
+        return float(rows[rows.replicate.isin(chosen) & rows["mask"].isin(chosen)][column].mean())
+
+    return mean

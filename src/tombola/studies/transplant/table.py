@@ -1,0 +1,229 @@
+"""Every initialisation under every mask: what of a ticket is its mask, what its initial values, what that they belong together."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from tombola.evaluation import connectivity, similarity
+from tombola.evaluation.statistics import jackknife, rank_correlation
+from tombola.evaluation.variance import two_way
+from tombola.evaluation.verdict import Effect
+from tombola.procedures.imp import imp_chain
+from tombola.procedures.run import Action, Run
+from tombola.pruning.controls import same_degrees
+from tombola.studies.base import Row, Values, study
+from tombola.studies.claims import Evidence, aside, claim
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.results import Results
+from tombola.studies.tickets import Level, TicketStudy
+from tombola.studies.transplant.common import ACC_FINAL, COLLAPSED, NOTE, TRAINED, initialised, masked, over_pairs, trained
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEW = 0.1
+"""Density up to which the claims are judged."""
+CHANCE = 0.05
+"""Overlap beyond chance, as a share of what there could be, up to which masks overlap by chance."""
+DRAWS = 4
+"""Masks of the same degrees over which their overlap with another mask is averaged."""
+PARTS = {"rows": "mask", "columns": "initialisation", "interaction": "how they fit together", "noise": "SGD noise"}
+
+
+@study("transplant.table", task="digits-mlp", answers="Is a ticket its mask, its initial values, or that the two belong together?")
+class Table(TicketStudy):
+    """The masks of n initialisations under each of these: n x n cells at some densities, each trained several times.
+
+    Every cell has SGD noise of its own, also where mask and initialisation belong together. Beside them, under each initialisation
+    another's mask of which only the counts of each input and output, or of each layer, are left. Replicates are initialisations.
+    """
+
+    scales = {
+        "smoke": {"replicates": 3, "levels": 2, "compared": (2,)},
+        "small": {"replicates": 6, "levels": 14, "compared": (5, 11, 14)},
+        "paper": {"replicates": 8, "levels": 16, "compared": (3, 5, 8, 11, 14, 16)},
+    }
+    columns = (*TRAINED, "mask", "overlap", "overlap_degrees", "overlap_sd", "inputs_rho")
+    arms = {
+        "own": "own mask",
+        "transplant": "another's mask",
+        "degrees": "its degrees alone",
+        "random": "its layer densities alone",
+        "same_init": "same initialisation, other SGD noise",
+        "other_init": "other initialisation",
+    }
+
+    compared: Annotated[tuple[Level, ...], Field(min_length=1)] = (5, 11, 14)
+    """Levels at which all masks are put on all initialisations; those beyond `levels` do not count."""
+    orders: Annotated[int, Field(ge=2)] = 2
+    """Trainings of each cell."""
+
+    def chain(self, index: int, order: str = "0") -> list[Run]:
+        """The tickets of an initialisation, found under one SGD noise."""
+        return imp_chain(initialised(self, index, order), self.levels, self.pruning)
+
+    def rows(self) -> Iterable[Row]:
+        chains = [self.chain(index) for index in range(self.replicates)]
+        yield from (Row("own", init, 0, chain[0]) for init, chain in enumerate(chains))
+        for level in self.within(self.compared):
+            for init, chain in enumerate(chains):
+                for index, other in enumerate(chains):
+                    arm = "own" if index == init else "transplant"
+                    yield from self._cell(arm, init, level, index, chain[level], other[level].its_mask())
+                index = (init + 1) % self.replicates
+                for arm, name in (("degrees", "shuffle_degrees"), ("random", "shuffle")):
+                    mask = Action(name=name, of=(chains[index][level].its_mask(),), options={"stream": f"{arm}/{level}/{index}"})
+                    yield from self._cell(arm, init, level, index, chain[level], mask)
+                yield Row("same_init", init, level, self.chain(init, "again")[level])
+                yield Row("other_init", init, level, chain[level])
+
+    def _cell(self, arm: str, init: int, level: int, index: int, ticket: Run, mask: Any) -> Iterable[Row]:
+        for order in range(self.orders):
+            run = masked(ticket, mask, f"{arm}/{level}/{index}/{init}/{order}")
+            yield Row(arm, init, level, run, index * self.orders + order)
+
+    def measure(self, row: Row, results: Results) -> Values | list[Values]:
+        """Accuracies of cells; of masks, how alike they are: a row for each other initialisation, or one for the same."""
+        if row.arm not in ("same_init", "other_init"):
+            return {**trained(row.run, results, row.draw), "mask": row.draw // self.orders}
+        mask, of = results[row.run].weights("mask"), results[row.run].summary
+        if row.arm == "same_init":
+            others = {row.replicate: results[self.chain(row.replicate)[row.level]].weights("mask")}
+        else:
+            others = {i: results[self.chain(i)[row.level]].weights("mask") for i in range(self.replicates) if i != row.replicate}
+        shuffled = [same_degrees(dict(mask), row.run.seed, f"chance/{row.level}/{draw}") for draw in range(DRAWS)]
+        counts = {"kept": of["kept"], "prunable": of["prunable"]}
+        return [{**counts, "draw": i, "mask": i, **_alike(mask, other, shuffled)} for i, other in others.items()]
+
+    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+        """Accuracy of each cell; and the parts of the variance, whose replicates are pseudo-values."""
+        import pandas as pd
+
+        cells = pd.DataFrame([self._told(row, results) for row in self.rows() if row.level and row.arm in ("own", "transplant")])
+        parts: list[Values] = []
+        for (level, density), rows in cells.groupby(["level", "density"]):
+            for name, label in PARTS.items():
+                where = {"variant": "", "arm": "cells", "level": level, "density": density}
+                of = {**where, "row": label, "column": f"{100 * density:.3g} %"}
+                parts += [{**of, "replicate": i, "value": value} for i, value in enumerate(split(rows, name))]
+        names = {"row": "mask " + (cells["mask"] + 1).astype(str), "column": (cells.init + 1).astype(str), "replicate": cells.order}
+        shown = cells.assign(**names, variant="", arm=[f"at {100 * density:.3g} %" for density in cells.density], value=cells.acc_final)
+        columns = ["variant", "arm", "level", "density", "replicate", "row", "column", "value"]
+        return {"cells": shown[columns], "parts": pd.DataFrame(parts)}
+
+    def _told(self, row: Row, results: Results) -> Values:
+        result = results[row.run]
+        where = {"level": row.level, "density": result.summary["density"], "init": row.replicate}
+        return {**where, "mask": row.draw // self.orders, "order": row.draw % self.orders, "acc_final": result.shown("test")}
+
+    def figures(self) -> Sequence[Figure]:
+        accuracy, variance = Panel("value", "test accuracy at the end (%)", 100), Panel("value", "variance of test accuracy (pp²)")
+        overlap = Panel("overlap", "overlap of masks beyond chance (%)", 100), Panel("inputs_rho", "rank correlation of inputs' degrees")
+        trained_on, alike = ("own", "transplant", "degrees", "random"), ("same_init", "other_init")
+        means = f"Means of {self.orders} trainings; on the diagonal both belong together."
+        from_jackknife = (
+            "Replicates are pseudo-values of the jackknife over initialisations; a part that is 0 comes out below 0 half of the time."
+        )
+        beyond = "100 %: one mask holds the other; 0: chance. Degrees: connections of each input."
+        return [
+            Figure("table", "Masks under initialisations", (accuracy,), "heatmap", x_label="initialisation", detail="cells", caption=means),
+            Figure("parts", "What accuracy varies with", (variance,), "heatmap", x_label="density", detail="parts", caption=from_jackknife),
+            Figure("accuracy", "What of a mask helps another initialisation", (ACC_FINAL, COLLAPSED), arms=trained_on),
+            Figure("overlap", "How alike masks are", overlap, arms=alike, caption=beyond),
+        ]
+
+    @claim(
+        "TRANS-C1",
+        "IDEAS I9",
+        "At a tenth of the weights and less, accuracy varies more with how a mask and an initialisation fit together than with the mask or "
+        "with the initialisation.",
+        note=f"{NOTE} Least: the square of one test example.",
+    )
+    def fit_matters_most(self, table: Evidence) -> Iterable[Effect]:
+        at, least = table.levels(0, FEW), table.resolution**2
+        lacks = table.lacking(("own", "transplant"), ACC_FINAL, at)
+        found = {name: self._parts(table, name, at) for name in PARTS}
+        for name in ("rows", "columns"):
+            beyond = f"variance of fit above that of the {PARTS[name]}{table.said(at)}"
+            yield table.effect(beyond, "pp^2", found["interaction"] - found[name], least=least, lacks=lacks)
+        yield aside(table.above("own", "transplant", ACC_FINAL, at))
+
+    @claim(
+        "TRANS-C2",
+        "IDEAS I9",
+        "Masks of different initialisations overlap by chance alone, and yet keep the same inputs connected: that part of a mask helps "
+        "another initialisation, the rest of it does not.",
+        note=f"{NOTE} By chance: less than 5 % of the way from the hypergeometric mean to the most there could be. The same inputs: a rank "
+        "correlation of the inputs' numbers of connections above .7. The rest: within the margin of a mask of which only the numbers of "
+        "connections of inputs and outputs are left.",
+    )
+    def inputs_transfer(self, table: Evidence) -> Iterable[Effect]:
+        at = table.levels(0, FEW)
+        other = self._pairs(table, "overlap", at)
+        yield table.effect(f"overlap less than 5 % beyond chance{table.said(at)}", "", CHANCE - other)
+        rho = self._pairs(table, "inputs_rho", at)
+        yield table.effect(f"rank correlation of the inputs' degrees{table.said(at)}", "", rho, least=0.7)
+        yield table.above("transplant", "random", ACC_FINAL, at)
+        yield table.within("degrees", "transplant", ACC_FINAL, at)
+        beyond = self._pairs(table, "overlap_degrees", at)
+        yield aside(table.effect(f"overlap beyond that of the degrees{table.said(at)}", "", beyond))
+
+    @claim(
+        "TRANS-C3",
+        "IDEAS I9; against Grosse & Backes 2021",
+        "In fully connected networks of LeNet's size, masks found from one initialisation under other SGD noise overlap more than by "
+        "chance.",
+        about=lambda study: "" if study.task.model.name == "mlp" else "the claim is about fully connected networks",
+        note=f"{NOTE} More: at least 5 % of the way from the hypergeometric mean to the most there could be.",
+    )
+    def one_initialisation_one_mask(self, table: Evidence) -> Iterable[Effect]:
+        at = table.levels(0, 1)
+        same = table.of("overlap", "same_init", at)
+        yield table.effect(
+            f"overlap beyond chance{table.said(at)}", "", same, least=CHANCE, lacks=table.lacking(("same_init",), "overlap", at)
+        )
+        beyond = table.of("overlap_degrees", "same_init", at)
+        yield aside(table.effect(f"overlap beyond that of the degrees{table.said(at)}", "", beyond))
+
+    def _parts(self, table: Evidence, name: str, at: Sequence[int]) -> "pd.DataFrame":
+        """Pseudo-values (initialisations, levels) of one part of the variance."""
+        import pandas as pd
+
+        cells = table.table[table.table.arm.isin(["own", "transplant"])]
+        cells = cells.assign(init=cells.replicate, order=cells.draw % self.orders)
+        return pd.DataFrame({level: split(cells[cells.level == level], name) for level in at})
+
+    def _pairs(self, table: Evidence, column: str, at: Sequence[int]) -> "pd.DataFrame":
+        """Pseudo-values (initialisations, levels) of the mean over pairs of different initialisations."""
+        import pandas as pd
+
+        rows = table.table[table.table.arm == "other_init"]
+        units = sorted(rows.replicate.unique())
+        return pd.DataFrame({level: jackknife(over_pairs(rows[rows.level == level], column, units), units) for level in at})
+
+
+def _alike(mask: Any, other: Any, shuffled: Sequence[Any]) -> Values:
+    """How alike two masks are: entries against chance, against chance given the degrees, in standard deviations; degrees of inputs."""
+    first = next(iter(mask))
+    mean, deviation = similarity.expected_overlap(mask, other)
+    both = sum(np.count_nonzero(mask[path] & other[path]) for path in mask)
+    by_degrees = np.mean([sum(np.count_nonzero(one[path] & other[path]) for path in mask) for one in shuffled])
+    return {
+        "overlap": similarity.overlap(mask, other),
+        "overlap_degrees": similarity.overlap(mask, other, float(by_degrees)),
+        "overlap_sd": (both - mean) / deviation if deviation else np.nan,
+        "inputs_rho": rank_correlation(connectivity.outgoing(mask[first]), connectivity.outgoing(other[first])),
+    }
+
+
+def split(cells: "pd.DataFrame", name: str) -> list[float]:
+    """Pseudo-values, over initialisations, of a part of the variance (`two_way`, in pp^2): of columns mask, init, order and acc_final."""
+    values = cells.pivot(index="mask", columns=["init", "order"], values="acc_final")
+
+    def part(chosen: Sequence[int]) -> float:
+        some = 100 * values.loc[list(chosen), list(chosen)].to_numpy(float)
+        return float(getattr(two_way(some.reshape(len(chosen), len(chosen), -1)), name))
+
+    return jackknife(part, list(values.index))
