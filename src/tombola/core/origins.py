@@ -47,6 +47,8 @@ def findable(part: Any, module: str) -> bool:
 def release(module: str) -> list[str]:
     """Name and version of the installed package of a module; empty for Tombola and the standard library."""
     top = module.partition(".")[0]
+    if top == "tombola" or top in sys.stdlib_module_names:
+        return []  # asking for all installed packages takes half a second, and this is asked for every run that is stored
     found = []
     for name in sorted({*packages_distributions().get(top, ())} - {"tombola"}):
         try:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tombola.evaluation import connectivity, similarity
 from tombola.evaluation.statistics import jackknife, rank_correlation
-from tombola.evaluation.variance import two_way
+from tombola.evaluation.variance import split
 from tombola.evaluation.verdict import Effect
 from tombola.procedures.imp import imp_chain
 from tombola.procedures.run import Action, Run
@@ -29,7 +29,7 @@ CHANCE = 0.05
 """Overlap beyond chance, as a share of what there could be, up to which masks overlap by chance."""
 DRAWS = 4
 """Masks of the same degrees over which their overlap with another mask is averaged."""
-PARTS = {"rows": "mask", "columns": "initialisation", "interaction": "how they fit together", "noise": "SGD noise"}
+PARTS = {"rows": "mask", "columns": "initialisation", "fit": "that they belong together", "noise": "SGD noise"}
 
 
 @study("transplant.table", task="digits-mlp", answers="Is a ticket its mask, its initial values, or that the two belong together?")
@@ -107,7 +107,7 @@ class Table(TicketStudy):
             for name, label in PARTS.items():
                 where = {"variant": "", "arm": "cells", "level": level, "density": density}
                 of = {**where, "row": label, "column": f"{100 * density:.3g} %"}
-                parts += [{**of, "replicate": i, "value": value} for i, value in enumerate(split(rows, name))]
+                parts += [{**of, "replicate": i, "value": value} for i, value in enumerate(parts_of(rows, name))]
         names = {"row": "mask " + (cells["mask"] + 1).astype(str), "column": (cells.init + 1).astype(str), "replicate": cells.order}
         shown = cells.assign(**names, variant="", arm=[f"at {100 * density:.3g} %" for density in cells.density], value=cells.acc_final)
         columns = ["variant", "arm", "level", "density", "replicate", "row", "column", "value"]
@@ -119,7 +119,7 @@ class Table(TicketStudy):
         return {**where, "mask": row.draw // self.orders, "order": row.draw % self.orders, "acc_final": result.shown("test")}
 
     def figures(self) -> Sequence[Figure]:
-        accuracy, variance = Panel("value", "test accuracy at the end (%)", 100), Panel("value", "variance of test accuracy (pp²)")
+        accuracy, variance = Panel("value", "test accuracy at the end (%)", 100), Panel("value", "mean square of test accuracy (pp²)")
         overlap = Panel("overlap", "overlap of masks beyond chance (%)", 100), Panel("inputs_rho", "rank correlation of inputs' degrees")
         trained_on, alike = ("own", "transplant", "degrees", "random"), ("same_init", "other_init")
         means = f"Means of {self.orders} trainings; on the diagonal both belong together."
@@ -137,17 +137,17 @@ class Table(TicketStudy):
     @claim(
         "TRANS-C1",
         "IDEAS I9",
-        "At a tenth of the weights and less, accuracy varies more with how a mask and an initialisation fit together than with the mask or "
-        "with the initialisation.",
-        note=f"{NOTE} Least: the square of one test example.",
+        "At a tenth of the weights and less, accuracy varies more with whether a mask and an initialisation belong together than with the "
+        "mask or with the initialisation.",
+        note=f"{NOTE} Mean squares of tables of two initialisations and their two masks. Least: the square of one test example.",
     )
     def fit_matters_most(self, table: Evidence) -> Iterable[Effect]:
         at, least = table.levels(0, FEW), table.resolution**2
         lacks = table.lacking(("own", "transplant"), ACC_FINAL, at)
         found = {name: self._parts(table, name, at) for name in PARTS}
         for name in ("rows", "columns"):
-            beyond = f"variance of fit above that of the {PARTS[name]}{table.said(at)}"
-            yield table.effect(beyond, "pp^2", found["interaction"] - found[name], least=least, lacks=lacks)
+            beyond = f"mean square of belonging together above that of the {PARTS[name]}{table.said(at)}"
+            yield table.effect(beyond, "pp^2", found["fit"] - found[name], least=least, lacks=lacks)
         yield aside(table.above("own", "transplant", ACC_FINAL, at))
 
     @claim(
@@ -193,7 +193,7 @@ class Table(TicketStudy):
 
         cells = table.table[table.table.arm.isin(["own", "transplant"])]
         cells = cells.assign(init=cells.replicate, order=cells.draw % self.orders)
-        return pd.DataFrame({level: split(cells[cells.level == level], name) for level in at})
+        return pd.DataFrame({level: parts_of(cells[cells.level == level], name) for level in at})
 
     def _pairs(self, table: Evidence, column: str, at: Sequence[int]) -> "pd.DataFrame":
         """Pseudo-values (initialisations, levels) of the mean over pairs of different initialisations."""
@@ -218,12 +218,12 @@ def _alike(mask: Any, other: Any, shuffled: Sequence[Any]) -> Values:
     }
 
 
-def split(cells: "pd.DataFrame", name: str) -> list[float]:
-    """Pseudo-values, over initialisations, of a part of the variance (`two_way`, in pp^2): of columns mask, init, order and acc_final."""
+def parts_of(cells: "pd.DataFrame", name: str) -> list[float]:
+    """Pseudo-values, over initialisations, of a part of the variance (`split`, in pp^2): of columns mask, init, order and acc_final."""
     values = cells.pivot(index="mask", columns=["init", "order"], values="acc_final")
 
     def part(chosen: Sequence[int]) -> float:
         some = 100 * values.loc[list(chosen), list(chosen)].to_numpy(float)
-        return float(getattr(two_way(some.reshape(len(chosen), len(chosen), -1)), name))
+        return float(getattr(split(some.reshape(len(chosen), len(chosen), -1)), name))
 
     return jackknife(part, list(values.index))
