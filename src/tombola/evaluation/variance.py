@@ -38,5 +38,5 @@ def split(values: np.ndarray) -> Split:
     one, other = map(list, zip(*combinations(range(n), 2), strict=True))
     cells = values.mean(2)
     a, b, c, d = cells[one, one], cells[one, other], cells[other, one], cells[other, other]
-    squares = [float(np.mean(total**2) / 4 - noise / repeats) for total in (a + b - c - d, a - b + c - d, a - b - c + d)]
-    return Split(*squares, noise)
+    rows, columns, fit = (float(np.mean(total**2) / 4 - noise / repeats) for total in (a + b - c - d, a - b + c - d, a - b - c + d))
+    return Split(rows, columns, fit, noise)

@@ -214,7 +214,7 @@ def _alike(mask: Any, other: Any, shuffled: Sequence[Any]) -> Values:
         "overlap": similarity.overlap(mask, other),
         "overlap_degrees": similarity.overlap(mask, other, float(by_degrees)),
         "overlap_sd": (both - mean) / deviation if deviation else np.nan,
-        "inputs_rho": rank_correlation(connectivity.outgoing(mask[first]), connectivity.outgoing(other[first])),
+        "inputs_rho": rank_correlation(*(connectivity.outgoing(of[first]).tolist() for of in (mask, other))),
     }
 
 
