@@ -21,6 +21,7 @@ from tombola.core.errors import TombolaWarning as TombolaWarning
 from tombola.core.parts import torch_rules as torch_rules
 from tombola.core.step import Step as Step
 from tombola.core.task import Data as Data
+from tombola.core.task import Detect as Detect
 from tombola.core.task import MaskSchedule as MaskSchedule
 from tombola.core.task import Model as Model
 from tombola.core.task import Recipe as Recipe
@@ -45,6 +46,8 @@ from tombola.store.export import load_ticket as load_ticket
 from tombola.store.store import Store as Store
 from tombola.surgery.combine import combine as combine
 from tombola.surgery.compact import compact_task as compact
+from tombola.training.detectors import Detector as Detector
+from tombola.training.detectors import detectors as detectors
 from tombola.training.mask_schedules import MaskUpdates as MaskUpdates
 from tombola.training.mask_schedules import mask_schedules as mask_schedules
 from tombola.training.optimizers import optimizers as optimizers

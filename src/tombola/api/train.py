@@ -7,7 +7,7 @@ from typing import Any
 from tombola.api.session import Session
 from tombola.api.trajectory import Trajectory
 from tombola.core.step import Step
-from tombola.core.task import Task
+from tombola.core.task import Detect, Task
 from tombola.procedures.run import Action
 from tombola.store.store import Store
 
@@ -23,6 +23,7 @@ def train(
     until: Step | str = "end",
     keep: Sequence[Step | str] = (),
     noise: Mapping[str, str] | None = None,
+    detect: Detect | str | None = None,
     store: Store | Path | str | None = None,
     data_dir: Path | str | None = None,
 ) -> Trajectory:
@@ -42,6 +43,8 @@ def train(
         keep: steps whose weights are wanted; the first and the last are always kept.
         noise: another draw of SGD noise under the same seed, as {stream: name}; streams are `data_order`,
             `augmentation` and `dropout`.
+        detect: a detector that says when the stable phase begins, by its name or as ``tb.Detect(name=..., level=...)``: of
+            the recipe, where that has none. Then `Trajectory.detected` and `Trajectory.signals` say what it found.
         store: folder, or `tombola.Store`, where runs are kept: what is there is not trained again. None: where `start` or
             `mask` come from, else in memory.
         data_dir: folder of the data files; else TOMBOLA_DATA.
@@ -49,6 +52,7 @@ def train(
     Raises:
         TombolaError: for weights or masks that do not fit the network, or steps after the end (or after `until`).
     """
+    task = task if detect is None else task.but(recipe=task.recipe.but(detect=detect))
     session = Session.of(task, store, data_dir, start, mask)
     fields = {"begin": Step(begin), "until": Step(until), "noise": dict(noise or {})}
     return session.train([session.runs(replicates, seed, start=start, mask=mask, **fields)], keep)[0]

@@ -90,6 +90,23 @@ class Trajectory:
         numbers = [name for name, value in found[0].items() if value is None or isinstance(value, int | float)]
         return {name: np.array([np.nan if one[name] is None else one[name] for one in found]) for name in numbers}
 
+    @property
+    def detected(self) -> np.ndarray:
+        """(R,) the iteration at which the recipe's detector found the stable phase to begin; NaN where it did not. Raises without one."""
+        self._watched()
+        return self.summary["detected"]
+
+    @cached_property
+    def signals(self) -> Mapping[str, np.ndarray]:
+        """`step` (n,); `probe_loss` and the signal of each of the recipe's detectors by its name, (R, n). Raises without one."""
+        self._watched()
+        found = [self.store.get(run.digest).signals() for run in self.runs]
+        return {**stack(found), "step": found[0]["step"].astype(int)}
+
+    def _watched(self) -> None:
+        if self.task.recipe.detect is None:
+            raise TombolaError('nothing was asked to detect the stable phase; train with detect="divergence", say')
+
     @cached_property
     def snapshots(self) -> Mapping[int, Tree]:
         """Iteration -> weights, leaves (R, ...), of the steps that training was asked to keep."""

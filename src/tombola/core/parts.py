@@ -29,6 +29,8 @@ schedules: Registry = Registry("schedule", "tombola.training.schedules")
 """Name -> function of the `Recipe` and the `Timeline` -> factor of the learning rate as a function of the iteration."""
 mask_schedules: Registry = Registry("mask schedule", "tombola.training.mask_schedules", "tombola.training.growth")
 """Name -> function of the `Timeline` and of the kinds of layers -> `tombola.training.mask_schedules.MaskUpdates`."""
+detectors: Registry = Registry("detector", "tombola.training.detectors", "tombola.training.curvature")
+"""Name -> function of the `Timeline` -> `tombola.training.detectors.Detector`."""
 optimizers: Registry = Registry("optimizer", "tombola.training.optimizers")
 """Name -> function of the `Recipe` -> ``optax.GradientTransformation``."""
 criteria: Registry = Registry("criterion", "tombola.pruning.criteria")

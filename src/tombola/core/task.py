@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tombola.core.objective import Learnt, find_objective
-from tombola.core.parts import augmentations, initializers, mask_schedules, models, optimizers, plain_options, schedules
+from tombola.core.parts import augmentations, detectors, initializers, mask_schedules, models, optimizers, plain_options, schedules
 from tombola.core.spec import Spec
 from tombola.core.step import Step
 
@@ -94,6 +94,21 @@ class MaskSchedule(Spec):
     options: Annotated[dict[str, Any], AfterValidator(plain_options)] = {}
 
 
+class Detect(Spec):
+    """A detector of the stable phase, asked at stops of training (`tombola.training.detectors`)."""
+
+    name: Annotated[str, BeforeValidator(detectors.described)]
+    options: Annotated[dict[str, Any], AfterValidator(plain_options)] = {}
+    level: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """The stable phase has begun at the first stop where the detector's signal is beyond it; None: the detector's own level."""
+    beside: tuple[Annotated[str, BeforeValidator(detectors.described)], ...] = ()
+    """Other detectors whose signals are recorded too, with their own options; they decide nothing."""
+    at: tuple[Step, ...] = ()
+    """The stops; none named: 1/512 of training, and on by factors of sqrt(2) to the last before its end."""
+    then: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Factor on the learning rate from there on."""
+
+
 class Recipe(Spec):
     """How a run trains."""
 
@@ -132,6 +147,8 @@ class Recipe(Spec):
     """If given, a mask over the weights is learnt, and the weights, biases and affine parameters stay at their start."""
     mask_schedule: MaskSchedule | None = None
     """If given, the mask moves: what is taken becomes 0 and stays so, and its optimiser's state with it."""
+    detect: Annotated[Detect | None, BeforeValidator(lambda given: Detect(name=given) if isinstance(given, str) else given)] = None
+    """If given, a detector says when the stable phase begins; alone it changes no weight, and nothing of what else is measured."""
     evaluate_every: Step = Step("100it")
     """Spacing of the evaluations on validation data; iteration 0 and the last are always evaluated."""
     test_every: Step | None = None

@@ -24,6 +24,10 @@ def save(path: Path | None, checkpoint: Checkpoint) -> None:
     for kind, trees in (("snapshot", checkpoint.snapshots), ("mask", checkpoint.masks)):
         tree |= {f"{kind}/{step}/{name}": leaf for step, kept in trees.items() for name, leaf in kept.items()}
     tree["rows"] = np.array(checkpoint.rows, np.float64)
+    if checkpoint.signals:
+        tree |= {"signals": np.array(checkpoint.signals, np.float64)} | {
+            f"before/0/{name}": leaf for name, leaf in checkpoint.before.items()
+        }
     save_tree(path, tree, {"iteration": str(checkpoint.iteration), "made": _versions()})
 
 
@@ -37,15 +41,15 @@ def load(path: Path | None) -> Checkpoint | None:
     tree, metadata = load_tree(path)
     if metadata.get("made") != _versions():
         return None
-    kept: dict[str, dict[int, dict[str, np.ndarray]]] = {"snapshot": {}, "mask": {}}
+    kept: dict[str, dict[int, dict[str, np.ndarray]]] = {"snapshot": {}, "mask": {}, "before": {}}
     for name, leaf in tree.items():
         kind, _, rest = name.partition("/")
         if kind in kept:
             step, path_in_tree = rest.split("/", 1)
             kept[kind].setdefault(int(step), {})[path_in_tree] = leaf
     state = tuple(tree[name] for name in sorted(tree) if name.startswith("state/"))
-    rows = tuple(tuple(float(value) for value in row) for row in tree["rows"])
-    return Checkpoint(int(metadata["iteration"]), state, rows, *kept.values())
+    rows, signals = (tuple(tuple(float(value) for value in row) for row in tree.get(name, ())) for name in ("rows", "signals"))
+    return Checkpoint(int(metadata["iteration"]), state, rows, kept["snapshot"], kept["mask"], signals, kept["before"].get(0, {}))
 
 
 def iteration(path: Path | None, warn: Callable[[str], None]) -> int | None:

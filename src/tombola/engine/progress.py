@@ -20,7 +20,7 @@ class Progress:
         self._lengths: dict[str, int] = {}
         self._waiting: list[str] = []
         self._runs = self._total = self._done = 0
-        self._what, self._width = "", 0
+        self._what, self._said, self._width = "", "", 0
         self._doing = self._did = self._nouns = ""
         self._began = self._drawn = time.monotonic()
 
@@ -43,13 +43,13 @@ class Progress:
     def training(self, digests: Sequence[str]) -> None:
         """These runs train now."""
         names = [self.label(digest) for digest in digests]
-        self._what = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        self._what, self._said = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more", ""
         self._draw()
 
-    def advance(self, steps: int) -> None:
-        """So many replica-steps were trained. Raises `KeyboardInterrupt` if the process was told to stop."""
+    def advance(self, steps: int, said: str = "") -> None:
+        """So many replica-steps were trained, of which `said` is said. Raises `KeyboardInterrupt` if the process was told to stop."""
         interrupts.check()
-        self._done += steps
+        self._done, self._said = self._done + steps, said
         self._draw()
 
     def remaining(self, missing: Iterable[str]) -> None:
@@ -92,7 +92,7 @@ class Progress:
         self._drawn = now
         share, elapsed = self._done / self._total, now - self._began
         left = f"{duration(elapsed * (1 - share) / share)} left" if share > 0.002 else "estimating time"
-        line = f"{share:4.0%}  {left}  {self._what}"
+        line = "  ".join([f"{share:4.0%}", left, self._what, *([self._said] if self._said else [])])
         if tty:
             line = line[: shutil.get_terminal_size().columns - 1]  # one that wraps cannot be rewritten
             self._print(f"\r{line:<{self._width}}")

@@ -21,6 +21,7 @@ def files(run: Run, replica: Replica, outcome: Outcome, network: str, seconds: f
         together: replicas in that batch.
     """
     lines = [",".join(columns(run.task)), *(",".join(_number(value) for value in row) for row in outcome.rows)]
+    signals = [",".join(outcome.signal_names), *(",".join(map(_number, row)) for row in outcome.signals)]
     mask = last_mask(replica, outcome)
     summary = {
         **{name: None if np.isnan(value) else value for name, value in outcome.summary.items()},
@@ -33,6 +34,7 @@ def files(run: Run, replica: Replica, outcome: Outcome, network: str, seconds: f
     return {
         "spec.json": dump_json(run.canonical()),
         "metrics.csv": ("\n".join(lines) + "\n").encode(),
+        **({"signals.csv": ("\n".join(signals) + "\n").encode()} if run.task.recipe.detect else {}),
         "summary.json": dump_json(summary),
         "made.json": dump_json(provenance.made(seconds, trained_together=together)),
         **({"code.py": code.encode()} if (code := users_code(run.canonical(), type(run.task.objective))) else {}),

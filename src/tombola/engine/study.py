@@ -227,7 +227,17 @@ def _results(study: Study, parts: _Parts, store: Store, data_dir: Path | None) -
 def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: Path | None) -> Result:
     summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
     made, begin, end = record.json("made"), first_iteration(run, data_dir), last_iteration(run, data_dir)
-    return Result(record.metrics(), summary, weights, begin, end, made["seconds"] / made["trained_together"], made, run.task.objective)
+    return Result(
+        record.metrics(),
+        summary,
+        weights,
+        begin,
+        end,
+        made["seconds"] / made["trained_together"],
+        made,
+        record.signals(),
+        run.task.objective,
+    )
 
 
 def study_status(study: Study, store: Store, data_dir: Path | None = None) -> dict[str, int]:

@@ -49,15 +49,22 @@ class Record:
 
     def metrics(self) -> dict[str, np.ndarray]:
         """Columns of metrics.csv as float64 arrays."""
-        content = self._verified("metrics.csv")
+        return self._columns("metrics.csv", {"step", "val_loss"})
+
+    def signals(self) -> dict[str, np.ndarray]:
+        """What detectors saw by step, if the run had some: columns of signals.csv; else none."""
+        return self._columns("signals.csv", {"step", "probe_loss"}) if "signals.csv" in self._files else {}
+
+    def _columns(self, name: str, needed: set[str]) -> dict[str, np.ndarray]:
+        content = self._verified(name)
         try:
             header, *lines = content.decode().splitlines()
             names = header.split(",")
             values = np.array([float(value) for line in lines for value in line.split(",")]).reshape(-1, len(names))
         except ValueError:
-            raise Damaged(self, "metrics.csv") from None
-        if not lines or not {"step", "val_loss"} <= set(names) or any(line.count(",") != header.count(",") for line in lines):
-            raise Damaged(self, "metrics.csv")
+            raise Damaged(self, name) from None
+        if not lines or not needed <= set(names) or any(line.count(",") != header.count(",") for line in lines):
+            raise Damaged(self, name)
         return {name: values[:, column] for column, name in enumerate(names)}
 
     def steps(self) -> set[int]:

@@ -31,6 +31,8 @@ class Result:
     """Wall time of its training, its share of a cohort's. It differs from machine to machine, and from run to run."""
     made: Mapping[str, Any] = field(default_factory=dict)
     """What made it: command, versions, device, date."""
+    signals: Mapping[str, Any] = field(default_factory=dict)
+    """What detectors saw by step, where the run had some: `step`, `probe_loss`, and the signal of each by its name."""
     objective: Objective = field(default_factory=lambda: find_objective("classification")())
 
     def shown(self, part: str, at: int = -1) -> float:

@@ -23,6 +23,7 @@ from tombola.training.schedules import learning_rate
 from tombola.training.scorer import check
 from tombola.training.setup import Setup
 from tombola.training.sparse_storage import sparse_sizes
+from tombola.training.watch import check as check_detectors
 
 
 def setup(task: Task, dataset: Dataset) -> Setup:
@@ -53,6 +54,7 @@ def total_iterations(task: Task, setup: Setup) -> int:
                 raise TombolaError(f"{name} {str(step)!r} lies after the end of training at iteration {total}; choose an earlier step")
     learning_rate(recipe, setup.timeline)  # raises
     mask_updates(setup)  # raises
+    check_detectors(setup)
     for name in ("evaluate_every", "test_every"):
         step = getattr(recipe, name)
         if step is not None and step.iterations(per_epoch) == 0:
@@ -71,7 +73,7 @@ def train_cohort(
     dataset: Dataset,
     replicas: Sequence[Replica],
     on_checkpoint: Callable[[int, Checkpoint], None] | None = None,
-    on_progress: Callable[[int], None] = lambda steps: None,
+    on_progress: Callable[..., None] = lambda *told: None,
     layout: Plan | None = None,
     until: int | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
@@ -84,7 +86,7 @@ def train_cohort(
         replicas: they resume at one iteration, or begin at one. Where the plan lets several share a device they may begin
             at different ones: those that begin later wait.
         on_checkpoint: called with (index, checkpoint) at most every `CHECKPOINT_SECONDS`, between calls.
-        on_progress: called with the number of replica-steps just trained.
+        on_progress: called with the number of replica-steps just trained, and what detectors say, if they do.
         layout: the plan; made for this cohort if not given.
         until: training stops after this iteration, bitwise where the whole run would be.
     """

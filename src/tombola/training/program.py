@@ -125,7 +125,7 @@ def compile_program(setup: Setup, plan: Plan) -> Program:
 
     So do recipes that differ only in the learning rate, in how long they train at a constant one, and in how often they are evaluated.
     """
-    recipe = setup.recipe.but(learning_rate=1.0, evaluate_every="1it", test_every=None)
+    recipe = setup.recipe.but(learning_rate=1.0, evaluate_every="1it", test_every=None, detect=None)
     if recipe.mask_schedule is not None:  # all that a program knows of it: the mask moves
         recipe = recipe.but(mask_schedule=MaskSchedule(name="gradual"))
     if (recipe.schedule, recipe.warmup) == ("constant", Step("0it")):

@@ -24,6 +24,10 @@ class Checkpoint:
     snapshots: Mapping[int, Tree]
     masks: Mapping[int, Mask] = field(default_factory=dict)
     """Where the mask moves, of the iterations of `snapshots`."""
+    signals: tuple[tuple[float, ...], ...] = ()
+    """What detectors have seen (`tombola.training.watch`)."""
+    before: Tree = field(default_factory=dict)
+    """The weights at their last stop."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,10 @@ class Outcome:
     snapshots: Mapping[int, Tree]
     masks: Mapping[int, Mask] = field(default_factory=dict)
     """Where the mask moves, of the iterations of `snapshots`, and of the last."""
+    signals: tuple[tuple[float, ...], ...] = ()
+    """What detectors saw, a row a stop."""
+    signal_names: tuple[str, ...] = ()
+    """Of its columns."""
 
 
 def columns(task: Task) -> tuple[str, ...]:

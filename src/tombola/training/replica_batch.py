@@ -1,24 +1,26 @@
 """Replicas of a cohort that train at the same time, on its way through training: the host's side of the loop."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from tombola.core import interrupts, keys, masks
+from tombola.core import interrupts, masks
 from tombola.core.task import Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
-from tombola.data.split import Split, split
+from tombola.data.split import split
 from tombola.training.inputs import Inputs
 from tombola.training.mask_schedules import mask_updates, updated
-from tombola.training.orders import Orders, noise_stream
+from tombola.training.orders import Orders, fixed_of
 from tombola.training.plan import Plan
-from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Batches, Examples, Fixed, Program, Stops
+from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Batches, Examples, Program, Stops
 from tombola.training.replica import Checkpoint, Outcome, Replica
 from tombola.training.setup import Setup
+from tombola.training.watch import Watch, noted, told
 
 CHECKPOINT_SECONDS = 15.0
 """Least time between two checkpoints of a batch of replicas: what a killed process can lose, beside the current call."""
@@ -44,7 +46,10 @@ class ReplicaBatch:
         assert len(begins) == 1 or layout.per_device > 1
         self.t = min(begins) if replicas[0].resume is None else replicas[0].resume.iteration
         self.splits = splits
-        self.fixed = self._put(_fixed(task, padded, splits))
+        self.watch = Watch(self.recipe.detect, found, arrays.dataset, replicas, splits) if self.recipe.detect else None
+        self.shadow: Any = None  # weights of the copies that were moved and trained on, for the detectors' next stop
+        self.fixed = self._put(fixed_of(task, padded, splits))
+        self._switch(self.watch.found_by_now() if self.watch else [])
         self.orders = [Orders(replica, part.train) for replica, part in zip(padded, splits, strict=True)]
         self.objective = found.objective
         tested = None if found.objective.targets == "inputs" else arrays.dataset.test_targets
@@ -72,21 +77,22 @@ class ReplicaBatch:
     def _put(self, tree: Any) -> Any:
         return jax.device_put(tree, self.layout.stacked)
 
-    def train(self, on_checkpoint: Any, on_progress: Callable[[int], None]) -> list[Outcome]:
+    def train(self, on_checkpoint: Any, on_progress: Callable[..., None]) -> list[Outcome]:
         """All calls, with checkpoints between them; before a process that was told to stop does so, one more."""
         saved = time.monotonic()
         if self.replicas[0].resume is None:
-            self._keep()
+            self._keep_and_look()
         with interrupts.deferred():
             for stops in self._calls():
                 began = self.t
                 self._call(stops)
                 due = interrupts.told() or time.monotonic() - saved > CHECKPOINT_SECONDS
-                if on_checkpoint is not None and due and self.t < self.end:
+                if on_checkpoint is not None and due and self.t < self.end and self.shadow is None:
                     for index, checkpoint in enumerate(self._checkpoints()):
                         on_checkpoint(index, checkpoint)
                     saved = time.monotonic()
-                on_progress(sum(max(0, self.t - max(began, replica.begin)) for replica in self.replicas))
+                said = self.watch.said() if self.watch else []
+                on_progress(sum(max(0, self.t - max(began, replica.begin)) for replica in self.replicas), *said)
         return self._outcomes()
 
     def _call(self, stops: list[int]) -> None:
@@ -97,20 +103,19 @@ class ReplicaBatch:
             stops, what = stops[-1:], what[-1:]
         self._advance(stops, what)
         jax.block_until_ready(self.rows[-2:-1])  # the host goes no more than one call ahead
-        self._keep()
+        self._keep_and_look()
 
     def _checkpoints(self) -> list[Checkpoint]:
         leaves = jax.tree.leaves(jax.device_get(self.state))
         states = [tuple(np.array(leaf[index]) for leaf in leaves) for index in range(len(self.replicas))]
-        return [
-            Checkpoint(self.t, *rest) for rest in zip(states, self._rows(), map(dict, self.snapshots), map(dict, self.masks), strict=True)
-        ]
+        parts = zip(states, self._rows(), map(dict, self.snapshots), map(dict, self.masks), strict=True)
+        return noted(self.watch, [Checkpoint(self.t, *rest) for rest in parts])
 
     def _calls(self) -> list[list[int]]:
         """The stops that are still ahead, those of one call together; where weights are wanted, or masks move, a call ends."""
         fresh, kept = self.replicas[0].resume is None, {step for replica in self.replicas for step in replica.keep}
         every, chunk = self._every(self.recipe.evaluate_every), self.found.chunk
-        kept |= self.moves
+        kept |= self.moves | ({*self.watch.horizons, *self.watch.begins} if self.watch else set())
         wanted = kept | set(range(0, self.end, every)) | set(range(0, self.end, chunk)) | {self.end}
         calls: list[list[int]] = [[self.t] if fresh else []]
         began = self.t
@@ -160,6 +165,27 @@ class ReplicaBatch:
         weights, moments, mask, _ = self._put(jax.tree.map(lambda *leaves: np.stack(leaves), *own))
         self.state = state._replace(weights=weights, moments=moments, mask=mask, best_loss=self._put(best_loss))
 
+    def _look(self) -> None:
+        """Have the detectors look, where this is one of their stops; and where a shadow begins, train it to the stop that it is for."""
+        if (watch := self.watch) is None:
+            return
+        if self.t in watch.horizons:
+            self._switch(watch.look_at_all(self.t, *jax.device_get((self.state.weights, self.shadow, self.fixed.rate))))
+            self.shadow = None
+        state, stop = self.state, watch.begins.get(self.t, self.end + 1)
+        if stop <= self.end:
+            moved = self._put(watch.shadows(stop, jax.device_get(state.weights)))
+            self.state = jax.tree.map(jnp.copy, state)._replace(weights=moved)  # copies: programs may take their arguments' memory
+            self._draw_orders(stop)
+            _ = self._in_one_call([stop], [NOTHING]) if self.layout.loop else self._step_by_step(stop, NOTHING)
+            self.shadow, self.state = self.state.weights, state
+
+    def _switch(self, indices: list[int]) -> None:
+        """Have replicas go on at the rate that comes after detection."""
+        if self.watch and indices:
+            factors = np.array([self.watch.spec.then if index in indices else 1 for index in range(self.layout.capacity)], np.float32)
+            self.fixed = self.fixed._replace(rate=self._put(np.array(self.fixed.rate) * factors))
+
     def _training(self, inputs: Any) -> Batches:
         return Batches(self.order, np.int32(self.first_epoch), inputs)
 
@@ -197,7 +223,8 @@ class ReplicaBatch:
         epoch, position = divmod(t, self.found.steps_per_epoch)
         return self.drawn[:, epoch - self.first_epoch, position * self.recipe.batch :][:, : self.recipe.batch]
 
-    def _keep(self) -> None:
+    def _keep_and_look(self) -> None:
+        self._look()
         if any(self.t in replica.keep for replica in self.replicas):
             weights, mask = jax.device_get((self.state.weights, self.state.mask))
             for index, replica in enumerate(self.replicas):
@@ -266,17 +293,7 @@ class ReplicaBatch:
         if self.updates:
             last = jax.device_get(self.state.mask)
             self.masks = [{**kept, self.end: _replica(last, index)} for index, kept in enumerate(self.masks)]
-        return [Outcome(*one) for one in zip(self._rows(), summaries, self.snapshots, self.masks, strict=True)]
-
-
-def _fixed(task: Task, replicas: Sequence[Replica], splits: Sequence[Split]) -> Fixed:
-    streams = {"augmentation": "augmentation", "dropout": "dropout", "batch": "augmentation"}
-    return Fixed(
-        keys=np.stack([[keys.stream(one.seed, noise_stream(one, *stream)) for stream in streams.items()] for one in replicas]),
-        targets=None if task.objective.targets == "inputs" else np.stack([np.asarray(part.targets) for part in splits]),
-        rate=np.array([replica.rate or task.recipe.learning_rate for replica in replicas], np.float32),
-        begin=np.array([replica.begin for replica in replicas], np.int32),
-    )
+        return told(self.watch, [Outcome(*one) for one in zip(self._rows(), summaries, self.snapshots, self.masks, strict=True)])
 
 
 def _replica(tree: Any, index: int) -> Any:

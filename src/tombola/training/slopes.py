@@ -1,8 +1,6 @@
 """Gradients and curvature of a task's loss at given weights, for criteria and actions that ask for them."""
 
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +12,8 @@ from tombola.core.trees import Tree
 from tombola.data.dataset import load
 from tombola.data.split import split
 from tombola.training.cohort import setup
-from tombola.training.program import gradient, network_inputs
-from tombola.training.setup import Setup
+from tombola.training.derivatives import What, of_batch
 
-What = Literal["gradient", "product", "squares"]
 EXAMPLES = 512
 """Over which a gradient is averaged, unless told otherwise."""
 
@@ -64,43 +60,10 @@ def _mean(
     found, parts = setup(task, dataset), split(dataset, task.data, seed)
     count = min(-(-(size or EXAMPLES) // found.recipe.batch), max(1, found.steps_per_epoch))
     drawn = generator(seed, f"gradient/{batch}").permutation(parts.train)[: count * found.recipe.batch]
-    slope, total = _of_batch(found, what), {path: np.zeros(np.shape(leaf), np.float64) for path, leaf in weights.items()}
+    slope, total = of_batch(found, what), {path: np.zeros(np.shape(leaf), np.float64) for path, leaf in weights.items()}
     key = jax.random.wrap_key_data(jnp.asarray(stream(seed, f"gradient/{batch}")))
     for index, examples in enumerate(np.split(drawn, count)):
         targets = None if parts.targets is None else parts.targets[examples]
         one = slope(weights, dataset.inputs[examples], targets, jax.random.fold_in(key, index), *vectors)
         total |= {path: total[path] + np.asarray(leaf) / count for path, leaf in one.items()}
     return {path: leaf.astype(np.float32) for path, leaf in total.items()}
-
-
-@lru_cache(maxsize=16)
-def _of_batch(found: Setup, what: What) -> Any:
-    """(weights, inputs, targets, key, *vectors) -> what is wanted of one batch, of the leaves that train."""
-    network, objective, gradients = found.network, found.objective, gradient(found)
-
-    @jax.jit
-    def slope(weights: Tree, inputs: Any, targets: Any, key: Any, *vectors: Tree) -> Tree:
-        inputs = network_inputs(found, inputs)
-        targets = inputs if objective.targets == "inputs" else targets
-        if objective.changes_batches:
-            predict = lambda inputs: network.apply(weights, inputs, train=False)[0]  # noqa: E731
-            inputs, targets = objective.batch(key, (inputs, targets), predict)
-        dropout = key if network.stochastic else None
-        trained = {path: weights[path] for path in weights if path in found.trained}
-        if what == "gradient":
-            return gradients(trained, weights, inputs, targets, dropout)[0]
-        if what == "product":
-            own = {path: vectors[0][path] for path in trained}
-            return jax.jvp(lambda moved: gradients(moved, weights, inputs, targets, dropout)[0], (trained,), (own,))[1]
-
-        def loss(moved: Tree, example: Any, target: Any) -> Any:
-            outputs, _ = network.apply({**weights, **moved}, example[None], train=False)
-            return objective.training_loss(outputs, None if target is None else target[None], found.recipe.label_smoothing).mean()
-
-        def added(total: Tree, one: tuple[Any, Any]) -> tuple[Tree, None]:
-            of_one = jax.grad(loss)(trained, *one)
-            return {path: leaf + of_one[path] ** 2 / len(inputs) for path, leaf in total.items()}, None
-
-        return jax.lax.scan(added, jax.tree.map(jnp.zeros_like, trained), (inputs, targets))[0]
-
-    return slope

@@ -40,8 +40,8 @@ def sparse_sizes(found: Setup, steps: int, start: Tree, mask: Mask) -> Sizes:
 
 
 def _candidates(found: Setup) -> list[str]:
-    if found.recipe.precision != "float32" or found.recipe.mask_schedule:
-        return []  # sparse products know no other precision, and no mask that moves
+    if found.recipe.precision != "float32" or found.recipe.mask_schedule or found.recipe.detect:
+        return []  # sparse products know no other precision, and no mask that moves; detectors look at whole weights
     network = found.network
     return sorted(path for path in network.linear.intersection(network.prunable) if math.prod(network.shapes[path].shape) >= SMALLEST)
 
