@@ -35,8 +35,8 @@ optimizers: Registry = Registry("optimizer", "tombola.training.optimizers")
 """Name -> function of the `Recipe` -> ``optax.GradientTransformation``."""
 criteria: Registry = Registry("criterion", "tombola.pruning.criteria")
 """Name -> ``(initial, final) -> scores``."""
-mask_actions: Registry = Registry("mask action", "tombola.procedures.actions", "tombola.procedures.start_masks")
-value_actions: Registry = Registry("value action", "tombola.procedures.actions")
+mask_actions: Registry = Registry("mask action", *(f"tombola.procedures.{name}" for name in ("actions", "start_masks", "transplants")))
+value_actions: Registry = Registry("value action", "tombola.procedures.actions", "tombola.procedures.start_values")
 measurements: Registry = Registry("measurement", "tombola.engine.measuring")
 datasets: Registry = Registry("data set", by_name=True)
 """Name -> loader, a function of the folder of data files."""

@@ -1,7 +1,7 @@
 """A run's mask and start as arrays, made from what the store has of its parents."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tombola.procedures.run import Action, Run, RunRef
 from tombola.pruning import selection
 from tombola.store.store import Store
 from tombola.surgery.combine import combine
+from tombola.training.activations import on_made_up_examples, on_training_examples
 from tombola.training.setup import Setup
 from tombola.training.slopes import hessian_product, mean_gradient, mean_squares
 
@@ -32,7 +33,8 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
     network = resolved(run.task, data_dir)[0].network
     shapes = _prunable_shapes(network)
     slopes, products, squared = (partial(one, run.task, data_dir) for one in (mean_gradient, hessian_product, mean_squares))
-    context = Context(network, run.seed, slopes=slopes, products=products, squared=squared)
+    seen = partial(on_training_examples, run.task, data_dir)
+    context = Context(network, run.seed, slopes=slopes, products=products, squared=squared, recorded=seen)
     diverged = False
 
     def act(actions: Any, action: Action, context: Context) -> Any:
@@ -43,7 +45,7 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
             stands = zip(parents, action.of, strict=True)
             parents = [tree if parent.what == "mask" else _made_up(parent, network) for tree, parent in stands]
             same = lambda seed, weights, *_: weights  # noqa: E731
-            context = context._replace(slopes=same, products=same, squared=same)
+            context = context._replace(slopes=same, products=same, squared=same, recorded=_made_up_layers(network))
         return actions.call(action.name, context, *parents, **action.options)
 
     mask = selection.dense(shapes) if run.mask is None else act(mask_actions, run.mask, context)
@@ -79,8 +81,13 @@ def rehearse(runs: Iterable[Run], data_dir: Path | None) -> None:
 
 def _rehearse(actions: Any, action: Action, found: Setup) -> None:
     same = lambda seed, weights, *_: weights  # noqa: E731
-    context = Context(found.network, 0, selection.dense(_prunable_shapes(found.network)), same, same, same)
+    mask = selection.dense(_prunable_shapes(found.network))
+    context = Context(found.network, 0, mask, same, same, same, _made_up_layers(found.network))
     actions.call(action.name, context, *(_made_up(parent, found.network) for parent in action.of), **action.options)
+
+
+def _made_up_layers(network: Network) -> Callable[..., Any]:
+    return lambda seed, weights, *_: on_made_up_examples(network, weights)
 
 
 def _made_up(parent: RunRef, network: Network) -> Tree:

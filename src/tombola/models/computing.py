@@ -24,6 +24,8 @@ class Computing(NamedTuple):
     """Of convolutions and linear layers, and of their gradients."""
     products: Mapping[str, Callable[..., Any]] = {}
     """Path of a linear layer's kernel -> (inputs, kernel) -> outputs, in the place of their product."""
+    record: Callable[[str, Any, Any], None] | None = None
+    """Is told of each linear and convolutional layer the path of its kernel, what it reads, and its outputs without the bias."""
 
 
 PLAIN = Computing()
@@ -40,6 +42,20 @@ def adapt(module: nnx.Module, how: Computing) -> None:
             node.dot_general = partial(_without_numbers, how.products[path])
         elif how.precision == "tf32":
             node.dot_general = lambda *given, **options: lower(partial(jax.lax.dot_general, **options))(*given)
+    if how.record is not None:
+        for place, node in nnx.iter_modules(module):
+            for kind, name in ((nnx.Linear, "dot_general"), (nnx.Conv, "conv_general_dilated")):
+                if isinstance(node, kind):
+                    path = "/".join(map(str, (*place, "kernel")))
+                    setattr(node, name, partial(_recorded, how.record, path, getattr(node, name)))
+
+
+def _recorded(
+    record: Callable[[str, Any, Any], None], path: str, product: Callable[..., Any], inputs: Any, *rest: Any, **options: Any
+) -> Any:
+    outputs = product(inputs, *rest, **options)
+    record(path, inputs, outputs)
+    return outputs
 
 
 def linear(module: nnx.Module) -> Iterator[tuple[str, nnx.Linear]]:

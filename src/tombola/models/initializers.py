@@ -122,3 +122,23 @@ def signed_constant(key: jax.Array, shape: Shape) -> jax.Array:
     """+-a with a = std of `glorot_normal`, and the signs of its draw from the same key (Zhou et al. 2019)."""
     scale = jnp.float32(_glorot_std(shape))
     return jnp.where(glorot_normal(key, shape) < 0, -scale, scale)
+
+
+@initializers.register
+@with_std(_lecun_std)
+def lecun_uniform(key: jax.Array, shape: Shape) -> jax.Array:
+    """Uniform, std sqrt(1 / fan_in), bounds +- sqrt(3) std."""
+    return _scaled(1.0, "fan_in", "uniform")(key, shape)
+
+
+@initializers.register
+@with_std(_kaiming_std)
+def bimodal(key: jax.Array, shape: Shape) -> jax.Array:
+    """Normal without its middle, |w| >= 0.5 of the normal's sigma, std sqrt(2 / fan_in): no weight begins near 0, and none ties."""
+    magnitude, coin = jax.random.split(key)
+    z = jax.random.truncated_normal(magnitude, 0.5, math.inf, shape, jnp.float32)
+    return _kaiming_std(shape) / _BIMODAL * jnp.where(jax.random.bernoulli(coin, shape=shape), z, -z)
+
+
+_BIMODAL = math.sqrt(1 + 0.5 * 2 * math.exp(-0.125) / math.sqrt(2 * math.pi) / math.erfc(0.5 / math.sqrt(2)))
+"""Standard deviation of a standard normal under the condition |z| >= a = 0.5: E z^2 = 1 + 2 a phi(a) / P(|z| >= a)."""

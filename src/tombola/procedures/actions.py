@@ -36,6 +36,15 @@ class Context(NamedTuple):
     squared: Callable[[int, Tree, str, int | None], Tree] | None = None
     """(seed, weights, batch, size) -> `training.slopes.mean_squares` of the task; None where there are no data."""
 
+    recorded: Callable[..., Any] | None = None
+    """(seed, weights, batch, size) -> `training.activations.on_training_examples` of the task; None where there are no data."""
+
+    def layers(self, weights: Tree, batch: str = "0", size: int = 512) -> Any:
+        """Path of a kernel -> (what its layer reads, what it gives), over training examples of the stream ``gradient/{batch}``."""
+        if self.recorded is None:
+            raise TombolaError("activations are asked for where there are no data; ask by tb.train, or by a study")
+        return self.recorded(self.seed, weights, batch, size)
+
     def gradient(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
         """dL/dw of the mean training loss at the weights, over examples that the run's stream ``gradient/{batch}`` draws.
 

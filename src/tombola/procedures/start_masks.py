@@ -14,6 +14,7 @@ from tombola.core.parts import mask_actions
 from tombola.core.trees import Tree
 from tombola.models.network import Network
 from tombola.procedures.actions import Context
+from tombola.procedures.start_values import givens_of
 from tombola.pruning import selection
 
 Densities = Literal["uniform", "er", "erk"]
@@ -157,3 +158,9 @@ def counts(shapes: dict[str, tuple[int, ...]], total: int, densities: Densities)
         else:
             found[max(found, key=lambda path: found[path] - exact[path] if found[path] > 1 else -np.inf)] -= 1
     return found
+
+
+@mask_actions.register
+def givens(context: Context, *, density: float, stream: str) -> Mask:
+    """Where the value action `givens` of the same density and stream has weights: the masks under which kernels are exactly orthogonal."""
+    return {path: leaf != 0 for path, leaf in givens_of(context, density, stream).items()}

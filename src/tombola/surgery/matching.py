@@ -77,6 +77,46 @@ def match_units(
     return orders
 
 
+def match_activations(
+    network: "Network", fixed: Mapping[str, Any], moving: Mapping[str, Any], reads_fixed: Mapping[str, Any], reads_moving: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Orders for which the units of ``permute(moving, network.units, orders)`` are active where those of `fixed` are.
+
+    Of each layer by itself: unit i is matched with unit order[i] so that the sum of their correlations over examples (and pixels) is
+    largest, a linear assignment. A unit that never changes has the correlation 0.
+
+    Args:
+        reads_fixed, reads_moving: path of a kernel -> (examples, ..., inputs) what its layer reads, on the same training examples: of
+            the layer that reads a unit, the unit's activations.
+
+    Returns:
+        As `match_units`, and it raises as that does.
+
+    Source: Ainsworth et al. 2022, section 3.1, with correlations as Li et al. 2015 have them.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    from tombola.models.units import check_declared
+
+    check_declared(network.units)
+    _check(network, "fixed", fixed)
+    _check(network, "moving", moving)
+    orders = {}
+    for one in network.units:
+        first, second = (
+            _standard(np.asarray(reads[one.outgoing], np.float64).reshape(-1, one.count)) for reads in (reads_fixed, reads_moving)
+        )
+        orders[one.layer] = linear_sum_assignment(first.T @ second, maximize=True)[1]
+    return orders
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    """Columns of mean 0 and length 1; 0 where a column is constant."""
+    centred = values - values.mean(0)
+    length = np.linalg.norm(centred, axis=0)
+    return np.where(length > 0, centred / np.where(length > 0, length, 1), 0)
+
+
 def _rows(network: "Network", units: "Units", weights: Mapping[str, Any]) -> np.ndarray:
     """(units, weights of a unit): all that enters, belongs to or leaves each of them, in double precision."""
     outgoing = units.by_unit(np.asarray(weights[units.outgoing]))

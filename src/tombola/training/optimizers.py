@@ -94,7 +94,9 @@ def step(recipe: Recipe, gradients: Tree, moments: Any, weights: Tree, mask: Tre
         given = {decay: recipe.weight_decay, **recipe.optimizer_options}
         after, state = adam_in_c.step(gradients, moments[place], weights, mask, rate, **given)
         return after, (*moments[:place], state, *moments[place + 1 :])
-    update, moments = transformation(recipe).update(gradients, moments, weights)
+    found = transformation(recipe)
+    given = {"rate": rate} if isinstance(found, optax.GradientTransformationExtraArgs) else {}
+    update, moments = found.update(gradients, moments, weights, **given)
     if recipe.mask_schedule is not None:
         moments = held(moments, mask)
     moved = {path: leaf - rate * update[path] for path, leaf in weights.items()}
@@ -149,6 +151,54 @@ def adam(recipe: Recipe, *, b1: float = B1, b2: float = B2, eps: float = EPSILON
 def adamw(recipe: Recipe, *, b1: float = B1, b2: float = B2, eps: float = EPSILON) -> optax.GradientTransformation:
     """Adam with decoupled decay: u = adam(g) + decay * w (Loshchilov & Hutter 2019)."""
     return optax.chain(optax.scale_by_adam(b1, b2, eps), _l2(recipe))
+
+
+@optimizers.register
+def sign_in(recipe: Recipe, *, beta: float = 1.0) -> optax.GradientTransformationExtraArgs:
+    """Sign-In: momentum in factors m and u of every kernel, w = m u, where m^2 - u^2 = beta > 0 lets weights pass through 0.
+
+    One step of gradient descent on both, m' = m - rate u d, u' = u - rate m d, d the direction of `momentum`, and w' = m' u':
+    w - rate sqrt(4 w^2 + beta^2) d + rate^2 w d^2. The factors are those of the present w: beta is set back at every step, where the paper
+    does it every few epochs. Leaves of one axis (biases, normalisation) take the step of `momentum`.
+
+    Source: Gadhikar et al. 2025 (NeurIPS).
+    """
+    if beta <= 0:
+        raise TombolaError(f"sign_in: beta = {beta!r}; write a number above 0")
+
+    def leaf(w: Any, d: Any, g: Any, rate: Any) -> Any:
+        return jnp.sqrt(4 * w**2 + beta**2) * d - rate * w * d**2
+
+    return _by_kernel(momentum(recipe), leaf)
+
+
+@optimizers.register
+def ham(recipe: Recipe, *, alpha: float = 200.0, beta: float = 1e-3) -> optax.GradientTransformationExtraArgs:
+    """HAM: after the step of `momentum` every kernel is multiplied by exp(rate (-alpha sign(w) g - beta)), the exponent cut off at +-5.
+
+    w is what the step gives, g the gradient before it. Leaves of one axis take the step of `momentum`.
+
+    Source: HAM (ICLR 2026, arXiv 2506.02630), algorithm 1.
+    """
+
+    def leaf(w: Any, d: Any, g: Any, rate: Any) -> Any:
+        after = w - rate * d
+        scaled = after * jnp.exp(jnp.clip(rate * (-alpha * jnp.sign(after) * g - beta), -5, 5))
+        return jnp.where(rate > 0, (w - scaled) / jnp.where(rate > 0, rate, 1), 0)
+
+    return _by_kernel(momentum(recipe), leaf)
+
+
+def _by_kernel(inner: optax.GradientTransformation, leaf: Callable[..., Any]) -> optax.GradientTransformationExtraArgs:
+    """An optimiser whose direction is changed on kernels by (weight, direction, gradient, learning rate) -> direction."""
+
+    def update(gradients: Tree, state: Any, weights: Tree | None = None, *, rate: Any = 1.0, **_: Any) -> tuple[Tree, Any]:
+        direction, state = inner.update(gradients, state, weights)
+        assert weights is not None
+        kernels = {path for path, weight in weights.items() if jnp.ndim(weight) > 1}
+        return {path: leaf(weights[path], d, gradients[path], rate) if path in kernels else d for path, d in direction.items()}, state
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
 _ADAMS = {"adam": (1, "l2"), "adamw": (0, "decay")}
