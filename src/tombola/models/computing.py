@@ -43,11 +43,11 @@ def adapt(module: nnx.Module, how: Computing) -> None:
         elif how.precision == "tf32":
             node.dot_general = lambda *given, **options: lower(partial(jax.lax.dot_general, **options))(*given)
     if how.record is not None:
-        for place, node in nnx.iter_modules(module):
+        for place, layer in nnx.iter_modules(module):
             for kind, name in ((nnx.Linear, "dot_general"), (nnx.Conv, "conv_general_dilated")):
-                if isinstance(node, kind):
+                if isinstance(layer, kind):
                     path = "/".join(map(str, (*place, "kernel")))
-                    setattr(node, name, partial(_recorded, how.record, path, getattr(node, name)))
+                    setattr(layer, name, partial(_recorded, how.record, path, getattr(layer, name)))
 
 
 def _recorded(

@@ -83,7 +83,7 @@ def givens_of(context: Context, density: float, stream: str) -> Tree:
         shape = context.network.shapes[path].shape
         if len(shape) != 2:
             raise TombolaError(f"givens: the kernel {path!r} of shape {shape} is no matrix; only fully connected networks have such values")
-        found[path] = _rotated(*shape, density, generator(context.seed, f"{stream}/{path}"))
+        found[path] = _rotated(shape[0], shape[1], density, generator(context.seed, f"{stream}/{path}"))
     return found
 
 
