@@ -660,3 +660,17 @@ def test_text_is_dedented_alike():
     inner = typed(textwrap.dedent("def f():\n    def g(x):\n        return x + 1\n    return g\ng = f()\n"), True)["g"]
     outer = typed("def g(x):\n    return x + 1\n", True)["g"]
     assert code_digest(inner) == code_digest(outer)
+
+
+def test_the_list_of_installed_packages_is_read_once_and_not_for_tombolas_own(monkeypatch):
+    """Every finished run asks for the code of its objective; the list takes half a second."""
+    from tombola.core import origins
+    from tombola.objectives import Regression
+
+    asked = []
+    monkeypatch.setattr(origins, "_distributions", functools.cache(lambda: asked.append(1) or {"hypothesis": ["hypothesis"]}))
+    assert sources(Regression) == []
+    assert (origins.release("tombola.objectives"), origins.release("json.decoder"), asked) == ([], [], [])
+    assert origins.release("hypothesis.strategies")[0].startswith("hypothesis 6.")
+    assert origins.release("hypothesis") == origins.release("hypothesis.strategies")
+    assert asked == [1]

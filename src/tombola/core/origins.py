@@ -44,13 +44,17 @@ def findable(part: Any, module: str) -> bool:
     return found is part
 
 
+_distributions = cache(packages_distributions)
+"""Reads the list of files of every installed package: half a second."""
+
+
 def release(module: str) -> list[str]:
     """Name and version of the installed package of a module; empty for Tombola and the standard library."""
     top = module.partition(".")[0]
     if top == "tombola" or top in sys.stdlib_module_names:
         return []  # asking for all installed packages takes half a second, and this is asked for every run that is stored
     found = []
-    for name in sorted({*packages_distributions().get(top, ())} - {"tombola"}):
+    for name in [] if top == "tombola" or top in sys.stdlib_module_names else sorted(set(_distributions().get(top, ()))):
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
