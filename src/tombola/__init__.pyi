@@ -9,6 +9,7 @@ from tombola.api.pruning import prune as prune
 from tombola.api.pruning import score as score
 from tombola.api.robustness import robustness as robustness
 from tombola.api.run import run as run
+from tombola.api.search import search as search
 from tombola.api.supermask import supermask as supermask
 from tombola.api.to_torch import to_torch as to_torch
 from tombola.api.train import train as train
@@ -42,6 +43,8 @@ from tombola.procedures.measurements import measurements as measurements
 from tombola.procedures.run import Action as Action
 from tombola.pruning.criteria import criteria as criteria
 from tombola.pruning.pruning import Pruning as Pruning
+from tombola.pruning.searchers import Searcher as Searcher
+from tombola.pruning.searchers import searchers as searchers
 from tombola.store.export import load_ticket as load_ticket
 from tombola.store.store import Store as Store
 from tombola.surgery.combine import combine as combine

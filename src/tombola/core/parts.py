@@ -35,6 +35,8 @@ optimizers: Registry = Registry("optimizer", "tombola.training.optimizers")
 """Name -> function of the `Recipe` -> ``optax.GradientTransformation``."""
 criteria: Registry = Registry("criterion", "tombola.pruning.criteria")
 """Name -> ``(initial, final) -> scores``."""
+searchers: Registry = Registry("searcher", "tombola.pruning.searchers", "tombola.pruning.evolution")
+"""Name -> function of a `tombola.pruning.searchers.Space` -> `Searcher`: how masks are found without gradients."""
 mask_actions: Registry = Registry("mask action", *(f"tombola.procedures.{name}" for name in ("actions", "start_masks", "transplants")))
 value_actions: Registry = Registry("value action", "tombola.procedures.actions", "tombola.procedures.start_values")
 measurements: Registry = Registry("measurement", "tombola.engine.measuring")

@@ -1,6 +1,6 @@
 """A run in progress on disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -63,6 +63,27 @@ def iteration(path: Path | None, warn: Callable[[str], None]) -> int | None:
         remove(path)
         return None
     return None if found is None else found.iteration
+
+
+def save_state(path: Path | None, state: Mapping[str, np.ndarray]) -> None:
+    """Write what a measurement knows that goes step by step; nothing where the store is in memory."""
+    if path is not None:
+        save_tree(path, state, {"made": _versions()})
+
+
+def load_state(path: Path | None, warn: Callable[[str], None]) -> dict[str, np.ndarray] | None:
+    """It again; None where there is none, or where other versions of JAX made it. One that is damaged is named and taken away."""
+    from safetensors import SafetensorError
+
+    if path is None or not path.exists():
+        return None
+    try:
+        tree, metadata = load_tree(path)
+    except (SafetensorError, OSError):
+        warn(f"{path} is damaged; its measurement begins anew")
+        remove(path)
+        return None
+    return tree if metadata.get("made") == _versions() else None
 
 
 def remove(path: Path | None) -> None:

@@ -12,20 +12,25 @@ import numpy as np
 from tombola.core.errors import TombolaError
 from tombola.core.trees import Tree
 from tombola.data.dataset import load
-from tombola.engine import provenance
+from tombola.engine import checkpoints, provenance
 from tombola.engine.progress import Progress
 from tombola.engine.reading import load_tree
 from tombola.engine.resolved import resolved
+from tombola.evaluation.population import Population
 from tombola.evaluation.weight_combinations import evaluate
 from tombola.procedures import layer_measurements as layer_measurements  # registers its kinds
+from tombola.procedures import mask_search as mask_search  # likewise
 from tombola.procedures import supermask_measurements as supermask_measurements  # likewise
 from tombola.procedures.measurement import Measurement
-from tombola.procedures.measurements import EQUAL, Context, Query, measurements
+from tombola.procedures.measurements import EQUAL, Context, Loop, Query, measurements
 from tombola.procedures.run import Run, RunRef
 from tombola.pruning import selection
 from tombola.store.files import dump_json
 from tombola.store.store import Store
 from tombola.training.setup import Setup
+
+_SECONDS = 20.0
+"""Between two checkpoints of a loop."""
 
 
 def execute_measurements(wanted: Iterable[Measurement], store: Store, data_dir: Path | None, progress: Progress) -> None:
@@ -46,16 +51,40 @@ def execute_measurements(wanted: Iterable[Measurement], store: Store, data_dir: 
                 try:
                     began = time.monotonic()
                     query = _ask(measurement, [weights(parent) for parent in measurement.of], data_dir)
+                    if isinstance(query, Loop):
+                        query = _looped(query, digest, kept, progress)
                     found = query.read(evaluate(measurement.task, load(measurement.task.data, data_dir), query.networks, query.parts))
                     _put(measurement, found, query.networks.points, time.monotonic() - began, kept)
                     if not np.isfinite([value for name, values in found.items() if "loss" in name for value in values.reshape(-1)]).all():
                         progress.warn(f"measurement {digest} ({measurement.name}): of some networks the loss is not finite; they read NaN")
+                    checkpoints.remove(kept.checkpoint_path(digest))
                     progress.advance(1)
                 finally:
                     kept.release([digest])
             missing = {digest: measurement for digest, measurement in missing.items() if digest not in kept}
             if missing:
                 time.sleep(0.5)
+
+
+def _looped(loop: Loop, digest: str, store: Store, progress: Progress) -> Query:
+    """Step by step to the end, from where an earlier process stopped; now and then, and when told to stop, a checkpoint is written."""
+    path = store.checkpoint_path(digest)
+    state = checkpoints.load_state(path, progress.warn) or loop.first()
+    shown, saved = 0.0, time.monotonic()
+    try:
+        while (share := loop.share(state)) < 1:
+            if time.monotonic() - saved > _SECONDS:
+                saved = time.monotonic()
+                checkpoints.save_state(path, state)
+                store.renew([digest])
+            progress.advance(min(share, 0.999) - shown)
+            shown = min(share, 0.999)
+            state = loop.advance(state)
+    except KeyboardInterrupt:
+        checkpoints.save_state(path, state)
+        raise
+    progress.advance(-shown)
+    return loop.query(state)
 
 
 def rehearse_measurements(wanted: Iterable[Measurement], data_dir: Path | None) -> None:
@@ -87,8 +116,10 @@ def _come_out_equal(first: Run, second: Run, found: Setup) -> bool:
     return noises[0] == noises[1] and first.but(noise={}) == second.but(noise={})
 
 
-def _ask(measurement: Measurement, parents: list[Tree], data_dir: Path | None) -> Query:
-    context = Context(resolved(measurement.task, data_dir)[0].network, measurement.seed)
+def _ask(measurement: Measurement, parents: list[Tree], data_dir: Path | None) -> Query | Loop:
+    task = measurement.task
+    population = lambda seed: Population(task, load(task.data, data_dir), seed)  # noqa: E731
+    context = Context(resolved(task, data_dir)[0].network, measurement.seed, populations=population)
     return measurements.call(measurement.name, context, *parents, **measurement.options)
 
 

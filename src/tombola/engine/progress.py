@@ -19,7 +19,8 @@ class Progress:
         self._labels, self._stream, self._quiet = dict(labels or {}), stream or sys.stderr, quiet
         self._lengths: dict[str, int] = {}
         self._waiting: list[str] = []
-        self._runs = self._total = self._done = 0
+        self._runs = self._total = 0
+        self._done: float = 0
         self._what, self._said, self._width = "", "", 0
         self._doing = self._did = self._nouns = ""
         self._began = self._drawn = time.monotonic()
@@ -46,8 +47,8 @@ class Progress:
         self._what, self._said = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more", ""
         self._draw()
 
-    def advance(self, steps: int, said: str = "") -> None:
-        """So many replica-steps were trained, of which `said` is said. Raises `KeyboardInterrupt` if the process was told to stop."""
+    def advance(self, steps: float, said: str = "") -> None:
+        """So many replica-steps (or such a part of a measurement) are done; `said` is said. Raises `KeyboardInterrupt` where told to stop."""
         interrupts.check()
         self._done, self._said = self._done + steps, said
         self._draw()

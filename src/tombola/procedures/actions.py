@@ -14,6 +14,7 @@ from tombola.core.parts import mask_actions as mask_actions
 from tombola.core.parts import value_actions as value_actions
 from tombola.core.task import KINDS, Rates
 from tombola.core.trees import Tree
+from tombola.evaluation.population import Population
 from tombola.models.network import Network
 from tombola.pruning import controls, criteria, selection, structured
 from tombola.pruning.pruning import Pruning
@@ -35,6 +36,8 @@ class Context(NamedTuple):
     """(seed, weights, vector, batch, size) -> `training.slopes.hessian_product` of the task; None where there are no data."""
     squared: Callable[[int, Tree, str, int | None], Tree] | None = None
     """(seed, weights, batch, size) -> `training.slopes.mean_squares` of the task; None where there are no data."""
+    populations: Callable[[int], Population] | None = None
+    """seed -> what scores many masks of the task's network at once; None where there are no data."""
 
     recorded: Callable[..., Any] | None = None
     """(seed, weights, batch, size) -> `training.activations.on_training_examples` of the task; None where there are no data."""
@@ -59,6 +62,13 @@ class Context(NamedTuple):
         if self.squared is None:
             raise TombolaError("gradients of examples are asked for where there are no data; prune by tb.imp, tb.train, or by a study")
         return self.squared(self.seed, weights, batch, size)
+
+    @property
+    def population(self) -> Population:
+        """What scores many masks, or networks, on examples of the training set that the seed's streams draw."""
+        if self.populations is None:
+            raise TombolaError("masks are to be scored where there are no data; search by tb.search, or by a study")
+        return self.populations(self.seed)
 
     def hessian_product(self, weights: Tree, vector: Tree, batch: str = "0", size: int | None = None) -> Tree:
         """H v, H the Hessian of that loss over the same examples, at the weights."""

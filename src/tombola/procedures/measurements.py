@@ -36,6 +36,19 @@ class Query(NamedTuple):
     parts: tuple[Part, ...] = PARTS
 
 
+class Loop(NamedTuple):
+    """A measurement that looks at networks step by step, each at those that the steps before call for; it can be stopped between two."""
+
+    first: Callable[[], dict[str, np.ndarray]]
+    """The state that it begins with: named arrays."""
+    advance: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+    """One step. All randomness comes from the measurement's streams and from the state, so that one that goes on ends as one that ran through."""
+    share: Callable[[Mapping[str, np.ndarray]], float]
+    """How much is done; 1: all."""
+    query: Callable[[Mapping[str, np.ndarray]], Query]
+    """The last state -> what is evaluated in the end, and read."""
+
+
 @measurements.register
 def path(
     context: Context,

@@ -1,0 +1,91 @@
+"""`tombola.search`: a mask that is searched, over weights that are never trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tombola.api.session import Session, how_many, mask_of, weights_of
+from tombola.core import masks
+from tombola.core.masks import Mask
+from tombola.core.parts import searchers
+from tombola.core.task import Task
+from tombola.core.trees import stack
+from tombola.evaluation.population import Fitness, Rescale
+from tombola.procedures.mask_search import Values
+from tombola.procedures.measurement import Measurement
+from tombola.store.store import Store
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """R replicates (leading axis), K looks at the way."""
+
+    mask: Mask
+    """Bool leaves (R, ...): the mask that was best on validation examples."""
+    accuracy: np.ndarray
+    """(R, K) test accuracy in [0, 1], or another objective's headline, of the best mask so far."""
+    density: np.ndarray
+    """(R, K) of the same mask."""
+    passes: np.ndarray
+    """(R, K) example forward passes that were spent until then."""
+
+
+def search(
+    task: Task,
+    searcher: str = "genetic",
+    *,
+    budget: int,
+    batch: int = 256,
+    looks: int = 10,
+    density: float = 0.5,
+    fixed: bool = False,
+    fitness: Fitness = "error",
+    rescale: Rescale = "none",
+    price: float = 0.0,
+    values: Values = "init",
+    replicates: int | None = None,
+    seed: int = 0,
+    start: Mapping[str, Any] | None = None,
+    mask: Mapping[str, Any] | None = None,
+    store: Store | Path | str | None = None,
+    data_dir: Path | str | None = None,
+    **options: Any,
+) -> Searched:
+    """Search a mask without gradients, as the measurement `searched_mask` says, which also says what the arguments are.
+
+    Args:
+        searcher: `random`, `flips`, `genetic`, `pbil`, `snes`, `sep_cma_es`, or a user's own; `options` are its own.
+        budget: example forward passes; a step of gradient descent on B examples counts as 3 B.
+        start: weights, leaves (R, ...); the initial weights if not given.
+        mask: the search begins from it.
+        store: folder, or `tombola.Store`, where the search is kept, and goes on if it was stopped; in memory if not given.
+
+    Raises:
+        TombolaError: for a searcher or option that there is not, and where the package evosax is needed and missing.
+    """
+    session = Session.of(task, store, data_dir, start, mask)
+    runs = session.runs(how_many(replicates, start=start, mask=mask), seed, start=start)
+    given = [] if mask is None else session.refer(mask_of(mask, session.network), "mask")
+    said = {"searcher": searchers.described(searcher), "budget": budget, "options": options, "batch": batch, "looks": looks}
+    said |= {"density": density, "fixed": fixed, "fitness": fitness, "rescale": rescale, "price": price, "values": values}
+    wanted = [
+        Measurement(task=session.task, seed=run.seed, name="searched_mask", of=of, options=said)
+        for run, of in zip(runs, (_parents(session, runs, start, given)), strict=True)
+    ]
+    found = session.measure(wanted)
+    shapes = {path: session.network.shapes[path].shape for path in session.network.prunable}
+    column = f"test_{task.objective.columns[1]}"
+    return Searched(
+        stack([masks.unpack({path: one[f"mask/{path}"] for path in shapes}, shapes) for one in found]),
+        *(np.stack([one[name] for one in found]) for name in (column, "density", "passes")),
+    )
+
+
+def _parents(session: Session, runs: list[Any], start: Mapping[str, Any] | None, given: list[Any]) -> list[tuple[Any, ...]]:
+    """Of each replicate's measurement: the weights, and the mask to begin from."""
+    given_start = weights_of("start", start, session.network)
+    full = given_start if given_start is not None else stack([session.network.init(run.seed) for run in runs])
+    return [(ref, *given[index : index + 1]) for index, ref in enumerate(session.refer(full))]
