@@ -11,7 +11,7 @@ from tombola.core.identity import sources
 from tombola.core.registry import Registry
 
 studies: Registry = Registry("study", "tombola.studies.catalogue", by_name=True)
-tasks: Registry = Registry("task", "tombola.models.tasks", "tombola.models.tasks_16", by_name=True)
+tasks: Registry = Registry("task", "tombola.models.tasks", "tombola.models.tasks_16", "tombola.models.small_tasks", by_name=True)
 """Name -> function of the scale -> `Task`."""
 models: Registry = Registry("model", *(f"tombola.models.{name}" for name in ("mlp", "conv", "vgg", "resnet")))
 """Name -> factory ``(shape, classes, *, rngs, **options) -> nnx.Module``, where `shape` is one example's."""

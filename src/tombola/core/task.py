@@ -71,11 +71,12 @@ class Supermask(Spec):
 
     forgotten: ClassVar[frozenset[str]] = frozenset({"gradient"})
 
-    method: Literal["bernoulli", "edge_popup", "signed"] = "bernoulli"
+    method: Literal["bernoulli", "edge_popup", "signed", "relaxed"] = "bernoulli"
     """How scores become a mask: drawn with probability sigmoid(score); the largest of a layer (Ramanujan et al. 2020);
-    or with a sign of its own where they exceed a threshold (after Koster et al. 2022)."""
+    with a sign of its own where they exceed a threshold (after Koster et al. 2022); or as `bernoulli`, but trained as gates
+    between 0 and 1 (the Concrete distribution)."""
     density: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """The share of a layer's weights that is kept: of `bernoulli` (in expectation) and `signed` at the start of
+    """The share of a layer's weights that is kept: of `bernoulli` and `relaxed` (in expectation) and `signed` at the start of
     training, of `edge_popup` all along."""
     rescale: Literal["none", "dynamic", "root"] = "none"
     """Factor r on a layer's kept weights: size / kept (`dynamic`, Zhou et al. 2019), its root, or none. The gradient passes through r,

@@ -12,13 +12,13 @@ from tombola.core.task import Supermask
 from tombola.core.trees import Tree
 from tombola.models.computing import PLAIN, Computing
 from tombola.models.network import Network
-from tombola.models.supermask import SCORE, factor, first_scores, straight_through
+from tombola.models.supermask import DRAWN, SCORE, factor, first_scores, straight_through
 
 
 class MaskedNetwork(Network):
     """Another network's layers, each with a leaf ``{kernel}.score`` beside its kernel. Only scores are trainable.
 
-    In training `bernoulli` draws a mask from the `dropout_key`; evaluation uses the mask that the scores come to
+    In training `bernoulli` and `relaxed` draw a mask from the `dropout_key`; evaluation uses the mask that the scores come to
     (`tombola.models.supermask.chosen`).
     """
 
@@ -31,7 +31,7 @@ class MaskedNetwork(Network):
             shapes={**plain.shapes, **scores},
             trainable=frozenset(scores),
             running=plain.running,
-            stochastic=plain.stochastic or spec.method == "bernoulli",
+            stochastic=plain.stochastic or spec.method in DRAWN,
             convolutional=plain.convolutional,
         )
 

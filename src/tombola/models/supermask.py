@@ -7,6 +7,8 @@ mask's entry is passed on to its score as if there were no step ("straight throu
 * `bernoulli`: b ~ Bernoulli(sigmoid(s)), drawn anew at every step (Zhou et al. 2019, section 5).
 * `edge_popup`: b = 1 at the share `density` of a layer's largest |s| (Ramanujan et al. 2020, section 3).
 * `signed`: b = sign(s) where |s| > 1 - `density`, else 0 (after Koster et al. 2022: masks that may flip a sign).
+* `relaxed`: in training b = sigmoid((s + z) / T), z logistic noise drawn anew at every step, T = `TEMPERATURE`, with its own gradient
+  and nothing straight through (Maddison et al. 2017); it exceeds 1/2 as often as `bernoulli` draws 1, which it is evaluated as.
 """
 
 import math
@@ -22,6 +24,10 @@ from tombola.core.masks import Mask
 from tombola.core.task import Supermask
 from tombola.core.trees import Tree
 
+DRAWN = ("bernoulli", "relaxed")
+"""Methods that draw masks, weight by weight with probability sigmoid(s)."""
+TEMPERATURE = 2 / 3
+"""T of `relaxed` (Maddison et al. 2017, section 5; Louizos et al. 2018)."""
 SCORE = ".score"
 """What the path of a leaf's scores ends with."""
 
@@ -29,11 +35,11 @@ SCORE = ".score"
 def first_scores(spec: Supermask, shape: tuple[int, ...], seed: int, name: str) -> np.ndarray:
     """The scores that training begins with, float32.
 
-    Of `bernoulli` logit(density), so that every weight is kept with that probability; of `edge_popup` uniform on
+    Of `bernoulli` and `relaxed` logit(density), so that every weight is kept with that probability; of `edge_popup` uniform on
     +- 1 / sqrt(inputs of a unit), as Kaiming's uniform initialiser with a = sqrt(5); of `signed` uniform on +- 1, of which the
     share `density` exceeds the threshold. Drawn from the stream `name`.
     """
-    if spec.method == "bernoulli":
+    if spec.method in DRAWN:
         return np.full(shape, math.log(spec.density / (1 - spec.density)), np.float32)
     bound = 1 / math.sqrt(math.prod(shape[:-1])) if spec.method == "edge_popup" else 1.0
     return keys.generator(seed, name).uniform(-bound, bound, shape).astype(np.float32)
@@ -43,9 +49,11 @@ def straight_through(spec: Supermask, scores: Any, key: Any = None) -> Any:
     """The mask of one leaf, float32, for JAX; its gradient reaches the scores.
 
     Args:
-        key: of `bernoulli`, draws the mask; without one, and for the other methods, the mask is that of `chosen`.
+        key: of `bernoulli` and `relaxed`, draws the mask; without one, and for the other methods, the mask is that of `chosen`.
     """
-    if spec.method == "bernoulli":
+    if spec.method == "relaxed" and key is not None:
+        return jax.nn.sigmoid((scores + jax.random.logistic(key, scores.shape, scores.dtype)) / TEMPERATURE)
+    if spec.method in DRAWN:
         p = jax.nn.sigmoid(scores)
         hard = scores >= 0 if key is None else jax.random.bits(key, scores.shape, jnp.uint16) < p * 65536
         return _through(hard.astype(scores.dtype), p)
@@ -93,11 +101,11 @@ def _kth_largest(values: Any, k: int) -> Any:
 def chosen(spec: Supermask, tree: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Path of each prunable leaf -> the mask that its scores come to, int8 in {-1, 0, 1}.
 
-    Of `bernoulli` the weights that are kept with a probability of one half or more.
+    Of `bernoulli` and `relaxed` the weights that are kept with a probability of one half or more.
     """
     found = {}
     for path, scores in _scores(tree).items():
-        if spec.method == "bernoulli":
+        if spec.method in DRAWN:
             found[path] = (scores >= 0).astype(np.int8)
         elif spec.method == "edge_popup":
             size, kept = np.abs(scores), _kept(spec, scores.size)
@@ -109,14 +117,14 @@ def chosen(spec: Supermask, tree: Mapping[str, np.ndarray]) -> dict[str, np.ndar
 
 def sampled(spec: Supermask, tree: Mapping[str, np.ndarray], seed: int, stream: str) -> dict[str, np.ndarray]:
     """One mask drawn as training draws them, each leaf's from its own stream; of methods that draw nothing, that of `chosen`."""
-    if spec.method != "bernoulli":
+    if spec.method not in DRAWN:
         return chosen(spec, tree)
     p = probabilities(tree)
     return {path: (keys.generator(seed, f"{stream}/{path}").random(leaf.shape) < leaf).astype(np.int8) for path, leaf in p.items()}
 
 
 def probabilities(tree: Mapping[str, np.ndarray]) -> Tree:
-    """Path of each prunable leaf -> sigmoid(s): the probability with which `bernoulli` keeps a weight."""
+    """Path of each prunable leaf -> sigmoid(s): the probability with which `bernoulli` and `relaxed` keep a weight."""
     with np.errstate(over="ignore"):
         return {path: 1 / (1 + np.exp(-scores.astype(np.float64))) for path, scores in _scores(tree).items()}
 

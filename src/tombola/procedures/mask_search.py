@@ -109,7 +109,10 @@ def searched_mask(
             seen = {"passes": spent, "generations": t + 1, "searched_error": told.min(), "bits": bits}
             seen["validation_error"] = min(error[winner], before)
             last = looks if spent >= budget else place + 1  # looks that a large generation passes over are this one
-            kept |= {name: np.concatenate([kept[name][:place], np.stack([value] * (last - place)), kept[name][last:]]) for name, value in seen.items()}
+            kept |= {
+                name: np.concatenate([kept[name][:place], np.stack([value] * (last - place)), kept[name][last:]])
+                for name, value in seen.items()
+            }
             kept["looked"] = np.array(last)
         return _joined(own, kept)
 

@@ -5,9 +5,9 @@ from typing import Any
 from tombola.core.step import Step
 from tombola.core.task import Recipe, Supermask
 
-RATES = {"bernoulli": 100.0, "edge_popup": 0.1, "signed": 0.1}
+RATES = {"bernoulli": 100.0, "edge_popup": 0.1, "signed": 0.1, "relaxed": 10.0}
 """Method -> learning rate. Of Bernoulli masks the paper's, 10 to 100 (Zhou et al. 2019, section 5)."""
-SCHEDULES = {"bernoulli": "constant", "edge_popup": "cosine", "signed": "constant"}
+SCHEDULES = {"bernoulli": "constant", "edge_popup": "cosine", "signed": "constant", "relaxed": "constant"}
 """Method -> schedule. Edge-popup's is its paper's (Ramanujan et al. 2020): at a constant rate its masks never settle."""
 
 

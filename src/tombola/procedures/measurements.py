@@ -42,7 +42,7 @@ class Loop(NamedTuple):
     first: Callable[[], dict[str, np.ndarray]]
     """The state that it begins with: named arrays."""
     advance: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
-    """One step. All randomness comes from the measurement's streams and from the state, so that one that goes on ends as one that ran through."""
+    """One step. Randomness comes from the measurement's streams and its place in them from the state: one that goes on ends the same."""
     share: Callable[[Mapping[str, np.ndarray]], float]
     """How much is done; 1: all."""
     query: Callable[[Mapping[str, np.ndarray]], Query]

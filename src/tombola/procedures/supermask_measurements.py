@@ -12,7 +12,7 @@ from tombola.core.task import Supermask
 from tombola.core.trees import Tree
 from tombola.evaluation.weight_combinations import Part, Scores, WeightCombinations
 from tombola.models.network import Network
-from tombola.models.supermask import chosen, effective, probabilities, sampled
+from tombola.models.supermask import DRAWN, chosen, effective, probabilities, sampled
 from tombola.procedures.actions import Order, prune_round
 from tombola.procedures.measurements import Context, Query, facts, measurements
 from tombola.pruning import criteria, selection
@@ -98,7 +98,7 @@ def learnt_supermask(context: Context, *snapshots: Tree, supermask: dict[str, An
         raise TombolaError("measurement 'learnt_supermask' looks at a run's steps; name at least one")
     spec = Supermask(**supermask)
     hard = [chosen(spec, tree) for tree in snapshots]
-    soft: list[Mapping[str, np.ndarray]] = [probabilities(tree) for tree in snapshots] if spec.method == "bernoulli" else list(hard)
+    soft: list[Mapping[str, np.ndarray]] = [probabilities(tree) for tree in snapshots] if spec.method in DRAWN else list(hard)
     draws = [sampled(spec, snapshots[-1], context.seed, f"supermask/sample/{index}") for index in range(samples)]
     networks = [effective(spec, tree, mask) for tree, mask in zip(snapshots, hard, strict=True)]
     networks += [effective(spec, tree, mask) for tree, mask in zip(snapshots, soft, strict=True)]

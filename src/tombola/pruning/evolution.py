@@ -93,7 +93,7 @@ def _strategy(name: str, space: Space, population: int, std: float) -> Searcher:
 def _key(random: np.random.Generator) -> Any:
     import jax
 
-    return jax.random.wrap_key_data(random.integers(2**32, size=2, dtype=np.uint32))
+    return jax.random.wrap_key_data(jax.numpy.asarray(random.integers(2**32, size=2, dtype=np.uint32)))
 
 
 @lru_cache(maxsize=32)  # an object of its own would be compiled anew

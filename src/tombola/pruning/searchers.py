@@ -185,9 +185,7 @@ def genetic(
 
 
 @searchers.register
-def pbil(
-    space: Space, *, population: int = 100, best: int = 25, rate: float = 0.2, least: float = 0.02, mutation: float = 0.0
-) -> Searcher:
+def pbil(space: Space, *, population: int = 100, best: int = 25, rate: float = 0.2, least: float = 0.02, mutation: float = 0.0) -> Searcher:
     """Population-based incremental learning: a probability for each bit, which moves towards the best masks drawn with it.
 
         p <- (1 - rate) p + rate * mean of the `best` masks, then p <- (1 - mutation) p + mutation * density, within [least, 1 - least]
