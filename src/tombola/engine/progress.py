@@ -48,7 +48,7 @@ class Progress:
         self._draw()
 
     def advance(self, steps: float, said: str = "") -> None:
-        """So many replica-steps (or such a part of a measurement) are done; `said` is said. Raises `KeyboardInterrupt` where told to stop."""
+        """So many replica-steps (or a part of a measurement) are done; `said` is said. Raises `KeyboardInterrupt` where told to stop."""
         interrupts.check()
         self._done, self._said = self._done + steps, said
         self._draw()
