@@ -1,15 +1,16 @@
 """Named tasks that train in seconds: a small network on the digits, and two classes in the plane."""
 
 from tombola.core.parts import tasks
+from tombola.core.step import Step
 from tombola.core.task import Data, Model, Recipe, Task
 
-_STEPS = {"smoke": "100it", "small": "2000it", "paper": "3000it"}
+_STEPS = {"smoke": Step("100it"), "small": Step("2000it"), "paper": Step("3000it")}
 _RATES = {"dense": 0.2, "output": 0.1}
 _MODEL = Model(name="mlp", options={"widths": [20]})
 
 
 def _small(scale: str, data: str, learning_rate: float) -> Task:
-    recipe = Recipe(steps=_STEPS[scale], batch=60, learning_rate=learning_rate, evaluate_every="50it", test_every="500it")
+    recipe = Recipe(steps=_STEPS[scale], batch=60, learning_rate=learning_rate, evaluate_every=Step("50it"), test_every=Step("500it"))
     return Task(data=Data(name=data), model=_MODEL, recipe=recipe, rates=_RATES)
 
 
