@@ -7,7 +7,6 @@ from pydantic import Field
 
 from tombola.core.task import Count
 from tombola.evaluation.verdict import Effect
-from tombola.procedures.evolved_weights import CRITERIA
 from tombola.procedures.measurement import Measurement
 from tombola.studies.base import Row, Study, Values, study
 from tombola.studies.claims import Evidence, claim
@@ -60,10 +59,10 @@ class Evolved(Study):
         assert row.measurement is not None
         found, column = results.measured(row.measurement), self.task.objective.columns[1]
         common = {"whole_acc": float(found[f"whole_{column}"]), "spread": float(found["spread"])}
-        whole = [{**common, "arm": arm, "level": 0, "density": 1.0, "acc": common["whole_acc"]} for arm in CRITERIA]
+        whole = [{**common, "arm": arm, "level": 0, "density": 1.0, "acc": common["whole_acc"]} for arm in self.arms]
         return whole + [
             {**common, "arm": arm, "level": level, "density": float(density), "acc": float(found[f"{arm}_{column}"][level - 1])}
-            for arm in CRITERIA
+            for arm in self.arms
             for level, density in enumerate(found["densities"], 1)
         ]
 
