@@ -35,6 +35,7 @@ from tombola.data.from_files import from_file as from_file
 from tombola.data.from_table import from_table as from_table
 from tombola.models.custom import from_class as model
 from tombola.models.initializers import initializers as initializers
+from tombola.models.sow import sow as sow
 from tombola.models.tasks import task as task
 from tombola.models.tasks import tasks as tasks
 from tombola.procedures.actions import mask_actions as mask_actions

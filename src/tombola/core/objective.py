@@ -32,6 +32,21 @@ class Measure(NamedTuple):
         return "pp" if self.unit == "%" else self.unit
 
 
+class Seen(NamedTuple):
+    """What `loss`, `training_loss` and `measures` are given in the place of outputs, where an objective `reads` more than these."""
+
+    outputs: Any
+    """(B, ...), of the network."""
+    inside: Mapping[str, Any]
+    """Name -> (B, ...): what the network says on the way."""
+    weights: Mapping[str, Any]
+    """Path -> kernel, of those that can be pruned."""
+
+
+WEIGHTS = "weights"
+"""What an objective reads that needs the weights."""
+
+
 class Objective(Spec):
     """What is learnt. Subclass it, or one that is there, and register the class: its fields are its options, typed.
 
@@ -94,6 +109,13 @@ class Objective(Spec):
     def fitted(self, dataset: Any) -> "Objective":
         """The objective with what it takes from the data filled in: weights of classes, say."""
         return self
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What it needs beside the outputs: names of what networks say on the way (``tb.sow("code", code)`` in a module), and
+        `WEIGHTS`. If it needs something, its methods but for `prediction` are given a `Seen` in the place of outputs.
+        """
+        return ()
 
     @property
     def smooths(self) -> bool:

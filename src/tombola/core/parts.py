@@ -11,9 +11,11 @@ from tombola.core.identity import sources
 from tombola.core.registry import Registry
 
 studies: Registry = Registry("study", "tombola.studies.catalogue", by_name=True)
-tasks: Registry = Registry("task", "tombola.models.tasks", "tombola.models.tasks_16", "tombola.models.small_tasks", by_name=True)
+tasks: Registry = Registry(
+    "task", *(f"tombola.models.{name}" for name in ("tasks", "tasks_16", "small_tasks", "tasks_autoencoders")), by_name=True
+)
 """Name -> function of the scale -> `Task`."""
-models: Registry = Registry("model", *(f"tombola.models.{name}" for name in ("mlp", "conv", "vgg", "resnet")))
+models: Registry = Registry("model", *(f"tombola.models.{name}" for name in ("mlp", "conv", "vgg", "resnet", "autoencoder")))
 """Name -> factory ``(shape, classes, *, rngs, **options) -> nnx.Module``, where `shape` is one example's."""
 torch_rules: Registry = Registry(
     "torch rule", *(f"tombola.models.pytorch.rules_{name}" for name in ("arrays", "images", "norms", "random", "sequences"))

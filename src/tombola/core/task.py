@@ -19,7 +19,8 @@ KINDS = get_args(Kind)
 
 
 Rates = dict[str, Fraction]
-"""Kind of layer, or name of a layer, which goes first -> the share of its remaining weights that one round of pruning takes."""
+"""Kind of layer, or name of a layer or of a block of layers, which go first -> the share of its remaining weights that one round of
+pruning takes."""
 
 
 class Data(Spec):

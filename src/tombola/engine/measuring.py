@@ -18,7 +18,8 @@ from tombola.engine.reading import load_tree
 from tombola.engine.resolved import resolved
 from tombola.evaluation.population import Population
 from tombola.evaluation.weight_combinations import evaluate
-from tombola.procedures import evolved_weights as evolved_weights  # registers its kind
+from tombola.procedures import code_measurements as code_measurements  # registers its kinds
+from tombola.procedures import evolved_weights as evolved_weights  # likewise
 from tombola.procedures import layer_measurements as layer_measurements  # likewise
 from tombola.procedures import mask_search as mask_search  # likewise
 from tombola.procedures import supermask_measurements as supermask_measurements  # likewise

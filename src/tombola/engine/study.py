@@ -158,7 +158,7 @@ def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) ->
     measured = tuple(row for row in done_rows if _can_be_measured(study, row, results))
     if not measured:
         return None, how_far
-    words = Wording(study.task)
+    words = Wording(study.task, study.learns)
     table = measure(study, measured, results)
     figures = tuple(figure for figure in words.figures(study.figures()) if not figure.detail)
     made = made_by(study, [results[row.run].made for row in measured], [])
@@ -174,7 +174,7 @@ def _can_be_measured(study: Study, row: Row, results: Results) -> bool:
 
 
 def _findings(study: Study, results: Results, found: _Parts) -> Findings:
-    table, words = measure(study, found.rows, results), Wording(study.task)
+    table, words = measure(study, found.rows, results), Wording(study.task, study.learns)
     with blaming(study, "details"):
         details = words.frames(study.details(results))
     if taken := {"table", "curves"} & details.keys():

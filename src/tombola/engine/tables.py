@@ -23,7 +23,7 @@ def measure(study: Study, rows: Sequence[Row], results: Results) -> "pd.DataFram
     """The study's table."""
     import pandas as pd
 
-    measured, words, known = [], Wording(study.task), {*COLUMNS, *study.columns}
+    measured, words, known = [], Wording(study.task, study.learns), {*COLUMNS, *study.columns}
     for row in rows:
         where = (study.name, row.run.task.name, row.variant, row.arm, row.replicate, row.level, results[row.run].summary["density"])
         with blaming(study, "measure"):
@@ -47,11 +47,11 @@ def curves(rows: Sequence[Row], results: Mapping[Run, Result]) -> "pd.DataFrame"
     where["density"] = [result.summary["density"] for result in found]
     # A column at once: a frame for each of thousands of runs takes a second.
     columns = {name: np.repeat(np.array(values, object if isinstance(values[0], str) else None), lengths) for name, values in where.items()}
-    names = [name for name in found[0].metrics if name != "density"]
-    metrics = {name: np.concatenate([result.metrics[name] for result in found]) for name in names}
+    names = dict.fromkeys(name for result in found for name in result.metrics if name != "density")  # tasks may learn different things
+    whole = list(zip(found, lengths, strict=True))
+    metrics = {name: np.concatenate([one.metrics.get(name, np.full(n, np.nan)) for one, n in whole]) for name in names}
     if any("density" in result.metrics for result in found):  # of a mask that moves, by step
-        of_each = zip(found, lengths, strict=True)
-        metrics["density"] = np.concatenate([one.metrics.get("density", np.full(n, one.summary["density"])) for one, n in of_each])
+        metrics["density"] = np.concatenate([one.metrics.get("density", np.full(n, one.summary["density"])) for one, n in whole])
     return pd.DataFrame({**columns, **metrics}).astype({"step": int})
 
 

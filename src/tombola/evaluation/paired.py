@@ -92,5 +92,6 @@ def interpolated(table: "pd.DataFrame", metric: str, arm: str, onto: str, x: str
         known = sorted(zip(np.log(places.loc[replicate]), values.loc[replicate], strict=True))
         logs, ys = np.array(known, float).T
         there = np.isfinite(logs) & np.isfinite(ys)
-        found.loc[replicate] = np.interp(np.log(targets.loc[replicate]), logs[there], ys[there], left=np.nan, right=np.nan)
+        at = np.log(targets.loc[replicate])
+        found.loc[replicate] = np.interp(at, logs[there], ys[there], left=np.nan, right=np.nan) if there.any() else np.nan
     return found

@@ -17,16 +17,20 @@ class Scores(NamedTuple):
     loss: np.ndarray
     """(P,) mean loss; in nats, of classification. NaN where a network's outputs or its loss are not finite."""
     measures: Mapping[str, np.ndarray]
-    """Name -> (P, n), the headline first: of each example."""
+    """Name -> (P, n): of each example."""
     prediction: np.ndarray
     """(P, n, ...): what the network says; its class, of classification."""
+    inside: Mapping[str, np.ndarray]
+    """Name -> (P, n, ...): what the networks say on the way, of what was asked for."""
     targets: np.ndarray
     """(n, ...); on the training part those that were trained on, noise included."""
+    labels: np.ndarray | None
+    """(n,) the examples' classes, whatever is learnt; None where the data have none."""
 
     @property
     def error(self) -> np.ndarray:
         """(P,) the headline: of classification the share of examples that are misclassified, in [0, 1]."""
-        return self.mean(next(iter(self.measures)))
+        return self.mean(next(iter(self.objective.measured)))
 
     @property
     def shown(self) -> np.ndarray:
@@ -42,7 +46,7 @@ class Scores(NamedTuple):
     @property
     def by_class(self) -> np.ndarray:
         """(P, classes) the headline on each class's examples, NaN for one without any. Where targets are classes."""
-        values, counts = next(iter(self.measures.values())), np.bincount(self.targets, minlength=self.classes)
+        values, counts = self.measures[next(iter(self.objective.measured))], np.bincount(self.targets, minlength=self.classes)
         sums = np.stack([values[:, self.targets == one].sum(axis=1, dtype=np.float64) for one in range(self.classes)], axis=1)
         return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 

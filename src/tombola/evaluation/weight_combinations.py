@@ -21,7 +21,7 @@ from tombola.data.split import split
 from tombola.evaluation.scores import Scores as Scores
 from tombola.training.cohort import setup
 from tombola.training.program import network_inputs
-from tombola.training.scorer import Judged, scorer
+from tombola.training.scorer import Judged, said_inside, scorer
 from tombola.training.setup import Setup
 
 Part = Literal["train", "validation", "test"]
@@ -50,6 +50,8 @@ class WeightCombinations:
     examples; elsewhere, and if None, they are mixed as the weights are."""
     train: int | None = None
     """Training examples to evaluate on, the first of the replicate's; None: all."""
+    inside: tuple[str, ...] = ()
+    """What else the networks say on the way that is to be in the scores, such as ``code`` (`Network.compute`)."""
 
     @property
     def points(self) -> int:
@@ -61,7 +63,9 @@ def evaluate(task: Task, dataset: Dataset, networks: WeightCombinations, parts: 
     """Loss and predictions of every point of a networks, on each part of the data."""
     found = setup(task, dataset)
     layout = _layout(networks.points, found.network.convolutional, dataset.on_disk)
-    program = _compile(found, layout)
+    if networks.inside:
+        said_inside(found, networks.inside, "this measurement")
+    program = _compile(found, layout, networks.inside)
     own = split(dataset, task.data, networks.seed)
     examples: dict[Part, tuple[np.ndarray, np.ndarray, Any]] = {
         "train": (dataset.inputs, own.train[: networks.train], own.targets),
@@ -88,6 +92,7 @@ def evaluate(task: Task, dataset: Dataset, networks: WeightCombinations, parts: 
             found.data.classes or 0,
             *_gathered(jax.device_get(collected[part]), networks.points),
             _targets(found, *examples[part]),
+            examples[part][2][examples[part][1]] if dataset.classes is not None else None,
         )
         for part in parts
     }
@@ -101,12 +106,13 @@ def _gathered(blocks: list[list[Judged]], points: int) -> Judged:
     def joined(read: Callable[[Judged], np.ndarray]) -> np.ndarray:
         return np.concatenate([np.concatenate([read(one) for one in block], axis=1) for block in blocks])[:points]
 
-    measures = {name: joined(partial(_measure, name)) for name in blocks[0][0].measures}
-    return Judged(np.concatenate(losses)[:points], measures, joined(lambda one: one.prediction))
+    named = [{name: joined(partial(_named, of, name)) for name in getattr(blocks[0][0], of)} for of in ("measures", "inside")]
+    return Judged(np.concatenate(losses)[:points], named[0], joined(lambda one: one.prediction), named[1])
 
 
-def _measure(name: str, judged: Judged) -> np.ndarray:
-    return judged.measures[name]
+def _named(of: str, name: str, judged: Judged) -> np.ndarray:
+    found: np.ndarray = getattr(judged, of)[name]
+    return found
 
 
 def _targets(found: Setup, pool: np.ndarray, indices: np.ndarray, targets: Any) -> np.ndarray:
@@ -192,8 +198,8 @@ class _Program(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def _compile(found: Setup, layout: _Layout) -> _Program:
-    network, judge = found.network, scorer(found)
+def _compile(found: Setup, layout: _Layout, inside: tuple[str, ...]) -> _Program:
+    network, judge = found.network, scorer(found, inside=inside)
 
     def mix(sources: Sequence[Tree], shares: Mapping[str, Any]) -> Tree:
         def leaf(path: str) -> Any:

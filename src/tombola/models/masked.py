@@ -11,7 +11,7 @@ import numpy as np
 from tombola.core.task import Supermask
 from tombola.core.trees import Tree
 from tombola.models.computing import PLAIN, Computing
-from tombola.models.network import Network
+from tombola.models.network import Computed, Network
 from tombola.models.supermask import DRAWN, SCORE, factor, first_scores, straight_through
 
 
@@ -45,12 +45,12 @@ class MaskedNetwork(Network):
         """As the plain network's; of scores that of one fixed draw."""
         return float(np.std(self.init_tensor(path, 0, "std"))) if path.endswith(SCORE) else self.plain.std(path)
 
-    def apply(
+    def compute(
         self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None, how: Computing = PLAIN
-    ) -> tuple[Any, Tree]:
+    ) -> Computed:
         """As the plain network's, on weights w b r."""
         key = jax.random.fold_in(dropout_key, 0) if train and dropout_key is not None else None
-        return self.plain.apply(self._masked(weights, key), inputs, train=train, dropout_key=dropout_key, how=how)
+        return self.plain.compute(self._masked(weights, key), inputs, train=train, dropout_key=dropout_key, how=how)
 
     def statistics(self, weights: Mapping[str, Any], inputs: jax.Array, how: Computing = PLAIN) -> Tree:
         """As the plain network's, on weights w b r."""

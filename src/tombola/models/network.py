@@ -6,16 +6,28 @@ The tree, path -> array, holds the whole state: trainable parameters and the run
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from tombola.core.data_info import DataInfo
+from tombola.core.errors import TombolaError
 from tombola.core.trees import Tree
 from tombola.models.computing import PLAIN, Computing
 from tombola.models.layer import Layer
 from tombola.models.units import Units
+
+
+class Computed(NamedTuple):
+    """What a network makes of a batch."""
+
+    outputs: Any
+    """(batch, *data.outputs)."""
+    changed: Tree
+    """In training the new running statistics, by path; else empty."""
+    inside: Mapping[str, Any]
+    """What its module says on the way (`tombola.models.sow.sow`): name -> (batch, ...)."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -70,15 +82,25 @@ class Network(ABC):
         """Standard deviation of the distribution a tensor is drawn from; 0 for what is not random."""
 
     @abstractmethod
+    def compute(
+        self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None, how: Computing = PLAIN
+    ) -> Computed:
+        """`inputs` (batch, *data.shape) -> outputs, and what else there is. Pure: works under jit, grad, vmap, loops.
+
+        With `train`, batch norm uses the statistics of the batch, and `changed` holds the new running ones by path;
+        dropout draws from `dropout_key`, each random module from its own fold. Without, `changed` is empty.
+        `how` products and convolutions are computed changes rounding alone.
+        """
+
     def apply(
         self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None, how: Computing = PLAIN
     ) -> tuple[Any, Tree]:
-        """(outputs, changed): `inputs` (batch, *data.shape) -> outputs (batch, *data.outputs). Pure: works under jit, grad, vmap, loops.
+        """(outputs, changed) of `compute`."""
+        return self.compute(weights, inputs, train=train, dropout_key=dropout_key, how=how)[:2]
 
-        With `train`, batch norm uses the statistics of the batch, and `changed` holds the new running ones by path;
-        dropout draws from `dropout_key`, each dropout module from its own fold. Without, `changed` is empty.
-        `how` products and convolutions are computed changes rounding alone.
-        """
+    def part(self, name: str, weights: Mapping[str, Any], inputs: jax.Array) -> Any:
+        """What a part of the module, such as ``decoder``, makes of its own inputs, in evaluation. Raises if there is no such part."""
+        raise TombolaError(f"this network has no part {name!r} that can be computed by itself")
 
     @abstractmethod
     def statistics(self, weights: Mapping[str, Any], inputs: jax.Array, how: Computing = PLAIN) -> Tree:

@@ -23,8 +23,9 @@ from tombola.models.initializers import Initializer
 from tombola.models.initializers import std as initializer_std
 from tombola.models.layer import Layer
 from tombola.models.layers import attributes, declared_kinds, find_layers, with_outputs
-from tombola.models.network import Network
+from tombola.models.network import Computed, Network
 from tombola.models.program import QUICK, Program
+from tombola.models.sow import sown
 from tombola.models.units import find_units
 
 Factory = Callable[[jax.Array], nnx.Module]
@@ -155,16 +156,23 @@ class NNXNetwork(Network):
             return self._gain * initializer_std(self._initializer, self._drawn_shape(path))
         return float(np.sqrt(np.mean(np.square(self.init_tensor(path, 0, "std"), dtype=np.float64))))
 
-    def apply(
+    def compute(
         self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None, how: Computing = PLAIN
-    ) -> tuple[Any, Tree]:
+    ) -> Computed:
         if train and self.stochastic and dropout_key is None:
             raise TombolaError("this network has dropout: training it needs a dropout_key")
         module = self._merged(self._train if train else self._eval, weights, dropout_key)
         adapt(module, how)
-        outputs = self._shaped(self.data, module(inputs))
+        with sown() as said:
+            outputs = self._shaped(self.data, module(inputs))
         after = _arrays(module) if train else {}
-        return outputs, {path: after[path] for path in self.running if train}
+        return Computed(outputs, {path: after[path] for path in self.running if train}, said)
+
+    def part(self, name: str, weights: Mapping[str, Any], inputs: jax.Array) -> Any:
+        module = self._merged(self._eval, weights, None)
+        if not callable(part := getattr(module, name, None)):
+            raise TombolaError(f"this network has no part {name!r}; a part is an attribute of its module, such as self.decoder")
+        return part(inputs)
 
     def statistics(self, weights: Mapping[str, Any], inputs: jax.Array, how: Computing = PLAIN) -> Tree:
         module = self._merged(self._measuring, weights, None)

@@ -17,7 +17,7 @@ from tombola.core.masks import Mask
 from tombola.core.trees import Tree
 from tombola.kernels.sparse import bands, places, product
 from tombola.models.computing import PLAIN, Computing
-from tombola.models.network import Network
+from tombola.models.network import Computed, Network
 
 ROWS, STARTS = ".rows", ".starts"
 """What stands behind a kernel's path in those of its indices (see `tombola.kernels.sparse.product`)."""
@@ -62,11 +62,11 @@ class SparseNetwork(Network):
         """As the plain network's."""
         return self.plain.std(path)
 
-    def apply(
+    def compute(
         self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None, how: Computing = PLAIN
-    ) -> tuple[Any, Tree]:
+    ) -> Computed:
         """As the plain network's, with sparse products for the kernels in sparse storage."""
-        return self.plain.apply(weights, inputs, train=train, dropout_key=dropout_key, how=self._sparsely(weights, how))
+        return self.plain.compute(weights, inputs, train=train, dropout_key=dropout_key, how=self._sparsely(weights, how))
 
     def statistics(self, weights: Mapping[str, Any], inputs: jax.Array, how: Computing = PLAIN) -> Tree:
         """As the plain network's, with sparse products."""

@@ -1,4 +1,4 @@
-"""What is learnt: classification, regression, reconstruction, and a user's own.
+"""What is learnt: classification, regression, reconstruction, a variational autoencoder's bound (`elbo`), and a user's own.
 
 @tb.objectives.register
 class focal(tb.objectives.Classification):
@@ -14,5 +14,6 @@ from tombola.core.objective import Objective as Objective
 from tombola.core.objective import objectives as objectives
 from tombola.core.objective import register as register
 from tombola.objectives.classification import Classification as Classification
+from tombola.objectives.elbo import Elbo as Elbo
 from tombola.objectives.reconstruction import Reconstruction as Reconstruction
 from tombola.objectives.regression import Regression as Regression

@@ -239,19 +239,23 @@ def prune_round(context: Context, scores: Tree, before: Mask, pruning: Pruning, 
 
 
 def rates_by_path(network: Network, rates: Rates) -> dict[str, float]:
-    """Path of each prunable leaf -> the rate of its layer: by the layer's name, or else by its kind.
+    """Path of each prunable leaf -> the rate of its layer: by the layer's name, or that of its block, or else by its kind.
 
     Raises:
-        TombolaError: a name that is neither a layer's nor a kind's; a layer without a rate.
+        TombolaError: a name that is neither a layer's nor a block's nor a kind's; a layer without a rate.
     """
     layers = {layer.name: layer for layer in network.layers if layer.prunable}
-    if wrong := [name for name in rates if name not in layers and name not in KINDS]:
+    blocks = {layer.block for layer in layers.values()}
+    if wrong := [name for name in rates if name not in layers and name not in blocks and name not in KINDS]:
+        parts = [", ".join(one) for one in (layers, sorted(blocks - layers.keys()), KINDS)]
         raise TombolaError(
-            f"rates: there is no layer or kind of layer {wrong[0]!r}; the layers are {', '.join(layers)}; the kinds {', '.join(KINDS)}"
+            f"rates: there is no layer or kind of layer {wrong[0]!r}; the layers are {parts[0]}; "
+            f"{f'their blocks {parts[1]}; ' if parts[1] else ''}the kinds {parts[2]}"
         )
     found: dict[str, float] = {}
     for name, layer in layers.items():
-        if name not in rates and layer.kind not in rates:
+        told = next((one for one in (name, layer.block, layer.kind) if one in rates), None)
+        if told is None:
             raise TombolaError(f"rates: no pruning rate for {layer.kind!r} layers such as {name!r}; add one (0 leaves them whole)")
-        found.update(dict.fromkeys(layer.prunable, rates.get(name, rates.get(layer.kind, 0.0))))
+        found.update(dict.fromkeys(layer.prunable, rates[told]))
     return found

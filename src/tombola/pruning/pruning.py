@@ -16,8 +16,8 @@ class Pruning(Spec):
     """Iterative pruning: what a round removes, and by which weights; and what the weights that remain go back to."""
 
     rates: Rates = {}
-    """Share of its remaining weights that a round takes from a layer, by the layer's name or else its kind; one number: of all
-    kinds. What is not named is as the task has it."""
+    """Share of its remaining weights that a round takes from a layer, by the layer's name, or that of its block (such as `encoder`), or
+    else its kind; one number: of all kinds. What is not named is as the task has it."""
     scope: Scope | None = None
     """`layer`: the share is taken from each layer; `global`: from all of them together. None: as the task has it."""
     criterion: str = "large_final"

@@ -64,6 +64,9 @@ class Study(Spec):
     answers: ClassVar[str]
     """The question, as a reader would put it."""
     default_task: ClassVar[str]
+    learns: ClassVar[tuple[str, ...]] = ("classification",)
+    """Objectives that its claims are about, in whose words it is written; on a task with another headline nothing is judged, and columns
+    and labels are translated."""
     paper: ClassVar[str] = ""
     """Whose claims are judged, e.g. "Zhou et al. 2019"."""
     scales: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": {"replicates": 2}}

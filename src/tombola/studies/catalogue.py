@@ -1,5 +1,6 @@
 """All studies: importing this registers them."""
 
+from tombola.studies import autoencoders as autoencoders
 from tombola.studies import frankle2019 as frankle2019
 from tombola.studies import frankle2020 as frankle2020
 from tombola.studies import search as search

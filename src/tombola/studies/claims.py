@@ -43,9 +43,10 @@ class Claim:
     def judge(self, study: Any, table: "pd.DataFrame") -> Verdict:
         """The verdict on the table of a study."""
         source = f"{study.paper}, {self.where}" if study.paper else self.where
-        objective, written = study.task.objective, find_objective("classification")()
-        if objective.headline != written.headline:
-            return Verdict(self.id, self.sentence, source, (), lacks=f"the claim is about classification; the task learns {objective.name}")
+        objective, learns = study.task.objective, study.learns
+        if objective.headline not in [find_objective(name)().headline for name in learns]:
+            lacks = f"the claim is about {' and '.join(learns)}; the task learns {objective.name}"
+            return Verdict(self.id, self.sentence, source, (), lacks=lacks)
         note = self.note(study) if callable(self.note) else self.note
         return Verdict(
             self.id, self.sentence, source, tuple(self.parts(study, Evidence(study, table))), note, self.about(study) or study.departure()

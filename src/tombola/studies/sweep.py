@@ -56,6 +56,10 @@ class Sweep(Study):
         return self.first.answers
 
     @property
+    def learns(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.first.learns
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return self.first.columns
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Wording:
-    """Columns, labels and units of a study on its task; those of classification stay as they are written."""
+    """Columns, labels and units of a study on its task; on what it `learns` they stay as they are written."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, learns: Sequence[str] = ("classification",)) -> None:
         self.objective = task.objective
-        self.as_written = self.objective.headline == find_objective("classification")().headline
+        self.as_written = self.objective.headline in [find_objective(name)().headline for name in learns]
 
     def columns(self, names: Sequence[str]) -> tuple[str, ...]:
         """Columns of the table by their names on this task."""

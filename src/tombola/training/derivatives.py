@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from tombola.core.trees import Tree
 from tombola.training.program import gradient, network_inputs
+from tombola.training.scorer import seen
 from tombola.training.setup import Setup
 
 What = Literal["gradient", "product", "squares"]
@@ -34,8 +35,9 @@ def of_batch(found: Setup, what: What) -> Any:
             return jax.jvp(lambda moved: gradients(moved, weights, inputs, targets, dropout)[0], (trained,), (own,))[1]
 
         def loss(moved: Tree, example: Any, target: Any) -> Any:
-            outputs, _ = network.apply({**weights, **moved}, example[None], train=False)
-            return objective.training_loss(outputs, None if target is None else target[None], found.recipe.label_smoothing).mean()
+            whole = {**weights, **moved}
+            given = seen(found, network.compute(whole, example[None], train=False), whole)
+            return objective.training_loss(given, None if target is None else target[None], found.recipe.label_smoothing).mean()
 
         def added(total: Tree, one: tuple[Any, Any]) -> tuple[Tree, None]:
             of_one = jax.grad(loss)(trained, *one)

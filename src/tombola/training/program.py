@@ -23,7 +23,7 @@ from tombola.models.computing import Computing
 from tombola.training import optimizers
 from tombola.training.plan import Plan
 from tombola.training.schedules import learning_rate
-from tombola.training.scorer import scorer
+from tombola.training.scorer import scorer, seen
 from tombola.training.setup import Setup
 
 INTERVALS = 32
@@ -248,8 +248,9 @@ def gradient(setup: Setup, algorithm: Algorithm = "direct") -> Callable[..., tup
     network, objective, how = setup.network, setup.objective, Computing(algorithm, setup.recipe.precision)
 
     def loss(before: Tree, weights: Tree, images: Any, targets: Any, dropout: Any) -> tuple[Any, Tree]:
-        outputs, changed = network.apply({**weights, **before}, images, train=True, dropout_key=dropout, how=how)
-        return objective.training_loss(outputs, targets, setup.recipe.label_smoothing).mean(), changed
+        whole = {**weights, **before}
+        computed = network.compute(whole, images, train=True, dropout_key=dropout, how=how)
+        return objective.training_loss(seen(setup, computed, whole), targets, setup.recipe.label_smoothing).mean(), computed.changed
 
     return jax.grad(loss, has_aux=True)
 

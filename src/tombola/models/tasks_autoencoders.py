@@ -1,0 +1,63 @@
+"""The named tasks of autoencoders and variational autoencoders."""
+
+from typing import Any
+
+from tombola.core.parts import tasks
+from tombola.core.task import Data, Model, Recipe, Task
+
+_RATES = {"conv": 0.2, "dense": 0.2, "output": 0.2}
+"""Kalibhat et al. 2021: 20 % of what is left, of all layers."""
+
+
+def _task(
+    scale: str, data: str, model: str, objective: Any, learning_rate: float = 1e-3, images: int | None = None, **options: Any
+) -> Task:
+    """Adam, batches of 100: 20,000 iterations, 3,000 at `small` on so many images as are named."""
+    by_scale = {"smoke": {"steps": "60it", "evaluate_every": "30it"}, "small": {"steps": "3000it", "evaluate_every": "300it"}}
+    recipe = {"steps": "20000it", "batch": 100, "evaluate_every": "500it", "test_every": "2000it", **by_scale.get(scale, {})}
+    held = {} if images is None or scale == "paper" else {"train": images, "validation": 1000}
+    if images is not None and scale == "smoke":
+        held = {"train": 300, "validation": 100, "test": 100}
+    return Task(
+        data=Data(name=data, **held),
+        model=Model(name=model, options=options),
+        recipe=Recipe(learning_rate=learning_rate, **recipe),
+        objective=objective,
+        rates=_RATES,
+    )
+
+
+@tasks.register("digits-ae")
+def digits_ae(scale: str) -> Task:
+    """Autoencoder 64-32-64 on scikit-learn's 8x8 digits."""
+    return _task(scale, "digits", "autoencoder", "reconstruction", widths=[32])
+
+
+@tasks.register("digits-vae")
+def digits_vae(scale: str) -> Task:
+    """Variational autoencoder 64-64-8-64-64 on the same digits, Bernoulli likelihood."""
+    return _task(scale, "digits", "vae", "elbo", widths=[64, 64], latents=8)
+
+
+@tasks.register("mnist-ae")
+def mnist_ae(scale: str) -> Task:
+    """Autoencoder 784-128-784 on MNIST: the 200,704 weights of the linear autoencoder of Kalibhat et al. 2021; 5,000 images at `small`."""
+    return _task(scale, "mnist", "autoencoder", "reconstruction", images=5000, widths=[128])
+
+
+@tasks.register("mnist-vae")
+def mnist_vae(scale: str) -> Task:
+    """Variational autoencoder 784-200-20-200-784 on MNIST, Bernoulli likelihood; 5,000 images at `small`."""
+    return _task(scale, "mnist", "vae", "elbo", images=5000, widths=[200, 200], latents=20)
+
+
+@tasks.register("fashion-mnist-ae")
+def fashion_mnist_ae(scale: str) -> Task:
+    """Autoencoder 784-128-784 on Fashion-MNIST; 5,000 images at `small`."""
+    return _task(scale, "fashion-mnist", "autoencoder", "reconstruction", images=5000, widths=[128])
+
+
+@tasks.register("fashion-mnist-vae")
+def fashion_mnist_vae(scale: str) -> Task:
+    """Variational autoencoder 784-200-20-200-784 on Fashion-MNIST, Bernoulli likelihood; 5,000 images at `small`."""
+    return _task(scale, "fashion-mnist", "vae", "elbo", images=5000, widths=[200, 200], latents=20)

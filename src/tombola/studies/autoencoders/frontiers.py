@@ -1,0 +1,181 @@
+"""Sparsity by mask and by loss on common frontiers: reconstruction against weights, activity and units in use."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from tombola.core.task import Task
+from tombola.evaluation.paired import interpolated
+from tombola.evaluation.verdict import Effect
+from tombola.procedures.run import Action, Run
+from tombola.studies.autoencoders.common import ACTIVE, HOYER, LOST, MSE, PROBE, USED, WEIGHTS, Coded
+from tombola.studies.base import Row, study
+from tombola.studies.claims import Evidence, aside, claim
+from tombola.studies.dense import dense_run
+from tombola.studies.figure import Figure
+from tombola.studies.tickets import Level, Share, at_once, distinct
+
+if TYPE_CHECKING:
+    pass
+
+Strengths = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+
+
+@study("autoencoders.frontiers", task="digits-ae", answers="Is sparsity by a mask the same as sparsity by a term of the loss?")
+class Frontiers(Coded):
+    """One autoencoder with a code of sigmoids; each arm makes it sparse in its own way, at several strengths, from the weak to the strong.
+
+    Every network trains for the task's whole budget, from the same initial weights. Masks are made at once from the dense network, so
+    that they take one more training, which all of their strengths share.
+    """
+
+    paper = ""
+    arms = {
+        "dense": "dense",
+        "weights": "mask of weights",
+        "units": "mask of units",
+        "gates": "learned unit gates",
+        "kl": "KL on mean activity",
+        "l1": "L1 on activity",
+        "top_k": "top-k",
+        "weight_l1": "L1 on weights",
+    }
+    scales = {
+        "smoke": {
+            **{"replicates": 2, "rounds": (10,), "unit_rounds": (3,), "gate_strengths": (0.1,), "targets": (0.1,)},
+            **{"activity_strengths": (0.1,), "shares": (0.25,), "weight_strengths": (0.01,)},
+        }
+    }
+    chosen = {"structure": "arms of both structures are there"}
+
+    rounds: Annotated[tuple[Level, ...], Field(min_length=1)] = (3, 6, 10, 14)
+    """Masks of weights: as many as so many rounds of pruning take."""
+    unit_rounds: Annotated[tuple[Level, ...], Field(min_length=1)] = (1, 2, 4, 7)
+    """Masks of whole units likewise."""
+    gate_strengths: Strengths = (0.003, 0.01, 0.03, 0.1)
+    """lambda of the term `gate_l0`."""
+    targets: tuple[Share, ...] = (0.3, 0.2, 0.1, 0.05)
+    """rho of the term `activity_kl`."""
+    beta: Annotated[float, Field(gt=0)] = 6.0
+    """beta of that term: 3 beside half the squares (Ng 2011)."""
+    activity_strengths: Strengths = (0.01, 0.03, 0.1, 0.3)
+    """lambda of the term `activity_l1`."""
+    shares: tuple[Share, ...] = (0.5, 0.25, 0.125, 0.0625)
+    """Share of the code units that `top_k` keeps, rounded, one at least."""
+    weight_strengths: Strengths = (0.001, 0.003, 0.01, 0.03)
+    """lambda of the term `weight_l1`."""
+
+    @property
+    def base(self) -> Task:
+        """The dense network's task."""
+        return self._with(activation="sigmoid")
+
+    def _with(self, **options: Any) -> Task:
+        model = self.task.model
+        return self.task.but(model=model.but(options={**model.options, "activation": "sigmoid", **options}))
+
+    def rows(self) -> Iterable[Row]:
+        units = self._units()
+        for replicate in range(self.replicates):
+            dense = dense_run(self, replicate, self.base)
+            yield self.row("dense", replicate, 0, dense)
+            for arm, structure, rounds in (("weights", "weights", self.rounds), ("units", "units", self.unit_rounds)):
+                distinct("rounds", rounds)
+                for level, count in enumerate(rounds, 1):
+                    yield self.row(arm, replicate, level, self._masked(dense, structure, count))
+            loss: dict[str, list[Task]] = {
+                "gates": [self._gated(strength) for strength in self.gate_strengths],
+                "kl": [self._term(activity_kl=self.beta, activity_target=target) for target in self.targets],
+                "l1": [self._term(activity_l1=strength) for strength in self.activity_strengths],
+                "top_k": [self._with(top_k=max(1, round(share * units))) for share in self.shares],
+                "weight_l1": [self._term(weight_l1=strength) for strength in self.weight_strengths],
+            }
+            for arm, tasks in loss.items():
+                for level, task in enumerate(tasks, 1):
+                    yield self.row(arm, replicate, level, dense_run(self, replicate, task))
+
+    def dense_of(self, row: Row) -> Run:
+        return dense_run(self, row.replicate, self.base)
+
+    def _units(self) -> int:
+        widths = self.task.model.options.get("widths", (128,))
+        return int(widths[len(widths) // 2] if self.task.model.name == "autoencoder" else widths[-1])
+
+    def _term(self, **terms: float) -> Task:
+        return self.base.but(objective=self.task.objective.but(**terms))
+
+    def _gated(self, strength: float) -> Task:
+        return self._with(gates=True).but(objective=self.task.objective.but(gate_l0=strength))
+
+    def _masked(self, dense: Run, structure: str, rounds: int) -> Run:
+        back = Action(name="rewind", of=(dense.at(self.pruning.rewind),))
+        mask = at_once(self.pruning.but(structure=structure), dense, rounds)
+        return dense.but(mask=mask, kept=back, begin=self.pruning.rewind)
+
+    def figures(self) -> Sequence[Figure]:
+        at = "From the weak to the strong, each method in its own way, at the same number of steps."
+        weights = f"{at} In use: a weight above a hundredth of the largest of its kernel."
+        activity = f"{at} On: above a tenth of the unit's largest activity."
+        units = f"{at} In use: a unit whose activity is not the same for all test examples."
+        return [
+            Figure("activity", "Reconstruction against activity", (MSE,), "scatter", across=ACTIVE, caption=activity),
+            Figure("weights", "Reconstruction against weights in use", (MSE,), "scatter", across=WEIGHTS, caption=weights),
+            Figure("units", "Reconstruction against units in use", (MSE,), "scatter", across=USED, caption=units),
+            Figure("two", "Two kinds of sparsity", (ACTIVE,), "scatter", across=WEIGHTS, caption=at),
+            Figure("probe", "What a linear probe reads off the code", (PROBE, HOYER), "scatter", across=LOST, caption=at),
+        ]
+
+    # -- claims --------------------------------------------------------------------------------------------------------
+
+    @claim(
+        "AE-C5",
+        "a question of Tombola's",
+        "Masks of weights do not make activity sparse, and KL terms and top-k do not make weights sparse: they are two sparsities.",
+        note="At about 10 % density the share of units that are on is within a tenth of the dense network's; at the strongest setting of "
+        "the term and of top-k, as of the dense network's weights in use more than nine tenths are.",
+    )
+    def two_sparsities(self, table: Evidence) -> Iterable[Effect]:
+        lacks, dense = self.collapsed(table), table.of("active", "dense").iloc[:, 0]
+        level = 1 + min(range(len(self.rounds)), key=lambda index: abs(self.rounds[index] - 10))
+        for arm in ("weights", "units"):
+            change = (table.of("active", arm, [level])[level] / dense - 1).abs()
+            share = table.effect(
+                f"{self.arms[arm]}: activity changes less than 10 % of the dense network's", "pp", 10 - 100 * change, lacks=lacks
+            )
+            yield share if arm == "weights" else aside(share)
+        used = table.of("weights_used", "dense").iloc[:, 0]
+        for arm, count in (("kl", len(self.targets)), ("top_k", len(self.shares))):
+            kept = table.of("weights_used", arm, [count])[count] / used
+            yield table.effect(f"{self.arms[arm]}: weights in use, above 90 % of the dense network's", "pp", 100 * kept - 90, lacks=lacks)
+
+    @claim(
+        "AE-C6",
+        "a question of Tombola's",
+        "At the same share of units that are on, top-k reconstructs best, then the KL term, then L1, which shrinks activities.",
+        note="By the share of the way to the mean picture that is lost, each interpolated at the shares of the next, linear in their log; "
+        "settings that it does not reach are left out; any difference counts.",
+    )
+    def top_k_is_best(self, table: Evidence) -> Iterable[Effect]:
+        for better, worse in (("top_k", "kl"), ("kl", "l1")):
+            yield self._better(table, better, worse, "active")
+
+    @claim(
+        "AE-C7",
+        "a question of Tombola's",
+        "With as many units in use, masks of units are as good as the KL term.",
+        note="No more than 2 % of the way to the mean picture is lost more; learned gates are shown beside it.",
+    )
+    def unit_masks_reach_kl(self, table: Evidence) -> Iterable[Effect]:
+        for arm in ("units", "gates"):
+            found = self._better(table, arm, "kl", "used", 100 * self.margin)
+            yield found if arm == "units" else aside(found)
+
+    def _better(self, table: Evidence, better: str, worse: str, x: str, allowed: float = 0.0) -> Effect:
+        """By how much less one arm loses than another, at the other's settings of `x`."""
+        first, second = 100 * interpolated(table.table, "lost", better, worse, x), table.of(LOST, worse)
+        gain = (second[first.columns] - first).mean(axis=1)
+        lacks = self.collapsed(table) or ("" if np.isfinite(gain).any() else f"no setting of one reaches the other's, by {x}")
+        name = f"{self.arms[better]} loses {f'less than {allowed:g} pp more' if allowed else 'less'} than {self.arms[worse]}"
+        return table.effect(name, "pp", gain + allowed, lacks=lacks)

@@ -1,0 +1,107 @@
+"""Does a mask empty the latents that the KL term of the bound switches off?"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from tombola.core.task import Count
+from tombola.evaluation.verdict import Effect
+from tombola.studies.autoencoders.common import LOST, PICTURED, PICTURES, Coded, gallery, image, of_first, reconstructions
+from tombola.studies.base import Row, Values, study
+from tombola.studies.claims import Evidence, claim
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.results import Results
+from tombola.studies.tickets import Levels, distinct, tickets
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_VALUE = Panel("value", "value of a pixel")
+_SHOWN = 10
+"""Latents of which a traversal is shown, those with the greatest variance first."""
+
+
+@study("autoencoders.latents", task="digits-vae", answers="Does a mask empty the latents that the KL term switches off?")
+class Latents(Coded):
+    """Tickets of variational autoencoders with more latents than they use, for several beta."""
+
+    paper = ""
+    arms = {"ticket": "winning ticket"}
+    scales = {"smoke": {"replicates": 2, "levels": 1, "betas": (4.0,)}, "paper": {"levels": 20}}
+    columns = (*Coded.columns, "inactive", "precision", "recall", "unchanged")
+    traversed = True
+
+    levels: Levels = 16
+    """Rounds of pruning after the dense run."""
+    latents: Count = 16
+    betas: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0, 4.0)
+    """Factors on the KL term."""
+
+    @property
+    def variants(self) -> Mapping[str, str]:
+        return {f"{beta:g}": f"beta = {beta:g}" for beta in self.betas}
+
+    def rows(self) -> Iterable[Row]:
+        distinct("betas", self.betas)
+        model = self.task.model.but(options={**self.task.model.options, "latents": self.latents})
+        for variant, beta in zip(self.variants, self.betas, strict=True):
+            task = self.task.but(model=model, objective=self.task.objective.but(beta=beta))
+            for replicate in range(self.replicates):
+                for level, run in enumerate(tickets(self, replicate, task)):
+                    yield self.row("ticket", replicate, level, run, variant)
+
+    def measure(self, row: Row, results: Results) -> Values | list[Values]:
+        """With how well the latents that the mask emptied are those that are inactive in the dense network."""
+        values: dict[str, Any] = super().measure(row, results)  # type: ignore[assignment]
+        found, dense = (results.measured(self.coded(run)) for run in (row.run, self.dense_of(row)))
+        emptied, inactive = found["emptied"].astype(bool), ~dense["latent_active"].astype(bool)
+        hits = int((emptied & inactive).sum())
+        return {
+            **values,
+            "inactive": int(inactive.sum()),
+            "precision": hits / emptied.sum() if emptied.any() else np.nan,
+            "recall": hits / inactive.sum() if inactive.any() else np.nan,
+            "unchanged": int(values["latents_active"] == dense["latent_active"].sum()),
+        }
+
+    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+        import pandas as pd
+
+        rows = of_first(self.rows(), (0, self.levels), next(iter(self.variants)))
+        ways = []
+        for row in rows:
+            measured = results.measured(self.coded(row.run))
+            shown = np.argsort(~measured["latent_active"].astype(bool), kind="stable")[:_SHOWN]
+            pictures = measured["traversal"][shown]
+            made = gallery(pictures.reshape(-1, *pictures.shape[2:]), pictures.shape[1])
+            ways.append(image(made, row.arm, row.level, results[row.run].summary["density"]))
+        return {"pictures": reconstructions(self, rows, results), "ways": pd.concat(ways, ignore_index=True)}
+
+    def figures(self) -> Sequence[Figure]:
+        counts = (Panel("latents_active", "active latents"), Panel("emptied", "latents that the mask empties"))
+        both = (Panel("precision", "emptied that were inactive (%)", 100), Panel("recall", "inactive that are emptied (%)", 100))
+        active = "Active: the posterior mean has a variance above 0.01. Emptied: no weight computes the mean, or none reads the latent."
+        ways = "A row for each of ten latents, active ones first: what the decoder makes of it at -2, -1, 0, 1 and 2, the others at 0."
+        return [
+            Figure("latents", "Latents that are active, and those that the mask empties", (*counts, *both), caption=active),
+            Figure("lost", "What tickets lose", (LOST,), caption="Of the way from the dense network to the mean picture."),
+            Figure("ways", "Traversals of latents", (_VALUE,), **{**PICTURES, "detail": "ways"}, caption=ways),
+            Figure("pictures", "What tickets give back", (_VALUE,), **PICTURES, caption=PICTURED),
+        ]
+
+    @claim(
+        "AE-C8",
+        "a question of Tombola's",
+        "Pruning empties the latents that the KL term has switched off, and no others, before any other latent falls silent.",
+        note="Judged for each beta at the sparsest level at which as many latents are active as in the dense network: more than 80 % of "
+        "what is emptied was inactive, and more than 80 % of what was inactive is emptied.",
+    )
+    def masks_find_the_inactive(self, table: Evidence) -> Iterable[Effect]:
+        for variant in self.variants:
+            rows = table.only(variant=variant)
+            kept = rows.table[rows.table.unchanged == 1].sort_values("level").groupby("replicate").tail(1).set_index("replicate")
+            none = "" if (kept.inactive > 0).any() else "no latent is inactive: give more latents, or a greater beta"
+            for name, column in (("emptied latents that were inactive", "precision"), ("inactive latents that are emptied", "recall")):
+                yield rows.effect(f"{name}, above 80 %", "pp", 100 * kept[column] - 80, lacks=self.collapsed(rows) or none)
