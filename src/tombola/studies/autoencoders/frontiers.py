@@ -1,7 +1,7 @@
 """Sparsity by mask and by loss on common frontiers: reconstruction against weights, activity and units in use."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -11,14 +11,11 @@ from tombola.evaluation.paired import interpolated
 from tombola.evaluation.verdict import Effect
 from tombola.procedures.run import Action, Run
 from tombola.studies.autoencoders.common import ACTIVE, HOYER, LOST, MSE, PROBE, USED, WEIGHTS, Coded
-from tombola.studies.base import Row, study
+from tombola.studies.base import Row, Scale, study
 from tombola.studies.claims import Evidence, aside, claim
 from tombola.studies.dense import dense_run
 from tombola.studies.figure import Figure
 from tombola.studies.tickets import Level, Share, at_once, distinct
-
-if TYPE_CHECKING:
-    pass
 
 Strengths = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
@@ -42,30 +39,32 @@ class Frontiers(Coded):
         "top_k": "top-k",
         "weight_l1": "L1 on weights",
     }
-    scales = {
-        "smoke": {
-            **{"replicates": 2, "rounds": (10,), "unit_rounds": (3,), "gate_strengths": (0.1,), "targets": (0.1,)},
-            **{"activity_strengths": (0.1,), "shares": (0.25,), "weight_strengths": (0.01,)},
-        }
-    }
+    scales = {"smoke": {"replicates": 2, "rounds": (10,), "unit_rounds": (3,), "shares": (0.25,)}}
     chosen = {"structure": "arms of both structures are there"}
 
     rounds: Annotated[tuple[Level, ...], Field(min_length=1)] = (3, 6, 10, 14)
     """Masks of weights: as many as so many rounds of pruning take."""
     unit_rounds: Annotated[tuple[Level, ...], Field(min_length=1)] = (1, 2, 4, 7)
     """Masks of whole units likewise."""
-    gate_strengths: Strengths = (0.003, 0.01, 0.03, 0.1)
-    """lambda of the term `gate_l0`."""
-    targets: tuple[Share, ...] = (0.3, 0.2, 0.1, 0.05)
-    """rho of the term `activity_kl`."""
-    beta: Annotated[float, Field(gt=0)] = 6.0
-    """beta of that term: 3 beside half the squares (Ng 2011)."""
-    activity_strengths: Strengths = (0.01, 0.03, 0.1, 0.3)
+    gate_strengths: Strengths = (0.01, 0.02, 0.05, 0.1)
+    """lambda of the term `gate_l0`; these and the next three are for the digits; for larger pictures all are ten times as much."""
+    kl_strengths: Strengths = (0.1, 0.3, 1.0, 3.0)
+    """beta of the term `activity_kl`, with rho = 0.05."""
+    activity_strengths: Strengths = (0.03, 0.1, 0.3, 1.0)
     """lambda of the term `activity_l1`."""
-    shares: tuple[Share, ...] = (0.5, 0.25, 0.125, 0.0625)
-    """Share of the code units that `top_k` keeps, rounded, one at least."""
-    weight_strengths: Strengths = (0.001, 0.003, 0.01, 0.03)
+    weight_strengths: Strengths = (0.0003, 0.001, 0.003, 0.01)
     """lambda of the term `weight_l1`."""
+    shares: tuple[Share, ...] = (0.75, 0.5, 0.25, 0.125)
+    """Share of the code units that `top_k` keeps, rounded, one at least."""
+
+    @classmethod
+    def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
+        names = ("gate_strengths", "kl_strengths", "activity_strengths", "weight_strengths")
+        found = {name: cls.model_fields[name].default for name in names}
+        if scale == "smoke":
+            found = {name: strengths[:1] for name, strengths in found.items()}
+        larger = {} if task.data.name == "digits" else {name: tuple(10 * one for one in strengths) for name, strengths in found.items()}
+        return {**cls.scales.get(scale, {}), **found, **larger}
 
     @property
     def base(self) -> Task:
@@ -87,7 +86,7 @@ class Frontiers(Coded):
                     yield self.row(arm, replicate, level, self._masked(dense, structure, count))
             loss: dict[str, list[Task]] = {
                 "gates": [self._gated(strength) for strength in self.gate_strengths],
-                "kl": [self._term(activity_kl=self.beta, activity_target=target) for target in self.targets],
+                "kl": [self._term(activity_kl=strength) for strength in self.kl_strengths],
                 "l1": [self._term(activity_l1=strength) for strength in self.activity_strengths],
                 "top_k": [self._with(top_k=max(1, round(share * units))) for share in self.shares],
                 "weight_l1": [self._term(weight_l1=strength) for strength in self.weight_strengths],
@@ -146,7 +145,7 @@ class Frontiers(Coded):
             )
             yield share if arm == "weights" else aside(share)
         used = table.of("weights_used", "dense").iloc[:, 0]
-        for arm, count in (("kl", len(self.targets)), ("top_k", len(self.shares))):
+        for arm, count in (("kl", len(self.kl_strengths)), ("top_k", len(self.shares))):
             kept = table.of("weights_used", arm, [count])[count] / used
             yield table.effect(f"{self.arms[arm]}: weights in use, above 90 % of the dense network's", "pp", 100 * kept - 90, lacks=lacks)
 
@@ -168,14 +167,19 @@ class Frontiers(Coded):
         note="No more than 2 % of the way to the mean picture is lost more; learned gates are shown beside it.",
     )
     def unit_masks_reach_kl(self, table: Evidence) -> Iterable[Effect]:
+        used, whole = (table.of("used", arm).to_numpy() for arm in ("kl", "dense"))
+        all_on = "the KL term leaves all units in use" if np.nanmin(np.nanmean(used, axis=0)) > 0.95 * np.nanmean(whole) else ""
         for arm in ("units", "gates"):
-            found = self._better(table, arm, "kl", "used", 100 * self.margin)
+            found = self._better(table, arm, "kl", "used", 100 * self.margin, all_on)
             yield found if arm == "units" else aside(found)
 
-    def _better(self, table: Evidence, better: str, worse: str, x: str, allowed: float = 0.0) -> Effect:
-        """By how much less one arm loses than another, at the other's settings of `x`."""
-        first, second = 100 * interpolated(table.table, "lost", better, worse, x), table.of(LOST, worse)
+    def _better(self, table: Evidence, better: str, worse: str, x: str, allowed: float = 0.0, lacks: str = "") -> Effect:
+        """By how much less one arm loses than another, at the other's settings of `x`; the dense network is one arm's weakest setting."""
+        import pandas as pd
+
+        own = pd.concat([table.table, table.table[table.table.arm == "dense"].assign(arm=better)])
+        first, second = 100 * interpolated(own, "lost", better, worse, x), table.of(LOST, worse)
         gain = (second[first.columns] - first).mean(axis=1)
-        lacks = self.collapsed(table) or ("" if np.isfinite(gain).any() else f"no setting of one reaches the other's, by {x}")
+        lacks = self.collapsed(table) or lacks or ("" if np.isfinite(gain).any() else f"no setting of one reaches the other's, by {x}")
         name = f"{self.arms[better]} loses {f'less than {allowed:g} pp more' if allowed else 'less'} than {self.arms[worse]}"
         return table.effect(name, "pp", gain + allowed, lacks=lacks)
