@@ -61,3 +61,10 @@ def fashion_mnist_ae(scale: str) -> Task:
 def fashion_mnist_vae(scale: str) -> Task:
     """Variational autoencoder 784-200-20-200-784 on Fashion-MNIST, Bernoulli likelihood; 5,000 images at `small`."""
     return _task(scale, "fashion-mnist", "vae", "elbo", images=5000, widths=[200, 200], latents=20)
+
+
+@tasks.register("conv-ae-cifar10-16")
+def conv_ae_cifar10_16(scale: str) -> Task:
+    """Convolutional autoencoder on CIFAR-10 at 16x16 pixels: 8 and 16 channels, a code of 64 units; 5,000 images at `small`."""
+    found = _task(scale, "cifar10-16", "conv_autoencoder", "reconstruction", images=5000, widths=[8, 16, 64])
+    return found if scale != "small" else found.but(recipe=found.recipe.but(steps="1500it", evaluate_every="150it"))
