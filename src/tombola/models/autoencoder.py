@@ -73,7 +73,7 @@ class Autoencoder(nnx.Module):
         self.feeds, self.activation, self.top_k = feeds, activation, top_k
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        code = _ACTIVATIONS[self.activation](self.encoder(inputs))  # type: ignore[operator]
+        code = _ACTIVATIONS[self.activation](self.encoder(inputs))
         if self.gates is not None:
             scores = self.gates[...]
             soft = sow("gates", jax.nn.sigmoid(scores))
@@ -81,7 +81,7 @@ class Autoencoder(nnx.Module):
             code = code * (jax.lax.stop_gradient((scores > 0) - soft) + soft)
         if self.top_k is not None:
             code = jnp.where(code >= jax.lax.top_k(code, self.top_k)[0][:, -1:], code, 0)
-        return self.decoder(sow("code", code))  # type: ignore[operator]
+        return self.decoder(sow("code", code))
 
 
 class VAE(nnx.Module):

@@ -13,9 +13,18 @@ def _task(
     scale: str, data: str, model: str, objective: Any, learning_rate: float = 1e-3, images: int | None = None, **options: Any
 ) -> Task:
     """Adam, batches of 100: 20,000 iterations, 3,000 at `small` on so many images as are named."""
-    by_scale = {"smoke": {"steps": "60it", "evaluate_every": "30it"}, "small": {"steps": "3000it", "evaluate_every": "300it"}}
-    recipe = {"steps": "20000it", "batch": 100, "evaluate_every": "500it", "test_every": "2000it", **by_scale.get(scale, {})}
-    held = {} if images is None or scale == "paper" else {"train": images, "validation": 1000}
+    by_scale: dict[str, dict[str, Any]] = {
+        "smoke": {"steps": "60it", "evaluate_every": "30it"},
+        "small": {"steps": "3000it", "evaluate_every": "300it"},
+    }
+    recipe: dict[str, Any] = {
+        "steps": "20000it",
+        "batch": 100,
+        "evaluate_every": "500it",
+        "test_every": "2000it",
+        **by_scale.get(scale, {}),
+    }
+    held: dict[str, Any] = {} if images is None or scale == "paper" else {"train": images, "validation": 1000}
     if images is not None and scale == "smoke":
         held = {"train": 300, "validation": 100, "test": 100}
     return Task(

@@ -44,7 +44,7 @@ class Coded(PruningStudy):
 
     learns = ("reconstruction", "elbo")
     paper = "Kalibhat et al. 2021"
-    columns = (
+    columns: ClassVar[tuple[str, ...]] = (
         *("kept", "prunable", "score", "lost", "mse", "kl", "active", "hoyer", "dead", "used", "latents_active"),
         *("weights_used", "weight_hoyer", "probe_acc", "probe_lost", "emptied", "collapsed"),
     )
