@@ -5,11 +5,13 @@ import warnings
 from itertools import pairwise, product
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from tombola.evaluation import paired
 from tombola.evaluation.statistics import holm, interval, rank_correlation, sign_flip
 
 finite = st.floats(-1e6, 1e6, allow_nan=False, width=32)
@@ -150,3 +152,16 @@ def test_rank_correlation_is_scipys_bit_for_bit(pairs):
         warnings.simplefilter("ignore")  # a constant column
         expected = stats.spearmanr(a, b).statistic
     np.testing.assert_array_equal(rank_correlation(a, b), expected)
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_by_replicate_is_pandas_own_table_of_means(draws):
+    draw = np.random.default_rng(draws)
+    rows = [(arm, replicate, level) for arm in "ab" for replicate in (5, 2, 9) for level in (4, 0, 1) for _ in range(draws)]
+    table = pd.DataFrame(rows, columns=["arm", "replicate", "level"]).assign(metric=draw.normal(size=len(rows)))
+    table.loc[table.level == 1, "metric"] = np.nan  # stays a column
+    table.loc[0, "metric"] = np.inf
+    table = table.drop(index=table.index[-2:])
+    wanted = table[table.arm == "b"].pivot_table(index="replicate", columns="level", values="metric", aggfunc="mean", dropna=False)
+    pd.testing.assert_frame_equal(paired.by_replicate(table, "metric", "b"), wanted)
+    assert paired.by_replicate(table, "metric", "c").shape == (0, 0)

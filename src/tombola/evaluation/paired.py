@@ -14,7 +14,19 @@ if TYPE_CHECKING:
 
 def by_replicate(table: "pd.DataFrame", metric: str, arm: str) -> "pd.DataFrame":
     """Replicates (rows) x levels (columns) of one arm's metric; several draws of a replicate are averaged."""
-    return table[table.arm == arm].pivot_table(index="replicate", columns="level", values=metric, aggfunc="mean", dropna=False)
+    import pandas as pd
+
+    there = (table.arm == arm).to_numpy()
+    values = table[metric].to_numpy(float)[there]
+    replicates, row = np.unique(table.replicate.to_numpy()[there], return_inverse=True)
+    levels, column = np.unique(table.level.to_numpy()[there], return_inverse=True)
+    known = ~np.isnan(values)
+    # Claims ask for this thousands of times: pandas' pivot_table takes ten times as long.
+    total, count = np.zeros((2, len(replicates), len(levels)))
+    np.add.at(total, (row[known], column[known]), values[known])
+    np.add.at(count, (row[known], column[known]), 1)
+    with np.errstate(invalid="ignore"):
+        return pd.DataFrame(total / count, pd.Index(replicates, name="replicate"), pd.Index(levels, name="level"))
 
 
 def densities(table: "pd.DataFrame", column: str = "density") -> dict[int, float]:
