@@ -144,7 +144,7 @@ def toy(**fields):
     first = {"a": np.array([0.0, 2, 1, 4]), "b": np.array([0.5])}
     mask = {"a": np.array([True, True, True, False])}
     given = {"t": 30, "weights": weights, "before": before, "first": first, "mask": mask, "trained": ("a", "b"), "probe": None}
-    given |= {"loss": 3.0, "lowest": 2.0, "rate": 0.1, "recipe": digits().recipe, "shadow": {}, "moved": 0.0, "horizon": 4}
+    given |= {"loss": 3.0, "lowest": 2.0, "rate": 0.1, "recipe": digits().recipe, "shadow": {}, "moved": 0.0, "horizon": 4, "memo": {}}
     return Stop(**(given | fields))
 
 

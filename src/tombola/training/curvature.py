@@ -48,8 +48,10 @@ def spectrum(stop: Stop, iterations: int) -> tuple[np.ndarray, np.ndarray]:
         tree = {path: part.reshape(stop.weights[path].shape).astype(np.float32) for path, part in shaped}
         return stop.flat(stop.probe.product(stop.weights, tree))
 
-    gradient = stop.flat(stop.probe.gradient(stop.weights))
-    return lanczos(product, gradient if gradient.any() else np.ones_like(gradient), iterations)
+    if iterations not in stop.memo:
+        gradient = stop.flat(stop.probe.gradient(stop.weights))
+        stop.memo[iterations] = lanczos(product, gradient if gradient.any() else np.ones_like(gradient), iterations)
+    return stop.memo[iterations]
 
 
 def _count(name: str, iterations: int) -> int:

@@ -51,6 +51,8 @@ class Stop(NamedTuple):
     moved: float
     """2-norm of that move."""
     horizon: int
+    memo: dict[Any, Any]
+    """What several detectors have in common is worked out once."""
 
     def flat(self, tree: Mapping[str, Any]) -> np.ndarray:
         """A tree of the leaves that train as one vector; 0 where the mask is."""
@@ -117,7 +119,7 @@ def divergence(timeline: Timeline, *, horizon: float = 1 / 150, size: float = 1e
         horizon: H as a share of training; at most since the stop before, at least 1.
         size: of the move. At 0 there is no difference, and the signal is the distance, which is 0.
 
-    Source: ours; Lyapunov exponents of training, after the butterfly effect of Altıntaş et al. 2025.
+    Source: ours; Lyapunov exponents of training, after the butterfly effect of Altintas et al. 2025.
     """
     for option, value in (("horizon", horizon), ("size", size)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value <= 1) or (option == "horizon" and not value):

@@ -123,6 +123,7 @@ class Watch:
             shadow=shadow or {},
             moved=self.moved[index],
             horizon=self.horizons[t],
+            memo={},
         )
         alive = headline < probe.chance
 
