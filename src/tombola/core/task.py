@@ -111,6 +111,10 @@ class Detect(Spec):
     """Factor on the learning rate from there on."""
 
 
+Detecting = Annotated[Detect, BeforeValidator(lambda given: Detect(name=given) if isinstance(given, str) else given)]
+"""A field that takes a detector by its name too."""
+
+
 class Recipe(Spec):
     """How a run trains."""
 
@@ -149,7 +153,7 @@ class Recipe(Spec):
     """If given, a mask over the weights is learnt, and the weights, biases and affine parameters stay at their start."""
     mask_schedule: MaskSchedule | None = None
     """If given, the mask moves: what is taken becomes 0 and stays so, and its optimiser's state with it."""
-    detect: Annotated[Detect | None, BeforeValidator(lambda given: Detect(name=given) if isinstance(given, str) else given)] = None
+    detect: Detecting | None = None
     """If given, a detector says when the stable phase begins; alone it changes no weight, and nothing of what else is measured."""
     evaluate_every: Step = Step("100it")
     """Spacing of the evaluations on validation data; iteration 0 and the last are always evaluated."""

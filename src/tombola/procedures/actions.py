@@ -7,6 +7,8 @@ from the run's own named streams, so the same description always gives the same 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.keys import generator
 from tombola.core.masks import Mask
@@ -202,6 +204,35 @@ def noise(context: Context, *, scale: float, stream: str) -> Tree:
         z = generator(context.seed, f"{stream}/{path}").standard_normal(weights[path].shape)
         weights[path] = (weights[path] + scale * context.network.std(path) * z).astype(weights[path].dtype)
     return weights
+
+
+@value_actions.register
+def perturb(context: Context, weights: Tree, *, size: float, which: Literal["all", "one"] = "all", stream: str) -> Tree:
+    """W + size sigma z on the kept prunable weights, sigma the standard deviation of the layer's initialiser, all else as in W.
+
+    Args:
+        size: at 0 these are the weights, bit for bit.
+        which: `all`: z is standard normal; `one`: z is 1 or -1 at one weight, drawn among all of them, and 0 elsewhere.
+        stream: of the run, which z is drawn from.
+    """
+    if which not in ("all", "one"):
+        raise unknown("which of perturb", which, ("all", "one"))
+    if isinstance(size, bool) or not isinstance(size, int | float) or not size >= 0:
+        raise TombolaError(f"perturb: size = {size!r}; write a number of at least 0, in standard deviations of the initialiser")
+    random, found = generator(context.seed, stream), dict(weights)
+    kept = {path: np.ones(weights[path].shape, bool) if context.mask is None else context.mask[path] for path in context.network.prunable}
+    chosen = int(random.integers(sum(int(leaf.sum()) for leaf in kept.values()))) if which == "one" else -1
+    for path, leaf in kept.items():
+        count = int(leaf.sum())
+        z = np.zeros(count) if which == "one" else random.standard_normal(count)
+        if 0 <= chosen < count:
+            z[chosen] = random.choice((-1.0, 1.0))
+        chosen -= count if chosen >= 0 else 0
+        chosen = chosen if chosen >= 0 else -1
+        move = np.zeros(leaf.shape)
+        move[leaf] = size * context.network.std(path) * z
+        found[path] = (weights[path] + move).astype(weights[path].dtype)
+    return found
 
 
 @value_actions.register
