@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from toys import drawn
 
 import tombola as tb
 from tombola.core.errors import TombolaError
@@ -201,8 +202,8 @@ def test_the_butterfly_has_barriers_before_and_after_matching(store):
 
 
 def test_tickets_are_rewound_to_the_detected_step(store):
-    detect = {"name": "fixed_step", "level": 10.0}
-    report = found("phases.rewind", store, detect=detect)
+    detector = {"name": "fixed_step", "level": 10.0}
+    report = found("phases.rewind", store, detector=detector)
     detected = report.table[report.table.arm == "detected"]
     assert set(detected.step) == {10, 50} or set(detected.step) == {10}
     tried = report.table[(report.table.arm == "ticket") & (report.table.step == 10)]
@@ -211,3 +212,6 @@ def test_tickets_are_rewound_to_the_detected_step(store):
     assert len(both) == len(at_10) > 0
     assert (both.acc_final == both.acc_final_tried).all()
     assert (detected.cost < 1).all()
+    curves = next(figure for figure in report.figures if figure.kind == "curves")
+    lines = [line for ax in drawn(curves, report).axes for line in ax.get_lines() if line.get_linestyle() == "--"]
+    assert [line.get_xdata()[0] for line in lines if len(set(line.get_xdata())) == 1] == [detected.step.median()]

@@ -167,10 +167,21 @@ class Lines(Drawing):
         elif len(rows) > 2 * _MARKED:
             every = len(rows) // _MARKED
             line.set(linewidth=1.1, markevery=(int(2 * aside) % every, every))
+        if self.figure.kind == "curves" and "detected" in self.rows:
+            artists += self._detected(facet, one)
         artists += self._beyond(facet, rows.assign(mean=scale * rows["mean"]), look, aside)
         self.tie(one.entries, *artists)
         for _, row in rows.iterrows():
             self.point(ax, row.x, scale * row["mean"], one.label, entry=list(one.entries), at=self._said(row.x), **of_row(row, scale))
+
+    def _detected(self, facet: Facet, one: Series) -> "list[Artist]":
+        """A mark where the stable phase was found to begin, by the median of the replicates of a line."""
+        steps = one.of(of_variant(self.rows, facet.variant)).groupby("replicate").detected.first().dropna()
+        if not len(steps):
+            return []
+        self.notes.append("A dashed vertical line marks where a detector saw the stable phase begin, the median over replicates.")
+        self.point(facet.ax, steps.median(), facet.ax.get_ylim()[0], f"{one.label}: stable phase", at=self._said(steps.median()))
+        return [facet.ax.axvline(steps.median(), color=one.look.colour, linewidth=0.9, linestyle="--")]
 
     def _known(self, panel: Panel, rows: "pd.DataFrame") -> list[Known]:
         """What the paper found, on the scale of the axis."""

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tombola.core.errors import unknown
 from tombola.core.task import Task
 from tombola.procedures.run import Run
-from tombola.studies.base import Row, Scale
+from tombola.studies.base import Counted, Row, Scale
 from tombola.studies.claims import CENSORED
 from tombola.studies.dense import for_noise
 from tombola.studies.frankle2020.common import SMOKE, Instability, dense_run
@@ -34,7 +34,7 @@ class Settings(Instability):
         "paper": {"children": 2},
     }
     shares = Onset.shares
-    counted = "rounds"
+    counted: ClassVar[Counted] = "rounds"
 
     settings: tuple[str, ...] = ()
     """Changes of the task, by the names of `tombola.studies.phases.settings`; none named: all that change it."""
@@ -76,7 +76,7 @@ class Settings(Instability):
         """All steps k of all settings."""
         return {run: steps for search in self.searches.values() for run, steps in search.keep(rows).items()}
 
-    def onset(self, name: str, replicate: int, results: Results) -> dict[str, float]:
+    def onset_of(self, name: str, replicate: int, results: Results) -> dict[str, float]:
         """Where the search ended: `onset`, the first stable step, infinite if there is none; `after`, the last unstable one, NaN if
         there is none; `log2_onset`; `barrier`, at the first step that was tried.
         """

@@ -1,6 +1,6 @@
 """Detectors of the stable phase, calibrated on other settings, against the onset of stability."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -14,7 +14,7 @@ from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, aside, claim, hardest
 from tombola.studies.figure import Figure, Panel
 from tombola.studies.phases.calibration import calibrated, fired, partial_rank_correlation
-from tombola.studies.phases.common import Settings, log2_of, no_onset
+from tombola.studies.phases.common import HALF_A_PLACE, Settings, log2_of, no_onset
 from tombola.studies.results import Results
 
 if TYPE_CHECKING:
@@ -73,34 +73,43 @@ class Detectors(Settings):
         names = list(self.tasks)
         if row.arm != "watched" or row.variant != names[0]:
             return []
-        onsets = {name: self.onset(name, row.replicate, results) for name in names}
+        onsets = {name: self.onset_of(name, row.replicate, results) for name in names}
         signals = {name: results[self.watched(name, row.replicate)].signals for name in names}
         ends = {name: (signals[name]["step"][0], signals[name]["step"][-1]) for name in names}
         logs = {name: np.append(np.log2(signals[name]["step"]), log2_of(np.inf, *ends[name])) for name in names}
         log2_onset = [onsets[name]["log2_onset"] for name in names]
-        found: dict[str, list[Values]] = {}
-        for arm in self.detectors:
-            for name in names:
-                others = [one for one in names if one != name] or names
-                given = [[of[arm] for of in (signals[one] for one in others)], [logs[one] for one in others]]
-                rule = calibrated(*given, [onsets[one]["log2_onset"] for one in others])
-                place = fired(signals[name][arm], rule)
-                step, log2 = np.append(signals[name]["step"], np.inf)[place], float(logs[name][place])
-                early = float(log2 < onsets[name]["log2_onset"] - 0.25)
-                own = {"detected": float(step), "log2_detected": log2, "threshold": rule.level, "premature": early}
-                own["log2_error"] = abs(log2 - onsets[name]["log2_onset"])
-                own |= {column: onsets[name][column] for column in ("onset", "after", "log2_onset")}
-                found.setdefault(arm, []).append({"variant": name, "arm": arm, **own})
+        found = {arm: self._told(arm, names, signals, logs, onsets) for arm in self.detectors}
         by_loss = [one["log2_detected"] for one in found.get("fixed_loss", [])]
-        over_all = []
+        over_all: list[Values] = []
         for arm, rows in found.items():
             log2 = [one["log2_detected"] for one in rows]
-            means = {"log2_error": float(np.median([one["log2_error"] for one in rows]))}
-            means |= {"premature": float(np.mean([one["premature"] for one in rows])), "rho": rank_correlation(log2, log2_onset)}
+            own = {"log2_error": float(np.median([one["log2_error"] for one in rows])), "rho": rank_correlation(log2, log2_onset)}
             if by_loss and arm != "fixed_loss":
-                means["partial_rho"] = partial_rank_correlation(log2, log2_onset, by_loss)
-            over_all.append({"variant": ALL, "arm": arm, **means})
+                own["partial_rho"] = partial_rank_correlation(log2, log2_onset, by_loss)
+            over_all.append({"variant": ALL, "arm": arm, "premature": float(np.mean([one["premature"] for one in rows])), **own})
         return [*over_all, *(one for rows in found.values() for one in rows)]
+
+    def _told(
+        self,
+        arm: str,
+        names: Sequence[str],
+        signals: Mapping[str, Mapping[str, np.ndarray]],
+        logs: Mapping[str, np.ndarray],
+        onsets: Mapping[str, Mapping[str, float]],
+    ) -> list[Values]:
+        """What a detector says of each setting with the level that is best on the others."""
+        found: list[Values] = []
+        for name in names:
+            others, onset = [one for one in names if one != name] or list(names), onsets[name]
+            rule = calibrated(
+                [signals[one][arm] for one in others], [logs[one] for one in others], [onsets[one]["log2_onset"] for one in others]
+            )
+            place = fired(signals[name][arm], rule)
+            step, log2 = float(np.append(signals[name]["step"], np.inf)[place]), float(logs[name][place])
+            told = {"detected": step, "log2_detected": log2, "threshold": rule.level, "log2_error": abs(log2 - onset["log2_onset"])}
+            told |= {column: onset[column] for column in ("onset", "after", "log2_onset")}
+            found.append({"variant": name, "arm": arm, "premature": float(log2 < onset["log2_onset"] - HALF_A_PLACE), **told})
+        return found
 
     def figures(self) -> Sequence[Figure]:
         over = (

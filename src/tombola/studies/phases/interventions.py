@@ -48,7 +48,7 @@ class Interventions(Settings):
             return []
         dense = results[self.dense(row.variant, row.replicate)]
         accuracies = {"acc_final": dense.shown("test"), "train_acc_final": dense.shown("train")}
-        return {**self.onset(row.variant, row.replicate, results), **accuracies}
+        return {**self.onset_of(row.variant, row.replicate, results), **accuracies}
 
     def figures(self) -> Sequence[Figure]:
         first, last = Panel("onset", "first stable step k (iteration)"), Panel("after", "last unstable step k (iteration)")

@@ -43,15 +43,15 @@ class Rewind(PruningStudy, Settings):
         "small": {"replicates": 6, "children": 2, "points": 11, "settings": COMPARED},
     }
     columns = ("step", "acc_final", "gap", "onset", "barrier", "cost")
-    arms = {"ticket": "rewound to step k", "detected": "rewound to the detected step"}
+    arms = {"ticket": "rewound to step k", "detected": "rewound to the detected step", "watched": "dense network"}
     counted = "steps"
 
     rounds: Level = 6
     """Of pruning."""
     tried: tuple[Step, ...] = ()
     """Steps that tickets are rewound to; none named: 0, and from 1/64 of training by factors of 2 to 1/4."""
-    detect: Detecting = Detect(name="divergence")
-    """The detector, which looks at the steps k."""
+    detector: Detecting = Detect(name="divergence")
+    """Looks at the steps k."""
 
     def tickets_at(self, name: str, replicate: int, k: Step) -> Run:
         """The ticket of a setting that is rewound to k."""
@@ -66,7 +66,7 @@ class Rewind(PruningStudy, Settings):
     def watched(self, name: str, replicate: int) -> Run:
         """The dense run of a setting with the detector."""
         run = self.dense(name, replicate)
-        detect = self.detect.but(at=self.searches[name].steps)
+        detect = self.detector.but(at=self.searches[name].steps)
         return run.but(task=run.task.but(recipe=run.task.recipe.but(detect=detect)))
 
     def rows(self) -> Iterable[Row]:
@@ -87,10 +87,10 @@ class Rewind(PruningStudy, Settings):
 
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         """Of a ticket: its step, its accuracy, alone and less the dense network's; and the onset of its dense network."""
-        if row.arm not in self.arms:
+        if row.arm not in ("ticket", "detected"):
             return []
         ticket, dense = results[row.run], results[self.dense(row.variant, row.replicate)]
-        found = self.onset(row.variant, row.replicate, results)
+        found = self.onset_of(row.variant, row.replicate, results)
         searched = self.rounds * sum(
             ticket.end - results[self.tickets_at(row.variant, row.replicate, k)].begin for k in self.steps_tried(row.variant)
         )
@@ -106,7 +106,11 @@ class Rewind(PruningStudy, Settings):
     def figures(self) -> Sequence[Figure]:
         panel = Panel("gap", "test accuracy - dense (pp)", 100)
         title = "Tickets rewound to step k, and to the detected one"
-        return (Figure("rewind", title, (panel,), x="step", caption=f"After {self.rounds} rounds of pruning. {self.evaluated}"),)
+        loss, said = Panel("val_loss", "validation loss"), f"After {self.rounds} rounds of pruning. {self.evaluated}"
+        return (
+            Figure("rewind", title, (panel,), x="step", arms=("ticket", "detected"), caption=said),
+            Figure("curves", "Dense networks, where the detector fired, their tickets", (loss,), "curves", arms=("watched", "detected")),
+        )
 
     def _accuracy(self, table: Evidence, arm: str, name: str) -> "pd.DataFrame":
         return table.only(variant=name).of(Panel("acc_final", "", 100), arm)
