@@ -202,8 +202,7 @@ def test_the_butterfly_has_barriers_before_and_after_matching(store):
 
 
 def test_tickets_are_rewound_to_the_detected_step(store):
-    detector = {"name": "fixed_step", "level": 10.0}
-    report = found("phases.rewind", store, detector=detector)
+    report = found("phases.rewind", store, settings=[("detector.name", "fixed_step"), ("detector.level", 10.0)])
     detected = report.table[report.table.arm == "detected"]
     assert set(detected.step) == {10, 50} or set(detected.step) == {10}
     tried = report.table[(report.table.arm == "ticket") & (report.table.step == 10)]
