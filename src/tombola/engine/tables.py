@@ -51,11 +51,9 @@ def curves(rows: Sequence[Row], results: Mapping[Run, Result]) -> "pd.DataFrame"
     whole = list(zip(found, lengths, strict=True))
     metrics = {name: np.concatenate([one.metrics.get(name, np.full(n, np.nan)) for one, n in whole]) for name in names}
     if any("density" in result.metrics for result in found):  # of a mask that moves, by step
-        of_each = zip(found, lengths, strict=True)
-        metrics["density"] = np.concatenate([one.metrics.get("density", np.full(n, one.summary["density"])) for one, n in of_each])
+        metrics["density"] = np.concatenate([one.metrics.get("density", np.full(n, one.summary["density"])) for one, n in whole])
     if any("detected" in result.summary for result in found):  # by a detector of the stable phase
         metrics["detected"] = np.repeat([result.summary.get("detected", np.nan) for result in found], lengths)
-        metrics["density"] = np.concatenate([one.metrics.get("density", np.full(n, one.summary["density"])) for one, n in whole])
     return pd.DataFrame({**columns, **metrics}).astype({"step": int})
 
 
