@@ -1,7 +1,6 @@
 """Criteria and actions that ask for a gradient of the loss; networks that diverged."""
 
 import itertools
-from functools import partial
 
 import jax
 import jax.flatten_util
@@ -26,7 +25,7 @@ from tombola.pruning.criteria import scores
 from tombola.pruning.pruning import Pruning
 from tombola.store.store import Store
 from tombola.training.cohort import setup
-from tombola.training.slopes import hessian_product, mean_gradient, mean_squares
+from tombola.training.slopes import SLOPES, mean_gradient, mean_squares
 
 TASK = Task(
     data=Data(name="digits", train=120),
@@ -136,8 +135,7 @@ TINY = TASK.but(model=Model(name="mlp", options={"widths": [3]}))
 
 def tiny_context():
     network = setup(TINY, load(TINY.data, None)).network
-    slopes, products = (partial(one, TINY, None) for one in (mean_gradient, hessian_product))
-    return Context(network, SEED, slopes=slopes, products=products)
+    return Context(network, SEED, slopes=lambda what, *given, **options: SLOPES[what](TINY, None, *given, **options))
 
 
 def test_grasp_is_the_dense_hessians_and_its_sign_is_that_of_the_gradients_norm():

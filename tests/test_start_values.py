@@ -124,14 +124,11 @@ def test_lsuv_gives_layers_unit_variance(mask, task):
 
 
 def test_metainit_and_gradinit_find_scales(network, initial):
-    def gradient(seed, weights, *_):  # of the loss sum over kernels of c/2 |w|^2, so H = c
-        return {path: curvature.get(path, 0.0) * leaf for path, leaf in weights.items()}
-
-    def product(seed, weights, vector, *_):
-        return {path: curvature.get(path, 0.0) * leaf for path, leaf in vector.items()}
+    def slopes(what, seed, *trees, **_):  # of the loss sum over kernels of c/2 |w|^2, so H = c; of a product the vector is the last
+        return {path: curvature.get(path, 0.0) * leaf for path, leaf in trees[-1].items()}
 
     curvature = dict.fromkeys(KERNELS, 1.0)
-    context = Context(network, 3, slopes=gradient, products=product)
+    context = Context(network, 3, slopes=slopes)
     # the loss after a step falls as all kernels shrink; the gradient's norm is below 1 x sqrt(n), so that it is never the aim
     found = value_actions["gradinit"](context, steps=10, rate=0.1, norm=1e9)
     for path in KERNELS:
@@ -147,8 +144,7 @@ def test_metainit_and_gradinit_find_scales(network, initial):
     context = Context(
         network,
         3,
-        slopes=lambda seed, w, *_: jax.grad(quartic)(w),
-        products=lambda seed, w, v, *_: jax.jvp(jax.grad(quartic), (w,), (v,))[1],
+        slopes=lambda what, seed, w, *v, **_: jax.jvp(jax.grad(quartic), (w,), tuple(v))[1] if v else jax.grad(quartic)(w),
     )
     found = value_actions["metainit"](context, steps=3, rate=0.1)
     for path in KERNELS:

@@ -12,7 +12,7 @@ from tombola.core.keys import replicate_seed
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree, finite, replica, replicas, stack
 from tombola.pruning import criteria, selection
-from tombola.training.slopes import mean_gradient, mean_squares
+from tombola.training.slopes import SLOPES
 
 
 def score(trajectory: Trajectory, criterion: str | criteria.Criterion = "large_final", *, data_dir: Path | str | None = None) -> Tree:
@@ -21,12 +21,12 @@ def score(trajectory: Trajectory, criterion: str | criteria.Criterion = "large_f
     Args:
         criterion: the name of a registered criterion, or a function (initial, final) -> scores of one leaf; one that has a third
             argument `gradient` gets the gradient of the mean loss at the last weights (`training.slopes.mean_gradient`), for which
-            data are read; one that has `squares`, the mean of the squared gradients of single examples.
+            data are read; one that has `squares`, `examples` or `activity`, what `training.slopes` says of these.
     """
-    name, slopes = criteria.criteria.described(criterion), {"gradient": mean_gradient, "squares": mean_squares}
+    name = criteria.criteria.described(criterion)
 
     def scored(seed: int, first: Tree, last: Tree, mask: Mask) -> Tree:
-        return criteria.score_leaves(name, first, last, mask, lambda which: slopes[which](trajectory.task, data_dir, seed, last))
+        return criteria.score_leaves(name, first, last, mask, lambda which: SLOPES[which](trajectory.task, data_dir, seed, last))
 
     trees = (trajectory.initial, trajectory.final, trajectory.mask)
     found = [scored(seed, *(replica(tree, index) for tree in trees)) for index, seed in enumerate(trajectory.seeds)]

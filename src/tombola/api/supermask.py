@@ -67,7 +67,7 @@ def supermask(
         values: what weights are: as they start (`init`), or their signs times the standard deviation of the layer's
             initialiser (`constant`).
         steps, batch: of the task's recipe, if not given.
-        learning_rate: 100 if not given, 0.1 for `edge_popup` and `signed`.
+        learning_rate: 100 if not given, 0.1 for `edge_popup` and `signed`, the task's own for `gates`.
         samples: masks that are drawn at the end, over which the accuracy is averaged.
         start: weights, leaves (R, ...), such as ``dense.final``; the initial weights if not given.
         mask: weights that are pruned are 0 and stay so; in `density` and in rescaling they count as their scores say.

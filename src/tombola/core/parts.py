@@ -39,8 +39,10 @@ criteria: Registry = Registry("criterion", "tombola.pruning.criteria")
 """Name -> ``(initial, final) -> scores``."""
 searchers: Registry = Registry("searcher", "tombola.pruning.searchers", "tombola.pruning.evolution")
 """Name -> function of a `tombola.pruning.searchers.Space` -> `Searcher`: how masks are found without gradients."""
-mask_actions: Registry = Registry("mask action", *(f"tombola.procedures.{name}" for name in ("actions", "start_masks", "transplants")))
-value_actions: Registry = Registry("value action", "tombola.procedures.actions", "tombola.procedures.start_values")
+mask_actions: Registry = Registry(
+    "mask action", *(f"tombola.procedures.{name}" for name in ("actions", "start_masks", "early_bird", "transplants"))
+)
+value_actions: Registry = Registry("value action", *(f"tombola.procedures.{name}" for name in ("actions", "start_values", "early_bird")))
 measurements: Registry = Registry("measurement", "tombola.engine.measuring")
 datasets: Registry = Registry("data set", by_name=True)
 """Name -> loader, a function of the folder of data files."""

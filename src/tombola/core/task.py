@@ -72,13 +72,14 @@ class Supermask(Spec):
 
     forgotten: ClassVar[frozenset[str]] = frozenset({"gradient"})
 
-    method: Literal["bernoulli", "edge_popup", "signed", "relaxed"] = "bernoulli"
+    method: Literal["bernoulli", "edge_popup", "signed", "relaxed", "gates"] = "bernoulli"
     """How scores become a mask: drawn with probability sigmoid(score); the largest of a layer (Ramanujan et al. 2020);
-    with a sign of its own where they exceed a threshold (after Koster et al. 2022); or as `bernoulli`, but trained as gates
-    between 0 and 1 (the Concrete distribution)."""
+    with a sign of its own where they exceed a threshold (after Koster et al. 2022); as `bernoulli`, but trained as gates
+    between 0 and 1 (the Concrete distribution); or the largest of a layer, while weights and all else train beside the scores,
+    so that gates open and close on the fly (after Sanh et al. 2020)."""
     density: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """The share of a layer's weights that is kept: of `bernoulli` and `relaxed` (in expectation) and `signed` at the start of
-    training, of `edge_popup` all along."""
+    training, of `edge_popup` and `gates` all along."""
     rescale: Literal["none", "dynamic", "root"] = "none"
     """Factor r on a layer's kept weights: size / kept (`dynamic`, Zhou et al. 2019), its root, or none. The gradient passes through r,
     too, also where r never changes, as with `edge_popup`; Ramanujan et al. 2020 have a constant there."""
@@ -150,7 +151,7 @@ class Recipe(Spec):
     and affine parameters of normalisation keep the values they start from, bit for bit; running statistics of batch
     norm go on following the data. Sorted: their order says nothing."""
     supermask: Supermask | None = None
-    """If given, a mask over the weights is learnt, and the weights, biases and affine parameters stay at their start."""
+    """If given, a mask over the weights is learnt, and the weights, biases and affine parameters stay at their start (but for `gates`)."""
     mask_schedule: MaskSchedule | None = None
     """If given, the mask moves: what is taken becomes 0 and stays so, and its optimiser's state with it."""
     detect: Detecting | None = None

@@ -32,7 +32,13 @@ def built_info(task: Task, data_dir: Path | None) -> NetworkInfo:
 
 
 def load_tree(run: Run | Given, what: str, store: Store, data_dir: Path | None) -> Tree:
-    """The mask of a stored run (`what` = "mask"), or its weights at a step; or arrays that were given. Raises `Damaged`."""
+    """The mask of a stored run (`what` = "mask"; where it moves, "mask@100it" is that after a step), or its weights at a step; or arrays
+    that were given. Raises `Damaged`.
+    """
+    if what.startswith("mask@") and isinstance(run, Run):
+        info = network_info(record := store.get(run.digest), run.task, data_dir)
+        shapes = {path: info.shapes[path] for path in info.prunable}
+        return select(record.mask(shapes, iteration(run, Step(what.removeprefix("mask@")), data_dir)), shapes)
     record = (store.given if isinstance(run, Given) else store).get(run.digest)
     shapes, at = dict(run.shapes) if isinstance(run, Given) else {}, 0
     if isinstance(run, Run):

@@ -21,7 +21,7 @@ from tombola.store.store import Store
 from tombola.surgery.combine import combine
 from tombola.training.activations import on_made_up_examples, on_training_examples
 from tombola.training.setup import Setup
-from tombola.training.slopes import hessian_product, mean_gradient, mean_squares
+from tombola.training.slopes import SLOPES
 
 
 def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tree]:
@@ -32,9 +32,8 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
     """
     network = resolved(run.task, data_dir)[0].network
     shapes = _prunable_shapes(network)
-    slopes, products, squared = (partial(one, run.task, data_dir) for one in (mean_gradient, hessian_product, mean_squares))
-    seen = partial(on_training_examples, run.task, data_dir)
-    context = Context(network, run.seed, slopes=slopes, products=products, squared=squared, recorded=seen)
+    slopes = lambda what, *given, **options: SLOPES[what](run.task, data_dir, *given, **options)  # noqa: E731
+    context = Context(network, run.seed, slopes=slopes, recorded=partial(on_training_examples, run.task, data_dir))
     diverged = False
 
     def act(actions: Any, action: Action, context: Context) -> Any:
@@ -44,8 +43,7 @@ def materialise(run: Run, store: Store, data_dir: Path | None) -> tuple[Mask, Tr
             diverged = True
             stands = zip(parents, action.of, strict=True)
             parents = [tree if parent.what == "mask" else _made_up(parent, network) for tree, parent in stands]
-            same = lambda seed, weights, *_: weights  # noqa: E731
-            context = context._replace(slopes=same, products=same, squared=same, recorded=_made_up_layers(network))
+            context = context._replace(slopes=_of_no_network, recorded=_made_up_layers(network))
         return actions.call(action.name, context, *parents, **action.options)
 
     mask = selection.dense(shapes) if run.mask is None else act(mask_actions, run.mask, context)
@@ -80,14 +78,19 @@ def rehearse(runs: Iterable[Run], data_dir: Path | None) -> None:
 
 
 def _rehearse(actions: Any, action: Action, found: Setup) -> None:
-    same = lambda seed, weights, *_: weights  # noqa: E731
     mask = selection.dense(_prunable_shapes(found.network))
-    context = Context(found.network, 0, mask, same, same, same, _made_up_layers(found.network))
+    context = Context(found.network, 0, mask, _of_no_network, recorded=_made_up_layers(found.network))
     actions.call(action.name, context, *(_made_up(parent, found.network) for parent in action.of), **action.options)
 
 
 def _made_up_layers(network: Network) -> Callable[..., Any]:
     return lambda seed, weights, *_: on_made_up_examples(network, weights)
+
+
+def _of_no_network(what: str, seed: int, weights: Tree, *vectors: Tree, **options: Any) -> Tree:
+    """Made-up numbers in the shape of what is asked for, that of one example or of all; not negative where it is not."""
+    made = {"examples": lambda leaf: leaf[None], "squares": abs, "activity": abs}.get(what, lambda leaf: leaf)
+    return {path: made(leaf) for path, leaf in weights.items()}
 
 
 def _made_up(parent: RunRef, network: Network) -> Tree:

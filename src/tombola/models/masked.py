@@ -16,7 +16,8 @@ from tombola.models.supermask import DRAWN, SCORE, factor, first_scores, straigh
 
 
 class MaskedNetwork(Network):
-    """Another network's layers, each with a leaf ``{kernel}.score`` beside its kernel. Only scores are trainable.
+    """Another network's layers, each with a leaf ``{kernel}.score`` beside its kernel. Only scores are trainable; with
+    `gates` the network's own leaves are, too.
 
     In training `bernoulli` and `relaxed` draw a mask from the `dropout_key`; evaluation uses the mask that the scores come to
     (`tombola.models.supermask.chosen`).
@@ -29,7 +30,7 @@ class MaskedNetwork(Network):
             data=plain.data,
             layers=tuple(replace(layer, paths=(*layer.paths, *(path + SCORE for path in layer.prunable))) for layer in plain.layers),
             shapes={**plain.shapes, **scores},
-            trainable=frozenset(scores),
+            trainable=frozenset(scores) | (plain.trainable if spec.method == "gates" else frozenset()),
             running=plain.running,
             stochastic=plain.stochastic or spec.method in DRAWN,
             convolutional=plain.convolutional,

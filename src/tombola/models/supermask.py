@@ -6,6 +6,8 @@ mask's entry is passed on to its score as if there were no step ("straight throu
 
 * `bernoulli`: b ~ Bernoulli(sigmoid(s)), drawn anew at every step (Zhou et al. 2019, section 5).
 * `edge_popup`: b = 1 at the share `density` of a layer's largest |s| (Ramanujan et al. 2020, section 3).
+* `gates`: the mask of `edge_popup`, and the weights train beside it (after Sanh et al. 2020: movement pruning from the start). A weight
+  that is masked has a gradient of 0 and waits with its value.
 * `signed`: b = sign(s) where |s| > 1 - `density`, else 0 (after Koster et al. 2022: masks that may flip a sign).
 * `relaxed`: in training b = sigmoid((s + z) / T), z logistic noise drawn anew at every step, T = `TEMPERATURE`, with its own gradient
   and nothing straight through (Maddison et al. 2017); it exceeds 1/2 as often as `bernoulli` draws 1, which it is evaluated as.
@@ -30,6 +32,8 @@ TEMPERATURE = 2 / 3
 """T of `relaxed` (Maddison et al. 2017, section 5; Louizos et al. 2018)."""
 SCORE = ".score"
 """What the path of a leaf's scores ends with."""
+_LARGEST = ("edge_popup", "gates")
+"""Methods that keep the largest scores."""
 
 
 def first_scores(spec: Supermask, shape: tuple[int, ...], seed: int, name: str) -> np.ndarray:
@@ -37,11 +41,11 @@ def first_scores(spec: Supermask, shape: tuple[int, ...], seed: int, name: str) 
 
     Of `bernoulli` and `relaxed` logit(density), so that every weight is kept with that probability; of `edge_popup` uniform on
     +- 1 / sqrt(inputs of a unit), as Kaiming's uniform initialiser with a = sqrt(5); of `signed` uniform on +- 1, of which the
-    share `density` exceeds the threshold. Drawn from the stream `name`.
+    share `density` exceeds the threshold; of `gates` as of `edge_popup`. Drawn from the stream `name`.
     """
     if spec.method in DRAWN:
         return np.full(shape, math.log(spec.density / (1 - spec.density)), np.float32)
-    bound = 1 / math.sqrt(math.prod(shape[:-1])) if spec.method == "edge_popup" else 1.0
+    bound = 1 / math.sqrt(math.prod(shape[:-1])) if spec.method in _LARGEST else 1.0
     return keys.generator(seed, name).uniform(-bound, bound, shape).astype(np.float32)
 
 
@@ -57,7 +61,7 @@ def straight_through(spec: Supermask, scores: Any, key: Any = None) -> Any:
         p = jax.nn.sigmoid(scores)
         hard = scores >= 0 if key is None else jax.random.bits(key, scores.shape, jnp.uint16) < p * 65536
         return _through(hard.astype(scores.dtype), p)
-    if spec.method == "edge_popup":
+    if spec.method in _LARGEST:
         size = jnp.abs(scores)
         return _through((size >= _kth_largest(size, _kept(spec, scores.size))).astype(scores.dtype), size)
     return _through(jnp.where(jnp.abs(scores) > 1 - spec.density, jnp.sign(scores), 0), scores)
@@ -107,7 +111,7 @@ def chosen(spec: Supermask, tree: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     for path, scores in _scores(tree).items():
         if spec.method in DRAWN:
             found[path] = (scores >= 0).astype(np.int8)
-        elif spec.method == "edge_popup":
+        elif spec.method in _LARGEST:
             size, kept = np.abs(scores), _kept(spec, scores.size)
             found[path] = (size >= np.partition(size.reshape(-1), -kept)[-kept]).astype(np.int8)
         else:

@@ -18,11 +18,14 @@ from tombola.core.task import KINDS, Rates
 from tombola.core.trees import Tree
 from tombola.evaluation.population import Population
 from tombola.models.network import Network
-from tombola.pruning import controls, criteria, selection, structured
+from tombola.pruning import controls, criteria, selection, structured, surgeon
 from tombola.pruning.pruning import Pruning
 from tombola.surgery import values
 
 Order = Literal["position", "random"]
+
+
+_ASKED = {"gradient": "a gradient", "product": "a Hessian", "squares": "gradients of examples", "examples": "gradients of examples"}
 
 
 class Context(NamedTuple):
@@ -32,15 +35,10 @@ class Context(NamedTuple):
     seed: int
     mask: Mask | None = None
     """The run's mask; None while the mask itself is being made."""
-    slopes: Callable[[int, Tree, str, int | None], Tree] | None = None
-    """(seed, weights, batch, size) -> gradient: `training.slopes.mean_gradient` of the task; None where there are no data."""
-    products: Callable[[int, Tree, Tree, str, int | None], Tree] | None = None
-    """(seed, weights, vector, batch, size) -> `training.slopes.hessian_product` of the task; None where there are no data."""
-    squared: Callable[[int, Tree, str, int | None], Tree] | None = None
-    """(seed, weights, batch, size) -> `training.slopes.mean_squares` of the task; None where there are no data."""
+    slopes: Callable[..., Tree] | None = None
+    """(what, seed, weights, *vectors, batch, size) -> what `tombola.training.slopes` finds of the task; None where there are no data."""
     populations: Callable[[int], Population] | None = None
     """seed -> what scores many masks of the task's network at once; None where there are no data."""
-
     recorded: Callable[..., Any] | None = None
     """(seed, weights, batch, size) -> `training.activations.on_training_examples` of the task; None where there are no data."""
 
@@ -55,15 +53,19 @@ class Context(NamedTuple):
 
         Source: `tombola.training.slopes.mean_gradient`. Where nobody asks, it costs nothing.
         """
-        if self.slopes is None:
-            raise TombolaError("a gradient of the loss is asked for where there are no data; prune by tb.imp, or by a study")
-        return self.slopes(self.seed, weights, batch, size)
+        return self._asked("gradient", weights, batch=batch, size=size)
 
     def squares(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
         """The mean of g_i^2 over the same examples, g_i the gradient of one example's loss: the diagonal of the empirical Fisher."""
-        if self.squared is None:
-            raise TombolaError("gradients of examples are asked for where there are no data; prune by tb.imp, tb.train, or by a study")
-        return self.squared(self.seed, weights, batch, size)
+        return self._asked("squares", weights, batch=batch, size=size)
+
+    def examples(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
+        """g_i of each of n examples, (n, *shape) of each prunable weight: `tombola.training.slopes.example_gradients`."""
+        return self._asked("examples", weights, batch=batch, size=size)
+
+    def activity(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
+        """The mean |a| of the unit that a weight leads into, over the same examples: `tombola.training.slopes.mean_activity`."""
+        return self._asked("activity", weights, batch=batch, size=size)
 
     @property
     def population(self) -> Population:
@@ -74,9 +76,14 @@ class Context(NamedTuple):
 
     def hessian_product(self, weights: Tree, vector: Tree, batch: str = "0", size: int | None = None) -> Tree:
         """H v, H the Hessian of that loss over the same examples, at the weights."""
-        if self.products is None:
-            raise TombolaError("a Hessian of the loss is asked for where there are no data; prune by tb.imp, tb.train, or by a study")
-        return self.products(self.seed, weights, vector, batch, size)
+        return self._asked("product", weights, vector, batch=batch, size=size)
+
+    def _asked(self, what: str, *trees: Tree, batch: str, size: int | None) -> Tree:
+        if self.slopes is None:
+            raise TombolaError(
+                f"{_ASKED.get(what, what)} of the loss is asked for where there are no data; prune by tb.imp, tb.train, or by a study"
+            )
+        return self.slopes(what, self.seed, *trees, batch=batch, size=size)
 
 
 @mask_actions.register
@@ -256,6 +263,30 @@ def resample(context: Context, *, stream: str) -> Tree:
 
 def _first(context: Context, weights: Tree | None) -> Tree:
     return context.network.init(context.seed) if weights is None else weights
+
+
+@value_actions.register
+def brain_surgery(
+    context: Context, weights: Tree, *, batch: str = "0", size: int | None = None, dampening: float = surgeon.DAMPENING
+) -> Tree:
+    """The weights after optimal brain surgery: those that are kept make up for those that the run's mask takes away.
+
+    dw_K = G_K^T (n lambda 1 + G_K G_K^T)^-1 G_P w_P in each leaf, G the gradients of n examples (`Context.examples`) of the kept (K) and
+    the pruned (P) weights: the least that sum_i (g_i dw)^2 / 2n + lambda |dw_K|^2 / 2 can be if all of P become 0 at once.
+
+    Args:
+        weights: W, at which the gradients are taken; they should be trained.
+        size: n; None: 1,000, or as many as fit in 256 MiB.
+        dampening: lambda in units of the leaf's mean squared gradient of an example, above 0.
+
+    Source: Hassibi & Stork 1993, for all pruned weights together, with the empirical Fisher of a layer.
+    """
+    if context.mask is None:
+        raise TombolaError("value action 'brain_surgery' makes up for what a mask takes, so the run needs a mask")
+    slopes, found = context.examples(weights, batch, size), dict(weights)
+    for path, kept in context.mask.items():
+        found[path] = surgeon.compensated(weights[path], slopes[path], kept, dampening)
+    return found
 
 
 def prune_round(context: Context, scores: Tree, before: Mask, pruning: Pruning, ties: Order) -> Mask:

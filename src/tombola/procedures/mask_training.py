@@ -14,11 +14,15 @@ SCHEDULES = {"bernoulli": "constant", "edge_popup": "cosine", "signed": "constan
 def mask_recipe(
     recipe: Recipe, spec: Supermask, rate: float | None = None, steps: Step | str | None = None, batch: int | None = None
 ) -> Recipe:
-    """The recipe with scores in the place of weights: momentum .9, no weight decay, `RATES` and `SCHEDULES`.
+    """The recipe with scores in the place of weights: momentum .9, no weight decay, `RATES` and `SCHEDULES`. Of `gates`, whose weights
+    train too, it stays as it is.
 
     Args:
         steps, batch: as in the recipe, if not given.
     """
-    changes: dict[str, Any] = {"optimizer": "momentum", "momentum": 0.9, "weight_decay": 0.0, "label_smoothing": 0.0}
+    if spec.method == "gates":
+        changes: dict[str, Any] = {"learning_rate": rate or recipe.learning_rate}
+        return recipe.but(**changes, supermask=spec, steps=steps or recipe.steps, batch=batch or recipe.batch)
+    changes = {"optimizer": "momentum", "momentum": 0.9, "weight_decay": 0.0, "label_smoothing": 0.0}
     changes |= {"schedule": SCHEDULES[spec.method], "milestones": (), "warmup": "0it", "learning_rate": rate or RATES[spec.method]}
     return recipe.but(**changes, supermask=spec, steps=steps or recipe.steps, batch=batch or recipe.batch)

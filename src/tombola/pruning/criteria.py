@@ -1,7 +1,8 @@
 """Criteria: (initial, final) weights of one leaf -> scores of the same shape. The highest scores are kept.
 
-One that has a third argument `gradient` gets the gradient of the mean loss at `final` there, and one that has `squares` the mean of
-the squared gradients of single examples' losses (`procedures.actions.Context`).
+One that has a third argument `gradient` gets the gradient of the mean loss at `final` there; `squares`, the mean of the squared
+gradients of single examples' losses; `examples`, the gradient of each, (n, *shape), 0 where the weight is pruned already; `activity`,
+the mean |a| of the unit that a weight leads into (`procedures.actions.Context`).
 Equal scores are ordered at random by the streams ``ties/{path}`` of the run, wherever they may be more than an accident (`may_tie`).
 
 A criterion is one function. Zhou et al. 2019, section 2 is the source unless another is named; w_i is the initial and
@@ -22,9 +23,12 @@ from tombola.core.masks import Mask
 from tombola.core.parts import criteria as criteria
 from tombola.core.registry import plain
 from tombola.core.trees import Tree
+from tombola.pruning import surgeon
 
 Criterion = Callable[..., Any]
 
+SLOPES = ("gradient", "squares", "examples", "activity")
+"""What a criterion may have as a third argument."""
 _ranked: set[str] = set()
 """Names of the criteria whose score of a weight depends on the other weights of its layer."""
 _plateaus: set[str] = set()
@@ -42,12 +46,14 @@ def may_tie(name: str, initializer: str) -> bool:
 def score_leaves(name: str, initial: Tree, final: Tree, before: Mask, slopes: Callable[[str], Tree]) -> Tree:
     """The scores of all leaves of a mask; `slopes` is asked once for what `slope_of` says, and only for a criterion that takes it."""
     slope = slopes(wanted) if (wanted := slope_of(name)) else dict.fromkeys(before)
+    if wanted == "examples":
+        slope = {path: slope[path] * kept for path, kept in before.items()}
     return {path: scores(name, initial[path], final[path], kept, slope[path]) for path, kept in before.items()}
 
 
 def slope_of(name: str) -> str | None:
-    """The third argument of a criterion: `gradient` or `squares`; None if it has none."""
-    return next((one for one in ("gradient", "squares") if one in inspect.signature(criteria[name]).parameters), None)
+    """The third argument of a criterion, one of `SLOPES`; None if it has none."""
+    return next((one for one in SLOPES if one in inspect.signature(criteria[name]).parameters), None)
 
 
 def scores(name: str, initial: Any, final: Any, before: Any = None, gradient: Any = None) -> Any:
@@ -55,7 +61,7 @@ def scores(name: str, initial: Any, final: Any, before: Any = None, gradient: An
 
     Args:
         before: what earlier rounds have left (bool); a criterion of ranks ranks that alone. None: everything.
-        gradient: of the mean loss at `final`, for criteria that take it; the mean squares, for those that take these.
+        gradient: what the criterion has as a third argument.
     """
     given = [initial, final, gradient] if slope_of(name) else [initial, final]
     if given[-1] is None:
@@ -204,6 +210,26 @@ def optimal_brain_damage(initial: Any, final: Any, squares: Any) -> Any:
     Source: LeCun et al. 1990, equation 5, with the empirical Fisher in the place of the Hessian's diagonal.
     """
     return final**2 * squares / 2
+
+
+@criteria.register
+def optimal_brain_surgeon(initial: Any, final: Any, examples: Any) -> Any:
+    """w^2 / (2 [F^-1]_ii): what the loss gains, to second order, if a weight is removed and all others of its layer make up for it.
+
+    F = sum g_i g_i^T / n + lambda 1, the dampened empirical Fisher of the layer over n examples, inverted exactly
+    (`tombola.pruning.surgeon`). The value action `brain_surgery` makes up for what is removed.
+    Source: Hassibi & Stork 1993, with the empirical Fisher in the place of the Hessian.
+    """
+    return surgeon.losses(np.asarray(final), np.asarray(examples))
+
+
+@_with_plateaus
+def activity(initial: Any, final: Any, activity: Any) -> Any:
+    """The mean |a| of the unit that a weight leads into, over examples: a score of whole units (``structure="units"``).
+
+    Source: Hu et al. 2016 rank units by how often they are 0; this is by their size.
+    """
+    return np.asarray(activity)
 
 
 @criteria.register

@@ -29,12 +29,13 @@ def kind_of(figure: Figure, report: Findings) -> "type[Drawing]":
     """What draws a figure of a report: lines, points or a grid."""
     from tombola.report.grid import Image, Surface
     from tombola.report.heatmap import HeatMap
+    from tombola.report.journeys import Journeys
     from tombola.report.lines import Lines
     from tombola.report.points import Dots, Scatter, narrow, single
 
     if single(figure, report) is not None or narrow(figure, report):
         return Dots
-    kinds: dict[str, type[Drawing]] = {"scatter": Scatter, "heatmap": HeatMap, "image": Image, "surface": Surface}
+    kinds: dict[str, type[Drawing]] = {"scatter": Scatter, "heatmap": HeatMap, "image": Image, "surface": Surface, "journeys": Journeys}
     return kinds.get(figure.kind, Lines)
 
 

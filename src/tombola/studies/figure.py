@@ -46,12 +46,13 @@ class Figure:
     """File name stem, e.g. "accuracy"."""
     title: str
     panels: tuple[Panel, ...]
-    kind: Literal["density", "curves", "profile", "image", "scatter", "surface", "heatmap"] = "density"
+    kind: Literal["density", "curves", "profile", "image", "scatter", "surface", "heatmap", "journeys"] = "density"
     """`density`: table rows against density, log axis from dense to sparse. `curves`: metrics over iterations at
     `levels`. `profile`: `value` against `x` of the details table `detail`, at `levels`. `image`: `value` by `row` and
     `column` of `detail`, one image a level. `scatter`: the panels against `across`, one point a row of the table (draws
     averaged). `surface`: contours of `value` over `x` and `y` of `detail`, with the named networks on it. `heatmap`: the
-    panels by `row` (a layer) and `column` of `detail`, a number in each cell, one map a variant and arm."""
+    panels by `row` (a layer) and `column` of `detail`, a number in each cell, one map a variant and arm. `journeys`: two
+    panels of `detail`: `value` over `x` of single weights, by `weight`; and where `weight` is -1, `value` with `low` and `high`."""
     x: Literal["density", "kept", "level", "step", "parameters"] = "density"
     """Of kind `density`: what the axis shows; `kept` is the number of remaining weights, `level` what the study's levels
     count (rounds of pruning, steps k, layers reset, widths), `step` the iteration k that the table's column `step` says,
@@ -59,7 +60,7 @@ class Figure:
     across: Panel | None = None
     """Of kind `scatter`: the metric on the x axis."""
     x_label: str = ""
-    """Axis label with unit, of kinds `profile`, `image` and `heatmap`; of kind `density` in place of what `x` is called, if given."""
+    """Axis label with unit, of all kinds but those; of kind `density` in place of what `x` is called, if given."""
     y_label: str = ""
     """Of kind `image`: likewise."""
     span: tuple[float, float] | None = None
@@ -67,7 +68,7 @@ class Figure:
     minus: str = ""
     """Of kind `density`: an arm that is taken from each of the others, by replicate, variant and level; it is not shown itself."""
     detail: str = ""
-    """Of kinds `profile`, `image`, `surface` and `heatmap`: which of the study's details tables."""
+    """Of kinds `profile`, `image`, `surface`, `heatmap` and `journeys`: which of the study's details tables."""
     arms: tuple[str, ...] = ()
     """Those that are shown; none named: all."""
     variants: tuple[str, ...] = ()

@@ -22,7 +22,8 @@ class Result:
     metrics: Mapping[str, Any]
     summary: Mapping[str, Any]
     weights: Callable[[str], Mapping[str, Any]]
-    """Step, or "mask" -> the run's weights at that step (if the study keeps it), or its mask."""
+    """Step, or "mask" -> the run's weights at that step (if the study keeps it), or its mask; of one that moves, "mask@100it" is that
+    after a step that is kept."""
     begin: int = 0
     """Iteration at which it began."""
     end: int = 0

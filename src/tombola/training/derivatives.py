@@ -11,7 +11,7 @@ from tombola.training.program import gradient, network_inputs
 from tombola.training.scorer import seen
 from tombola.training.setup import Setup
 
-What = Literal["gradient", "product", "squares"]
+What = Literal["gradient", "product", "squares", "examples"]
 
 
 @lru_cache(maxsize=16)
@@ -38,6 +38,9 @@ def of_batch(found: Setup, what: What) -> Any:
             whole = {**weights, **moved}
             given = seen(found, network.compute(whole, example[None], train=False), whole)
             return objective.training_loss(given, None if target is None else target[None], found.recipe.label_smoothing).mean()
+
+        if what == "examples":
+            return jax.lax.map(lambda one: jax.grad(loss)(trained, *one), (inputs, targets))
 
         def added(total: Tree, one: tuple[Any, Any]) -> tuple[Tree, None]:
             of_one = jax.grad(loss)(trained, *one)

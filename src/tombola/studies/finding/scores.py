@@ -1,0 +1,149 @@
+"""Scores beyond magnitude: what they are worth without retraining, and what is left of it after rewinding and retraining."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from tombola.core.step import Step
+from tombola.evaluation.verdict import Effect
+from tombola.procedures.imp import pruned_mask
+from tombola.procedures.run import Action, Run
+from tombola.studies.base import Row, Values, study
+from tombola.studies.claims import Evidence, claim, hardest
+from tombola.studies.dense import dense_run
+from tombola.studies.effort import efforts
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.moving.common import Rewound, labels
+from tombola.studies.results import Results
+from tombola.studies.tickets import ACC_FINAL, Share, distinct, reinitialised, run_metrics
+
+SCORES = {
+    "large_final": "magnitude",
+    "movement": "movement",
+    "snip": "Taylor",
+    "optimal_brain_damage": "brain damage (Fisher)",
+    "optimal_brain_surgeon": "brain surgeon",
+    "compensated": "brain surgeon, others make up",
+    "random": "random",
+}
+UNITS = {"units_norm": "units by norm", "units_activity": "units by activity", "units_fisher": "units by Fisher"}
+OF_UNITS = {"units_norm": "large_final", "units_activity": "activity", "units_fisher": "optimal_brain_damage"}
+PRUNED = Panel("acc_pruned", "test accuracy without retraining (%)", 100)
+
+
+@study("finding.scores", task="digits-mlp", answers="By what score should weights go, with and without retraining?")
+class Scores(Rewound):
+    """The dense network pruned once by each score, as it is then, and rewound and retrained; units likewise, with a re-initialisation.
+
+    `optimal_brain_surgeon` removes by the surgeon's scores; `compensated` moves the others as well, and is not retrained. Scores are
+    compared across layers where the scope is global; those of units are ranked in each layer.
+    """
+
+    scales = {"smoke": {"replicates": 2, "densities": (0.1,), "scores": ("large_final", "optimal_brain_damage"), "units": ("units_norm",)}}
+    columns = (*Rewound.columns, "acc_pruned")
+    variants = {"weights": "single weights", "units": "whole units"}
+
+    densities: tuple[float, ...] = (0.5, 0.2, 0.1, 0.05, 0.02)
+    scores: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(SCORES)
+    units: tuple[str, ...] = tuple(UNITS)
+    """Ways to rank whole units."""
+    unit_shares: tuple[Share, ...] = (0.5, 0.2)
+    """Shares of a layer's units that are kept."""
+
+    @property
+    def arms(self) -> Mapping[str, str]:
+        units = {f"{name}{control}": label + said for name, label in UNITS.items() if name in self.units for control, said in
+                 (("", ""), ("/reinit", ", fresh weights"))}  # fmt: skip
+        return labels(SCORES, self.scores) | units
+
+    def rows(self) -> Iterable[Row]:
+        """The retrained networks; each with the run that shows it without retraining."""
+        for name, given in (("scores", self.scores), ("units", self.units)):
+            distinct(name, given)
+        for replicate in range(self.replicates):
+            dense = dense_run(self, replicate)
+            for variant, arms, places in (("weights", SCORES, self.densities), ("units", UNITS, self.unit_shares)):
+                own = [arm for arm in self.arms if arm.partition("/")[0] in arms]
+                for arm in own:
+                    if arm == own[0]:
+                        yield Row(arm, replicate, 0, dense, variant=variant)
+                    for level in range(1, len(places) + 1):
+                        yield Row(arm, replicate, level, self.retrained(dense, arm, level), variant=variant)
+                        if "/" not in arm:
+                            yield Row(f"{arm}:bare", replicate, level, self.bare(dense, arm, level), variant=variant)
+
+    def mask(self, dense: Run, arm: str, level: int) -> Action:
+        """The mask that an arm's score leaves."""
+        name = arm.partition("/")[0]
+        if name in UNITS:
+            norm = "l1" if name == "units_fisher" else "l2"  # a unit's Fisher damage is the sum of its weights'
+            pruning = self.pruned(self.unit_shares[level - 1], criterion=OF_UNITS[name], structure="units", norm=norm)
+            return pruned_mask(pruning.but(scope="layer"), dense, dense)
+        criterion = "optimal_brain_surgeon" if name == "compensated" else name
+        return pruned_mask(self.pruned(self.densities[level - 1], criterion=criterion), dense, dense)
+
+    def retrained(self, dense: Run, arm: str, level: int) -> Run:
+        """Rewound and trained; of `compensated`, whose masks are the surgeon's, the same run."""
+        run = self.rewound(dense, self.mask(dense, arm, level))
+        return reinitialised(run, level) if arm.endswith("/reinit") else run
+
+    def bare(self, dense: Run, arm: str, level: int) -> Run:
+        """The pruned network: the first evaluation of a run from the final weights, which trains for one step alone."""
+        name = "brain_surgery" if arm == "compensated" else "rewind"
+        kept = Action(name=name, of=(dense.at("end"),))
+        return dense.but(mask=self.mask(dense, arm, level), kept=kept, until=Step("1it"))
+
+    def measure(self, row: Row, results: Results) -> Values | list[Values]:
+        if ":" in row.arm:
+            return []
+        values = {**run_metrics(row, results), **efforts(row.run, results)}
+        dense = results[dense_run(self, row.replicate)]
+        bare = float("nan")
+        if "/" not in row.arm:
+            bare = (
+                results[self.bare(dense_run(self, row.replicate), row.arm, row.level)].shown("test", 0)
+                if row.level
+                else dense.shown("test")
+            )
+        return {**values, "acc_pruned": bare}
+
+    def figures(self) -> Sequence[Figure]:
+        caption = "Pruned once, by scores of the trained dense network."
+        title = "Scores without retraining, and after rewinding and retraining"
+        return [Figure("scores", title, (PRUNED, ACC_FINAL), caption=caption)]
+
+    @claim(
+        "SCORE-C1",
+        "after Hassibi & Stork 1993",
+        "Without retraining, at 10 % density and less, the surgeon is better than brain damage, and that better than magnitude.",
+        note="The surgeon with the others making up for what is removed.",
+    )
+    def without_retraining(self, table: Evidence) -> Iterable[Effect]:
+        table = table.only(variant="weights")
+        small = table.levels(0, 0.1001)
+        yield table.above("compensated", "optimal_brain_damage", PRUNED, small)
+        yield table.above("optimal_brain_damage", "large_final", PRUNED, small)
+
+    @claim(
+        "SCORE-C2",
+        "proposed here",
+        "After rewinding and retraining, the gap between the surgeon, brain damage and magnitude shrinks below half a percentage point: a "
+        "good network without retraining is not a better ticket.",
+    )
+    def after_retraining(self, table: Evidence) -> Iterable[Effect]:
+        table = table.only(variant="weights")
+        small = table.levels(0, 0.1001)
+        better = ("optimal_brain_surgeon", "optimal_brain_damage")
+        yield from hardest(table.within("large_final", arm, ACC_FINAL, small, allowed=0.5) for arm in better)
+
+    @claim(
+        "SCORE-C3",
+        "after Liu et al. 2019",
+        "Where whole units are pruned, fresh initial weights are as good as the ticket's own.",
+        note="As good: less than the margin below, at all shares of units together.",
+    )
+    def units_need_no_ticket(self, table: Evidence) -> Iterable[Effect]:
+        shares = list(range(1, len(self.unit_shares) + 1))
+        rows = table.only(variant="units")
+        yield from hardest(rows.within(f"{arm}/reinit", arm, ACC_FINAL, shares) for arm in UNITS)

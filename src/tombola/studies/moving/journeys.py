@@ -1,0 +1,232 @@
+"""The journeys of weights: when it is decided which of them stay, who flips its sign, and how long what grew survives."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from pydantic import Field
+
+from tombola.core.step import Step
+from tombola.core.task import Task
+from tombola.evaluation.early_stopping import es_iteration
+from tombola.evaluation.journeys import Journeys as Followed
+from tombola.evaluation.journeys import follow, magnitudes, survival
+from tombola.evaluation.verdict import Effect
+from tombola.procedures.run import Run
+from tombola.studies.base import Row, Values, study
+from tombola.studies.claims import Evidence, claim
+from tombola.studies.dense import dense_run
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.moving.common import Iterative, moving, sparse
+from tombola.studies.moving.picture import FATES, rows_of_fates
+from tombola.studies.results import Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALL = "all"
+"""The variant of all layers together."""
+DECIDED = 0.95
+"""The AUC from which on the final mask is decided, but for one pair of weights in twenty."""
+FLIPS = Panel("flips_kept", "sign flips of kept weights"), Panel("flips_pruned", "sign flips of pruned weights")
+FLIPPED = Panel("flipped", "kept weights with another sign than at first (%)", 100)
+SURVIVAL = Panel("survival", "grown connections that are there 5 updates later (%)", 100)
+SURVIVED = 5
+COLUMNS = (
+    "auc_start", "auc_reached", "es_iteration", "es_censored", "decided", "comebacks", "flips_kept", "flips_pruned", "last_kept",
+    "last_pruned", "flipped", "survival", "grown",
+)  # fmt: skip
+
+
+@study("moving.journeys", task="digits-mlp", answers="When is it decided which weights stay, and what happens to them on the way?")
+class Journeys(Iterative):
+    """The dense network's weights, followed to its largest at the end; signs under iterative pruning; what SET and RigL grow.
+
+    Looks are evenly spaced. Each is a whole tree on disk: looks x replicates x 4 bytes a weight, 24 MB for the default on digits and
+    below 1 GiB up to half a million weights. They are read one at a time.
+    """
+
+    scales = {"smoke": {"replicates": 2, "densities": (0.2,), "per_round": 0.9, "looks": 8, "updates": 8}}
+    columns = ("kept", "prunable", *COLUMNS)
+    arms = {
+        **FATES,
+        "dense": "dense network",
+        "imp": "iterative, rewound",
+        "lrr": "iterative, learning-rate rewinding",
+        "rigl": "RigL",
+        "set": "SET",
+    }
+
+    densities: tuple[float, ...] = (0.5, 0.2, 0.05)
+    looks: Annotated[int, Field(ge=4, le=128)] = 64
+    """Looks at the dense network's weights, after its start."""
+    updates: Annotated[int, Field(ge=8)] = 40
+    """Updates of SET and RigL in the length of a training, of which they make three quarters."""
+    drop: Annotated[float, Field(gt=0, le=1)] = 0.3
+
+    def rows(self) -> Iterable[Row]:
+        """Each arm at each density."""
+        for replicate in range(self.replicates):
+            dense = dense_run(self, replicate)
+            chains = {arm: self.by_level(self.imp(replicate, continued=arm == "lrr")) for arm in ("imp", "lrr")}
+            for level, density in enumerate(self.densities, 1):
+                yield Row("dense", replicate, level, dense)
+                yield from (Row(arm, replicate, level, chain[level]) for arm, chain in chains.items())
+                for arm in ("rigl", "set"):
+                    yield Row(arm, replicate, level, dense.but(task=self._grown(arm), mask=sparse(density)))
+
+    def _grown(self, arm: str) -> Task:
+        return moving(self.task, arm, drop=self.drop, every=str(self._every), until=0.75, anneal="cosine")
+
+    @property
+    def _every(self) -> Step:
+        return self.task.recipe.steps.times(1 / self.updates)
+
+    def steps(self) -> list[Step]:
+        """Those of the looks."""
+        whole = self.task.recipe.steps
+        return [Step("0it"), *dict.fromkeys(whole.times(place / self.looks) for place in range(1, self.looks)), Step("end")]
+
+    def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[Step, ...]]:
+        moved = (Step("0it"), *dict.fromkeys(self.task.recipe.steps.times(place / self.updates) for place in range(1, self.updates)))
+        of_arm = {"dense": tuple(self.steps()), "imp": (Step("end"),), "lrr": (Step("end"),), "rigl": moved, "set": moved}
+        return {row.run: of_arm[row.arm] for row in rows}
+
+    def measure(self, row: Row, results: Results) -> Values | list[Values]:
+        """Of the dense network a row for each layer, and one for all; of the others one."""
+        result, density = results[row.run], self.densities[row.level - 1]
+        values: Values = dict.fromkeys(COLUMNS, float("nan"))
+        values |= {"variant": ALL, "density": density, "kept": result.summary["kept"], "prunable": result.summary["prunable"]}
+        if row.arm == "dense":
+            followed, steps = self.follow(row, results)
+            stop, censored = es_iteration(result.metrics)
+            stops = {"es_iteration": stop, "es_censored": int(censored)}
+            return [{**values, **stops, "variant": name, **_of(followed, steps, paths)} for name, paths in _layers(followed).items()]
+        if row.arm in ("imp", "lrr"):
+            first, last, mask = results[dense_run(self, row.replicate)].weights("0it"), result.weights("end"), result.weights("mask")
+            turned = sum(np.count_nonzero((np.sign(first[path]) != np.sign(last[path])) & kept) for path, kept in mask.items())
+            return {**values, "flipped": turned / max(1, result.summary["kept"])}
+        moved = (dict(result.weights(f"mask@{step}")) for step in self.keep([row])[row.run])
+        share, grown = survival(moved, SURVIVED)
+        return {**values, "survival": share, "grown": grown}
+
+    def follow(self, row: Row, results: Results) -> tuple[Followed, list[int]]:
+        """The dense network's weights on the way to its largest at the end, and the iterations of the looks."""
+        result, info = results[row.run], results.network_info(self.task)
+        density = self.densities[row.level - 1]
+        spread = density if self.scope == "global" else dict.fromkeys(info.prunable, density)
+        steps = [step.iterations(info.steps_per_epoch, result.end) for step in self.steps()]
+        final = magnitudes({path: result.weights("end")[path] for path in info.prunable}, spread)
+        return follow(((at, dict(result.weights(str(step)))) for at, step in zip(steps, self.steps(), strict=True)), final, spread), steps
+
+    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+        """AUC by look and layer, and the picture: of the first replicate, at the last density."""
+        import pandas as pd
+
+        found = []
+        for row in (one for one in self.rows() if one.arm == "dense"):
+            followed, steps = self.follow(row, results)
+            where = {"arm": "dense", "level": row.level, "density": self.densities[row.level - 1], "replicate": row.replicate}
+            for name, values in {ALL: followed.pooled, **{_name(path): one for path, one in followed.auc.items()}}.items():
+                found += [{**where, "variant": name, "x": x, "value": value} for x, value in zip(steps, values, strict=True)]
+        shown = next(row for row in self.rows() if row.arm == "dense" and row.level == len(self.densities))
+        followed, steps = self.follow(shown, results)
+        weights = [results[shown.run].weights(str(step)) for step in self.steps()]
+        where = {"variant": ALL, "level": shown.level, "density": self.densities[-1], "replicate": shown.replicate}
+        return {
+            "auc": pd.DataFrame(found),
+            "journeys": pd.DataFrame([{**where, **one} for one in rows_of_fates(followed.final, weights, steps)]),
+        }
+
+    def figures(self) -> Sequence[Figure]:
+        fates = "Fates: among the largest at the end or not, and at a tenth of training or not."
+        size, rank = (
+            Panel("value", "|w| (standard deviations of the layer's initial values)"),
+            Panel("value", "rank among all weights (%)", 100),
+        )
+        line = Panel("value", "AUC of |w| at the step for the final mask", threshold=DECIDED)
+        return [
+            Figure(
+                "journeys", "The journeys of weights", (size, rank), kind="journeys", detail="journeys", arms=tuple(FATES), caption=fates
+            ),
+            Figure("auc", "When it is decided which weights stay", (line,), kind="profile", detail="auc", x_label="training iteration"),
+            Figure("signs", "Signs under iterative pruning", (FLIPPED,), arms=("imp", "lrr"), variants=(ALL,)),
+            Figure("survival", "How long grown connections live", (SURVIVAL,), arms=("rigl", "set"), variants=(ALL,)),
+        ]
+
+    @claim(
+        "MOV-C3",
+        "proposed here",
+        "Masks are decided early, but not at initialisation: |w_0| tells kept from pruned weights with an AUC of at most 0.65, and |w_t| "
+        "with one of 0.95 before the iteration of early stopping.",
+    )
+    def early(self, table: Evidence) -> Iterable[Effect]:
+        whole = table.only(variant=ALL)
+        at = list(range(1, len(self.densities) + 1))
+        yield whole.effect("AUC at the start below 0.65", "", 0.65 - whole.of("auc_start", "dense", at))
+        reached, stop = whole.of("auc_reached", "dense", at), whole.of("es_iteration", "dense", at)
+        ratio = np.log2(stop.clip(1) / reached.clip(1, 2 * stop.max(axis=None)))
+        yield whole.effect("an AUC of 0.95 sooner than the early stop", "log2 ratio", ratio, lacks=whole.censored(["dense"], at))
+
+    @claim(
+        "MOV-C4",
+        "after Gadhikar & Burkholz 2024",
+        "Kept weights flip their signs less often than pruned ones, and stop flipping earlier; learning-rate rewinding flips more signs "
+        "than rewinding of weights in the first rounds.",
+        note="Seldomer by a tenth of a flip, earlier by 2 % of training, more by a percentage point; first rounds: 20 % density and above.",
+    )
+    def signs(self, table: Evidence) -> Iterable[Effect]:
+        whole = table.only(variant=ALL)
+        at = list(range(1, len(self.densities) + 1))
+        kept, pruned, last_kept, last_pruned = (
+            whole.of(name, "dense", at) for name in ("flips_kept", "flips_pruned", "last_kept", "last_pruned")
+        )
+        yield whole.effect("flips of pruned weights, beyond those of kept ones", "", pruned - kept, least=0.1)
+        yield whole.effect("last flip of pruned weights, later than of kept ones", "of training", last_pruned - last_kept, least=0.02)
+        first = [level for level, density in enumerate(self.densities, 1) if density >= 0.2]
+        yield whole.above("lrr", "imp", FLIPPED, first, least=1.0)
+
+    @claim(
+        "MOV-C7",
+        "after Evci et al. 2020",
+        "Connections that are grown where the gradient is largest survive longer than those that are grown at random.",
+        note="Survival of five updates, at 20 % density and below; longer: by 5 percentage points.",
+    )
+    def growth(self, table: Evidence) -> Iterable[Effect]:
+        small = [level for level, density in enumerate(self.densities, 1) if density <= 0.2]
+        yield table.only(variant=ALL).above("rigl", "set", SURVIVAL, small, least=5.0)
+
+
+def _name(path: str) -> str:
+    return path.removesuffix("/kernel")
+
+
+def _layers(followed: Followed) -> dict[str, list[str]]:
+    return {ALL: list(followed.final), **{_name(path): [path] for path in followed.final}}
+
+
+def _of(followed: Followed, steps: Sequence[int], paths: Sequence[str]) -> Values:
+    """The columns of some leaves together."""
+    kept, flips, last, decided = (
+        np.concatenate([np.ravel(tree[path]) for path in paths])
+        for tree in (followed.final, followed.flips, followed.last_flip, followed.decided)
+    )
+    curve = np.array(followed.pooled if len(paths) == len(followed.final) else followed.auc[paths[0]])
+    reached = np.flatnonzero(curve >= DECIDED)
+    tenth = int(np.searchsorted(steps, 0.1 * steps[-1]))
+    counts = np.array([np.count_nonzero(followed.final[path]) for path in paths])
+    back = np.array([followed.comebacks[path][tenth] for path in paths])
+
+    def mean(values: np.ndarray, group: np.ndarray) -> float:
+        return float(values[group].mean()) if group.any() else float("nan")
+
+    return {
+        "auc_start": float(curve[0]),
+        "auc_reached": float(steps[reached[0]]) if len(reached) else float("inf"),
+        "decided": float(np.median(decided[kept])) if kept.any() else float("nan"),
+        "comebacks": float(np.nansum(back * counts) / counts.sum()) if counts.sum() else float("nan"),
+        "flips_kept": mean(flips, kept),
+        "flips_pruned": mean(flips, ~kept),
+        "last_kept": mean(last, kept & (last >= 0)) / steps[-1],
+        "last_pruned": mean(last, ~kept & (last >= 0)) / steps[-1],
+    }
