@@ -53,10 +53,8 @@ class Journeys(Drawing):
         lines = LineCollection(ways, colors=look.colour, linewidths=0.55, alpha=0.55, zorder=3 + 0.1 * place)
         ax.add_collection(lines)
         self.tie([place], lines)
-        for way in ways[:3]:
-            self.point(
-                ax, float(way[-1][0]), float(way[-1][1]), self.labels_of(place), entry=[place], at="", mean=float(f"{way[-1][1]:.4g}")
-            )
+        for x, y in (way[-1].tolist() for way in ways[:3]):
+            self.point(ax, x, y, self.labels_of(place), entry=[place], at="", mean=float(f"{y:.4g}"))
 
     def _river(self, ax: "Axes", rows: "pd.DataFrame", look: Look, place: int, scale: float) -> None:
         rows = rows.sort_values("x")
