@@ -17,11 +17,11 @@ from tombola.evaluation.journeys import auc, follow, magnitudes, survival
 from tombola.models.masked import masked
 from tombola.models.supermask import SCORE, chosen
 from tombola.procedures.actions import Context, mask_actions, value_actions
-from tombola.procedures.early_bird import distance, magnitude_mask, settled
 from tombola.procedures.mask_training import mask_recipe
 from tombola.procedures.run import Action, Run
 from tombola.pruning import surgeon
 from tombola.pruning.criteria import score_leaves
+from tombola.pruning.early_bird import distance, magnitude_mask, settled
 from tombola.studies.effort import effort, efforts, needed
 from tombola.studies.moving.picture import fates, rows_of_fates
 from tombola.studies.results import Result, Results

@@ -42,7 +42,9 @@ searchers: Registry = Registry("searcher", "tombola.pruning.searchers", "tombola
 mask_actions: Registry = Registry(
     "mask action", *(f"tombola.procedures.{name}" for name in ("actions", "start_masks", "early_bird", "transplants"))
 )
-value_actions: Registry = Registry("value action", *(f"tombola.procedures.{name}" for name in ("actions", "start_values", "early_bird")))
+value_actions: Registry = Registry(
+    "value action", *(f"tombola.procedures.{name}" for name in ("actions", "start_values", "early_bird", "brain_surgery"))
+)
 measurements: Registry = Registry("measurement", "tombola.engine.measuring")
 datasets: Registry = Registry("data set", by_name=True)
 """Name -> loader, a function of the folder of data files."""

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from tombola.evaluation.verdict import Effect
-from tombola.procedures.early_bird import LOOK_BACK, THRESHOLD, magnitude_mask, settled
 from tombola.procedures.run import Run
+from tombola.pruning.early_bird import LOOK_BACK, THRESHOLD, magnitude_mask, settled
 from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, claim, hardest
 from tombola.studies.dense import dense_run

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from tombola.core import masks
 from tombola.evaluation.verdict import Effect
-from tombola.procedures.early_bird import LOOK_BACK, THRESHOLD, distance, magnitude_mask
 from tombola.procedures.run import Run
+from tombola.pruning.early_bird import LOOK_BACK, THRESHOLD, distance, magnitude_mask
 from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, claim
 from tombola.studies.dense import dense_run
