@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import combinations
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from tombola.procedures.run import Run, RunRef
 from tombola.pruning import selection
 from tombola.store.files import dump_json
 from tombola.store.store import Store
+from tombola.training.activations import on_training_examples
 from tombola.training.setup import Setup
 
 _SECONDS = 20.0
@@ -121,7 +122,8 @@ def _come_out_equal(first: Run, second: Run, found: Setup) -> bool:
 def _ask(measurement: Measurement, parents: list[Tree], data_dir: Path | None) -> Query | Loop:
     task = measurement.task
     population = lambda seed: Population(task, load(task.data, data_dir), seed)  # noqa: E731
-    context = Context(resolved(task, data_dir)[0].network, measurement.seed, populations=population)
+    seen = partial(on_training_examples, task, data_dir)
+    context = Context(resolved(task, data_dir)[0].network, measurement.seed, populations=population, recorded=seen)
     return measurements.call(measurement.name, context, *parents, **measurement.options)
 
 

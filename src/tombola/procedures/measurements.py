@@ -18,7 +18,7 @@ from tombola.evaluation.weight_combinations import PARTS, Part, Scores, WeightCo
 from tombola.models.network import Network
 from tombola.procedures.actions import Context as Context
 from tombola.procedures.measurement import BatchNorm, check_options
-from tombola.surgery.matching import match_units
+from tombola.procedures.transplants import By, orders_of
 from tombola.surgery.permute import permute
 
 EQUAL = (
@@ -61,7 +61,7 @@ def path(
     points: int = 30,
     batch_norm: BatchNorm = "recompute",
     train: int | None = None,
-    matched: bool = False,
+    matched: bool | By = False,
 ) -> Query:
     """The line from one network to another, W(a) = a W_first + (1 - a) W_second, and how alike its ends are.
 
@@ -71,7 +71,8 @@ def path(
         mask: weights that are pruned count as 0 in `start` and `initial`.
         points: evenly spaced a from 0 to 1, ends included; the middle is evaluated too.
         train: training examples to evaluate on; None: all.
-        matched: whether the second network's units are permuted to match the first one's before.
+        matched: whether the second network's units are permuted to match the first one's before: true or `weights`, by weights;
+            `activations`, by what units give on training examples.
 
     Gives: `a` (P,); `train_error`, `test_error` (P,), the objective's headline; `train_loss`, `test_loss` (P,); `train_own`,
     `test_own` (2,), errors of first and second with their own statistics; `train_disagreement`, `test_disagreement`;
@@ -81,7 +82,8 @@ def path(
     check_options(batch_norm, train)
     trainable = _different(context.network, first, second)
     if matched:
-        second = permute(second, context.network.units, match_units(context.network, first, second))
+        by: By = "weights" if matched is True else matched
+        second = permute(second, context.network.units, orders_of(context, first, second, by))
     a = places(points)
     shares = np.stack([a, 1 - a], axis=1)
     renewed = bool(context.network.running) and batch_norm == "recompute"

@@ -2,6 +2,8 @@
 
 from typing import Literal, get_args
 
+import numpy as np
+
 from tombola.core.errors import unknown
 from tombola.core.masks import Mask
 from tombola.core.parts import mask_actions
@@ -25,11 +27,14 @@ def matched(context: Context, mask: Mask, weights: Tree, fixed: Tree, *, by: By 
 
     Source: Adnan et al. 2025, section 4 (activations); Ainsworth et al. 2022. Test data are never looked at.
     """
+    return permute(mask, context.network.units, orders_of(context, fixed, weights, by, batch, size))
+
+
+def orders_of(context: Context, fixed: Tree, weights: Tree, by: By, batch: str = "0", size: int = 512) -> dict[str, np.ndarray]:
+    """Layer -> the order of the units of `weights` that matches them with those of `fixed` (`matched`)."""
     if by not in get_args(By):
         raise unknown("way to match units", by, get_args(By))
     if by == "weights":
-        orders = match_units(context.network, fixed, weights, seed=context.seed)
-    else:
-        reads = [{path: seen.inputs for path, seen in context.layers(tree, batch, size).items()} for tree in (fixed, weights)]
-        orders = match_activations(context.network, fixed, weights, *reads)
-    return permute(mask, context.network.units, orders)
+        return match_units(context.network, fixed, weights)
+    reads = [{path: seen.inputs for path, seen in context.layers(tree, batch, size).items()} for tree in (fixed, weights)]
+    return match_activations(context.network, fixed, weights, *reads)

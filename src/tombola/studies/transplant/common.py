@@ -1,17 +1,23 @@
 """What the studies of transplants share: initialisations of one split, what is trained of them, collapsed runs, intervals over tables."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from tombola.core.keys import replicate_seed
+from tombola.core.step import Step
 from tombola.core.task import Task
+from tombola.procedures.imp import imp_chain
 from tombola.procedures.run import Action, Run, RunRef
-from tombola.studies.base import Study, Values
-from tombola.studies.figure import Panel
+from tombola.studies.base import Row, Study, Values
+from tombola.studies.claims import Evidence
+from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
 from tombola.studies.testbeds import near_chance
 from tombola.studies.tickets import ACC_FINAL as ACC_FINAL
+from tombola.studies.tickets import Level, TicketStudy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,10 +25,45 @@ if TYPE_CHECKING:
 COLLAPSED = Panel("collapsed", "runs that collapsed (%)", 100)
 TRAINED = ("kept", "prunable", "draw", "acc_es", "acc_final", "train_acc_final", "collapsed")
 """Columns of a run that was trained."""
+FEW = 0.1
+"""Density up to which claims about sparse networks are judged."""
 NOTE = (
     "Initialisations are the units; all of them have one split, so that no mask has seen another's test examples. Judged on accuracy at "
     "the end, so that no early stop is censored. Collapsed runs count as they are, and their share by arm is a column."
 )
+
+
+class Transplants(TicketStudy):
+    """Tickets of several initialisations of one split, at some of their levels under other masks or over other values.
+
+    Replicates are initialisations.
+    """
+
+    scales = {
+        "smoke": {"replicates": 2, "levels": 2, "compared": (2,)},
+        "small": {"replicates": 6, "levels": 14, "compared": (5, 11, 14)},
+        "paper": {"replicates": 8, "levels": 16, "compared": (3, 5, 8, 11, 14, 16)},
+    }
+    columns = TRAINED
+
+    compared: Annotated[tuple[Level, ...], Field(min_length=1)] = (5, 11, 14)
+    """Levels at which tickets are compared with others; those beyond `levels` do not count."""
+
+    def chain(self, index: int, order: str = "0", task: Task | None = None, rewind: Step | None = None) -> list[Run]:
+        """The tickets of an initialisation, found under one SGD noise; rewound to another step than configured, if one is given."""
+        pruning = self.pruning if rewind is None else self.pruning.but(rewind=rewind)
+        return imp_chain(initialised(self, index, order, task), self.levels, pruning)
+
+    def measure(self, row: Row, results: Results) -> Values | list[Values]:
+        """Accuracies, and whether the run collapsed."""
+        return trained(row.run, results, row.draw)
+
+    def figures(self) -> Sequence[Figure]:
+        return [Figure("accuracy", self.answers.rstrip("?"), (ACC_FINAL, COLLAPSED))]
+
+    def few(self, table: Evidence) -> list[int]:
+        """The compared levels at a tenth of the weights and less."""
+        return table.levels(0, FEW)
 
 
 def initialised(study: Study, index: int, order: str = "0", task: Task | None = None) -> Run:
@@ -35,6 +76,11 @@ def initialised(study: Study, index: int, order: str = "0", task: Task | None = 
 def under_noise(run: Run, name: str) -> Run:
     """The same run under other SGD noise."""
     return run.but(noise=dict.fromkeys(run.noise, name))
+
+
+def dense_rows(arm: str, study: Transplants) -> Iterable[Row]:
+    """The dense runs, at level 0 of an arm."""
+    return (Row(arm, index, 0, initialised(study, index)) for index in range(study.replicates))
 
 
 def masked(run: Run, mask: Action | RunRef, name: str) -> Run:

@@ -10,21 +10,17 @@ from tombola.evaluation import connectivity, similarity
 from tombola.evaluation.statistics import jackknife, rank_correlation
 from tombola.evaluation.variance import split
 from tombola.evaluation.verdict import Effect
-from tombola.procedures.imp import imp_chain
 from tombola.procedures.run import Action, Run
 from tombola.pruning.controls import same_degrees
 from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, aside, claim
 from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
-from tombola.studies.tickets import Level, TicketStudy
-from tombola.studies.transplant.common import ACC_FINAL, COLLAPSED, NOTE, TRAINED, initialised, masked, over_pairs, trained
+from tombola.studies.transplant.common import ACC_FINAL, COLLAPSED, NOTE, TRAINED, Transplants, dense_rows, masked, over_pairs, trained
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEW = 0.1
-"""Density up to which the claims are judged."""
 CHANCE = 0.05
 """Overlap beyond chance, as a share of what there could be, up to which masks overlap by chance."""
 DRAWS = 4
@@ -32,19 +28,35 @@ DRAWS = 4
 PARTS = {"rows": "mask", "columns": "initialisation", "fit": "that they belong together", "noise": "SGD noise"}
 
 
+class Cells(Transplants):
+    """Initialisations under other masks, each cell trained several times under SGD noise of its own."""
+
+    orders: Annotated[int, Field(ge=2)] = 2
+    """Trainings of each cell."""
+
+    def cell(self, arm: str, init: int, level: int, index: int, ticket: Run, mask: Any) -> Iterable[Row]:
+        """One initialisation (with its ticket) under the mask of another, or what is made of that."""
+        for order in range(self.orders):
+            run = masked(ticket, mask, f"{arm}/{level}/{index}/{init}/{order}")
+            yield Row(arm, init, level, run, index * self.orders + order)
+
+    def remnants(self, init: int, level: int, chains: Sequence[Sequence[Run]]) -> Iterable[Row]:
+        """One initialisation under masks of which only degrees, or layer densities, are those of the next one's mask."""
+        index = (init + 1) % self.replicates
+        for arm, name in (("degrees", "shuffle_degrees"), ("random", "shuffle")):
+            mask = Action(name=name, of=(chains[index][level].its_mask(),), options={"stream": f"{arm}/{level}/{index}"})
+            yield from self.cell(arm, init, level, index, chains[init][level], mask)
+
+
 @study("transplant.table", task="digits-mlp", answers="Is a ticket its mask, its initial values, or that the two belong together?")
-class Table(TicketStudy):
+class Table(Cells):
     """The masks of n initialisations under each of these: n x n cells at some densities, each trained several times.
 
     Every cell has SGD noise of its own, also where mask and initialisation belong together. Beside them, under each initialisation
-    another's mask of which only the counts of each input and output, or of each layer, are left. Replicates are initialisations.
+    another's mask of which only the counts of each input and output, or of each layer, are left.
     """
 
-    scales = {
-        "smoke": {"replicates": 3, "levels": 2, "compared": (2,)},
-        "small": {"replicates": 6, "levels": 14, "compared": (5, 11, 14)},
-        "paper": {"replicates": 8, "levels": 16, "compared": (3, 5, 8, 11, 14, 16)},
-    }
+    scales = {**Transplants.scales, "smoke": {"replicates": 3, "levels": 2, "compared": (2,)}}
     columns = (*TRAINED, "mask", "overlap", "overlap_degrees", "overlap_sd", "inputs_rho")
     arms = {
         "own": "own mask",
@@ -55,34 +67,17 @@ class Table(TicketStudy):
         "other_init": "other initialisation",
     }
 
-    compared: Annotated[tuple[Level, ...], Field(min_length=1)] = (5, 11, 14)
-    """Levels at which all masks are put on all initialisations; those beyond `levels` do not count."""
-    orders: Annotated[int, Field(ge=2)] = 2
-    """Trainings of each cell."""
-
-    def chain(self, index: int, order: str = "0") -> list[Run]:
-        """The tickets of an initialisation, found under one SGD noise."""
-        return imp_chain(initialised(self, index, order), self.levels, self.pruning)
-
     def rows(self) -> Iterable[Row]:
         chains = [self.chain(index) for index in range(self.replicates)]
-        yield from (Row("own", init, 0, chain[0]) for init, chain in enumerate(chains))
+        yield from dense_rows("own", self)
         for level in self.within(self.compared):
             for init, chain in enumerate(chains):
                 for index, other in enumerate(chains):
                     arm = "own" if index == init else "transplant"
-                    yield from self._cell(arm, init, level, index, chain[level], other[level].its_mask())
-                index = (init + 1) % self.replicates
-                for arm, name in (("degrees", "shuffle_degrees"), ("random", "shuffle")):
-                    mask = Action(name=name, of=(chains[index][level].its_mask(),), options={"stream": f"{arm}/{level}/{index}"})
-                    yield from self._cell(arm, init, level, index, chain[level], mask)
+                    yield from self.cell(arm, init, level, index, chain[level], other[level].its_mask())
+                yield from self.remnants(init, level, chains)
                 yield Row("same_init", init, level, self.chain(init, "again")[level])
                 yield Row("other_init", init, level, chain[level])
-
-    def _cell(self, arm: str, init: int, level: int, index: int, ticket: Run, mask: Any) -> Iterable[Row]:
-        for order in range(self.orders):
-            run = masked(ticket, mask, f"{arm}/{level}/{index}/{init}/{order}")
-            yield Row(arm, init, level, run, index * self.orders + order)
 
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         """Accuracies of cells; of masks, how alike they are: a row for each other initialisation, or one for the same."""
@@ -142,7 +137,7 @@ class Table(TicketStudy):
         note=f"{NOTE} Mean squares of tables of two initialisations and their two masks. Least: the square of one test example.",
     )
     def fit_matters_most(self, table: Evidence) -> Iterable[Effect]:
-        at, least = table.levels(0, FEW), table.resolution**2
+        at, least = self.few(table), table.resolution**2
         lacks = table.lacking(("own", "transplant"), ACC_FINAL, at)
         found = {name: self._parts(table, name, at) for name in PARTS}
         for name in ("rows", "columns"):
@@ -160,7 +155,7 @@ class Table(TicketStudy):
         "connections of inputs and outputs are left.",
     )
     def inputs_transfer(self, table: Evidence) -> Iterable[Effect]:
-        at = table.levels(0, FEW)
+        at = self.few(table)
         other = self._pairs(table, "overlap", at)
         yield table.effect(f"overlap less than 5 % beyond chance{table.said(at)}", "", CHANCE - other)
         rho = self._pairs(table, "inputs_rho", at)
