@@ -149,7 +149,7 @@ TINY = ("steps=20it", "evaluate_every=20it", "task.model.options.widths=[12, 8]"
 @pytest.fixture(scope="module")
 def carried(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("store"))
-    return cache(lambda name, *settings: run_study(small(name, *TINY, *settings), store, quiet=True))
+    return cache(lambda name, *settings: run_study(small(name, *TINY[bool("steps" in "".join(settings)) :], *settings), store, quiet=True))
 
 
 def test_the_table_as_it_is_carried_out(carried):
@@ -232,3 +232,82 @@ def test_c3_one_initialisation_one_mask():
     assert judged("TRANS-C3").verdict == "replicated"
     assert judged("TRANS-C3", same=0.0).verdict == "not replicated"
     assert judged("TRANS-C3", task="conv2-cifar10").verdict == "not judged"
+
+
+# -- signs and magnitudes of two networks; units matched -----------------------------------------------------------------
+
+
+def test_factors_are_of_either_network():
+    study = small("factors", "levels=2", "rewind=3it")
+    rows = {(row.arm, row.replicate): row.run for row in study.rows() if row.level}
+    w = [initialised(study, index).at("3it") for index in range(2)]
+    for index in range(2):
+        own, other = w[index], w[1 - index]
+        expected = {"both": (own, own), "signs": (own, other), "magnitudes": (other, own), "neither": (other, other)}
+        for arm, of in expected.items():
+            assert (rows[arm, index].kept.name, rows[arm, index].kept.of) == ("signs_of", of)
+            assert rows[arm, index].mask.of == (study.chain(index)[2].its_mask(),)
+            assert rows[arm, index].begin == "3it"
+
+
+def test_masks_are_matched_with_the_network_that_they_go_to():
+    study = small("matched", "shares=[0, 0.05]", 'sizes=[{}, {"widths": [20, 10]}]')
+    rows = [row for row in study.rows() if row.variant == "1/1"]
+    assert study.variants["1/1"] == "20-10, k = 5it"
+    assert study.variants["0/0"] == "k = 0it"
+    assert len({row.run.digest for row in rows if row.level}) == 8
+    for row in rows:
+        task = row.run.task
+        assert task.model.options["widths"] == [20, 10]
+        own, other = (initialised(study, index, task=task).at("end") for index in (row.replicate, 1 - row.replicate))
+        if row.level and row.arm in ("weights", "activations"):
+            assert row.run.mask.of == (study.chain(1 - row.replicate, task=task, rewind="5it")[1].its_mask(), other, own)
+            assert row.run.mask.options == {"by": row.arm}
+            assert row.run.begin == "5it"
+        elif not row.level:
+            assert row.measurement.of == (own, other)
+            assert row.measurement.options["matched"] == (False if row.arm == "naive" else row.arm)
+
+
+def test_matched_as_it_is_carried_out(carried):
+    table = carried("matched", "shares=[0, 0.5]", "steps=150it").table
+    sparse = table[table.level == 1].set_index(["variant", "arm", "replicate"])
+    assert (sparse.overlap.xs("own", level="arm") == 1).all()
+    assert (sparse.overlap.xs("naive", level="arm") < 0.9).all()
+    assert sparse.barrier.isna().all()
+    dense = table[table.level == 0].set_index(["variant", "arm", "replicate"])
+    assert dense.barrier.notna().all()
+    assert (dense.barrier.xs("naive", level="arm") != dense.barrier.xs("activations", level="arm")).any()
+    assert (sparse.acc_final.xs("activations", level="arm") != sparse.acc_final.xs("naive", level="arm")).any()
+
+
+def by_arm(name, arms, variants=("",), n=8, seed=0, settings=(), task="digits-mlp"):
+    """Verdicts on a table whose accuracies are 0.9 less what `arms` (arm -> number, or function of the variant) says."""
+    draws, rows = np.random.default_rng(seed), []
+    for variant, (arm, less), replicate, (level, density) in product(variants, arms.items(), range(n), enumerate((1.0, 0.09, 0.05))):
+        lost = less(variant) if callable(less) else less
+        value = 0.9 - lost * (level > 0) + 0.001 * draws.normal()
+        at = {"variant": variant, "arm": arm, "replicate": replicate, "level": level, "density": density, "es_censored": 0, "draw": 0}
+        rows.append({**at, "acc_final": value, "collapsed": 0})
+    return {one.id: one for one in small(name, *settings, task=task).judge(pd.DataFrame(rows))}
+
+
+def test_c5_signs_belong_to_masks():
+    good = {"both": 0, "signs": 0.003, "magnitudes": 0.05, "neither": 0.05}
+    assert by_arm("factors", good)["TRANS-C5"].verdict == "replicated"
+    assert by_arm("factors", {**good, "signs": 0.05})["TRANS-C5"].verdict == "not replicated"
+    assert by_arm("factors", {**good, "magnitudes": 0.003})["TRANS-C5"].verdict == "not replicated"
+    assert by_arm("factors", {**good, "neither": 0})["TRANS-C5"].verdict == "replicated"  # shown alone
+
+
+def test_c4_matching_helps_late_and_wide():
+    def verdict(early=0.05, late=0.02, wide=0.0, sizes='sizes=[{}, {"widths": [20, 10]}]'):
+        lost = {"0/0": early, "0/1": late, "1/0": early, "1/1": wide}
+        arms = {"own": 0.0, "naive": 0.05, "weights": 0.05, "activations": lambda variant: lost[variant]}
+        return by_arm("matched", arms, tuple(lost), settings=("shares=[0, 0.5]", sizes))["TRANS-C4"]
+
+    assert verdict().verdict == "replicated"
+    assert verdict(early=0.0).parts[:3] == ("holds", "contradicted", "holds")
+    assert verdict(late=0.06, wide=0.05).parts[:3] == ("contradicted", "holds", "holds")
+    assert verdict(wide=0.03).parts[:3] == ("holds", "holds", "contradicted")
+    assert verdict(sizes="sizes=[{}]").parts[2] == "not judged"
