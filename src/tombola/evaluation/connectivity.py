@@ -22,3 +22,16 @@ def unevenness(connections: np.ndarray) -> float:
 def unconnected(connections: np.ndarray) -> float:
     """Share of units without any connection, in [0, 1]."""
     return float(np.mean(connections == 0))
+
+
+def spread(leaf: np.ndarray, places: np.ndarray) -> float:
+    """Mean distance between the kept inputs of a unit, over all pairs, averaged over units that keep two or more; NaN if none does.
+
+    Args:
+        leaf: mask (inputs, outputs).
+        places: (inputs, dimensions) where each input is, in pixels.
+    """
+    apart = np.sqrt(((places[:, None] - places[None]) ** 2).sum(-1))
+    counts, kept = leaf.sum(0), leaf.astype(float)
+    total, several = ((apart @ kept) * kept).sum(0), counts > 1
+    return float((total[several] / (counts * (counts - 1.0))[several]).mean()) if several.any() else float("nan")

@@ -13,7 +13,7 @@ from tombola.core.errors import TombolaError
 from tombola.core.parts import measurements as measurements
 from tombola.core.trees import Tree
 from tombola.evaluation.barrier import places
-from tombola.evaluation.similarity import cosine, distance
+from tombola.evaluation.similarity import cosine, distance, overlap
 from tombola.evaluation.weight_combinations import PARTS, Part, Scores, WeightCombinations
 from tombola.models.network import Network
 from tombola.procedures.actions import Context as Context
@@ -129,6 +129,21 @@ def _travelled(name: str, before: Tree | None, first: Tree, second: Tree, traina
         return {}
     kept = {leaf: before[leaf] * mask[leaf] if mask and leaf in mask else before[leaf] for leaf in trainable}
     return {name: np.array([distance(kept, after, trainable) for after in (first, second)])}
+
+
+@measurements.register
+def masks(context: Context, first: Tree, first_mask: Tree, second: Tree, second_mask: Tree, *, by: By = "activations") -> Query:
+    """How much the masks of two networks overlap (`similarity.overlap`), and how much with the second's units in the order of the first's.
+
+    Args:
+        by: as the mask action `matched` has it.
+
+    Gives: `overlap`, `aligned`, and `test_error` (1,), the first network's.
+    """
+    moved = permute(second_mask, context.network.units, orders_of(context, first, second, by))
+    found = {name: np.array(overlap(first_mask, other)) for name, other in (("overlap", second_mask), ("aligned", moved))}
+    networks = WeightCombinations(context.seed, (first,))
+    return Query(networks, lambda scores: {**found, "test_error": scores["test"].error}, ("test",))
 
 
 @measurements.register

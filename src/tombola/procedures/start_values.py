@@ -39,12 +39,17 @@ def signs_of(context: Context, signs: Tree, magnitudes: Tree, *, rest: Rest = "m
 
 
 @value_actions.register
-def fan_in(context: Context, weights: Tree | None = None) -> Tree:
+def fan_in(context: Context, weights: Tree | None = None, *, stream: str = "init") -> Tree:
     """The initial values, each unit's times sqrt(inputs / kept inputs): as large as if its kept inputs were all that it has.
 
-    A unit of which nothing is kept stays as it is. No data. Source: Evci et al. 2022, equation 3.
+    A unit of which nothing is kept stays as it is. No data.
+
+    Args:
+        weights: the values; None: those that the stream draws, the run's initial ones if it is `init`.
+
+    Source: Evci et al. 2022, equation 3.
     """
-    found = dict(context.network.init(context.seed) if weights is None else weights)
+    found = dict(context.network.init(context.seed, stream) if weights is None else weights)
     if context.mask is None:
         raise TombolaError("value action 'fan_in' counts the kept inputs of each unit, so the run needs a mask")
     for path, leaf in context.mask.items():
@@ -128,9 +133,7 @@ def lsuv(context: Context, *, stream: str = "init", batch: str = "0", size: int 
 
 
 @value_actions.register
-def metainit(
-    context: Context, weights: Tree | None = None, *, steps: int = 50, rate: float = 0.05, batch: str = "0", size: int = 128
-) -> Tree:
+def metainit(context: Context, *, stream: str = "init", steps: int = 50, rate: float = 0.05, batch: str = "0", size: int = 128) -> Tree:
     """The initial kernels, each times a learnt factor, so that the gradient changes little along a step: a small gradient quotient.
 
     GQ = mean over the kernels' weights of |(H g)_i / (g_i + eps sign g_i)|, eps = 1e-5. Signed descent on the log of the factors,
@@ -139,7 +142,7 @@ def metainit(
 
     Source: Dauphin & Schoenholz 2019, equation 3 and algorithm 1.
     """
-    start = dict(context.network.init(context.seed) if weights is None else weights)
+    start = dict(context.network.init(context.seed, stream))
 
     def quotient(logs: np.ndarray) -> float:
         now = _masked(context, _scaled(context, start, logs))
@@ -157,8 +160,8 @@ def metainit(
 @value_actions.register
 def gradinit(
     context: Context,
-    weights: Tree | None = None,
     *,
+    stream: str = "init",
     steps: int = 50,
     rate: float = 0.05,
     step_size: float = 1e-3,
@@ -174,7 +177,7 @@ def gradinit(
 
     Source: Zhu et al. 2021, algorithm 1, with the constraint per square root of the number of weights.
     """
-    start = dict(context.network.init(context.seed) if weights is None else weights)
+    start = dict(context.network.init(context.seed, stream))
 
     def slope_of(logs: np.ndarray) -> np.ndarray:
         now = _masked(context, _scaled(context, start, logs))
