@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+TUNED: tuple[str, ...] = (*TRAINED, "rate", "val_acc")
+"""Columns of a run of a variant."""
 NOTE = (
     "The learning rate of each variant is the one of the best mean validation accuracy of its dense networks at the end. Judged on test "
     "accuracy at the end, so that no early stop is censored."
@@ -34,7 +36,7 @@ class Tuned(TicketStudy):
         "small": {"replicates": 6, "levels": 13, "compared": (5, 10, 13)},
         "paper": {"replicates": 8, "levels": 16, "compared": (3, 5, 8, 11, 13, 16)},
     }
-    columns = (*TRAINED, "rate", "val_acc")
+    columns = TUNED
 
     compared: Annotated[tuple[Level, ...], Field(min_length=1)] = (5, 10, 13)
     """Levels at which tickets are compared with others; those beyond `levels` do not count."""

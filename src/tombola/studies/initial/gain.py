@@ -16,11 +16,12 @@ from tombola.procedures.run import Action, Run
 from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, claim
 from tombola.studies.figure import Figure, Panel
-from tombola.studies.initial.common import NOTE, Tuned
+from tombola.studies.initial.common import NOTE, TUNED, Tuned
 from tombola.studies.results import Results
 from tombola.studies.tickets import ACC_FINAL, Positive, chain_rows, distinct
 from tombola.studies.transplant.common import FEW
 
+MEASURED: tuple[str, ...] = (*TUNED, "predicted", "signs_kept", "overlap", "aligned")
 LEAST = 5.0
 """Per cent of overlap, or of signs, that count as a difference."""
 CHOSEN = Panel("predicted", "overlap with the largest initial weights beyond chance (%)", 100)
@@ -39,7 +40,7 @@ class Gain(Tuned):
     with that of another initialisation, as it is and with units matched by activations.
     """
 
-    columns = (*Tuned.columns, "predicted", "signs_kept", "overlap", "aligned")
+    columns = MEASURED
     arms = {"ticket": "winning ticket", "reinit": "same mask, fresh draw"}
 
     gains: Annotated[tuple[Positive, ...], Field(min_length=2)] = (0.25, 0.5, 1.0, 2.0, 4.0)

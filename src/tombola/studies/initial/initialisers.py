@@ -12,11 +12,12 @@ from tombola.procedures.run import Action, Run
 from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, aside, claim, hardest
 from tombola.studies.figure import Figure, Panel
-from tombola.studies.initial.common import NOTE, Tuned
+from tombola.studies.initial.common import NOTE, TUNED, Tuned
 from tombola.studies.results import Results
 from tombola.studies.tickets import ACC_FINAL, chain_rows, distinct
 from tombola.studies.transplant.common import COLLAPSED
 
+MEASURED: tuple[str, ...] = (*TUNED, "early_loss")
 LEARNT = ("lsuv", "metainit", "gradinit")
 """Value actions; all other names are initialisers of the model."""
 NAMES = ("glorot_normal", "kaiming_normal", "lecun_normal", "lecun_uniform", "orthogonal", "signed_constant", "bimodal", *LEARNT)
@@ -36,7 +37,7 @@ class Initialisers(Tuned):
     `lsuv`, `metainit` and `gradinit` look at training examples before training; the value actions of these names say at what cost.
     """
 
-    columns = (*Tuned.columns, "early_loss")
+    columns = MEASURED
     scales = {**Tuned.scales, "smoke": {**Tuned.scales["smoke"], "names": ("glorot_normal", "bimodal", "lsuv")}}
     arms = {"ticket": "winning ticket", "reinit": "same mask, fresh draw"}
 

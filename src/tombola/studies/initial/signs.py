@@ -7,7 +7,7 @@ from pydantic import Field
 
 from tombola.core.step import Step
 from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action, Run
+from tombola.procedures.run import Action, Run, RunRef
 from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, aside, claim
 from tombola.studies.figure import Figure
@@ -61,7 +61,7 @@ class LearntSigns(TicketStudy):
                 yield Row("magnitudes", replicate, level, self._signed(fresh, fresh.at(fresh.begin), ticket.at("end")))
                 yield Row("reinit", replicate, level, fresh)
 
-    def _signed(self, fresh: Run, signs: Action, magnitudes: Action) -> Run:
+    def _signed(self, fresh: Run, signs: RunRef, magnitudes: RunRef) -> Run:
         rest = "signs" if magnitudes.what == "end" else "magnitudes"
         return fresh.but(kept=Action(name="signs_of", of=(signs, magnitudes), options={"rest": rest}))
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLLAPSED = Panel("collapsed", "runs that collapsed (%)", 100)
-TRAINED = ("kept", "prunable", "draw", "acc_es", "acc_final", "train_acc_final", "collapsed")
+TRAINED: tuple[str, ...] = ("kept", "prunable", "draw", "acc_es", "acc_final", "train_acc_final", "collapsed")
 """Columns of a run that was trained."""
 FEW = 0.1
 """Density up to which claims about sparse networks are judged."""

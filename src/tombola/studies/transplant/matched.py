@@ -20,6 +20,7 @@ from tombola.studies.results import Results
 from tombola.studies.tickets import ACC_FINAL, distinct
 from tombola.studies.transplant.common import COLLAPSED, NOTE, TRAINED, Transplants, initialised, masked, trained
 
+MEASURED: tuple[str, ...] = (*TRAINED, "overlap", "barrier")
 BARRIER = Panel("barrier", "barrier between the dense networks, training error (pp)", 100)
 OVERLAP = Panel("overlap", "overlap with the own mask beyond chance (%)", 100)
 
@@ -37,7 +38,7 @@ class Matched(Transplants):
         "small": {"replicates": 6, "levels": 12, "compared": (12,)},
         "paper": {"replicates": 8, "levels": 14, "compared": (12, 14)},
     }
-    columns = (*TRAINED, "overlap", "barrier")
+    columns = MEASURED
     arms = {"own": "own mask", "naive": "another's mask", "weights": "matched by weights", "activations": "matched by activations"}
 
     shares: Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=2)] = (0.0, 0.01, 0.05, 0.25)
@@ -91,8 +92,8 @@ class Matched(Transplants):
             path = results.measured(row.measurement)
             return {**found, "overlap": np.nan, "barrier": float(barrier(path["train_error"], path["a"]))}
         own = self.chain(row.replicate, task=row.run.task, rewind=row.run.begin)[row.level]
-        masks = [results[run].weights("mask") for run in (own, row.run)]
-        return {**found, "overlap": similarity.overlap(*masks), "barrier": np.nan}
+        first, second = (results[run].weights("mask") for run in (own, row.run))
+        return {**found, "overlap": similarity.overlap(first, second), "barrier": np.nan}
 
     def figures(self) -> Sequence[Figure]:
         said = "Level 0 is the dense network, to whose units those of the other are matched."

@@ -15,12 +15,13 @@ from tombola.studies.claims import Evidence, aside, claim
 from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
 from tombola.studies.tickets import ACC_FINAL, at_once
-from tombola.studies.transplant.common import COLLAPSED, NOTE, TRAINED, Transplants, dense_rows
+from tombola.studies.transplant.common import COLLAPSED, NOTE, TRAINED, Transplants, dense_rows, trained
 from tombola.studies.transplant.table import Cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MEASURED: tuple[str, ...] = (*TRAINED, "local", "local_degrees")
 SHARE = 0.5
 """Of what a mask's entries help another initialisation, the part that its degrees have to give."""
 SHOWN = (4, 6)
@@ -40,7 +41,7 @@ class Structure(Cells):
     """
 
     scales = Transplants.scales
-    columns = (*TRAINED, "local", "local_degrees")
+    columns = MEASURED
     arms = {
         "own": "own mask",
         "transplant": "another's mask",
@@ -67,7 +68,7 @@ class Structure(Cells):
 
     def measure(self, row: Row, results: Results) -> Values:
         """Of masks, how much nearer the inputs of the first layer's units are than in random masks, and in those of the same degrees."""
-        found = super().measure(row, results)
+        found = trained(row.run, results, row.draw)
         if row.arm not in ("rounds", "one_shot"):
             return {**found, "local": np.nan, "local_degrees": np.nan}
         mask = self._first(results[row.run].weights("mask"))

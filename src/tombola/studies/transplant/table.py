@@ -21,6 +21,7 @@ from tombola.studies.transplant.common import ACC_FINAL, COLLAPSED, NOTE, TRAINE
 if TYPE_CHECKING:
     import pandas as pd
 
+MEASURED: tuple[str, ...] = (*TRAINED, "mask", "overlap", "overlap_degrees", "overlap_sd", "inputs_rho")
 CHANCE = 0.05
 """Overlap beyond chance, as a share of what there could be, up to which masks overlap by chance."""
 DRAWS = 4
@@ -57,7 +58,7 @@ class Table(Cells):
     """
 
     scales = {**Transplants.scales, "smoke": {"replicates": 3, "levels": 2, "compared": (2,)}}
-    columns = (*TRAINED, "mask", "overlap", "overlap_degrees", "overlap_sd", "inputs_rho")
+    columns = MEASURED
     arms = {
         "own": "own mask",
         "transplant": "another's mask",
