@@ -1,6 +1,7 @@
 """What `tombola` offers: the one list, which type checkers and editors read, and `__init__.py` for what it loads when it is used."""
 
 from tombola import objectives as objectives
+from tombola.api.attack import attack as attack
 from tombola.api.imp import imp as imp
 from tombola.api.instability import instability as instability
 from tombola.api.paths import path as path

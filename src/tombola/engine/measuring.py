@@ -16,9 +16,11 @@ from tombola.engine import checkpoints, provenance
 from tombola.engine.progress import Progress
 from tombola.engine.reading import load_tree
 from tombola.engine.resolved import resolved
+from tombola.evaluation.adversary import Adversary
 from tombola.evaluation.population import Population
 from tombola.evaluation.weight_combinations import evaluate
-from tombola.procedures import code_measurements as code_measurements  # registers its kinds
+from tombola.procedures import attack_measurements as attack_measurements  # registers its kind
+from tombola.procedures import code_measurements as code_measurements  # likewise
 from tombola.procedures import evolved_weights as evolved_weights  # likewise
 from tombola.procedures import layer_measurements as layer_measurements  # likewise
 from tombola.procedures import mask_search as mask_search  # likewise
@@ -122,8 +124,9 @@ def _come_out_equal(first: Run, second: Run, found: Setup) -> bool:
 def _ask(measurement: Measurement, parents: list[Tree], data_dir: Path | None) -> Query | Loop:
     task = measurement.task
     population = lambda seed: Population(task, load(task.data, data_dir), seed)  # noqa: E731
-    seen = partial(on_training_examples, task, data_dir)
-    context = Context(resolved(task, data_dir)[0].network, measurement.seed, populations=population, recorded=seen)
+    adversary = lambda seed, examples: Adversary(task, load(task.data, data_dir), seed, examples)  # noqa: E731
+    seen, network = partial(on_training_examples, task, data_dir), resolved(task, data_dir)[0].network
+    context = Context(network, measurement.seed, populations=population, adversaries=adversary, recorded=seen)
     return measurements.call(measurement.name, context, *parents, **measurement.options)
 
 

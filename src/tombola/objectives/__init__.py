@@ -13,6 +13,7 @@ from tombola.core.objective import Measure as Measure
 from tombola.core.objective import Objective as Objective
 from tombola.core.objective import objectives as objectives
 from tombola.core.objective import register as register
+from tombola.objectives.adversarial import Attacked as Attacked
 from tombola.objectives.classification import Classification as Classification
 from tombola.objectives.elbo import Elbo as Elbo
 from tombola.objectives.reconstruction import Reconstruction as Reconstruction

@@ -4,8 +4,7 @@ An action takes a `Context`, its parents in order, and its options; it returns a
 from the run's own named streams, so the same description always gives the same bits.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -16,74 +15,13 @@ from tombola.core.parts import mask_actions as mask_actions
 from tombola.core.parts import value_actions as value_actions
 from tombola.core.task import KINDS, Rates
 from tombola.core.trees import Tree
-from tombola.evaluation.population import Population
 from tombola.models.network import Network
+from tombola.procedures.context import Context as Context
 from tombola.pruning import controls, criteria, selection, structured
 from tombola.pruning.pruning import Pruning
 from tombola.surgery import values
 
 Order = Literal["position", "random"]
-
-
-_ASKED = {"gradient": "a gradient", "product": "a Hessian", "squares": "gradients of examples", "examples": "gradients of examples"}
-
-
-class Context(NamedTuple):
-    """What an action may know of the run it works for; a measurement, of its own seed and network."""
-
-    network: Network
-    seed: int
-    mask: Mask | None = None
-    """The run's mask; None while the mask itself is being made."""
-    slopes: Callable[..., Tree] | None = None
-    """(what, seed, weights, *vectors, batch, size) -> what `tombola.training.slopes` finds of the task; None where there are no data."""
-    populations: Callable[[int], Population] | None = None
-    """seed -> what scores many masks of the task's network at once; None where there are no data."""
-    recorded: Callable[..., Any] | None = None
-    """(seed, weights, batch, size) -> `training.activations.on_training_examples` of the task; None where there are no data."""
-
-    def layers(self, weights: Tree, batch: str = "0", size: int = 512) -> Any:
-        """Path of a kernel -> (what its layer reads, what it gives), over training examples of the stream ``gradient/{batch}``."""
-        if self.recorded is None:
-            raise TombolaError("activations are asked for where there are no data; ask by tb.train, or by a study")
-        return self.recorded(self.seed, weights, batch, size)
-
-    def gradient(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
-        """dL/dw of the mean training loss at the weights, over examples that the run's stream ``gradient/{batch}`` draws.
-
-        Source: `tombola.training.slopes.mean_gradient`. Where nobody asks, it costs nothing.
-        """
-        return self._asked("gradient", weights, batch=batch, size=size)
-
-    def squares(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
-        """The mean of g_i^2 over the same examples, g_i the gradient of one example's loss: the diagonal of the empirical Fisher."""
-        return self._asked("squares", weights, batch=batch, size=size)
-
-    def examples(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
-        """g_i of each of n examples, (n, *shape) of each prunable weight: `tombola.training.slopes.example_gradients`."""
-        return self._asked("examples", weights, batch=batch, size=size)
-
-    def activity(self, weights: Tree, batch: str = "0", size: int | None = None) -> Tree:
-        """The mean |a| of the unit that a weight leads into, over the same examples: `tombola.training.slopes.mean_activity`."""
-        return self._asked("activity", weights, batch=batch, size=size)
-
-    @property
-    def population(self) -> Population:
-        """What scores many masks, or networks, on examples of the training set that the seed's streams draw."""
-        if self.populations is None:
-            raise TombolaError("masks are to be scored where there are no data; search by tb.search, or by a study")
-        return self.populations(self.seed)
-
-    def hessian_product(self, weights: Tree, vector: Tree, batch: str = "0", size: int | None = None) -> Tree:
-        """H v, H the Hessian of that loss over the same examples, at the weights."""
-        return self._asked("product", weights, vector, batch=batch, size=size)
-
-    def _asked(self, what: str, *trees: Tree, batch: str, size: int | None) -> Tree:
-        if self.slopes is None:
-            raise TombolaError(
-                f"{_ASKED.get(what, what)} of the loss is asked for where there are no data; prune by tb.imp, tb.train, or by a study"
-            )
-        return self.slopes(what, self.seed, *trees, batch=batch, size=size)
 
 
 @mask_actions.register

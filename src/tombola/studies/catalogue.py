@@ -1,5 +1,6 @@
 """All studies: importing this registers them."""
 
+from tombola.studies import attacks as attacks
 from tombola.studies import autoencoders as autoencoders
 from tombola.studies import finding as finding
 from tombola.studies import frankle2019 as frankle2019

@@ -1,0 +1,75 @@
+"""`tombola.attack`: what is left of trained networks under attack."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tombola.api.session import Session, how_many, weights_of
+from tombola.core.task import Task
+from tombola.evaluation.adversary import Unit
+from tombola.procedures.measurement import Measurement
+from tombola.store.store import Store
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """R replicates (leading axis), E radii."""
+
+    clean: np.ndarray
+    """(R,) test accuracy in [0, 1], unattacked."""
+    robust: np.ndarray
+    """(R, E) that no attack takes away."""
+    by_attack: Mapping[str, np.ndarray]
+    """Attack -> (R, E) what it alone leaves."""
+    distance: np.ndarray
+    """(R,) median 2-norm of what DeepFool changes."""
+    original: np.ndarray
+    """(R, 8, ...) the first test examples, as networks get them."""
+    picture: np.ndarray
+    """(R, 8, ...) PGD's examples for each network, at the last radius."""
+
+
+def attack(
+    task: Task,
+    weights: Mapping[str, Any],
+    *,
+    eps: float | Sequence[float],
+    attacks: Sequence[str] = ("fgsm", "pgd", "square", "random"),
+    steps: int = 40,
+    restarts: int = 5,
+    examples: int | None = None,
+    unit: Unit = "input",
+    fixed: Sequence[int] = (),
+    integers: Sequence[int] = (),
+    seed: int = 0,
+    store: Store | Path | str | None = None,
+    data_dir: Path | str | None = None,
+) -> Attacked:
+    """Attack R networks on test examples, as the measurement `attacked` says, which also says what the arguments are.
+
+    Args:
+        weights: leaves (R, ...), such as ``dense.final``.
+        eps: one radius or several, in the maximum norm.
+        seed: of the replicates, for what attacks draw.
+
+    Raises:
+        TombolaError: for an attack or unit that there is not; for inputs that are tokens, and targets that are no classes.
+    """
+    session = Session.of(task, store, data_dir, weights)
+    full = weights_of("weights", weights, session.network)
+    radii = [float(one) for one in np.atleast_1d(eps)]
+    said = {"eps": radii, "attacks": list(attacks), "steps": steps, "restarts": restarts, "examples": examples, "unit": unit}
+    said |= {"fixed": list(fixed), "integers": list(integers)}
+    runs = session.runs(how_many(None, weights=full), seed)
+    wanted = [
+        Measurement(task=session.task, seed=run.seed, name="attacked", of=(ref,), options=said)
+        for run, ref in zip(runs, session.refer(full), strict=True)
+    ]
+    found = session.measure(wanted)
+    taken = {name: np.concatenate([one[name] for one in found]) for name in ("clean_acc", "robust_acc", "distance", "picture")}
+    by_attack = {name: np.concatenate([one[f"{name}_acc"] for one in found]) for name in attacks}
+    shown = np.stack([one["original"] for one in found])
+    return Attacked(taken["clean_acc"], taken["robust_acc"], by_attack, taken["distance"], shown, taken["picture"])

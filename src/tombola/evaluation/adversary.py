@@ -1,0 +1,112 @@
+"""Attacks on the networks of a task: the ball that its data have, and all networks attacked on the devices."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from tombola.core.errors import TombolaError
+from tombola.core.keys import stream
+from tombola.core.task import Task
+from tombola.core.trees import Tree, stack
+from tombola.data.dataset import Dataset
+from tombola.evaluation import attacks
+from tombola.evaluation.attacks import Ball
+from tombola.training.cohort import setup
+from tombola.training.program import network_inputs
+from tombola.training.setup import Setup
+
+Unit = Literal["input", "range", "std"]
+
+
+class Adversary:
+    """What attacks a task's networks on the first test examples."""
+
+    def __init__(self, task: Task, dataset: Dataset, seed: int, examples: int | None = None) -> None:
+        self._setup, self._seed, self._data = setup(task, dataset), seed, dataset
+        if dataset.classes is None or self._setup.data.vocabulary is not None:
+            what = "tokens" if self._setup.data.vocabulary is not None else "no classes to be taken for another"
+            raise TombolaError(
+                f"attacks change the inputs of a classifier, but the data set {task.data.name} has {what}; take another task"
+            )
+        self.inputs = np.asarray(network_inputs(self._setup, dataset.test_inputs[:examples]))
+        assert dataset.test_targets is not None
+        self.targets = np.asarray(dataset.test_targets[:examples])
+
+    def ball(self, eps: float, unit: Unit = "input", fixed: Sequence[int] = (), whole: Sequence[int] = ()) -> Ball:
+        """Where inputs may move.
+
+        Args:
+            eps: the radius: in the unit of the inputs (of pixels on a scale from 0 to 1); or in shares of each feature's `range`, or of
+                its standard deviation (`std`), over the data that networks train on.
+            unit: `input`: inputs stay within the smallest and largest value of all; else each feature within its own.
+            fixed, whole: places of features, counted in a flat input, that stay; and that move by 1 in the unit that the data come in.
+        """
+        pool = np.asarray(network_inputs(self._setup, self._data.inputs))
+        if unit == "input" and self._data.std is not None and self._data.mean is not None:  # pixels from 0 to 1
+            mean, std = self._data.mean, self._data.std
+            return Ball(_f32(eps / std), _f32((0 - mean) / std), _f32((1 - mean) / std))
+        low, high = (pool.min(), pool.max()) if unit == "input" else (pool.min(0), pool.max(0))
+        spread = 1.0 if unit == "input" else high - low if unit == "range" else pool.std(0)
+        shape = self.inputs.shape[1:]
+        radius, spacing = (
+            np.broadcast_to(eps * spread, shape).astype(np.float32).reshape(-1).copy(),
+            np.zeros(shape, np.float32).reshape(-1),
+        )
+        if wrong := [place for place in (*fixed, *whole) if not 0 <= place < radius.size]:
+            raise TombolaError(f"feature {wrong[0]} is asked to stay, or to be whole, but an input has {radius.size}; count from 0")
+        radius[list(fixed)] = 0
+        scaling = self._data.scaling
+        unit_of = 1 / (scaling.divisor * np.broadcast_to(np.asarray(scaling.std or 1.0), shape)).reshape(-1)
+        spacing[list(whole)] = unit_of[list(whole)]
+        return Ball(radius.reshape(shape), _f32(low), _f32(high), spacing.reshape(shape))
+
+    def run(self, name: str, networks: Sequence[Tree], ball: Ball, **options: Any) -> np.ndarray:
+        """(P, n, ...): each network's inputs after an attack on it. Drawn from the seed's stream ``attack/{name}``."""
+        return self._over(self._program(name, len(networks), **options), networks, ball)
+
+    def wrong(self, networks: Sequence[Tree], inputs: np.ndarray) -> np.ndarray:
+        """(P, n) whether each network misclassifies its own inputs (P, n, ...), or the same ones (n, ...)."""
+        given = np.broadcast_to(inputs, (len(networks), *self.inputs.shape))
+        judge = _judge(self._setup)
+        return np.stack([np.asarray(judge(network, one, self.targets)) for network, one in zip(networks, given, strict=True)])
+
+    def _program(self, name: str, count: int, **options: Any) -> Callable[..., Any]:
+        devices = tuple(jax.devices()[: max(1, min(len(jax.devices()), count))])
+        return _compile(self._setup, name, devices, tuple(sorted(options.items())))
+
+    def _over(self, program: Callable[..., Any], networks: Sequence[Tree], ball: Ball) -> np.ndarray:
+        size = min(len(jax.devices()), len(networks))
+        rows = np.minimum(np.arange(-(-len(networks) // size) * size), len(networks) - 1)
+        key = stream(self._seed, "attack")
+        return np.asarray(program(stack([networks[row] for row in rows]), self.inputs, self.targets, ball, key))[: len(networks)]
+
+
+def _f32(value: Any) -> Any:
+    return np.asarray(value, np.float32)
+
+
+@lru_cache(maxsize=8)
+def _judge(found: Setup) -> Callable[..., Any]:
+    return jax.jit(lambda weights, inputs, targets: attacks.wrong(partial(_logits, found, weights), inputs, targets))
+
+
+def _logits(found: Setup, weights: Tree, inputs: Any) -> Any:
+    return found.network.apply(weights, inputs, train=False)[0]
+
+
+@lru_cache(maxsize=32)
+def _compile(found: Setup, name: str, devices: tuple[Any, ...], options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    attack = {**attacks.ATTACKS, "deepfool": attacks.deepfool}[name]
+
+    def on_one_device(weights: Tree, inputs: Any, targets: Any, ball: Ball, key: Any) -> Any:
+        drawn = jax.random.wrap_key_data(jnp.asarray(key))
+        return jax.lax.map(lambda own: attack(partial(_logits, found, own), inputs, targets, ball, drawn, **dict(options)), weights)
+
+    mesh, over, whole = Mesh(np.array(devices), ("replica",)), PartitionSpec("replica"), PartitionSpec()
+    specs = (over, whole, whole, whole, whole)
+    return jax.jit(jax.shard_map(on_one_device, mesh=mesh, in_specs=specs, out_specs=over, check_vma=False))

@@ -1,0 +1,90 @@
+"""Whether tickets are more or less robust than dense networks and their controls."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from tombola.evaluation.verdict import Effect
+from tombola.studies.attacks.common import EQUAL, ROBUST, UnderAttack
+from tombola.studies.base import Row, study
+from tombola.studies.claims import DENSE, Evidence, aside, claim, hardest
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.results import Results
+from tombola.studies.tickets import randomly_masked, reinitialised, tickets
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PICTURED = {"digits": (8, 8), "mnist": (28, 28), "fashion-mnist": (28, 28)}
+"""Data set -> height and width of its pictures."""
+
+
+@study("attacks.tickets", task="digits-mlp", answers="Are winning tickets more robust to attacks than dense networks, or less?")
+class Tickets(UnderAttack):
+    """Tickets, the same masks on fresh initial values, and random masks, under attack, over density."""
+
+    arms = {"ticket": "winning ticket", "reinit": "same mask, fresh init", "random": "random mask"}
+
+    def rows(self) -> Iterable[Row]:
+        """Tickets with the dense network first, then both controls at each level."""
+        for replicate in range(self.replicates):
+            chain = tickets(self, replicate)
+            yield from self.rows_of("ticket", replicate, chain)
+            for arm, control in (("reinit", reinitialised), ("random", lambda ticket, level: randomly_masked(self, ticket, level))):
+                yield from self.rows_of(arm, replicate, [chain[0], *(control(run, level) for level, run in enumerate(chain[1:], 1))], 1)
+
+    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+        """Attacked examples of the first replicate."""
+        if self.task.data.name not in PICTURED:
+            return {}
+        rows = [row for row in self.rows() if row.arm == "ticket" and row.replicate == 0 and row.level in (0, self.levels)]
+        return {"picture": self.frame_of_pictures(rows, results, PICTURED[self.task.data.name])}
+
+    def figures(self) -> Sequence[Figure]:
+        plain = Figure("clean", "Accuracy unattacked", (Panel("clean_acc", "test accuracy (%)", 100),), variants=(f"{self.eps[0]:g}",))
+        far = Panel("distance", "median distance to another class (2-norm)")
+        by_level = Figure("distance", "How far inputs have to move (DeepFool)", (far,), variants=(f"{self.eps[0]:g}",))
+        found = (self.robust_figure("robust", "Accuracy under attack, standard training"), plain, by_level)
+        picture = Figure(
+            "picture",
+            "Test examples as PGD changes them against the dense network and the sparsest ticket",
+            (Panel("value", "input"),),
+            "image",
+            detail="picture",
+            arms=("ticket",),
+            caption=f"The first four test examples of a replicate, at radius {self.eps[-1]:g}.",
+        )
+        return (*found, picture) if self.task.data.name in PICTURED else found
+
+    @claim(
+        "ATT-C1",
+        "I5",
+        "After standard training a winning ticket and the dense network are equally fragile.",
+        note=f"Equally: accuracies under attack within {EQUAL:g} pp, at 10 to 60 % density, at each radius; judged where it is hardest.",
+    )
+    def equally_fragile(self, table: Evidence) -> Iterable[Effect]:
+        yield from hardest(self._equal(table.only(variant=variant)) for variant in self.variants)
+
+    def _equal(self, table: Evidence) -> Effect:
+        at = table.levels(0.1, 0.6)
+        one, other = table.pair("ticket", DENSE, ROBUST, at)
+        away = EQUAL - (one - other).mean(axis=1).abs() if one.shape[1] else one
+        name = f"accuracy under attack within {EQUAL:g} pp of the dense network's{table.said(at)}"
+        return table.effect(name, "pp", away, lacks=table.lacking(["ticket", DENSE], ROBUST.metric, at))
+
+    @claim(
+        "ATT-C3",
+        "I5",
+        "Winning tickets beat the same masks with fresh initial values under attack, too.",
+        note="By more than one test example, at 3 to 25 % density, where tickets win unattacked; of the radii, judged at the hardest.",
+    )
+    def order_holds(self, table: Evidence) -> Iterable[Effect]:
+        parts = [table.only(variant=variant) for variant in self.variants]
+        yield from hardest(self._above(part, "reinit") for part in parts)
+        yield from (aside(self._above(part, "random")) for part in parts)
+
+    def _above(self, table: Evidence, other: str) -> Effect:
+        at = table.levels(0.03, 0.25)
+        one, control = table.pair("ticket", other, ROBUST, at)
+        name = f"winning ticket above {table.called(other)}: accuracy under attack{table.said(at)}"
+        least = 100 / (self.attacked_examples or 1000)
+        return table.effect(name, "pp", one - control, least=least, lacks=table.lacking(["ticket", other], ROBUST.metric, at))

@@ -1,0 +1,123 @@
+"""The studies of attacks: what is trained and attacked, one small run of all, claims on tables with a known answer."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tombola.core.errors import TombolaError
+from tombola.engine.configuring import resolve
+from tombola.engine.study import run_study
+from tombola.store.store import Store
+from tombola.studies.base import COLUMNS
+
+TINY = ("task.recipe.steps=60it", "steps_of_pgd=3", "attacked_examples=40", 'attacks=["fgsm", "pgd"]', "rates.dense=0.6")
+
+
+def small(name, *settings, task="digits-20-mlp", **fields):
+    return resolve(f"attacks.{name}", scale="smoke", settings=settings, task=task, **fields)
+
+
+@pytest.fixture(scope="module")
+def found():
+    store = Store()
+    return {name: run_study(small(name, *TINY), store, quiet=True) for name in ("tickets", "training", "transfer")}
+
+
+def test_all_networks_of_a_chain_are_attacked_at_all_radii(found):
+    table = found["tickets"].table
+    assert set(zip(table.arm, table.level, strict=True)) == {("ticket", 0), ("ticket", 1), ("reinit", 1), ("random", 1)}
+    assert (table.robust_acc <= table[["fgsm_acc", "pgd_acc"]].min(axis=1)).all()
+    assert (table.robust_acc <= table.clean_acc).all()
+    assert table.square_acc.isna().all()
+    pictures = found["tickets"].details["picture"]
+    assert set(pictures.level) == {0, 1}
+    assert len(pictures) == 2 * 8 * 32
+    one = small("tickets", "eps=[0.02, 0.3]", *TINY)
+    assert list(one.variants) == ["0.02", "0.3"]
+    assert list(resolve("attacks.tickets", task="lenet-mnist").eps) == [0.1, 0.2, 0.3]
+
+
+def test_masks_and_trainings_are_crossed():
+    study = small("training", *TINY)
+    rows = {(row.arm, row.level): row.run for row in study.rows() if row.replicate == 0}
+    objectives = {arm: rows[arm, 1].task.objective.name for arm, level in rows if level == 1}
+    assert objectives == {
+        "standard": "classification", "adversarial": "adversarial", "standard_mask": "adversarial", "adversarial_mask": "classification",
+    }  # fmt: skip
+    assert rows["standard_mask", 1].mask.of == (rows["standard", 1].its_mask(),)
+    assert rows["standard_mask", 1].kept == rows["adversarial", 1].kept
+    assert rows["adversarial_mask", 1].mask.of == (rows["adversarial", 1].its_mask(),)
+    assert rows["adversarial", 0].task.objective.eps == 0.1
+    assert small("training", "train_eps=0.2").attacked_task.objective.eps == 0.2
+    assert small("training", "train_steps=4").attacked_task.objective.steps == 4
+    assert resolve("attacks.training", task="lenet-mnist").train_eps == 0.3
+
+
+def test_adversarial_training_is_stored_and_attacked_as_any(found):
+    table = found["training"].table
+    assert len(table) == 2 * (2 + 2 + 1 + 1)
+    assert table.robust_acc.notna().all()
+
+
+def test_what_carries_over_is_of_other_networks(found):
+    table = found["transfer"].table
+    assert set(zip(table.arm, table.level, strict=True)) == {("again", 0), ("again", 1), ("density", 0), ("density", 1)}
+    assert (table.carried < table.own).all()
+    again = [row.run for row in found["transfer"].study.rows() if row.replicate == 0]
+    assert [run.noise for run in again] == [{}, {}, {"data_order": "again"}, {"data_order": "again"}]
+    matrix = found["transfer"].details["transfer"]
+    diagonal = matrix[matrix.row == matrix.column].groupby("replicate").carried.mean()
+    assert np.allclose(diagonal, table[table.arm == "again"].groupby("replicate").own.mean())
+    with pytest.raises(TombolaError, match="every = 2, but there are only 1 levels: a ticket has no other"):
+        list(small("transfer", "every=2").rows())
+
+
+def rows(arms, level, density, column="robust_acc", **fixed):
+    noise = np.random.default_rng(level).normal(0, 0.003, (len(arms), 8))
+    made = []
+    for (arm, value), moved in zip(arms.items(), noise, strict=True):
+        common = {**dict.fromkeys(COLUMNS, ""), "variant": "0.1", "arm": arm, "level": level, "density": density, **fixed}
+        made += [{**common, "replicate": index, column: value + one} for index, one in enumerate(moved)]
+    return pd.DataFrame(made)
+
+
+def verdict(study, table, claim):
+    return next(one for one in study.judge(table) if one.id == claim).verdict
+
+
+@pytest.mark.parametrize(
+    ("sparse", "fragile", "order"),
+    [
+        ({"ticket": 0.31, "reinit": 0.2, "random": 0.1}, "replicated", "replicated"),
+        ({"ticket": 0.45, "reinit": 0.2, "random": 0.1}, "not replicated", "replicated"),
+        ({"ticket": 0.15, "reinit": 0.2, "random": 0.1}, "not replicated", "not replicated"),
+    ],
+)
+def test_fragility_and_order_are_judged(sparse, fragile, order):
+    study = small("tickets", replicates=8)
+    table = pd.concat([rows({"ticket": 0.3}, 0, 1.0), rows(sparse, 1, 0.2)])
+    assert verdict(study, table, "ATT-C1") == fragile
+    assert verdict(study, table, "ATT-C3") == order
+
+
+def test_what_sparsity_does_to_adversarial_training_is_judged_on_the_network_of_the_paper():
+    made = [rows({"adversarial": pgd, "standard_mask": pgd - 0.05}, level, density, "pgd_acc") for level, (density, pgd) in enumerate(
+        [(1.0, 0.45), (0.5, 0.6), (0.2, 0.59), (0.04, 0.49)])]  # fmt: skip
+    table = pd.concat(made).assign(robust_acc=lambda frame: frame.pgd_acc)
+    lenet = resolve("attacks.training", task="lenet-mnist", scale="smoke", replicates=8, settings=("eps=[0.1]",))
+    assert verdict(lenet, table, "ATT-C2") == "replicated"
+    flat = table.assign(pgd_acc=np.where(table.level == 3, 0.6, table.pgd_acc))
+    assert verdict(lenet, flat, "ATT-C2") in ("not replicated", "replicated in part")
+    own = small("training", replicates=8)
+    assert verdict(own, table, "ATT-C2") == "not judged"
+    assert verdict(own, table, "ATT-C5") == "replicated"
+    swapped = table.assign(arm=table.arm.map({"adversarial": "standard_mask", "standard_mask": "adversarial"}))
+    assert verdict(own, swapped, "ATT-C5") == "not replicated"
+
+
+def test_protection_by_density_is_judged():
+    study = small("transfer", replicates=8)
+    table = pd.concat([rows({"again": 0.6, "density": 0.5}, level, density, "carried") for level, density in ((0, 1.0), (1, 0.5))])
+    assert verdict(study, table.assign(variant=""), "ATT-C4") == "replicated"
+    swapped = table.assign(variant="", arm=table.arm.map({"again": "density", "density": "again"}))
+    assert verdict(study, swapped, "ATT-C4") == "not replicated"
