@@ -175,7 +175,6 @@ def watch(study: str, store: Path, data_dir: Path | None, output: Path, every: f
     """Write the report of what a study has so far, again and again until it is complete."""
     import time
 
-    from tombola.core import interrupts
     from tombola.engine.study import findings_so_far
     from tombola.report.files import writable
     from tombola.report.page import write
@@ -195,10 +194,7 @@ def watch(study: str, store: Path, data_dir: Path | None, output: Path, every: f
         if not how_far:
             return
         before = how_far
-        end = time.monotonic() + every
-        while time.monotonic() < end:
-            interrupts.check()
-            time.sleep(0.2)
+        time.sleep(every)
 
 
 def _resolve(study: str, options: Mapping[str, Any], data_dir: Path | None) -> Study:

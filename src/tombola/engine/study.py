@@ -1,9 +1,10 @@
 """From a study to its tables: carry its runs out, measure each, judge the claims."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from tombola.engine.planned import blaming, drawable, planned
 from tombola.engine.progress import Progress
 from tombola.engine.reading import built_info, done, load_tree, network_info
 from tombola.engine.steps import first_iteration, last_iteration
-from tombola.engine.tables import curves, made_by, measure
+from tombola.engine.tables import Measured, curves, made_by, measured_rows, table_of
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.network_info import NetworkInfo
 from tombola.procedures.run import Run
@@ -28,6 +29,8 @@ from tombola.studies.results import Result, Results
 from tombola.studies.wording import Wording
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tombola.training.setup import Setup
 
 _READ = ("metrics.csv", "summary.json", "made.json")
@@ -139,7 +142,7 @@ def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) ->
     None where no row can be measured yet. Tables that need all runs (details) are left out, with the figures that draw them. When all
     is there, these are the study's findings, and the text is "".
     """
-    rows = tuple(study.rows())
+    rows = planned(study)
     whole = _parts(study, rows, store)
     there = {digest for digest, record in whole.runs.items() if record.exists()}
     if not _lacking(whole):
@@ -155,38 +158,44 @@ def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) ->
         {digest: record for digest, record in whole.runs.items() if digest in there},
     )
     results = _results(study, found, store, data_dir)
-    measured = tuple(row for row in done_rows if _can_be_measured(study, row, results))
+    measured = []
+    for row in done_rows:
+        with blaming(study, "measure"), suppress(KeyError):  # of a run or measurement that is not there yet
+            measured.append((row, study.measure(row, results)))
     if not measured:
         return None, how_far
-    words = Wording(study.task, study.learns)
-    table = measure(study, measured, results)
-    figures = tuple(figure for figure in words.figures(study.figures()) if not figure.detail)
-    made = made_by(study, [results[row.run].made for row in measured], [])
-    return Findings(study, words.columns(study.columns), figures, table, curves(measured, results), study.judge(table), made), how_far
-
-
-def _can_be_measured(study: Study, row: Row, results: Results) -> bool:
-    try:
-        study.measure(row, results)
-    except KeyError:  # of a run or measurement that is not there yet
-        return False
-    return True
+    of = {row.run: results[row.run] for row, _ in measured}
+    return _judged(study, measured, results, [result.made for result in of.values()]), how_far
 
 
 def _findings(study: Study, results: Results, found: _Parts) -> Findings:
-    table, words = measure(study, found.rows, results), Wording(study.task, study.learns)
+    measured = measured_rows(study, found.rows, results)
     with blaming(study, "details"):
-        details = words.frames(study.details(results))
+        details = Wording(study.task, study.learns).frames(study.details(results))
     if taken := {"table", "curves"} & details.keys():
         raise TombolaError(f"{study.name}: no details table may be called {taken.pop()!r}, as a file of every report is; rename it")
-    made = made_by(study, [result.made for result in results.values()], [record.json("made") for record in found.measurements.values()])
+    evaluated = [record.json("made") for record in found.measurements.values()]
+    return _judged(study, measured, results, [result.made for result in results.values()], evaluated, details)
+
+
+def _judged(
+    study: Study,
+    measured: Measured,
+    results: Results,
+    trained: Sequence[Any],
+    evaluated: Sequence[Any] = (),
+    details: "Mapping[str, pd.DataFrame] | None" = None,
+) -> Findings:
+    """What rows come to. Without `details` the figures that draw them are left out."""
+    words, table = Wording(study.task, study.learns), table_of(study, measured, results)
+    by_step = curves([row for row, _ in measured], results)
     with blaming(study, "figures"):
-        figures = words.figures(study.figures())
-    by_step = curves(found.rows, results)
-    drawable(figures, {"table": table, "curves": by_step, **details})
+        figures = tuple(one for one in words.figures(study.figures()) if details is not None or not one.detail)
+    drawable(figures, {"table": table, "curves": by_step, **(details or {})})
     with blaming(study, "claims"):
         verdicts = study.judge(table)
-    return Findings(study, words.columns(study.columns), figures, table, by_step, verdicts, made, details)
+    made = made_by(study, trained, evaluated)
+    return Findings(study, words.columns(study.columns), figures, table, by_step, verdicts, made, details or {})
 
 
 def _further(study: Study, rows: Sequence[Row], results: Results) -> tuple[Row, ...]:

@@ -11,7 +11,7 @@ from tombola.engine import provenance
 from tombola.engine.planned import blaming, ours
 from tombola.engine.progress import duration
 from tombola.procedures.run import Run
-from tombola.studies.base import COLUMNS, Row, Study
+from tombola.studies.base import COLUMNS, Row, Study, Values
 from tombola.studies.results import Result, Results
 from tombola.studies.wording import Wording
 
@@ -19,22 +19,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def measure(study: Study, rows: Sequence[Row], results: Results) -> "pd.DataFrame":
+Measured = Sequence[tuple[Row, Values | list[Values]]]
+"""Rows with what was measured of each: one row of the table, or several."""
+
+
+def measured_rows(study: Study, rows: Sequence[Row], results: Results) -> Measured:
+    """The rows with what the study measures of each."""
+    with blaming(study, "measure"):
+        return [(row, study.measure(row, results)) for row in rows]
+
+
+def table_of(study: Study, measured: Measured, results: Results) -> "pd.DataFrame":
     """The study's table."""
     import pandas as pd
 
-    measured, words, known = [], Wording(study.task, study.learns), {*COLUMNS, *study.columns}
-    for row in rows:
+    lines, words, known = [], Wording(study.task, study.learns), {*COLUMNS, *study.columns}
+    for row, found in measured:
         where = (study.name, row.run.task.name, row.variant, row.arm, row.replicate, row.level, results[row.run].summary["density"])
-        with blaming(study, "measure"):
-            found = study.measure(row, results)
         for values in found if isinstance(found, list) else [found]:
             if (unknown := [name for name in values if name not in known]) and not ours(study):  # ours share what they measure
                 raise TombolaError(
                     f"study {study.name!r}: `measure` returns {unknown[0]!r}, which is not among its `columns`; add it there"
                 )
-            measured.append({**dict(zip(COLUMNS, where, strict=True)), **words.values(values)})
-    return pd.DataFrame(measured, columns=[*COLUMNS, *words.columns(study.columns)])
+            lines.append({**dict(zip(COLUMNS, where, strict=True)), **words.values(values)})
+    return pd.DataFrame(lines, columns=[*COLUMNS, *words.columns(study.columns)])
 
 
 def curves(rows: Sequence[Row], results: Mapping[Run, Result]) -> "pd.DataFrame":

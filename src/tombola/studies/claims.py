@@ -212,7 +212,7 @@ class Evidence:
         at: Sequence[int],
         room: "tuple[pd.DataFrame, float] | None" = None,
     ) -> str:
-        """The first precondition that is missing for effects of arms at some levels; "" if none is (`JUDGING`'s list).
+        """The first precondition that is missing for effects of arms at some levels; "" if none is.
 
         Args:
             room: values of the arm that is the reference, and the difference that has to fit above it, for accuracies.
@@ -246,10 +246,8 @@ class Evidence:
         dense = self.of(metric, DENSE).to_numpy() if self._dense_arm() or DENSE in set(self.table.arm) else np.zeros(0)
         if dense.size and near_chance(float(np.nanmean(dense)), self.study.task):
             return f"the dense network is near chance: its accuracy is {np.nanmean(dense):.1f} %"
-        if room is not None and room[0].size and 100 - np.nanmean(room[0].to_numpy()) <= room[1]:
-            return (
-                f"no room: an error of {100 - np.nanmean(room[0].to_numpy()):.2g} % is no more than the {room[1]:.2g} pp that would count"
-            )
+        if room is not None and room[0].size and (error := 100 - np.nanmean(room[0].to_numpy())) <= room[1]:
+            return f"no room: an error of {error:.2g} % is no more than the {room[1]:.2g} pp that would count"
         return ""
 
     # -- words -------------------------------------------------------------------------------------------------------
