@@ -248,10 +248,10 @@ def test_the_barrier_is_over_the_straight_line(network):
 # -- asked for -----------------------------------------------------------------------------------------------------------
 
 
-def test_stops_are_named_or_lie_at_powers_of_the_root_of_2():
+def test_stops_are_named_or_lie_at_halves():
     assert stops_of(watching(), TIMELINE) == [5, 10, 20, 40]
-    assert stops_of(Detect(name="cosine"), Timeline(512, 19))[:4] == [1, 2, 3, 4]
-    assert stops_of(Detect(name="cosine"), Timeline(512, 19))[-3:] == [181, 256, 362]
+    assert stops_of(Detect(name="cosine"), Timeline(512, 19)) == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert stops_of(Detect(name="cosine"), Timeline(10, 19)) == [1, 2, 5]
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ class Detect(Spec):
     beside: tuple[Annotated[str, BeforeValidator(detectors.described)], ...] = ()
     """Other detectors whose signals are recorded too, with their own options; they decide nothing."""
     at: tuple[Step, ...] = ()
-    """The stops; none named: 1/512 of training, and on by factors of sqrt(2) to the last before its end."""
+    """The stops; none named: 1/512 of training, 1/256, ... 1/2 of it."""
     then: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Factor on the learning rate from there on."""
 

@@ -168,7 +168,8 @@ def mask_distance(timeline: Timeline, *, density: float = 0.2) -> Detector:
 
     def largest(leaf: np.ndarray, kept: np.ndarray) -> np.ndarray:
         sizes, found = abs(leaf[kept]), np.zeros(int(kept.sum()), bool)
-        found[np.argsort(-sizes, kind="stable")[: round(density * sizes.size)]] = True
+        count = round(density * sizes.size)
+        found[np.argpartition(sizes, sizes.size - count)[sizes.size - count :] if count else []] = True
         return found
 
     def signal(stop: Stop) -> float:

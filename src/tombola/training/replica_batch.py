@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tombola.core import interrupts, masks
@@ -20,7 +19,7 @@ from tombola.training.plan import Plan
 from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Batches, Examples, Program, Stops
 from tombola.training.replica import Checkpoint, Outcome, Replica
 from tombola.training.setup import Setup
-from tombola.training.watch import Watch, noted, told
+from tombola.training.watch import Watch, copied, noted, told
 
 CHECKPOINT_SECONDS = 15.0
 """Least time between two checkpoints of a batch of replicas: what a killed process can lose, beside the current call."""
@@ -175,7 +174,7 @@ class ReplicaBatch:
         state, stop = self.state, watch.begins.get(self.t, self.end + 1)
         if stop <= self.end:
             moved = self._put(watch.shadows(stop, jax.device_get(state.weights)))
-            self.state = jax.tree.map(jnp.copy, state)._replace(weights=moved)  # copies: programs may take their arguments' memory
+            self.state = copied(state)._replace(weights=moved)  # copies: programs may take their arguments' memory
             self._draw_orders(stop)
             _ = self._in_one_call([stop], [NOTHING]) if self.layout.loop else self._step_by_step(stop, NOTHING)
             self.shadow, self.state = self.state.weights, state

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tombola.core import keys
@@ -37,7 +39,7 @@ def stops_of(spec: Detect, timeline: Timeline) -> list[int]:
     """The iterations at which detectors look. Raises for one after the end."""
     if spec.at:
         return sorted({timeline.iteration(step) for step in spec.at} - {0})
-    return sorted({max(1, round(timeline.total * 2 ** (-power / 2))) for power in range(18, 0, -1)})
+    return sorted({max(1, round(timeline.total / 2**power)) for power in range(1, 10)})
 
 
 def check(found: Setup) -> None:
@@ -153,6 +155,10 @@ class Watch:
     def found_by_now(self) -> list[int]:
         """The replicas whose stable phase has been found to begin."""
         return [index for index in range(len(self.replicas)) if self.detected(index) is not None]
+
+
+copied = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
+"""A tree in memory of its own, in one call."""
 
 
 def noted(watch: Watch | None, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
