@@ -61,7 +61,7 @@ def _count(name: str, iterations: int) -> int:
 
 
 @detectors.register
-def sharpness(timeline: Timeline, *, iterations: int = 10) -> Detector:
+def sharpness(timeline: Timeline, *, iterations: int = 20) -> Detector:
     """The largest eigenvalue of the Hessian of the training loss on the probe.
 
     Args:
@@ -74,7 +74,7 @@ def sharpness(timeline: Timeline, *, iterations: int = 10) -> Detector:
 
 
 @detectors.register
-def edge(timeline: Timeline, *, iterations: int = 10) -> Detector:
+def edge(timeline: Timeline, *, iterations: int = 20) -> Detector:
     """Sharpness over 2 (1 + beta) / rate, the largest at which full-batch descent with momentum beta is stable: 1 is the edge.
 
     The rate is that of the next iteration. beta is 0 for `sgd`; for optimisers that scale each weight's step, such as `adam`, the

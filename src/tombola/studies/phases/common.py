@@ -24,13 +24,30 @@ HALF_A_PLACE = 0.25
 NOT_PUBLISHED = "question of our own"
 
 
+TWELVE = (
+    BASE,
+    "rate / 4",
+    "rate x 2",
+    "batch x 4",
+    "width / 4",
+    "width x 2",
+    "no label noise",
+    "60 % label noise",
+    "momentum",
+    "warm-up of 1/3",
+    "more decay",
+    "half as long",
+)
+"""Those of the scale `small`; of a task that has not one of them it is left out."""
+
+
 class Settings(Instability):
     """The first step from which on a network is stable, by setting and replicate."""
 
     paper = ""
     scales = {
         "smoke": {**SMOKE, "children": 2, "k": ("0it", "50it"), "settings": (BASE, "no label noise")},
-        "small": {"replicates": 6, "children": 2, "points": 11},
+        "small": {"replicates": 6, "children": 2, "points": 11, "settings": TWELVE},
         "paper": {"children": 2},
     }
     shares = Onset.shares
@@ -41,7 +58,9 @@ class Settings(Instability):
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
-        return {**for_noise(task), **super().at(scale, task)}
+        found = {**for_noise(task), **super().at(scale, task)}
+        known = settings_of(task)
+        return found | {name: tuple(one for one in found[name] if one in known) for name in ("settings",) if name in found}
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
