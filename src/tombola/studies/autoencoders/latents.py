@@ -29,14 +29,14 @@ class Latents(Coded):
 
     paper = ""
     arms = {"ticket": "winning ticket"}
-    scales = {"smoke": {"replicates": 2, "levels": 1, "betas": (4.0,)}, "paper": {"levels": 20}}
+    scales = {"smoke": {"replicates": 2, "levels": 1, "betas": (1.0,)}, "paper": {"levels": 20}}
     columns = (*Coded.columns, "inactive", "precision", "recall", "unchanged")
     traversed = True
 
     levels: Levels = 16
     """Rounds of pruning after the dense run."""
     latents: Count = 16
-    betas: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0, 4.0)
+    betas: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.5, 1.0)
     """Factors on the KL term."""
 
     @property
