@@ -297,6 +297,16 @@ def test_sparse_products_are_the_dense_ones(part, way):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_an_autoencoder_is_timed_against_every_way_of_the_plain_loop(tmp_path):
+    pytest.importorskip("torch")
+    said = script("autoencoder.py", "--smoke", "--output", tmp_path / "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert list(found)[0] == "tombola"
+    assert len(found) == 5
+    assert all(one["median"] > 0 for one in found.values())
+    assert "times as fast as the best loop" in said
+
+
 def test_levels_are_compared_with_dense_trainings(tmp_path):
     printed = script("below_dense.py", "--smoke", "-o", tmp_path / "levels.json")
     found = json.loads((tmp_path / "levels.json").read_text())
