@@ -8,7 +8,7 @@ import tombola as tb
 from tombola.engine.configuring import resolve
 from tombola.engine.study import run_study, study_graph
 from tombola.store.store import Store
-from tombola.studies.autoencoders.common import gallery, kinds
+from tombola.studies.autoencoders.common import gallery, image, kinds
 
 RANDOM = np.random.default_rng(0)
 X = (1 / (1 + np.exp(-2 * RANDOM.standard_normal((90, 2)) @ RANDOM.standard_normal((2, 9))))).astype(np.float32)  # of two latents
@@ -233,6 +233,9 @@ def test_a_gallery_puts_pictures_side_by_side():
     assert gallery(pictures, 2).tolist() == [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 0, 0], [10, 11, 0, 0]]
     assert gallery(np.ones((2, 3)), 1).shape == (2, 3)
     assert gallery(np.ones((2, 4, 6, 3)), 2).shape == (4, 12)
+    shown = image(np.array([[-1.0, 0.5], [2.0, 0.25]]), "ticket", 1, 0.8, 0.25, 1.0)
+    assert shown.value.tolist() == [0, 0.25, 0.75, 0]
+    assert shown.row.tolist() == [0, 0, 1, 1]
 
 
 def test_all_studies_on_the_digits_share_their_dense_networks():

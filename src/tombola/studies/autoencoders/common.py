@@ -124,13 +124,13 @@ def gallery(pictures: np.ndarray, across: int) -> np.ndarray:
     return padded.reshape(down, across, height, breadth).swapaxes(1, 2).reshape(down * height, across * breadth)
 
 
-def image(values: np.ndarray, arm: str, level: int, density: float) -> "pd.DataFrame":
-    """An image as a details table; its darkest value is 0 if some are negative."""
+def image(values: np.ndarray, arm: str, level: int, density: float, low: float = 0.0, high: float = np.inf) -> "pd.DataFrame":
+    """An image as a details table; values outside `low` and `high` are shown as these, and `low` as 0, which is white."""
     import pandas as pd
 
     rows, columns = np.indices(values.shape)
     where = {"variant": "", "arm": arm, "level": level, "density": density, "replicate": 0}
-    shown = values - min(0.0, float(np.nanmin(values)))
+    shown = values.clip(low, high) - low
     return pd.DataFrame({**where, "row": rows.reshape(-1), "column": columns.reshape(-1), "value": shown.reshape(-1)})
 
 
@@ -144,7 +144,8 @@ def reconstructions(study: Coded, rows: Iterable[Row], results: Results) -> "pd.
         originals, made = measured["originals"], measured["pictures"]
         half = max(1, len(made) // 2)
         pairs = [part[start : start + half] for start in range(0, len(made), half) for part in (originals, made)]
-        found.append(image(gallery(np.concatenate(pairs), half), row.arm, row.level, results[row.run].summary["density"]))
+        span, density = (float(originals.min()), float(originals.max())), results[row.run].summary["density"]
+        found.append(image(gallery(np.concatenate(pairs), half), row.arm, row.level, density, *span))
     return pd.concat(found, ignore_index=True)
 
 

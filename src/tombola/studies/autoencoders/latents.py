@@ -76,7 +76,7 @@ class Latents(Coded):
             shown = np.argsort(~measured["latent_active"].astype(bool), kind="stable")[:_SHOWN]
             pictures = measured["traversal"][shown]
             made = gallery(pictures.reshape(-1, *pictures.shape[2:]), pictures.shape[1])
-            ways.append(image(made, row.arm, row.level, results[row.run].summary["density"]))
+            ways.append(image(made, row.arm, row.level, results[row.run].summary["density"], min(0.0, float(made.min()))))
         return {"pictures": reconstructions(self, rows, results), "ways": pd.concat(ways, ignore_index=True)}
 
     def figures(self) -> Sequence[Figure]:
