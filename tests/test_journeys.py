@@ -60,6 +60,8 @@ def test_a_journey_by_hand():
     assert found.last_flip["a"].tolist() == [-1, 20, 10, 30]
     assert found.comebacks["a"] == [0.5, 0.5, 0, 0]
     assert found.auc["a"] == found.pooled == [0.5, 0.25, 1, 1]
+    begun = follow([(0, {"a": np.array([0.0, 1.0])}), (1, {"a": np.array([2.0, -1.0])})], {"a": np.array([True, False])}, 0.5)
+    assert begun.flips["a"].tolist() == [0, 1]  # what begins at 0 has no sign to flip
 
 
 def test_magnitudes_of_all_leaves_or_of_each():

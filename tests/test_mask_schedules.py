@@ -287,6 +287,26 @@ def test_set_grows_uniformly_from_a_stream_of_the_run():
     assert not trees.equal(one[0].masks[10], other.masks[10])
 
 
+@pytest.mark.parametrize("name", ["gradual", "rigl"])
+def test_what_a_schedule_chooses_on_the_device_is_what_its_update_makes_of_everything(name, mine):
+    build, options = {"gradual": (gradual, {"final": 0.2, "end": "30it"}), "rigl": (rigl, {})}[name]
+    tb.mask_schedules.add("whole", lambda timeline, kinds, **own: build(timeline, kinds, **own)._replace(choose=None))
+    tasks = [digits(one, {**options, "every": "5it"}, evaluate_every="5it", optimizer="momentum") for one in (name, "whole")]
+    (one,), (whole,) = (outcomes(task, half(task)) for task in tasks)
+    assert one.rows == whole.rows
+    for t in one.masks:
+        assert trees.equal(one.masks[t], whole.masks[t])
+        assert trees.equal(one.snapshots[t], whole.snapshots[t])
+
+
+def test_the_best_network_is_one_under_the_last_mask():
+    task = digits(options={"final": 0.02, "end": "30it", "every": "10it"})
+    (found,) = outcomes(task, members(task, 1))
+    loss = {row[0]: row[1] for row in found.rows}
+    assert min(loss, key=loss.get) < 30  # where it had more weights
+    assert found.summary["es_step"] == min((30, 40), key=loss.get)
+
+
 def test_sparse_training_starts_from_a_mask_that_an_action_makes():
     sparse = tb.Action(name="sparse", options={"density": 0.2})
     run = tb.train(digits("rigl", {"every": "10it"}), 2, mask=sparse, keep=["10it"])

@@ -1,7 +1,7 @@
 """Sparse training with a constant number of weights: at each update some are dropped, and as many grow in other places."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -11,8 +11,7 @@ from tombola.core.masks import Mask
 from tombola.core.parts import mask_schedules
 from tombola.core.step import Timeline
 from tombola.core.trees import Tree
-from tombola.training.mask_schedules import MaskUpdates
-from tombola.training.optimizers import held
+from tombola.training.mask_schedules import MaskUpdates, choosing
 
 Anneal = Literal["constant", "cosine"]
 
@@ -85,9 +84,7 @@ def _exchange(
     if not steps:
         raise TombolaError(f"{name}: every {every!r} leaves no update before iteration {last}, where updates end; write a shorter spacing")
 
-    def update(
-        random: np.random.Generator, t: int, weights: Tree, gradient: Tree | None, moments: Any, mask: Mask
-    ) -> tuple[Tree, Any, Mask]:
+    def choose(random: np.random.Generator, t: int, weights: Tree, gradient: Tree | None, mask: Mask) -> tuple[Mask, Mask]:
         if all(kept.all() for kept in mask.values()):
             raise TombolaError(
                 f"{name}: every weight is kept, so that none can grow; give a sparse start mask, such as by the action 'sparse'"
@@ -107,6 +104,6 @@ def _exchange(
                 grown[random.choice(np.flatnonzero(vacant), count, replace=False, shuffle=False)] = True
                 grown = grown.reshape(kept.shape)
             new[path] = stay[path] | grown
-        return {path: np.where(stay[path], weights[path], 0) for path in mask}, held(moments, stay, np.where), new
+        return stay, new
 
-    return MaskUpdates(update, steps, gradient=by_gradient)
+    return choosing(choose, steps, gradient=by_gradient)

@@ -44,6 +44,20 @@ class MaskUpdates(NamedTuple):
     gradient: bool = False
     """Whether `gradient` is wanted: path -> gradient of the loss on the last batch that was trained on, of every leaf that
     trains, also where the mask is 0. Else it is None."""
+    choose: Callable[..., tuple[Mask, Mask]] | None = None
+    """(random, t, weights, gradient, mask) -> (stay, mask), of the leaves of the mask alone: if given, it is called in the place of
+    `update`. What does not stay is 0, its optimiser's state with it, on the device: half the cost, as little else leaves it."""
+
+
+def choosing(choose: Callable[..., tuple[Mask, Mask]], steps: Collection[int], gradient: bool = False) -> MaskUpdates:
+    """Mask updates that say what stays and what the mask is, and nothing else of weights and optimiser's state."""
+
+    def update(random: np.random.Generator, t: int, weights: Tree, slope: Tree | None, moments: Any, mask: Mask) -> tuple[Tree, Any, Mask]:
+        stay, new = choose(random, t, weights, slope, mask)
+        after = {path: np.where(stay[path], weights[path], 0) for path in mask}
+        return after, held(moments, {path: stay[path] & new[path] for path in new}, np.where), new
+
+    return MaskUpdates(update, steps, gradient, choose)
 
 
 def mask_updates(setup: Setup) -> MaskUpdates | None:
@@ -65,15 +79,8 @@ def updated(
     setup: Setup, updates: MaskUpdates, seed: int, t: int, weights: Tree, moments: Any, mask: Mask, gradient: Tree | None
 ) -> tuple[Tree, Any, Mask]:
     """(weights, moments, mask) of one replica after an update, by the rule: what is taken is 0, and its optimiser's state with it."""
-    assert setup.recipe.mask_schedule is not None
-    name = plain(setup.recipe.mask_schedule.name)
-    random, whole, mask = keys.generator(seed, f"mask_schedule/{t}"), mask, select(mask, [path for path in mask if path in setup.trained])
-    try:
-        after, state, new = updates.update(random, t, weights, gradient, moments, mask)
-    except TombolaError:
-        raise
-    except Exception as error:
-        raise TombolaError(f"mask schedule {name!r} fails at iteration {t}: {type(error).__name__}: {error}") from error
+    whole, mask = mask, select(mask, [path for path in mask if path in setup.trained])
+    name, (after, state, new) = _called(setup, updates.update, seed, t, weights, gradient, moments, mask)
     masks.check(new, {path: leaf.shape for path, leaf in mask.items()})
     for path, kept in new.items():
         if path not in after or np.shape(after[path]) != kept.shape:
@@ -81,6 +88,29 @@ def updated(
     taken = {path: mask[path] & ~kept for path, kept in new.items()}
     changed = {path: np.where(taken[path], 0, after[path]).astype(weights[path].dtype) for path in new}
     return {**weights, **changed}, held(state, {path: mask[path] & new[path] for path in new}, np.where), {**whole, **new}
+
+
+def chosen(setup: Setup, updates: MaskUpdates, seed: int, t: int, weights: Tree, mask: Mask, gradient: Tree | None) -> tuple[Mask, Mask]:
+    """(stay, mask) of one replica after an update, of all leaves of the mask, by `MaskUpdates.choose`."""
+    own = select(mask, [path for path in mask if path in setup.trained])
+    assert updates.choose is not None
+    _, (stay, new) = _called(setup, updates.choose, seed, t, weights, gradient, own)
+    for one in (stay, new):
+        masks.check(one, {path: leaf.shape for path, leaf in own.items()})
+    still = {path: np.ones(leaf.shape, bool) for path, leaf in mask.items() if path not in own}
+    return {path: {**stay, **still}[path] for path in mask}, {**mask, **new}
+
+
+def _called(setup: Setup, function: Callable[..., Any], seed: int, t: int, *given: Any) -> tuple[str, Any]:
+    """The schedule's name, and what a function of its says at iteration t. What is wrong with it is one line."""
+    assert setup.recipe.mask_schedule is not None
+    name = plain(setup.recipe.mask_schedule.name)
+    try:
+        return name, function(keys.generator(seed, f"mask_schedule/{t}"), t, *given)
+    except TombolaError:
+        raise
+    except Exception as error:
+        raise TombolaError(f"mask schedule {name!r} fails at iteration {t}: {type(error).__name__}: {error}") from error
 
 
 @mask_schedules.register
@@ -123,12 +153,12 @@ def gradual(
     if first >= last:
         raise TombolaError(f"gradual: begin {begin!r} must lie before end {end!r}, but they are iterations {first} and {last}")
 
-    def update(random: np.random.Generator, t: int, weights: Tree, gradient: None, moments: Any, mask: Mask) -> tuple[Tree, Any, Mask]:
+    def choose(random: np.random.Generator, t: int, weights: Tree, gradient: None, mask: Mask) -> tuple[Mask, Mask]:
         rest, new = (1 - (t - first) / (last - first)) ** power, dict(mask)
         for paths in [list(mask)] if scope == "global" else [[path] for path in mask if kinds[path] in goals]:
             goal = goals[kinds[paths[0]]]
             count = round((goal + (initial - goal) * rest) * sum(mask[path].size for path in paths))
             new |= masks.highest({path: abs(weights[path]) for path in paths}, {path: mask[path] for path in paths}, count, random)
-        return weights, moments, new
+        return {path: new[path] | ~kept for path, kept in mask.items()}, new
 
-    return MaskUpdates(update, timeline.every(every, first, last))
+    return choosing(choose, timeline.every(every, first, last))

@@ -105,6 +105,9 @@ class Program(NamedTuple):
     """(t, weights, moments, mask, fixed, batches) -> (weights, moments) after iteration t."""
     gradient: Callable[..., Tree]
     """(t, weights, fixed, batches) -> the gradient of iteration t's batch, of every leaf that trains."""
+    moved: Callable[..., State]
+    """(state, stay, mask, forget) -> the state under another mask; what does not stay is 0, and so is its optimiser's state. `forget`:
+    the best weights so far were under the mask before."""
     score: Callable[[Tree, Examples], tuple[Any, ...]]
     """(weights, examples) -> `Objective.columns`, each weighted by the examples' share."""
     validate: Callable[..., tuple[State, tuple[Any, ...]]]
@@ -181,6 +184,11 @@ def _compile(setup: Setup, plan: Plan) -> Program:
             return stepped
         return jax.tree.map(lambda new, old: jnp.where(t < fixed.begin, old, new), stepped, (weights, moments))
 
+    def moved(state: State, stay: Tree, mask: Tree, forget: Any) -> State:
+        weights = {path: jnp.where(stay[path], leaf, 0) if path in stay else leaf for path, leaf in state.weights.items()}
+        moments = optimizers.held(state.moments, {path: stay[path] & mask[path] for path in stay})
+        return state._replace(weights=weights, moments=moments, mask=mask, best_loss=jnp.where(forget, jnp.inf, state.best_loss))
+
     def score(weights: Tree, examples: Examples) -> tuple[Any, ...]:
         inputs, targets, indices, share = examples
 
@@ -235,6 +243,7 @@ def _compile(setup: Setup, plan: Plan) -> Program:
         advance=_over_replicas(advance, (each, each, batches, shared, examples, examples), plan, donate=(0,)),
         step=_over_replicas(step, (shared, each, each, each, each, batches), plan, donate=(1, 2)),
         gradient=_over_replicas(lambda *given: of_batch(*given)[0], (shared, each, each, batches), plan),
+        moved=_over_replicas(moved, (each, each, each, each), plan, donate=(0,)),
         score=_over_replicas(score, (each, examples), plan),
         validate=_over_replicas(validate, (each, each, shared, each, examples), plan, donate=(0,)),
     )

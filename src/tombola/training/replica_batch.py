@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from tombola.core import interrupts, masks
+from tombola.core import interrupts
 from tombola.core.task import Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.split import split
 from tombola.training.inputs import Inputs
-from tombola.training.mask_schedules import mask_updates, updated
+from tombola.training.mask_schedules import mask_updates
+from tombola.training.moving_masks import MovingMasks
 from tombola.training.orders import Orders, fixed_of
 from tombola.training.plan import Plan
 from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Batches, Examples, Program, Stops
@@ -40,11 +41,10 @@ class ReplicaBatch:
         self.recipe, self.end, self.found, self.layout, self.program, self.arrays = task.recipe, end, found, layout, program, arrays
         self.replicas = replicas
         padded = replicas + [replicas[-1]] * (layout.capacity - len(replicas))
-        splits = [split(arrays.dataset, task.data, replica.seed) for replica in padded]
+        self.splits = splits = [split(arrays.dataset, task.data, replica.seed) for replica in padded]
         begins = {replica.begin for replica in replicas}
         assert len(begins) == 1 or layout.per_device > 1
         self.t = min(begins) if replicas[0].resume is None else replicas[0].resume.iteration
-        self.splits = splits
         self.watch = Watch(self.recipe.detect, found, arrays.dataset, replicas, splits) if self.recipe.detect else None
         self.shadow: Any = None  # weights of the copies that were moved and trained on, for the detectors' next stop
         self.fixed = self._put(fixed_of(task, padded, splits))
@@ -58,8 +58,8 @@ class ReplicaBatch:
         validation and test have; and each replica's density, where masks move."""
         self.snapshots: list[dict[int, Tree]] = [dict(replica.resume.snapshots) if replica.resume else {} for replica in replicas]
         self.earlier = [replica.resume.rows if replica.resume else () for replica in replicas]
-        self.updates, self.masks = mask_updates(found), [dict(one.resume.masks) if one.resume else {} for one in replicas]
-        self.moves = {step for step in self.updates.steps if min(begins) < step <= end} if self.updates else set()
+        updates, self.masks = mask_updates(found), [dict(one.resume.masks) if one.resume else {} for one in replicas]
+        self.moves = {step for step in updates.steps if min(begins) < step <= end} if updates else set()
         start = self._put(stack([replica.start for replica in padded])), self._put(stack([replica.mask for replica in padded]))
         if replicas[0].resume is None:
             self.state = program.start(*start)
@@ -67,8 +67,8 @@ class ReplicaBatch:
             states = [replica.resume.state for replica in padded if replica.resume is not None]
             leaves = [np.stack(leaf) for leaf in zip(*states, strict=True)]
             self.state = self._put(jax.tree.unflatten(jax.tree.structure(jax.eval_shape(program.start, *start)), leaves))
-        whole = jax.device_get(self.state.mask) if self.updates else {}
-        self.densities = [masks.density(_replica(whole, index)) for index in range(len(replicas))] if self.updates else []
+        self.moving = MovingMasks(found, updates, replicas, jax.device_get(self.state.mask), self._put) if updates else None
+        self.pending = NOTHING  # what is still to be evaluated at this iteration, under the mask that has just moved
         self.drawn, self.order, self.first_epoch = np.empty(0), None, -1
         self.batches: dict[str, list[tuple[Any, Any]]] = {}
         self.nothing = self._put((np.zeros(layout.capacity, np.float32),) * len(self.objective.columns))
@@ -96,15 +96,26 @@ class ReplicaBatch:
 
     def _call(self, stops: list[int]) -> None:
         what = [self._what(stop) for stop in stops]
-        if stops[-1] in self.moves:  # what is evaluated there, and kept, is the network under its new mask
-            self._advance(stops, [*what[:-1], NOTHING])
+        if self.pending and self.layout.loop and len(stops) < INTERVALS:
+            stops, what, self.pending = [self.t, *stops], [self.pending, *what], NOTHING
+        self._settle()
+        moves = stops[-1] in self.moves
+        self._advance(stops, [*what[:-1], NOTHING] if moves else what)
+        if moves:  # what is evaluated there, with the next call, and kept, is the network under its new mask
             self._move_masks()
-            stops, what = stops[-1:], what[-1:]
-        self._advance(stops, what)
+            self.pending = what[-1]
         jax.block_until_ready(self.rows[-2:-1])  # the host goes no more than one call ahead
+        self._settle(bool(self.watch) or self.t == self.end)
         self._keep_and_look()
 
+    def _settle(self, due: bool = True) -> None:
+        """Evaluate what is still to be evaluated here."""
+        if due and self.pending:
+            what, self.pending = self.pending, NOTHING
+            self._advance([self.t], [what])
+
     def _checkpoints(self) -> list[Checkpoint]:
+        self._settle()
         leaves = jax.tree.leaves(jax.device_get(self.state))
         states = [tuple(np.array(leaf[index]) for leaf in leaves) for index in range(len(self.replicas))]
         parts = zip(states, self._rows(), map(dict, self.snapshots), map(dict, self.masks), strict=True)
@@ -141,28 +152,17 @@ class ReplicaBatch:
         self._draw_orders(stops[-1])
         columns = self._in_one_call(stops, what) if self.layout.loop else self._step_by_step(*stops, *what)
         if any(what):
-            self.rows.append((stops, what, columns, self.densities))
+            self.rows.append((stops, what, columns, self.moving.densities if self.moving else []))
         self.t = stops[-1]
 
     def _move_masks(self) -> None:
-        """Have the mask schedule make new masks of those that there are. A replica's best network so far is forgotten: its mask is."""
-        state, slopes = self.state, {}
-        assert self.updates is not None
-        if self.updates.gradient:
-            inputs = self.arrays.pool.batch(self._chosen(self.t - 1), after=state.weights)
-            slopes = self.program.gradient(np.int32(self.t - 1), state.weights, self.fixed, self._training(inputs))
-        given = jax.device_get((state.weights, state.moments, state.mask, slopes))
-        best_loss = np.array(state.best_loss)
-        own = [_replica(given, index) for index in range(self.layout.capacity)]
-        for index, replica in enumerate(self.replicas):
-            if self.t > replica.begin:
-                weights, moments, mask, slope = own[index]
-                moved = updated(self.found, self.updates, replica.seed, self.t, weights, moments, mask, slope or None)
-                own[index] = (*moved, slope)
-                self.densities = [*self.densities[:index], masks.density(moved[2]), *self.densities[index + 1 :]]
-                best_loss[index] = np.inf
-        weights, moments, mask, _ = self._put(jax.tree.map(lambda *leaves: np.stack(leaves), *own))
-        self.state = state._replace(weights=weights, moments=moments, mask=mask, best_loss=self._put(best_loss))
+        """Have the mask schedule make new masks of those that there are."""
+        moving, weights, slopes, last = self.moving, self.state.weights, {}, self.t - 1
+        assert moving is not None
+        if moving.updates.gradient:
+            inputs = self.arrays.pool.batch(self._chosen(last), after=weights)
+            slopes = self.program.gradient(np.int32(last), weights, self.fixed, self._training(inputs))
+        self.state = moving.move(self.program, self.state, slopes, self.t)
 
     def _look(self) -> None:
         """Have the detectors look, where this is one of their stops; and where a shadow begins, train it to the stop that it is for."""
@@ -229,7 +229,7 @@ class ReplicaBatch:
             for index, replica in enumerate(self.replicas):
                 if self.t in replica.keep:
                     self.snapshots[index][self.t] = _replica(weights, index)
-                    self.masks[index] |= {self.t: _replica(mask, index)} if self.updates else {}
+                    self.masks[index] |= {self.t: _replica(mask, index)} if self.moving else {}
 
     def _validate(self, stop: int) -> tuple[Any, ...]:
         """The objective's columns on the validation set; the best weights so far are kept. One call, where it is one batch."""
@@ -279,7 +279,7 @@ class ReplicaBatch:
             for index, replica in enumerate(self.replicas):
                 rows = values[:, index].T.tolist()  # of a call in a loop, as many as one can have
                 there = zip(stops, what, rows[: len(stops)], strict=True)
-                density = () if self.updates is None else (densities[index],)
+                density = () if self.moving is None else (densities[index],)
                 own[index] += [(float(stop), *row, *density) for stop, done, row in there if done != NOTHING and stop >= replica.begin]
         return [(*earlier, *mine) for earlier, mine in zip(self.earlier, own, strict=True)]
 
@@ -289,7 +289,7 @@ class ReplicaBatch:
             columns |= {f"{part}_{name}": score for name, score in zip(names, scores, strict=True)}
         host = {name: np.asarray(value) for name, value in columns.items()}
         summaries = [{name: float(value[index]) for name, value in host.items()} for index in range(len(self.replicas))]
-        if self.updates:
+        if self.moving:
             last = jax.device_get(self.state.mask)
             self.masks = [{**kept, self.end: _replica(last, index)} for index, kept in enumerate(self.masks)]
         return told(self.watch, [Outcome(*one) for one in zip(self._rows(), summaries, self.snapshots, self.masks, strict=True)])
