@@ -1066,7 +1066,7 @@ def test_a_file_that_is_not_there_or_no_archive_is_one_line(tmp_path):
     with pytest.raises(TombolaError, match="it is not there"):
         tb.from_file(tmp_path / "y.npz")
     (tmp_path / "x.csv").write_text("a,b")
-    with pytest.raises(TombolaError, match=r"is no \.npz and no folder of images"):
+    with pytest.raises(TombolaError, match=r"is no \.npz, no \.txt and no folder of images"):
         tb.from_file(tmp_path / "x.csv")
 
 

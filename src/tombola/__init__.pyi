@@ -16,6 +16,8 @@ from tombola.api.to_torch import to_torch as to_torch
 from tombola.api.train import train as train
 from tombola.api.trajectory import Trajectory as Trajectory
 from tombola.api.values import values as values
+from tombola.api.words import Words as Words
+from tombola.api.words import words as words
 from tombola.core import masks as masks
 from tombola.core.data_info import DataInfo as DataInfo
 from tombola.core.errors import TombolaError as TombolaError
@@ -34,6 +36,7 @@ from tombola.data.augment import augmentations as augmentations
 from tombola.data.from_dataset import from_dataset as from_dataset
 from tombola.data.from_files import from_file as from_file
 from tombola.data.from_table import from_table as from_table
+from tombola.data.text import from_text as from_text
 from tombola.models.custom import from_class as model
 from tombola.models.initializers import initializers as initializers
 from tombola.models.sow import sow as sow

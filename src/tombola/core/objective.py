@@ -70,6 +70,12 @@ class Objective(Spec):
         """
         return examples
 
+    def examined(self, examples: tuple[Any, Any]) -> tuple[Any, Any]:
+        """(inputs, targets) of examples to evaluate, made from those of the data set as `batch` makes those to train on, but always the
+        same ones: what is drawn depends on the examples alone.
+        """
+        return examples
+
     def loss(self, outputs: Any, targets: Any) -> Any:
         """(B,) loss of each example. Its mean is minimised; on the validation set it decides the early stop."""
         raise NotImplementedError

@@ -12,10 +12,10 @@ from tombola.core.registry import Registry
 
 studies: Registry = Registry("study", "tombola.studies.catalogue", by_name=True)
 tasks: Registry = Registry(
-    "task", *(f"tombola.models.{name}" for name in ("tasks", "tasks_16", "small_tasks", "tasks_autoencoders")), by_name=True
+    "task", *(f"tombola.models.{name}" for name in ("tasks", "tasks_16", "small_tasks", "tasks_autoencoders", "tasks_words")), by_name=True
 )
 """Name -> function of the scale -> `Task`."""
-models: Registry = Registry("model", *(f"tombola.models.{name}" for name in ("mlp", "conv", "vgg", "resnet", "autoencoder")))
+models: Registry = Registry("model", *(f"tombola.models.{name}" for name in ("mlp", "conv", "vgg", "resnet", "autoencoder", "words")))
 """Name -> factory ``(shape, classes, *, rngs, **options) -> nnx.Module``, where `shape` is one example's."""
 torch_rules: Registry = Registry(
     "torch rule", *(f"tombola.models.pytorch.rules_{name}" for name in ("arrays", "images", "norms", "random", "sequences"))
@@ -40,7 +40,7 @@ criteria: Registry = Registry("criterion", "tombola.pruning.criteria")
 searchers: Registry = Registry("searcher", "tombola.pruning.searchers", "tombola.pruning.evolution")
 """Name -> function of a `tombola.pruning.searchers.Space` -> `Searcher`: how masks are found without gradients."""
 mask_actions: Registry = Registry(
-    "mask action", *(f"tombola.procedures.{name}" for name in ("actions", "start_masks", "early_bird", "transplants"))
+    "mask action", *(f"tombola.procedures.{name}" for name in ("actions", "start_masks", "early_bird", "transplants", "words"))
 )
 value_actions: Registry = Registry(
     "value action", *(f"tombola.procedures.{name}" for name in ("actions", "start_values", "early_bird", "brain_surgery"))

@@ -175,8 +175,8 @@ class Task(Spec):
     name: str = "custom"
     rates: Rates = {"dense": 0.2, "conv": 0.2, "output": 0.1, "shortcut": 0.0, "embedding": 0.2}
     """The share of its remaining weights that one round of pruning takes from a layer, by its kind or its name."""
-    scope: Literal["layer", "global"] = "layer"
-    """Whether a round takes its share from each layer, or from all of them together."""
+    scope: Literal["layer", "global", "row", "column"] = "layer"
+    """Whether a round takes its share from each layer, from all of them together, or from each row or column of a layer's kernel."""
 
     @model_validator(mode="after")
     def _smoothing_is_of_classes(self) -> Self:

@@ -72,9 +72,13 @@ def from_arrays(
         scaling=scaling,
         class_names=() if plain else names,
     )
-    title = (
-        f"{prefix}-{_content_hash(*(one for one in (inputs, found, test_inputs, tested) if one is not None), *([] if plain else names))}"
-    )
+    return registered(prefix, dataset, validation)
+
+
+def registered(prefix: str, dataset: Dataset, validation: int | None = None) -> Data:
+    """Register a data set in this process, and return the `Data` that names it ``<prefix>-<12 hex digits>``, of its content."""
+    arrays = (dataset.inputs, dataset.targets, dataset.test_inputs, dataset.test_targets)
+    title = f"{prefix}-{_content_hash(*(one for one in arrays if one is not None), *dataset.class_names, *dataset.words)}"
     check(title, dataset)
     data = Data(name=title, validation=validation)
     sizes(dataset, data)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +58,8 @@ class Dataset:
     """How float32 inputs were made of what the data come as, which a network in use is given."""
     class_names: tuple[str, ...] = ()
     """What each class is called in the data that were given; empty: by its number."""
+    words: tuple[str, ...] = ()
+    """What each token stands for, in text; empty: its number."""
 
     @property
     def on_disk(self) -> bool:
@@ -68,6 +70,11 @@ class Dataset:
     def shape(self) -> tuple[int, ...]:
         """Shape of one example; images are (height, width, channels)."""
         return self.inputs.shape[1:]
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """(vocabulary,) how often each token comes in the pool."""
+        return np.bincount(self.inputs.reshape(-1), minlength=self.vocabulary or 0)
 
     @property
     def input_dtype(self) -> str:

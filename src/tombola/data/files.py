@@ -16,7 +16,13 @@ from tombola.data.sources import File, Source
 
 SUFFIXES = ("", ".gz", ".xz")
 
-_OPEN: dict[str, Callable[[Path, str], Any]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
+_OPEN: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
+
+
+def opened(path: Path, mode: str = "rt") -> Any:
+    """A file as a stream of what it holds unpacked; of text in UTF-8."""
+    suffix = path.suffix if path.suffix in SUFFIXES else ""
+    return _OPEN[suffix](path, mode, **({} if "b" in mode else {"encoding": "utf-8"}))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Data sets in a user's own files: arrays in an ``.npz``, or a folder of images with a folder for each class."""
+"""Data sets in a user's own files: arrays in an ``.npz``, text, or a folder of images with a folder for each class."""
 
 import re
 import zipfile
@@ -11,6 +11,7 @@ from tombola.core.errors import TombolaError
 from tombola.core.task import Data
 from tombola.data.arrays import from_arrays
 from tombola.data.held_out import held_out
+from tombola.data.text import from_text
 
 INPUTS = ("x", "X", "inputs", "images", "data", "features")
 TARGETS = ("y", "Y", "targets", "labels", "target", "label")
@@ -20,6 +21,8 @@ TESTS = ("test", "val", "valid", "validation")
 
 def from_file(path: Path | str, *, test: float = 0.2, validation: int | None = None, size: int | None = None) -> Data:
     """The `Data` of a file or folder, registered under a name made of its content.
+
+    A ``.txt``, plain or packed, is text: `tombola.from_text`.
 
     An ``.npz`` holds ``x`` and ``y``, and ``test_x`` and ``test_y`` if it has a test set (``x_test``, ``images``, ``labels`` and the like
     are understood). Inputs are as for `tombola.from_arrays`; bytes are pixels, which are standardised. Images are (n, height, width,
@@ -39,10 +42,12 @@ def from_file(path: Path | str, *, test: float = 0.2, validation: int | None = N
     name = re.sub(r"[^A-Za-z0-9._-]", "-", place.stem) or "data"
     if place.is_dir():
         (inputs, targets), tested = _folder(place, size)
+    elif {".txt", ".text"}.intersection(place.suffixes) and place.exists():
+        return from_text(place)
     elif place.suffix == ".npz" and place.exists():
         (inputs, targets), tested = _npz(place)
     else:
-        known = "is no .npz and no folder of images" if place.exists() else f"is not there (looked in {Path.cwd()})"
+        known = "is no .npz, no .txt and no folder of images" if place.exists() else f"is not there (looked in {Path.cwd()})"
         raise TombolaError(
             f"--data {path}: it {known}; give one, or hand other data over in Python: tombola.from_arrays, from_dataset, from_table"
         )

@@ -25,6 +25,7 @@ from tombola.procedures import evolved_weights as evolved_weights  # likewise
 from tombola.procedures import layer_measurements as layer_measurements  # likewise
 from tombola.procedures import mask_search as mask_search  # likewise
 from tombola.procedures import supermask_measurements as supermask_measurements  # likewise
+from tombola.procedures import words as words  # likewise
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.measurements import EQUAL, Context, Loop, Query, measurements
 from tombola.procedures.run import Run, RunRef
@@ -100,7 +101,7 @@ def rehearse_measurements(wanted: Iterable[Measurement], data_dir: Path | None) 
     for measurement in wanted:
         found, _ = resolved(measurement.task, data_dir)
         ends = [parent.run for parent in measurement.of if parent.what == "end" and isinstance(parent.run, Run)]
-        if measurement.name not in ("reset", "valley") and any(_come_out_equal(*pair, found) for pair in combinations(ends, 2)):
+        if measurement.name not in ("reset", "valley", "words") and any(_come_out_equal(*pair, found) for pair in combinations(ends, 2)):
             raise TombolaError(EQUAL)
         masked = tuple(parent.what == "mask" for parent in measurement.of)
         key = (found, measurement.name, masked, json.dumps(measurement.options, sort_keys=True))
@@ -126,7 +127,8 @@ def _ask(measurement: Measurement, parents: list[Tree], data_dir: Path | None) -
     population = lambda seed: Population(task, load(task.data, data_dir), seed)  # noqa: E731
     adversary = lambda seed, examples: Adversary(task, load(task.data, data_dir), seed, examples)  # noqa: E731
     seen, network = partial(on_training_examples, task, data_dir), resolved(task, data_dir)[0].network
-    context = Context(network, measurement.seed, populations=population, adversaries=adversary, recorded=seen)
+    dataset = lambda: load(task.data, data_dir)  # noqa: E731
+    context = Context(network, measurement.seed, None, None, population, adversary, seen, dataset, data_dir)
     return measurements.call(measurement.name, context, *parents, **measurement.options)
 
 

@@ -54,6 +54,8 @@ class Network(ABC):
     """Units that can be removed or permuted, as the modules declare in `feeds`; in the order of `layers`."""
     linear: frozenset[str] = frozenset()
     """Kernels (inputs, outputs) that are read by one product alone, of which `apply` may be given another."""
+    tables: frozenset[str] = frozenset()
+    """Leaves of which examples read rows alone, those that the tokens among their inputs name, as modules declare in `tables`."""
     convolutional: bool
     """Whether it has a convolutional layer."""
     stochastic: bool

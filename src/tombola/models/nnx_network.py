@@ -22,7 +22,7 @@ from tombola.models.flow import last_kernels
 from tombola.models.initializers import Initializer
 from tombola.models.initializers import std as initializer_std
 from tombola.models.layer import Layer
-from tombola.models.layers import attributes, declared_kinds, find_layers, with_outputs
+from tombola.models.layers import attributes, declared_kinds, find_layers, join, with_outputs
 from tombola.models.network import Computed, Network
 from tombola.models.program import QUICK, Program
 from tombola.models.sow import sown
@@ -63,6 +63,8 @@ class NNXNetwork(Network):
             self._measuring = nnx.graphdef(module)
             said["layers"], self._matrices = find_layers(module, states)
             said["linear"], said["feeds"] = [path for path, _ in linear(module)], list(attributes(module, "feeds"))
+            tables = {join(path, name) for path, names in attributes(module, "tables") for name in names}
+            said["tables"] = [path for one in said["layers"] if one.name in tables for path in one.prunable]
             said["kinds"] = declared_kinds(attributes(module, "kinds"), said["layers"])
             random = {place: leaf for place, leaf in leaves.values() if isinstance(leaf, nnx.RngState)}
             self._random = {place: leaf.shape for place, leaf in random.items() if isinstance(leaf, nnx.RngKey)}
@@ -90,6 +92,7 @@ class NNXNetwork(Network):
             convolutional=any(layer.kind == "conv" for layer in said["layers"]),
             units=find_units(said["feeds"], layers, shapes),
             linear=frozenset(prunable.intersection(said["linear"])),
+            tables=frozenset(said["tables"]),
         )
 
     def _watched(

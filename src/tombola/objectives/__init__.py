@@ -18,3 +18,4 @@ from tombola.objectives.classification import Classification as Classification
 from tombola.objectives.elbo import Elbo as Elbo
 from tombola.objectives.reconstruction import Reconstruction as Reconstruction
 from tombola.objectives.regression import Regression as Regression
+from tombola.objectives.skip_gram import SkipGram as SkipGram

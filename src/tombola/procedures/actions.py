@@ -13,6 +13,7 @@ from tombola.core.keys import generator
 from tombola.core.masks import Mask
 from tombola.core.parts import mask_actions as mask_actions
 from tombola.core.parts import value_actions as value_actions
+from tombola.core.registry import plain
 from tombola.core.task import KINDS, Rates
 from tombola.core.trees import Tree
 from tombola.models.network import Network
@@ -40,6 +41,7 @@ def prune(
     scores = criteria.score_leaves(pruning.criterion, initial, final, before, lambda which: getattr(context, which)(final))
     if not isinstance(inverted, bool) or (inverted and pruning.structure == "units"):
         raise TombolaError(f"prune: inverted = {inverted!r}; write true or false, and true of single weights only, not of units by a norm")
+    _check_plateau(context, scores, initial, final, before, pruning)
     if inverted:
         scores = {path: 0.0 - leaf for path, leaf in scores.items()}
     return prune_round(context, scores, before, pruning, ties)
@@ -197,6 +199,18 @@ def resample(context: Context, *, stream: str) -> Tree:
             weights[path] = weights[path].copy()
             weights[path][leaf] = drawn
     return weights
+
+
+def _check_plateau(context: Context, scores: Tree, initial: Tree, final: Tree, before: Mask, pruning: Pruning) -> None:
+    """Raise where a criterion says nothing of weights that are to be pruned: they start from 0, or have no gradient where others do."""
+    rates, by_slope = rates_by_path(context.network, pruning.rates), criteria.slope_of(pruning.criterion)
+    for path, kept in before.items():
+        silent = rates[path] > 0 and kept.sum() > 1 and not np.any(np.asarray(scores[path])[kept])
+        if silent and np.ptp(final[path]) > 0 and (by_slope or not np.any(initial[path])):
+            raise TombolaError(
+                f"criterion {plain(pruning.criterion)!r} scores all {kept.sum()} weights of {path!r} 0, so nothing tells which are to go: "
+                "such weights start from 0, or there is no gradient where others do; choose large_final, or a rate of 0 for that layer"
+            )
 
 
 def _first(context: Context, weights: Tree | None) -> Tree:

@@ -1,11 +1,13 @@
 """What actions and measurements may know of the run or network that they work for, and ask of its data."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree
+from tombola.data.dataset import Dataset
 from tombola.evaluation.adversary import Adversary
 from tombola.evaluation.population import Population
 from tombola.models.network import Network
@@ -28,6 +30,10 @@ class Context(NamedTuple):
     """(seed, examples) -> what attacks the task's networks; None where there are no data."""
     recorded: Callable[..., Any] | None = None
     """(seed, weights, batch, size) -> `training.activations.on_training_examples` of the task; None where there are no data."""
+    dataset: Callable[[], Dataset] | None = None
+    """The task's data; None where there are none."""
+    data_dir: Path | None = None
+    """The folder of data files, into which a measurement may look."""
 
     def layers(self, weights: Tree, batch: str = "0", size: int = 512) -> Any:
         """Path of a kernel -> (what its layer reads, what it gives), over training examples of the stream ``gradient/{batch}``."""

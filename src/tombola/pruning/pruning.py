@@ -19,7 +19,8 @@ class Pruning(Spec):
     """Share of its remaining weights that a round takes from a layer, by the layer's name, or that of its block (such as `encoder`), or
     else its kind; one number: of all kinds. What is not named is as the task has it."""
     scope: Scope | None = None
-    """`layer`: the share is taken from each layer; `global`: from all of them together. None: as the task has it."""
+    """`layer`: the share is taken from each layer; `global`: from all of them together; `row`, `column`: from each row (a word) or
+    column (a dimension) of a layer's kernel. None: as the task has it."""
     criterion: str = "large_final"
     """A registered criterion; in Python a function (initial, final) -> scores too. A user's own as ``name@digest``, by its code."""
     structure: Structure = "weights"

@@ -9,7 +9,8 @@ from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
 from tombola.core.masks import Mask
 
-Scope = Literal["layer", "global"]
+Scope = Literal["layer", "global", "row", "column"]
+"""Weights that are ranked together: of a leaf, of all leaves, or of a row or column of a leaf."""
 Ties = Callable[[str], np.random.Generator]
 """Path of a leaf, or name of a layer -> the stream that decides among equal scores in it."""
 
@@ -25,6 +26,8 @@ def prune(scores: Mapping[str, Any], mask: Mask, rates: Mapping[str, float], sco
     layer:  from each leaf, exactly ``round(rate * kept)`` of its kept weights, half rounded to even.
     global: from all leaves with a rate above 0 together, ``round(rate * kept)``, wherever the scores are lowest;
             their rates must agree. Leaves with rate 0 are not pruned and do not count.
+    row:    from each row of each leaf, ``round(rate * kept)`` of its kept weights: of a table of words, from each word.
+    column: from each column likewise: from each dimension, from each unit of a dense layer. Columns are along the last axis.
 
     Args:
         scores: path -> array of finite numbers; higher is kept.
@@ -40,12 +43,29 @@ def prune(scores: Mapping[str, Any], mask: Mask, rates: Mapping[str, float], sco
     """
     check_scores(scores, mask)
     left = dict(mask)
+    if scope in ("row", "column"):
+        groups(mask, rates, "layer")  # raises
+        return {path: _lines(np.asarray(scores[path]), leaf, rates[path], scope, ties and ties(path)) for path, leaf in mask.items()}
     for group in groups(mask, rates, scope):
         kept = [mask[path].reshape(-1) for path in group]
         count = round(rates[group[0]] * sum(map(np.count_nonzero, kept)))
         for path, gone in zip(group, lowest({path: np.ravel(scores[path]) for path in group}, kept, count, ties), strict=True):
             left[path] = mask[path] & ~gone.reshape(mask[path].shape)
     return left
+
+
+def _lines(scores: np.ndarray, kept: np.ndarray, rate: float, scope: Scope, ties: np.random.Generator | None) -> np.ndarray:
+    """What is left of a leaf of which each row, or column, loses its lowest scores."""
+    if scope == "column":
+        shape = (-1, kept.shape[-1])
+        return _lines(scores.reshape(shape).T, kept.reshape(shape).T, rate, "row", ties).T.reshape(kept.shape)
+    flat, there = scores.reshape(len(kept), -1), kept.reshape(len(kept), -1)
+    order = np.arange(flat.shape[1]) * np.ones((len(flat), 1)) if ties is None else ties.random(flat.shape)
+    sorted_places = np.lexsort((order, flat, ~there), axis=-1)  # what is kept first, the lowest score of it at the front
+    gone = np.arange(flat.shape[1]) < np.rint(rate * there.sum(1, keepdims=True))
+    left = there.copy()
+    np.put_along_axis(left, sorted_places, np.take_along_axis(there, sorted_places, 1) & ~gone, 1)
+    return left.reshape(kept.shape)
 
 
 def groups(paths: Iterable[str], rates: Mapping[str, float], scope: Scope) -> list[list[str]]:
@@ -57,7 +77,7 @@ def groups(paths: Iterable[str], rates: Mapping[str, float], scope: Scope) -> li
     if scope == "layer":
         return [[path] for path in paths]
     if scope != "global":
-        raise TombolaError(f"scope {scope!r}: write 'layer' or 'global'")
+        raise TombolaError(f"scope {scope!r}: write 'layer', 'global', 'row' or 'column'; of whole units 'layer' or 'global'")
     together = [path for path in paths if rates[path] > 0]
     if len(given := sorted({rates[path] for path in together})) > 1:
         raise TombolaError(

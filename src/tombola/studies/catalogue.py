@@ -10,6 +10,7 @@ from tombola.studies import moving as moving
 from tombola.studies import phases as phases
 from tombola.studies import search as search
 from tombola.studies import transplant as transplant
+from tombola.studies import words as words
 from tombola.studies import zhang2019 as zhang2019
 from tombola.studies import zhou2019 as zhou2019
 from tombola.studies.base import studies as studies

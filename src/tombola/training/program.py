@@ -20,7 +20,7 @@ from tombola.data.augment import augmentations
 from tombola.kernels.convolution import Algorithm
 from tombola.kernels.rows import rows
 from tombola.models.computing import Computing
-from tombola.training import optimizers
+from tombola.training import optimizers, tables
 from tombola.training.plan import Plan
 from tombola.training.schedules import learning_rate
 from tombola.training.scorer import scorer, seen
@@ -161,7 +161,7 @@ def _compile(setup: Setup, plan: Plan) -> Program:
     def prepared(inputs: Any, indices: Any) -> Any:
         return spread(network_inputs(setup, inputs if plan.streamed else rows(inputs, indices, plan.native)))
 
-    def of_batch(t: Any, weights: Tree, fixed: Fixed, batches: Batches) -> tuple[Tree, Tree]:
+    def drawn(t: Any, weights: Tree, fixed: Fixed, batches: Batches) -> tuple[Any, Any, Any]:
         epoch, position = t // setup.steps_per_epoch, t % setup.steps_per_epoch
         batch = jax.lax.dynamic_slice(batches.order, (epoch - batches.first_epoch, position * recipe.batch), (1, recipe.batch))[0]
 
@@ -174,12 +174,19 @@ def _compile(setup: Setup, plan: Plan) -> Program:
         targets = images if fixed.targets is None else fixed.targets[batch]
         if objective.changes_batches:
             images, targets = objective.batch(key(2), (images, targets), lambda inputs: outputs_of(weights, inputs))
-        return gradients(trained(weights), weights, images, targets, key(1) if network.stochastic else None)
+        return images, targets, key(1) if network.stochastic else None
+
+    def of_batch(t: Any, weights: Tree, fixed: Fixed, batches: Batches) -> tuple[Tree, Tree]:
+        return gradients(trained(weights), weights, *drawn(t, weights, fixed, batches))
 
     def step(t: Any, weights: Tree, moments: Any, mask: Tree, fixed: Fixed, batches: Batches) -> tuple[Tree, Any]:
-        slope, statistics = of_batch(t, weights, fixed, batches)
-        after, updated = optimizers.step(recipe, slope, moments, trained(weights), mask, rate(fixed.rate, t), in_c=plan.native)
-        stepped = {**weights, **after, **statistics}, updated
+        if setup.by_rows:
+            after = tables.step(gradients, paths, weights, mask, rate(fixed.rate, t), *drawn(t, weights, fixed, batches))
+            stepped = after, moments
+        else:
+            slope, statistics = of_batch(t, weights, fixed, batches)
+            after, updated = optimizers.step(recipe, slope, moments, trained(weights), mask, rate(fixed.rate, t), in_c=plan.native)
+            stepped = {**weights, **after, **statistics}, updated
         if plan.per_device == 1:
             return stepped
         return jax.tree.map(lambda new, old: jnp.where(t < fixed.begin, old, new), stepped, (weights, moments))

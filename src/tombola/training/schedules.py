@@ -70,6 +70,14 @@ def stepped(recipe: Recipe, timeline: Timeline) -> Factor:
 
 
 @schedules.register
+def linear(recipe: Recipe, timeline: Timeline, *, end: float = 0.0) -> Factor:
+    """1 - (1 - end) t / T: from 1 down to `end`, in [0, 1] (word2vec: .025 to .0001, so end = .004)."""
+    if not 0 <= end <= 1:
+        raise TombolaError(f"schedule 'linear': end = {end!r}, but it is a share of the learning rate, from 0 to 1")
+    return lambda t: 1 - (1 - end) * t / timeline.total
+
+
+@schedules.register
 def cosine(recipe: Recipe, timeline: Timeline) -> Factor:
     """(1 + cos(pi t / T)) / 2 (Loshchilov & Hutter 2017)."""
     return lambda t: (1 + jnp.cos(jnp.pi * t / timeline.total)) / 2

@@ -44,9 +44,9 @@ def scorer(setup: Setup, how: Computing = PLAIN, inside: tuple[str, ...] = ()) -
     network, objective = setup.network, setup.objective
 
     def judge(weights: Tree, inputs: Any, targets: Any) -> Judged:
+        inputs, targets = objective.examined((inputs, inputs if targets is None else targets))
         computed = network.compute(weights, inputs, train=False, how=how)
         outputs, given = computed.outputs, seen(setup, computed, weights)
-        targets = inputs if targets is None else targets
         losses, measures = objective.loss(given, targets), objective.measures(given, targets)
         finite = jnp.isfinite(losses) & jnp.isfinite(outputs).reshape(len(outputs), -1).all(-1)
         known = {name: jnp.where(finite, measures[name], jnp.nan) for name in objective.measured}

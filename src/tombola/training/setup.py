@@ -70,6 +70,14 @@ class Setup(NamedTuple):
         return frozenset(stream for stream in NOISE if there[stream])
 
     @property
+    def by_rows(self) -> bool:
+        """Whether a step changes those rows of the network's tables that a batch reads, and looks at no others: plain gradient descent
+        of a network that is nothing but tables.
+        """
+        plain = self.recipe.optimizer == "sgd" and not self.recipe.weight_decay and not self.objective.reads
+        return plain and not self.network.shapes.keys() - self.network.tables
+
+    @property
     def steps_per_epoch(self) -> int:
         """Whole batches in an epoch; what is left over waits for the next epoch's order."""
         return self.train // self.recipe.batch

@@ -1,0 +1,110 @@
+"""What the studies of word vectors share: the chain of tickets, what is read off vectors, panels, margins."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from tombola.core.errors import TombolaError
+from tombola.core.keys import replicate_seed
+from tombola.core.task import Task
+from tombola.procedures.imp import imp_runs
+from tombola.procedures.measurement import Measurement
+from tombola.procedures.run import Action, Run
+from tombola.studies.base import Row, Values
+from tombola.studies.dense import dense_run
+from tombola.studies.figure import Panel
+from tombola.studies.results import Results
+from tombola.studies.tickets import Levels, PruningStudy
+
+SETS = ("men", "simlex", "similarity", "relatedness", "rare", "verbs")
+READ = ("loss", *SETS, "analogies", "overlap", "frequency_rho", "products", *(f"{name}_share" for name in SETS))
+"""Columns of vectors that are read off them."""
+LOSS = Panel("loss", "held-out loss (nats)")
+MEN = Panel("men", "MEN: rank correlation with people")
+RARE = Panel("rare", "rare words: rank correlation with people")
+OVERLAP = Panel("overlap", "neighbours shared with the dense network (%)", 100)
+FEW = 0.2
+"""Density up to which tickets are judged."""
+NATS, RHO = 0.005, 0.02
+"""The smallest differences that count: of the loss in nats a pair, a five-hundredth of it; and of a rank correlation, what two seeds of
+one word2vec lie apart."""
+DIMENSION = 64
+"""Of vectors, where a task says none."""
+OURS = "IDEAS I1"
+
+
+class WordStudy(PruningStudy):
+    """A study of word vectors: tickets are found by pruning both tables together, the smallest weights wherever they are."""
+
+    learns = ("skip_gram",)
+    scales = {"smoke": {"replicates": 2, "levels": 2}}
+    columns = READ
+
+    levels: Levels = 9
+    """Rounds of pruning after the dense run: of 30 % each, to 4 %."""
+    text: str = ""
+    """A text file of your own, in the place of the task's text (`tombola.from_text`)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_its_text(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("text") and isinstance(given.get("task"), Task):
+            from tombola.data.text import from_text
+
+            return {**given, "task": given["task"].but(data=from_text(given["text"]))}
+        return given
+
+    def chain(self, replicate: int, levels: int | None = None, **changes: Any) -> list[Run]:
+        """The dense run of a replicate and its tickets, one a level."""
+        rounds, seed = self.levels if levels is None else levels, replicate_seed(self.seed, replicate)
+        return imp_runs(self.task, seed, rounds, self.pruning.but(**changes))
+
+    def dense(self, replicate: int) -> Run:
+        """The dense run alone."""
+        return dense_run(self, replicate)
+
+    def measure(self, row: Row, results: Results) -> Values | list[Values]:
+        """What the row's measurement read off its vectors; a row for each density that it looked at."""
+        assert row.measurement is not None
+        found = results.measured(row.measurement)
+        count, looked_at = len(found["test_loss"]), row.measurement.options.get("densities")
+        density = lambda index: {} if looked_at is None else {"density": float(found["density"][index]), "level": row.level + index}  # noqa: E731
+        return [{**density(index), **self.told(found, index), **self.beside(row, results)} for index in range(count)]
+
+    def told(self, found: Mapping[str, Any], index: int) -> Values:
+        """Columns of the table of one density."""
+        names = [name for name in self.columns if name in found]
+        return {"loss": float(found["test_loss"][index]), **{name: float(found[name][index]) for name in names}}
+
+    def beside(self, row: Row, results: Results) -> Values:
+        """Further columns of a row."""
+        return {}
+
+
+def read(run: Run, beside: Run | None = None, **options: Any) -> Measurement:
+    """The measurement of a run's vectors, beside those of another: its neighbours."""
+    of = (run.at("end"), run.its_mask(), *([] if beside is None else [beside.at("end")]))
+    return Measurement(task=run.task, seed=run.seed, name="words", of=of, options=options)
+
+
+def once(dense: Run, density: float, tables: Sequence[str] = ("embedding", "output"), **options: Any) -> Run:
+    """The network trained from its start under a mask that one round of pruning of the dense run leaves.
+
+    Args:
+        tables: the kinds of layers that are pruned.
+        options: of the mask action `prune`.
+    """
+    rates = {kind: 1 - density if kind in tables else 0.0 for kind in ("embedding", "output")}
+    given = {"rates": rates, "criterion": "large_final", "scope": "global", **options}
+    return dense.but(mask=Action(name="prune", of=(dense.at("0it"), dense.at("end"), dense.its_mask()), options=given))
+
+
+def place(name: str, density: float, densities: Sequence[float]) -> int:
+    """Which of the densities one is. Raises if it is none of them."""
+    if density not in densities:
+        raise TombolaError(f"{name} has {density:g}, which is none of densities = {list(densities)}; name it there too")
+    return list(densities).index(density)
+
+
+Densities = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)]
