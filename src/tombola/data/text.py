@@ -65,9 +65,9 @@ def _dataset(path: Path, length: int, min_count: int, test: float, characters: i
         parts.append(np.fromiter((places.setdefault(word, len(places)) for word in words), np.int32, len(words)))
         _check_memory(path, 3 * 4 * sum(map(len, parts)))
     text = np.concatenate(parts)
-    counts, words = np.bincount(text, minlength=1), np.array(list(places), object)
+    counts, spelt = np.bincount(text, minlength=1), list(places)
     often = np.flatnonzero(counts >= min_count)
-    order = sorted(often.tolist(), key=lambda place: (-counts[place], words[place]))
+    order = sorted(often.tolist(), key=lambda place: (-counts[place], spelt[place]))
     if len(order) < 2:
         has = f"has {len(places)} different words, of which {len(order)} come {min_count} times or more" if places else "holds no words"
         raise TombolaError(f"text {path} {has}, but at least 2 are needed; give a longer text, or a smaller min_count")
@@ -79,7 +79,7 @@ def _dataset(path: Path, length: int, min_count: int, test: float, characters: i
     if len(blocks) < LEAST_BLOCKS:
         raise TombolaError(f"text {path} has {len(text)} words that count; at least {LEAST_BLOCKS * length} are needed; give a longer one")
     chosen = held_out(len(blocks), test)
-    pool, known = blocks[~chosen], tuple(words[order].tolist())
+    pool, known = blocks[~chosen], tuple(spelt[place] for place in order)
     return Dataset(pool, None, blocks[chosen], None, None, round(VALIDATION * len(pool)), vocabulary=len(known), words=known)
 
 

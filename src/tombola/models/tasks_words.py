@@ -1,5 +1,6 @@
 """Tasks of word vectors."""
 
+from tombola.core.step import Step
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.models.tasks import tasks
 
@@ -7,13 +8,13 @@ from tombola.models.tasks import tasks
 def _words(scale: str, data: str) -> Task:
     """The recipe of word2vec: the learning rate falls from .025 to .0001 over five epochs. A step reads 512 words."""
     recipe = Recipe(
-        steps="5ep",
+        steps=Step("5ep"),
         batch=16,
         learning_rate=0.025,
         optimizer="sgd",
         schedule="linear",
         schedule_options={"end": 0.004},
-        evaluate_every="1ep",
+        evaluate_every=Step("1ep"),
     )
     if scale == "smoke":
         recipe = recipe.but(steps="300it", evaluate_every="150it")

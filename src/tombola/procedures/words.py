@@ -1,6 +1,7 @@
 """What is read off word vectors, as a kind of measurement; and masks of whole dimensions."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from tombola.core.masks import Mask
 from tombola.core.numbers import whole
 from tombola.core.parts import mask_actions
 from tombola.core.trees import Tree
-from tombola.data.word_sets import FILES, analogies, pairs
+from tombola.data.word_sets import FILES, Pairs, analogies, pairs
 from tombola.evaluation import words as reading
 from tombola.evaluation.axes import Basis, turned
 from tombola.evaluation.statistics import rank_correlation
@@ -75,8 +76,8 @@ def words(
     known, found = context.dataset().words, dict[str, np.ndarray]()
     for name in FILES:
         there = pairs(name, known, context.data_dir)
-        found[name] = _each(tables, lambda table, there=there: there and reading.spearman(table, there.places, there.scores))
-        found[f"{name}_share"] = _each(tables, lambda table, there=there: there and there.share)
+        found[name] = _each(tables, partial(_correlation, there))
+        found[f"{name}_share"] = np.full(len(tables), np.nan if there is None else there.share)
     asked = analogies(known, context.data_dir) if analogy else None
     found["analogies"] = _each(tables, lambda table: None if asked is None else reading.analogies(table, _some(asked, ANALOGIES)))
     queries = _some(np.arange(min(len(vectors), 5000)), QUERIES)
@@ -100,6 +101,10 @@ def words(
 
 
 AXES = ("kurtosis", "dist_ratio", "kurtosis_normalised", "dist_ratio_normalised")
+
+
+def _correlation(there: Pairs | None, table: np.ndarray) -> float | None:
+    return None if there is None else reading.spearman(table, there.places, there.scores)
 
 
 def _each(tables: Sequence[np.ndarray], read: Callable[[np.ndarray], Any]) -> np.ndarray:
@@ -148,9 +153,8 @@ def prune_dimensions(context: Context, weights: Tree, before: Mask, *, rate: flo
         raise TombolaError(f"prune_dimensions: rate = {rate!r}, but it is a share from 0 to 1")
     if {INPUT, OUTPUT} - before.keys():
         raise TombolaError("mask action 'prune_dimensions' is of word vectors; put it to a task such as words-skipgram")
-    kept = before[INPUT].any(0)
+    kept = np.array(before[INPUT].any(axis=0))
     size = np.linalg.norm(weights[INPUT] * before[INPUT], axis=0) * np.linalg.norm(weights[OUTPUT] * before[OUTPUT], axis=0)
     order = [place for place in np.argsort(size, kind="stable") if kept[place]]
-    kept = kept.copy()
     kept[order[: round(rate * len(order))]] = False
     return {path: leaf & kept for path, leaf in before.items()}

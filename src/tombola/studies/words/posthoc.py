@@ -46,7 +46,7 @@ class Posthoc(WordStudy):
                 yield Row(basis, replicate, 1, dense, variant="components", measurement=asked)
 
     @property
-    def variants(self) -> dict[str, str]:  # type: ignore[override]
+    def variants(self) -> dict[str, str]:
         return {"": "whole table", "components": "largest components of each word, whitened"}
 
     def figures(self) -> Sequence[Figure]:
