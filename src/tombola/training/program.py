@@ -181,8 +181,7 @@ def _compile(setup: Setup, plan: Plan) -> Program:
 
     def step(t: Any, weights: Tree, moments: Any, mask: Tree, fixed: Fixed, batches: Batches) -> tuple[Tree, Any]:
         if setup.by_rows:
-            after = tables.step(gradients, paths, weights, mask, rate(fixed.rate, t), *drawn(t, weights, fixed, batches))
-            stepped = after, moments
+            stepped = tables.step(gradients, paths, weights, mask, rate(fixed.rate, t), *drawn(t, weights, fixed, batches)), moments
         else:
             slope, statistics = of_batch(t, weights, fixed, batches)
             after, updated = optimizers.step(recipe, slope, moments, trained(weights), mask, rate(fixed.rate, t), in_c=plan.native)
