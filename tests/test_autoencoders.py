@@ -25,7 +25,9 @@ from tombola.procedures.actions import rates_by_path
 from tombola.procedures.code_measurements import emptied, hoyer
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Run
+from tombola.pruning.structured import prune_units
 from tombola.store.store import Store
+from tombola.surgery.compact import compact_model
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.random((80, 6)).astype(np.float32)
@@ -179,6 +181,22 @@ def test_parts_are_named_and_can_be_pruned_and_frozen_by_name():
     frozen = tb.train(toy(frozen=("encoder",)), 1)
     moved = [path for path in frozen.final if not np.array_equal(frozen.final[path], frozen.initial[path])]
     assert sorted(moved) == ["decoder/output/bias", "decoder/output/kernel"]
+
+
+def test_units_go_with_row_and_column_and_the_rest_is_a_smaller_autoencoder():
+    model = tb.model("autoencoder", widths=[5, 4, 3])
+    network, weights = build(model, INFO), build(model, INFO).init(0)
+    dense = {path: np.ones(network.shapes[path].shape, bool) for path in network.prunable}
+    rates = {**dict.fromkeys(dense, 0.0), "encoder/code/kernel": 0.5}
+    mask = prune_units({path: abs(weights[path]) for path in dense}, dense, rates, network.units)
+    kept = mask["encoder/code/kernel"].any(0)
+    assert kept.sum() == 2
+    assert (mask["encoder/code/kernel"] == kept).all()
+    assert (mask["decoder/hidden1/kernel"] == kept[:, None]).all()
+    pruned = {path: leaf * mask[path] if path in mask else leaf for path, leaf in weights.items()}
+    small, left = compact_model(model, INFO, pruned)  # raises if outputs differ
+    assert small.options["widths"][1] == 2
+    assert left.weights["encoder/code/kernel"].shape[1] == 2
 
 
 def test_the_noise_of_an_evaluation_is_the_examples_own():
