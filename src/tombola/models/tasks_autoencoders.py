@@ -6,7 +6,7 @@ from tombola.core.parts import tasks
 from tombola.core.task import Data, Model, Recipe, Task
 
 _RATES = {"conv": 0.2, "dense": 0.2, "output": 0.2}
-"""Kalibhat et al. 2021: 20 % of what is left, of all layers."""
+"""Kalibhat et al. 2021: 20 % of what is left, of all layers together."""
 
 
 def _task(
@@ -33,6 +33,7 @@ def _task(
         recipe=Recipe(learning_rate=learning_rate, **recipe),
         objective=objective,
         rates=_RATES,
+        scope="global",
     )
 
 

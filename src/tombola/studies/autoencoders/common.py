@@ -57,6 +57,12 @@ class Coded(PruningStudy):
     pictures: Annotated[int, Field(ge=1, le=16)] = 8
     """Test examples that are shown."""
 
+    def departure(self) -> str:
+        """Why its sentences are not about the pruning that is configured."""
+        own = self.pruning.but(rates={}, scope=None, rewind="0it").canonical()
+        changed = ", ".join(f"{name} = {value}" for name, value in own.items() if name != "spec")
+        return f"the claim is about single weights pruned by final magnitude; here {changed}" if changed else ""
+
     def row(self, arm: str, replicate: int, level: int, run: Run, variant: str = "") -> Row:
         """With the measurement of its code."""
         return Row(arm, replicate, level, run, variant=variant, measurement=self.coded(run))
@@ -89,6 +95,8 @@ class Coded(PruningStudy):
     def collapsed(self, table: Evidence) -> str:
         """Why nothing is judged where too many dense networks collapsed."""
         dense = table.table[table.table.level == 0]
+        if dense.empty:
+            return "the dense network was not run"
         return f"{int(dense.collapsed.sum())} of {len(dense)} dense networks collapsed" if dense.collapsed.mean() > COLLAPSED else ""
 
 

@@ -73,7 +73,7 @@ class Halves(Coded):
         for arm in ("encoder", "decoder"):
             one, both = self._at(rows, arm, 0.55, 0.7)
             name = f"{self.arms[arm]} loses more than both halves"
-            yield table.effect(name, "pp", (one - both).mean(axis=1), least=1.0, lacks=self.collapsed(table) or _unreached(one))
+            yield table.effect(name, "pp", (one - both).mean(axis=1), least=1.0, lacks=self.collapsed(rows) or _unreached(one))
 
     @claim(
         "AE-C3",
@@ -88,7 +88,7 @@ class Halves(Coded):
             ("encoder alone loses less than the margin", margin - encoder),
             ("decoder alone loses more", decoder - margin),
         ):
-            yield table.effect(name, "pp", values.mean(axis=1), lacks=self.collapsed(table) or _unreached(values))
+            yield table.effect(name, "pp", values.mean(axis=1), lacks=self.collapsed(rows) or _unreached(values))
 
 
 def _unreached(values: "pd.DataFrame") -> str:

@@ -79,8 +79,8 @@ class Tickets(Coded):
         note="As good is to lose no more than 2 % of the way to the mean picture. Judged at 8 to 12 % density.",
     )
     def tickets_at_ten_percent(self, table: Evidence) -> Iterable[Effect]:
-        rows, lacks = table.only(variant="ae"), self.collapsed(table)
-        at = rows.levels(0.08, 0.12)
+        rows = table.only(variant="ae")
+        at, lacks = rows.levels(0.08, 0.12), self.collapsed(rows)
         ticket, fresh = (rows.of(LOST, arm, at) for arm in self.arms)
         margin = 100 * self.margin
         for name, values in (("ticket loses less than the margin", margin - ticket), ("fresh init loses more", fresh - margin)):
@@ -108,7 +108,7 @@ class Tickets(Coded):
         rows = table.only(variant="ae")
         at = rows.levels(0, 0.12)
         probe = 100 * rows.of("probe_lost", "ticket", at)
-        lacks = self.collapsed(table) or rows.lacking(("ticket",), LOST, at)
+        lacks = self.collapsed(rows) or rows.lacking(("ticket",), LOST, at)
         yield rows.effect(
             f"more is lost of pictures than of the probe{rows.said(at)}", "pp", rows.of(LOST, "ticket", at) - probe, least=1.0, lacks=lacks
         )
