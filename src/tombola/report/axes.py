@@ -214,6 +214,8 @@ def scale_axis(
         set_scale("log", nonpositive="clip")
     scale = axis.get_transform()
     start, end = (float(value) for value in scale.transform([low, high]))
+    if low == high == 0:
+        end = 1.0  # nothing but 0: at the foot of an axis, not in the middle of hundredths
     air = end - start if end - start > 1e-9 * abs(end) else 0.1 * abs(end) or 1.0
     limits = scale.inverted().transform([0.0 if zero else start - 0.06 * air, end + 0.06 * air])
     getattr(axis.axes, f"set_{axis.axis_name}lim")(*(limits[::-1] if falling else limits))

@@ -47,8 +47,8 @@ class Structure(Cells):
         "transplant": "another's mask",
         "degrees": "its degrees alone",
         "random": "its layer densities alone",
-        "rounds": "masks of rounds of pruning",
-        "one_shot": "masks pruned at once",
+        "rounds": "rounds of pruning",
+        "one_shot": "pruned at once",
     }
 
     def rows(self) -> Iterable[Row]:
@@ -106,7 +106,7 @@ class Structure(Cells):
         kept = Panel("value", "kept")
         strict = Panel("local_degrees", "the same, against masks of the same degrees (%)", 100)
         return [
-            Figure("units", "Inputs of first units", (kept,), "image", detail="units", x_label="pixels", y_label="pixels", caption=many),
+            Figure("units", "Inputs of first units", (kept,), "image", detail="units", x_label=" ", y_label=" ", caption=many),
             Figure("local", "How near the inputs of a unit lie", (LOCAL, strict), arms=("rounds", "one_shot")),
             Figure("degrees", "What of a mask helps another", (ACC_FINAL, COLLAPSED), arms=("own", "transplant", "degrees", "random")),
         ]
