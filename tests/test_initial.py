@@ -187,6 +187,8 @@ def test_structure_reads_the_inputs_of_masks(carried):
     table = found.table
     assert table[table.arm.isin(["rounds", "one_shot"])].local.notna().all()
     assert table[table.arm == "own"].local.isna().all()
+    masks = table[table.arm.isin(["rounds", "one_shot"])]
+    assert (masks.local != masks.local_degrees).all()
     assert table[table.level == 2].groupby("arm").kept.unique().map(len).max() == 1
     picture = found.details["units"]
     assert (picture.groupby("arm")["row"].max() == 4 * 9 - 1).all()

@@ -133,6 +133,9 @@ def test_metainit_and_gradinit_find_scales(network, initial):
     found = value_actions["gradinit"](context, steps=10, rate=0.1, norm=1e9)
     for path in KERNELS:
         assert found[path] == pytest.approx(initial[path] * np.exp(-0.1 * sum(1 - step / 10 for step in range(10))), rel=1e-5)
+    # a step of 10 goes far beyond the minimum, to where a larger kernel has less loss
+    found = value_actions["gradinit"](context, steps=10, rate=0.1, norm=1e9, step_size=10.0)
+    assert (found[KERNELS[0]] / initial[KERNELS[0]] > 1.5).all()
     # a negative curvature makes the loss fall as a kernel grows; under the constraint its gradient shrinks all the same
     curvature[KERNELS[1]] = -1.0
     ratio = {
