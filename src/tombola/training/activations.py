@@ -1,5 +1,7 @@
 """What the layers of a network read and give, on training examples."""
 
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +40,15 @@ def layers_on(network: Network, weights: Tree, inputs: Any) -> Layers:
         TombolaError: of networks that have other prunable layers, or that run a layer twice.
     """
 
+    found = {path: Seen(*map(np.asarray, of)) for path, of in _looking_into(network)(weights, inputs).items()}
+    if lacking := [path for path in network.prunable if path not in found]:
+        raise TombolaError(f"what the layer of {lacking[0]!r} reads cannot be told: only nnx.Linear and nnx.Conv are looked into")
+    return found
+
+
+@lru_cache(maxsize=16)
+def _looking_into(network: Network) -> Callable[[Tree, Any], dict[str, tuple[Any, Any]]]:
+    @jax.jit
     def compute(weights: Tree, inputs: Any) -> dict[str, tuple[Any, Any]]:
         found: dict[str, tuple[Any, Any]] = {}
 
@@ -51,10 +62,7 @@ def layers_on(network: Network, weights: Tree, inputs: Any) -> Layers:
         network.apply(weights, inputs, train=False, how=PLAIN._replace(record=told))
         return found
 
-    found = {path: Seen(*map(np.asarray, of)) for path, of in jax.jit(compute)(weights, inputs).items()}
-    if lacking := [path for path in network.prunable if path not in found]:
-        raise TombolaError(f"what the layer of {lacking[0]!r} reads cannot be told: only nnx.Linear and nnx.Conv are looked into")
-    return found
+    return compute
 
 
 def on_training_examples(task: Task, data_dir: Path | str | None, seed: int, weights: Tree, batch: str = "0", size: int = 512) -> Layers:
