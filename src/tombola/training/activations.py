@@ -39,7 +39,6 @@ def layers_on(network: Network, weights: Tree, inputs: Any) -> Layers:
     Raises:
         TombolaError: of networks that have other prunable layers, or that run a layer twice.
     """
-
     found = {path: Seen(*map(np.asarray, of)) for path, of in _looking_into(network)(weights, inputs).items()}
     if lacking := [path for path in network.prunable if path not in found]:
         raise TombolaError(f"what the layer of {lacking[0]!r} reads cannot be told: only nnx.Linear and nnx.Conv are looked into")
