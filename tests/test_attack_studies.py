@@ -121,3 +121,38 @@ def test_protection_by_density_is_judged():
     assert verdict(study, table.assign(variant=""), "ATT-C4") == "replicated"
     swapped = table.assign(variant="", arm=table.arm.map({"again": "density", "density": "again"}))
     assert verdict(study, swapped, "ATT-C4") == "not replicated"
+
+
+def test_tables_are_attacked_freely_and_under_constraints():
+    study = small("tables", *TINY, "immutable=[3]", "integers=[12]", task="wine-mlp")
+    table = run_study(study, Store(), quiet=True).table
+    assert set(zip(table.variant, table.arm, table.level, strict=True)) == {
+        (kind, arm, level)
+        for kind in ("free", "constrained")
+        for arm, level in (("ticket", 0), ("ticket", 1), ("reinit", 1), ("random", 1))
+    }  # fmt: skip
+    pivot = table[table.arm == "ticket"].pivot_table(index=["replicate", "level"], columns="variant", values="left_acc")
+    assert (pivot.constrained >= pivot.free).all()
+    assert (table.live_inputs <= 13).all()
+    asked = {row.variant: row.measurement.options for row in study.rows()}
+    assert (asked["constrained"]["fixed"], asked["constrained"]["integers"], asked["constrained"]["bounded"]) == ([3], [12], True)
+    assert "fixed" not in asked["free"]
+    assert small("tables", "unit=range", task="wine-mlp").rows().__next__().measurement.options["unit"] == "range"
+    assert len(small("tables", task="cancer-mlp").relations) == 10
+
+
+def test_plausibility_and_columns_are_judged():
+    study = small("tables", task="cancer-mlp", replicates=8)
+    parts = []
+    for level, (live, free) in enumerate([(30, 0.4), (25, 0.5), (10, 0.7), (4, 0.8)]):
+        for kind, left in (("free", free), ("constrained", free + 0.4)):
+            one = rows({"ticket": left}, level, 0.8**level, "left_acc", variant=kind)
+            noise = np.random.default_rng(9 + level).normal(0, 0.01, len(one))
+            parts.append(one.assign(clean_acc=0.95, implausible=0.8 + noise, live_inputs=live + (noise > 0.012)))
+    table = pd.concat(parts)
+    assert verdict(study, table, "ATT-C6") == "replicated"
+    assert verdict(study, table.assign(implausible=table.implausible - 0.6), "ATT-C6") == "not replicated"
+    moved = np.where(table.replicate % 4 == 0, 1 - table.left_acc, table.left_acc)
+    assert verdict(study, table.assign(left_acc=moved), "ATT-C8") in ("undecided", "not replicated")
+    mixed = table.assign(live_inputs=table.live_inputs + np.where((table.replicate == 1) & (table.level == 3), 8, 0))
+    assert verdict(study, mixed, "ATT-C8") == "replicated"

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 import tombola as tb
+from tombola.api.session import Session
 from tombola.core.errors import TombolaError
 from tombola.data.dataset import load
 from tombola.evaluation import attacks
 from tombola.evaluation.adversary import Adversary
 from tombola.evaluation.attacks import ATTACKS, Ball
+from tombola.evaluation.plausibility import Plausibility
 from tombola.objectives.adversarial import Adversarial
+from tombola.procedures.measurement import Measurement
 
 KEY = jax.random.key(0)
 FREE = Ball(0.05, -jnp.inf, jnp.inf)
@@ -231,3 +234,62 @@ def test_adversarial_training_leaves_more_under_attack(trained):
     assert left[1] > left[0] + 0.1
     with pytest.raises(TombolaError, match="eps"):
         Adversarial(eps=0.0)
+
+
+# -- tables -------------------------------------------------------------------------------------------------------------
+
+
+def test_plausible_rows_are_inside_no_outliers_and_keep_relations():
+    random = np.random.default_rng(0)
+    shared = random.normal(size=(400, 1))
+    rows = np.concatenate([shared + 0.1 * random.normal(size=(400, 1)), shared + 5, np.zeros((400, 1))], axis=1)
+    fits = Plausibility(rows, np.repeat([0, 1], 200), [{1: 1.0, 0: -1.0}])
+    of = np.zeros(4, int)
+    tried = np.array([[0.0, 5.0, 0.0], [2.0, 3.0, 0.0], [0.0, 5.0, 1.0], [99.0, 5.0, 0.0]])
+    assert fits.inside(tried).tolist() == [True, True, False, False]
+    assert fits.near(tried[:2], of[:2]).tolist() == [True, False]  # both inside each range, the second against the correlation
+    assert fits.near(rows[:200], np.zeros(200)).mean() == pytest.approx(0.95, abs=0.006)
+    broken = np.array([[6.0, 5.0, 0.0]])
+    assert fits.kept(tried[:1], tried[:1]).all()
+    assert not fits.kept(broken, tried[:1]).any()
+    assert fits.kept(broken, broken).all()  # it was broken before
+    assert not fits(broken, tried[:1], of[:1]).any()
+
+
+@cache
+def measured(**options):
+    store, task = tb.Store(), tb.task("wine-mlp", steps="60it")
+    dense = tb.train(task, replicates=1, store=store)
+    said = {"eps": [0.6], "unit": "std", "steps": 8, "restarts": 1, "attacks": ["fgsm", "pgd"], "plausible": True}
+    said |= {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    session = Session.of(task, store, None)
+    run = dense.runs[0]
+    return session.measure([Measurement(task=session.task, seed=run.seed, name="attacked", of=dense.final.refs, options=said)])[0]
+
+
+def test_only_plausible_rows_count_where_it_is_asked():
+    free, bound = measured(bounded=False), measured(bounded=True, fixed=tuple(range(10)), integers=(12,))
+    assert free["robust_acc"][0, 0] < free["plausible_acc"][0, 0] <= free["clean_acc"][0]
+    back = free["plausible_acc"][0, 0] - free["robust_acc"][0, 0]
+    assert free["implausible"][0, 0] == pytest.approx(back / (free["clean_acc"][0] - free["robust_acc"][0, 0]))
+    assert bound["robust_acc"][0, 0] > free["robust_acc"][0, 0]
+    assert "plausible_acc" not in measured(plausible=False)
+    ruled = measured(bounded=False, relations=Rules([{"0": -1.0, "1": 0.0}]))  # what holds of no row before is asked of none
+    assert np.array_equal(ruled["plausible_acc"], free["plausible_acc"])
+
+
+def test_what_rows_cannot_be_asked_is_one_line():
+    for options, message in (
+        ({"relations": ({"x": 1.0},)}, "write features by their places"),
+        ({"relations": ({"13": 1.0},)}, "a relation names feature 13, but a row has 13; count from 0"),
+        ({"relations": ({"1": 1.0},), "plausible": False}, "relations say what is plausible; give plausible=true with them"),
+    ):
+        with pytest.raises(TombolaError, match=message):
+            measured(**{name: value for name, value in options.items() if name != "relations"}, relations=Rules(options["relations"]))
+
+
+class Rules(tuple):
+    """A tuple of dictionaries that `cache` takes."""
+
+    def __hash__(self):
+        return hash(repr(self))

@@ -1,6 +1,6 @@
 """Attacks on the networks of a task: the ball that its data have, and all networks attacked on the devices."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -14,8 +14,10 @@ from tombola.core.keys import stream
 from tombola.core.task import Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
+from tombola.data.split import split
 from tombola.evaluation import attacks
 from tombola.evaluation.attacks import Ball
+from tombola.evaluation.plausibility import Plausibility
 from tombola.training.cohort import setup
 from tombola.training.program import network_inputs
 from tombola.training.setup import Setup
@@ -27,7 +29,7 @@ class Adversary:
     """What attacks a task's networks on the first test examples."""
 
     def __init__(self, task: Task, dataset: Dataset, seed: int, examples: int | None = None) -> None:
-        self._setup, self._seed, self._data = setup(task, dataset), seed, dataset
+        self._setup, self._seed, self._data, self._task = setup(task, dataset), seed, dataset, task
         if dataset.classes is None or self._setup.data.vocabulary is not None:
             what = "tokens" if self._setup.data.vocabulary is not None else "no classes to be taken for another"
             raise TombolaError(
@@ -37,13 +39,35 @@ class Adversary:
         assert dataset.test_targets is not None
         self.targets = np.asarray(dataset.test_targets[:examples])
 
-    def ball(self, eps: float, unit: Unit = "input", fixed: Sequence[int] = (), whole: Sequence[int] = ()) -> Ball:
+    def plausibility(self, relations: Sequence[Mapping[int, float]] = ()) -> Plausibility:
+        """What training rows of a table are like."""
+        if self.inputs.ndim != 2:
+            raise TombolaError(
+                f"plausible rows are those of a table, but an input has shape {self.inputs.shape[1:]}; leave `plausible` out"
+            )
+        own = split(self._data, self._task.data, self._seed)
+        assert own.targets is not None
+        if wrong := [place for relation in relations for place in relation if not 0 <= place < self.inputs.shape[1]]:
+            raise TombolaError(f"a relation names feature {wrong[0]}, but a row has {self.inputs.shape[1]}; count from 0")
+        return Plausibility(self.as_given(self._data.inputs[own.train]), own.targets[own.train], relations)
+
+    def as_given(self, inputs: np.ndarray) -> np.ndarray:
+        """Inputs in the unit that the data come in, float64."""
+        scaling = self._data.scaling
+        return (np.asarray(inputs, np.float64) * np.asarray(scaling.std) + np.asarray(scaling.mean)) * scaling.divisor
+
+    def predicted(self, network: Tree, inputs: np.ndarray) -> np.ndarray:
+        """(n,) classes."""
+        return np.asarray(_predict(self._setup)(network, inputs))
+
+    def ball(self, eps: float, unit: Unit = "input", fixed: Sequence[int] = (), whole: Sequence[int] = (), bounded: bool = True) -> Ball:
         """Where inputs may move.
 
         Args:
             eps: the radius: in the unit of the inputs (of pixels on a scale from 0 to 1); or in shares of each feature's `range`, or of
                 its standard deviation (`std`), over the data that networks train on.
             unit: `input`: inputs stay within the smallest and largest value of all; else each feature within its own.
+            bounded: whether inputs stay within smallest and largest values; pixels always do.
             fixed, whole: places of features, counted in a flat input, that stay; and that move by 1 in the unit that the data come in.
         """
         pool = np.asarray(network_inputs(self._setup, self._data.inputs))
@@ -63,27 +87,25 @@ class Adversary:
         scaling = self._data.scaling
         unit_of = 1 / (scaling.divisor * np.broadcast_to(np.asarray(scaling.std or 1.0), shape)).reshape(-1)
         spacing[list(whole)] = unit_of[list(whole)]
+        low, high = (low, high) if bounded else (-np.inf, np.inf)
         return Ball(radius.reshape(shape), _f32(low), _f32(high), spacing.reshape(shape))
 
     def run(self, name: str, networks: Sequence[Tree], ball: Ball, **options: Any) -> np.ndarray:
-        """(P, n, ...): each network's inputs after an attack on it. Drawn from the seed's stream ``attack/{name}``."""
-        return self._over(self._program(name, len(networks), **options), networks, ball)
+        """(P, n, ...): each network's inputs after an attack on it. Drawn from the seed's stream `attack`."""
+        devices = tuple(jax.devices())  # as many networks at a time, whatever their number: one program for all
+        program, key = _compile(self._setup, name, devices, tuple(sorted(options.items()))), stream(self._seed, "attack")
+        ball = Ball(*(np.broadcast_to(_f32(one), self.inputs.shape[1:]) for one in ball))
+        found = []
+        for first in range(0, len(networks), len(devices)):
+            rows = np.minimum(np.arange(first, first + len(devices)), len(networks) - 1)
+            found.append(np.asarray(program(stack([networks[row] for row in rows]), self.inputs, self.targets, ball, key)))
+        return np.concatenate(found)[: len(networks)]
 
     def wrong(self, networks: Sequence[Tree], inputs: np.ndarray) -> np.ndarray:
         """(P, n) whether each network misclassifies its own inputs (P, n, ...), or the same ones (n, ...)."""
         given = np.broadcast_to(inputs, (len(networks), *self.inputs.shape))
         judge = _judge(self._setup)
         return np.stack([np.asarray(judge(network, one, self.targets)) for network, one in zip(networks, given, strict=True)])
-
-    def _program(self, name: str, count: int, **options: Any) -> Callable[..., Any]:
-        devices = tuple(jax.devices()[: max(1, min(len(jax.devices()), count))])
-        return _compile(self._setup, name, devices, tuple(sorted(options.items())))
-
-    def _over(self, program: Callable[..., Any], networks: Sequence[Tree], ball: Ball) -> np.ndarray:
-        size = min(len(jax.devices()), len(networks))
-        rows = np.minimum(np.arange(-(-len(networks) // size) * size), len(networks) - 1)
-        key = stream(self._seed, "attack")
-        return np.asarray(program(stack([networks[row] for row in rows]), self.inputs, self.targets, ball, key))[: len(networks)]
 
 
 def _f32(value: Any) -> Any:
@@ -93,6 +115,11 @@ def _f32(value: Any) -> Any:
 @lru_cache(maxsize=8)
 def _judge(found: Setup) -> Callable[..., Any]:
     return jax.jit(lambda weights, inputs, targets: attacks.wrong(partial(_logits, found, weights), inputs, targets))
+
+
+@lru_cache(maxsize=8)
+def _predict(found: Setup) -> Callable[..., Any]:
+    return jax.jit(lambda weights, inputs: _logits(found, weights, inputs).argmax(-1))
 
 
 def _logits(found: Setup, weights: Tree, inputs: Any) -> Any:

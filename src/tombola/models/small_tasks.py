@@ -30,3 +30,22 @@ def moons_mlp(scale: str) -> Task:
 def circles_mlp(scale: str) -> Task:
     """The same on two circles."""
     return _small(scale, "circles", 1e-2)
+
+
+@tasks.register("cancer-mlp")
+def cancer_mlp(scale: str) -> Task:
+    """MLP 30-64-32-2 on scikit-learn's breast cancer, a table: 364 training, 91 validation, 114 test rows."""
+    return _table(scale, "breast_cancer")
+
+
+@tasks.register("wine-mlp")
+def wine_mlp(scale: str) -> Task:
+    """MLP 13-64-32-3 on scikit-learn's wines, a table: 108 training, 26 validation, 44 test rows."""
+    return _table(scale, "wine")
+
+
+def _table(scale: str, data: str) -> Task:
+    steps = {"smoke": Step("100it"), "small": Step("600it"), "paper": Step("1000it")}
+    recipe = Recipe(steps=steps[scale], batch=32, learning_rate=1e-3, evaluate_every=Step("20it"), test_every=Step("100it"))
+    model = Model(name="mlp", options={"widths": [64, 32]})
+    return Task(data=Data(name=data), model=model, recipe=recipe, rates=_RATES)

@@ -5,8 +5,26 @@ of the papers it is.
 from tombola.core.task import Task
 
 _TEN_THOUSAND = ("mnist", "fashion-mnist", "cifar10", "cifar10-16", "cifar100", "cifar100-16")
-TEST_EXAMPLES = {**dict.fromkeys(_TEN_THOUSAND, 10_000), "imagenet": 50_000, "mnist1d": 1_000, "digits": 300, "moons": 500, "circles": 500}
-CLASSES = {**dict.fromkeys(TEST_EXAMPLES, 10), "imagenet": 1000, "cifar100": 100, "cifar100-16": 100, "moons": 2, "circles": 2}
+TEST_EXAMPLES = {
+    **dict.fromkeys(_TEN_THOUSAND, 10_000),
+    "imagenet": 50_000,
+    "mnist1d": 1_000,
+    "digits": 300,
+    "moons": 500,
+    "circles": 500,
+    "breast_cancer": 114,
+    "wine": 44,
+}
+CLASSES = {
+    **dict.fromkeys(TEST_EXAMPLES, 10),
+    "imagenet": 1000,
+    "cifar100": 100,
+    "cifar100-16": 100,
+    "moons": 2,
+    "circles": 2,
+    "breast_cancer": 2,
+    "wine": 3,
+}
 NEAR_CHANCE = 0.1
 """A network that went less than this share of the way from chance to no error has learnt next to nothing."""
 

@@ -1,5 +1,5 @@
 """Tickets under attack: one module a question."""
 
-from tombola.studies.attacks import tickets, training, transfer  # each registers its study
+from tombola.studies.attacks import tables, tickets, training, transfer  # each registers its study
 
-__all__ = ["tickets", "training", "transfer"]
+__all__ = ["tables", "tickets", "training", "transfer"]
