@@ -32,6 +32,7 @@ def network():
 def test_one_weight_or_all_that_are_kept_are_moved(network):
     mask = {path: np.arange(np.prod(network.shapes[path].shape)).reshape(network.shapes[path].shape) % 3 > 0 for path in network.prunable}
     weights, context = network.init(1), Context(network, 1, mask)
+    moves = set()
     for stream in "abcdefgh":
         one = perturb(context, weights, size=2.0, which="one", stream=stream)
         moved = {path: one[path] - weights[path] for path in weights}
@@ -39,6 +40,9 @@ def test_one_weight_or_all_that_are_kept_are_moved(network):
         (place,) = np.argwhere(moved[path])
         assert mask[path][tuple(place)]
         assert abs(moved[path]).max() == pytest.approx(2 * network.std(path), rel=1e-4)
+        moves.add((path, *place, float(np.sign(moved[path].sum()))))
+    assert len({move[1:-1] for move in moves}) > 4
+    assert {move[-1] for move in moves} == {-1.0, 1.0}
     noisy = perturb(context, weights, size=0.5, stream="a")
     for path, leaf in weights.items():
         moved = noisy[path] - leaf
