@@ -70,7 +70,7 @@ def sharpness(timeline: Timeline, *, iterations: int = 20) -> Detector:
     Source: Cohen et al. 2021.
     """
     count = _count("sharpness", iterations)
-    return Detector(lambda stop: float(spectrum(stop, count)[0][0]), level=10.0, falls=False)
+    return Detector(lambda stop: float(spectrum(stop, count)[0][0]), level=8.0, falls=False)
 
 
 @detectors.register
@@ -127,4 +127,4 @@ def kernel(timeline: Timeline) -> Detector:
         here, before = (stop.probe.tangent_kernel(weights).ravel() for weights in (stop.weights, stop.before))
         return 1 - cosine_of(here, before)
 
-    return Detector(signal, level=0.05)
+    return Detector(signal, level=0.01, falls=False)
