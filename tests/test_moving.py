@@ -129,7 +129,7 @@ def test_early_bird_looks_at_the_dense_run_and_damage_is_seen_before_training():
 
 SETTINGS = {
     "replicates": "replicates=3", "seed": "seed=1", "densities": "densities=[0.3]", "scope": "scope=layer", "per_round": "per_round=0.2",
-    "rewind": "rewind=5it", "methods": 'methods=["snip"]', "shots": "shots=[0.2, 0.3]", "updates": "updates=10", "until": "until=0.5",
+    "rewind": "rewind=5it", "methods": 'methods=["snip"]', "shots": "shots=[0.2, 0.3]", "updates": "updates=12", "until": "until=0.5",
     "drop": "drop=0.5", "looks": "looks=9", "examples": "examples=60", "share": "share=0.2", "scores": 'scores=["snip"]',
     "units": 'units=["units_fisher"]', "unit_shares": "unit_shares=[0.3]", "threshold": "threshold=0.2", "look_back": "look_back=2",
 }  # fmt: skip
