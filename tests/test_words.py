@@ -2,8 +2,10 @@
 
 import gzip
 import lzma
+import os
 from functools import cache, partial
 from itertools import combinations
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,6 +18,7 @@ from tombola.core.masks import density
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data import text
 from tombola.data.dataset import load
+from tombola.data.fetch import catalogue, fetch
 from tombola.data.word_sets import known_pairs, read_analogies, read_pairs
 from tombola.evaluation import words as reading
 from tombola.evaluation.axes import turned
@@ -24,6 +27,7 @@ from tombola.procedures.words import INPUT, OUTPUT, _kept, rounded
 from tombola.pruning import selection
 from tombola.training.setup import Setup
 
+SHARED = Path(os.environ.get("TOMBOLA_DATA") or Path(__file__).parents[2] / "shared" / "data")
 RANDOM = np.random.default_rng(0)
 TOPICS, EACH = 6, 5
 
@@ -120,6 +124,14 @@ def test_what_is_no_text_is_one_line(tmp_path, content, said):
     one_line(raised, said)
 
 
+@pytest.mark.skipif(not (SHARED / "text").is_dir(), reason="needs the Wikipedia text")
+def test_the_text_of_the_studies_is_what_is_said_of_it():
+    dataset = load(Data(name="wikipedia-4m"), SHARED)
+    assert len(dataset.inputs) == text.FACTS["wikipedia-4m"]["examples"]
+    assert len(dataset.test_inputs) == text.FACTS["wikipedia-4m"]["test"]
+    assert dataset.vocabulary == 10_601
+
+
 def test_a_text_that_is_not_there_is_damaged_or_too_large_is_one_line(toy, tmp_path, monkeypatch):
     with pytest.raises(TombolaError) as raised:
         tb.from_text(tmp_path / "none.txt")
@@ -131,7 +143,13 @@ def test_a_text_that_is_not_there_is_damaged_or_too_large_is_one_line(toy, tmp_p
     with pytest.raises(TombolaError) as raised:
         load(Data(name="wikipedia"), tmp_path)
     one_line(raised, "there is no enwiki2015.norm20m.txt", "--data-dir")
+    with pytest.raises(TombolaError) as raised:
+        fetch("wikipedia", tmp_path)
+    one_line(raised, "cannot be fetched", str(tmp_path / "text"))
+    entry = {"examples": 97_341, "test": 5_123, "shape": (32,), "classes": None, "source": "English Wikipedia of 2015, as words"}
+    assert {"name": "wikipedia", **entry, "available": False} in catalogue(tmp_path)
     (tmp_path / text.WIKIPEDIA).write_text("another text")
+    assert {"name": "wikipedia", **entry, "available": True} in catalogue(tmp_path)
     with pytest.raises(TombolaError) as raised:
         load(Data(name="wikipedia"), tmp_path)
     one_line(raised, "another text", "--data")

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tombola.core.errors import TombolaError, unknown
-from tombola.data import imagenet
+from tombola.data import imagenet, text
 from tombola.data.dataset import datasets
 from tombola.data.embedded import EMBEDDED
 from tombola.data.files import SUFFIXES, examine, find
@@ -76,6 +76,8 @@ def _entry(name: str, where: Path) -> dict[str, Any]:
         source = SOURCES[name]
         facts = {"examples": source.pool, "test": source.test, "shape": source.shape, "classes": source.classes}
         return facts | {"source": source.about, "available": _available(source, where)}
+    if name in text.TEXTS:
+        return text.FACTS[name] | {"available": text.wikipedia_file(where) is not None}
     if name == "imagenet":
         return imagenet.FACTS | {"available": imagenet.available(where)}
     return dict.fromkeys(("examples", "test", "shape", "classes")) | {"source": datasets[name].__module__, "available": True}
@@ -91,6 +93,10 @@ def _available(source: Source, where: Path) -> bool:
 def _source(name: str, where: Path) -> Source:
     if name == "imagenet":
         raise TombolaError(f"data set 'imagenet' cannot be fetched: {imagenet.where_from(where)}")
+    if name in text.TEXTS:
+        raise TombolaError(
+            f"data set {name!r} cannot be fetched or verified: put {text.WIKIPEDIA} into {where / 'text'}; it is checked on use"
+        )
     if name in datasets and name not in SOURCES:
         raise TombolaError(f"data set {name!r} needs no file; those that do are {', '.join(sorted(SOURCES))}")
     if name not in SOURCES:

@@ -29,6 +29,8 @@ WIKIPEDIA = "enwiki2015.norm20m.txt"
 _SHA256 = "6dd50f09d031c469f83ada68686a6e05eda816ffb6a1c389266aafe7fd7c767b"
 TEXTS = {"wikipedia": None, "wikipedia-4m": 4_000_000}
 """Data set -> how many of its characters; None: all."""
+_ABOUT = {"shape": (LENGTH,), "classes": None, "source": "English Wikipedia of 2015, as words"}
+FACTS = {"wikipedia": {"examples": 97_341, "test": 5_123, **_ABOUT}, "wikipedia-4m": {"examples": 18_641, "test": 981, **_ABOUT}}
 _CHUNK = 1 << 22
 _WORD = re.compile(r"[^\W_]+")
 

@@ -32,7 +32,7 @@ def turned(vectors: np.ndarray, basis: Basis, seed: int, whiten: bool = True) ->
 
     Whitened vectors are equally long in all directions, so that all four are rotations of each other, and differ in nothing but their
     axes. ``own``: the axes nearest to those of training (symmetric whitening); ``rotated``: a random rotation of them; ``pca``: principal
-    components, the largest first; ``ica``: independent components, by FastICA (Hyvaerinen 1999; Yamagiwa et al. 2023).
+    components, the largest first; ``ica``: independent components, by 100 rounds of FastICA at most (Hyvaerinen 1999; Yamagiwa et al. 2023).
 
     Args:
         whiten: False: they are rotated alone; ``own`` is then as trained. Independent components are whitened always.
@@ -64,9 +64,9 @@ def _way(principal: np.ndarray, directions: np.ndarray, basis: Basis, seed: int)
 
     from sklearn.decomposition import FastICA
 
-    found = FastICA(whiten=False, max_iter=400, tol=1e-4, w_init=rotation(len(directions), seed, "ica"))
+    found = FastICA(whiten=False, max_iter=100, tol=1e-4, w_init=rotation(len(directions), seed, "ica"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of convergence: what it found after so many rounds is a rotation all the same
+        warnings.simplefilter("ignore")  # of convergence: what it found after 100 rounds is a rotation all the same
         found.fit(principal)
     u, _, v = np.linalg.svd(found.components_.T)
     return u @ v

@@ -23,7 +23,7 @@ from tombola.pruning import selection
 
 INPUT, OUTPUT = "input/embedding", "output/embedding"
 """Paths of the tables of `tombola.models.words.skip_gram`."""
-QUERIES = 500
+QUERIES = 200
 """Words whose neighbours are compared, drawn once by a fixed key from the 5,000 most frequent."""
 ANALOGIES = 2000
 """Questions asked, likewise drawn."""
@@ -59,7 +59,7 @@ def words(
 
     Gives (K,) each: `test_loss`; `men`, `simlex`, `similarity`, `relatedness`, `rare`, `verbs`, rank correlations with people's
     judgements, NaN where the set is not in the folder of data files, and with ``_share`` the part of its pairs whose words are known;
-    `analogies`, share of 2,000 questions; `overlap`, share of the 10 neighbours of 500 words that `beside` has too; `kurtosis`, mean over
+    `analogies`, share of 2,000 questions; `overlap`, share of the 10 neighbours of 200 words that `beside` has too; `kurtosis`, mean over
     axes, and `dist_ratio`, median over axes, with ``_normalised`` of vectors of length 1; `density` of the table; `products`,
     multiplications of one similarity, those by 0 left out; `frequency_rho`, rank correlation of a word's density with its frequency.
     Where axes are looked at, `top`: the five top words of each, as UTF-8, an axis a line, of the first density.

@@ -21,9 +21,9 @@ SETS = ("men", "simlex", "similarity", "relatedness", "rare", "verbs")
 READ = ("loss", *SETS, "analogies", "overlap", "frequency_rho", "products", *(f"{name}_share" for name in SETS))
 """Columns of vectors that are read off them."""
 LOSS = Panel("loss", "held-out loss (nats)")
-MEN = Panel("men", "MEN: rank correlation with people")
-RARE = Panel("rare", "rare words: rank correlation with people")
-OVERLAP = Panel("overlap", "neighbours shared with the dense network (%)", 100)
+MEN = Panel("men", "MEN: rank correlation")
+RARE = Panel("rare", "rare words: rank correlation")
+OVERLAP = Panel("overlap", "neighbours as in dense (%)", 100)
 FEW = 0.2
 """Density up to which tickets are judged."""
 NATS, RHO = 0.005, 0.02

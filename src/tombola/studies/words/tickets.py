@@ -88,7 +88,7 @@ class Tickets(WordStudy):
         return {"density": few / whole, "dimension": few}
 
     def figures(self) -> Sequence[Figure]:
-        panels, said = (LOSS, MEN, OVERLAP), "Both tables are pruned together. Neighbours: the ten nearest of 500 words."
+        panels, said = (LOSS, MEN, OVERLAP), "Both tables are pruned together. Neighbours: the ten nearest of 200 words."
         weights = ("ticket", "late", "reinit", "shuffled", "one_shot")
         return (
             Figure("tickets", "Tickets of word2vec", panels, arms=weights, caption=said),
