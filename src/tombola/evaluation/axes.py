@@ -32,7 +32,7 @@ def turned(vectors: np.ndarray, basis: Basis, seed: int, whiten: bool = True) ->
 
     Whitened vectors are equally long in all directions, so that all four are rotations of each other, and differ in nothing but their
     axes. ``own``: the axes nearest to those of training (symmetric whitening); ``rotated``: a random rotation of them; ``pca``: principal
-    components, the largest first; ``ica``: independent components, by 100 rounds of FastICA at most (Hyvaerinen 1999; Yamagiwa et al. 2023).
+    components, the largest first; ``ica``: independent components, by 100 rounds of FastICA (Hyvaerinen 1999; Yamagiwa et al. 2023).
 
     Args:
         whiten: False: they are rotated alone; ``own`` is then as trained. Independent components are whitened always.
