@@ -117,6 +117,7 @@ def test_what_is_read_after_training_is_that_of_the_vectors(found, data_dir, tex
     again = of[of.arm == "retrained"].iloc[0]
     assert again.density == pytest.approx(0.1, abs=0.001)
     assert again.level == 2
+    assert again.overlap < 1  # with the dense network's neighbours, not its own
 
 
 def test_frequency_shares_runs_and_words_keep_as_many_weights_each(found):
