@@ -1,5 +1,7 @@
 """The studies of autoencoders: what is trained, what is measured, claims on tables with a known answer."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,11 @@ import pytest
 import tombola as tb
 from tombola.engine.configuring import resolve
 from tombola.engine.study import run_study, study_graph
+from tombola.engine.tables import curves
+from tombola.evaluation.paired import interpolated
 from tombola.store.store import Store
 from tombola.studies.autoencoders.common import gallery, image, kinds
+from tombola.studies.base import Row
 
 RANDOM = np.random.default_rng(0)
 X = (1 / (1 + np.exp(-2 * RANDOM.standard_normal((90, 2)) @ RANDOM.standard_normal((2, 9))))).astype(np.float32)  # of two latents
@@ -223,6 +228,30 @@ def test_claims_about_latents():
     table["unchanged"] = 1
     assert study.judge(table)[0].verdict == "not replicated"  # the sparsest level that changes nothing is judged
     assert "no latent is inactive" in study.judge(table.assign(inactive=0))[0].reasons[0]
+
+
+def test_claims_are_about_autoencoders():
+    found = resolve("autoencoders.tickets", scale="small", task="digits-mlp").judge(table_of(of_tickets()))
+    assert {one.verdict for one in found} == {"not judged"}
+    assert found[0].reasons == ("the claim is about reconstruction and elbo; the task learns classification",)
+    units = resolve("autoencoders.tickets", scale="small", settings=["structure=units"])
+    assert "here structure = units" in units.judge(table_of(of_tickets()))[0].reasons[0]
+
+
+def test_curves_of_tasks_that_learn_different_things_stand_in_one_table():
+    runs = [row.run for row in resolve("autoencoders.tickets", scale="smoke").rows() if row.level == 0][::2]
+    rows = [Row("ticket", 0, 0, run, variant=name) for run, name in zip(runs, ("ae", "vae"), strict=True)]
+    metrics = [{"step": np.array([0.0, 5.0]), "val_mse": np.array([1.0, 2.0])}, {"step": np.array([5.0]), "val_nelbo": np.array([3.0])}]
+    results = {run: SimpleNamespace(metrics=one, summary={"density": 1.0}) for run, one in zip(runs, metrics, strict=True)}
+    found = curves(rows, results)
+    assert found.step.tolist() == [0, 5, 5]
+    np.testing.assert_array_equal(found.val_mse, [1, 2, np.nan])
+    np.testing.assert_array_equal(found.val_nelbo, [np.nan, np.nan, 3])
+
+
+def test_what_has_no_finite_value_is_not_interpolated():
+    table = table_of([("", "one", 0, 1.0, {"lost": np.nan}), ("", "other", 0, 0.5, {"lost": 1.0})])
+    assert interpolated(table, "lost", "one", "other").isna().all(axis=None)
 
 
 # -- pictures ------------------------------------------------------------------------------------------------------------
