@@ -4,15 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import tombola as tb
 from tombola.core import masks
+from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.engine.configuring import resolve
 from tombola.engine.study import run_study
+from tombola.models.build import build
+from tombola.procedures.actions import Context, mask_actions
 from tombola.store.store import Store
 from tombola.studies.base import COLUMNS
 from tombola.studies.search.overlap import phi
 
 pytest.importorskip("evosax")
+TASK = tb.task("digits-20-mlp")
 TINY = ("budget=12000", "batch=50", "task.recipe.steps=20it")
 
 
@@ -29,9 +34,12 @@ def store():
 def found(store):
     more = {
         "masks": ('searchers=["dense", "heuristic", "genetic", "seeded", "sparser", "pbil", "bernoulli"]', "price=1.0"),
-        "overlap": (), "width": (), "evolved": (),
+        "overlap": (), "width": (), "evolved": (), "on_the_fly": ("evaluate_every=1it",),
     }  # fmt: skip
-    return {name: run_study(small(name, *TINY, *settings), store, quiet=True) for name, settings in more.items()}
+    return {
+        name: run_study(small(name, *(TINY if name != "on_the_fly" else TINY[2:]), *settings), store, quiet=True)
+        for name, settings in more.items()
+    }
 
 
 def test_all_arms_of_a_study_have_the_same_budget(found):
@@ -191,3 +199,44 @@ def test_masks_of_a_measurement_are_packed_bits(found, store):
     bits = store.measurements.get(row.measurement.digest).found()
     density = masks.density(masks.unpack({"hidden1/kernel": bits["mask/hidden1/kernel"]}, {"hidden1/kernel": (64, 20)}))
     assert 0.4 < density < 0.6
+
+
+def test_ways_on_the_fly_cost_the_same_but_for_those_of_equal_steps(found):
+    table = found["on_the_fly"].table
+    sparse = table[table.level == 1].groupby("arm")[["spent", "density", "iterations"]].mean()
+    assert sparse.spent["gates"] == pytest.approx(1)
+    assert sparse.spent["gradual"] == pytest.approx(1, abs=0.15)
+    assert sparse.spent["before"] == pytest.approx(0.5 + 0.5 * 0.2, abs=0.01)
+    assert sparse.spent["gradual_steps"] < 0.6
+    assert sparse.iterations["gradual_steps"] == sparse.iterations["gates"] == sparse.iterations["before"] == 20
+    assert sparse.density.round(2).tolist() == [0.2] * 4
+    study = found["on_the_fly"].study
+    runs = {row.arm: row.run for row in study.rows() if row.level == 1}
+    assert runs["gates"].task.recipe.supermask.method == "gates"
+    assert runs["before"].mask.of[0].run.task.recipe.supermask.method == "edge_popup"
+    assert study.but(gate_rate=0.5)._run("gates", runs["before"], 0.2).task.recipe.learning_rate == 0.5
+
+
+def test_a_learnt_mask_is_what_its_scores_come_to():
+    context = Context(build(TASK.model, DataInfo.of_classes((64,), 10)), 0)
+    scored = {
+        f"{path}.score": np.random.default_rng(0).normal(size=context.network.shapes[path].shape) for path in context.network.prunable
+    }
+    made = mask_actions.call("learnt_mask", context, scored, supermask={"method": "edge_popup", "density": 0.1})
+    for path, leaf in made.items():
+        size = abs(scored[f"{path}.score"])
+        assert leaf.dtype == bool
+        assert leaf.sum() == round(0.1 * leaf.size)
+        assert size[leaf].min() > size[~leaf].max()
+
+
+def test_gates_are_judged_at_moderate_and_extreme_densities():
+    study = small("on_the_fly", replicates=8)
+    better = {0.3: 0.0, 0.03: 0.03}
+    parts = [rows(study, {"gates": {"acc": 0.9}}, density=1.0)]
+    for level, (density, gain) in enumerate(better.items(), 1):
+        parts.append(rows(study, {"gates": {"acc": 0.8 + gain}, "gradual": {"acc": 0.8}}, level=level, density=density))
+    table = pd.concat(parts).assign(acc_final=lambda frame: frame.acc)
+    assert verdict(study, table, "SEARCH-C7").verdict == "replicated"
+    worse = np.where((table.arm == "gates") & (table.level == 2), 0.75 + table.acc / 100, table.acc)
+    assert verdict(study, table.assign(acc_final=worse), "SEARCH-C7").verdict == "not replicated"

@@ -1,6 +1,6 @@
 """Start masks: mask actions that need no trained network. Sparse at random, and pruned at initialisation."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,10 @@ from tombola.core.errors import TombolaError, unknown
 from tombola.core.keys import generator
 from tombola.core.masks import Mask
 from tombola.core.parts import mask_actions
+from tombola.core.task import Supermask
 from tombola.core.trees import Tree
 from tombola.models.network import Network
+from tombola.models.supermask import chosen, nonzero
 from tombola.procedures.actions import Context
 from tombola.procedures.start_values import givens_of
 from tombola.pruning import selection
@@ -108,6 +110,16 @@ def synflow(context: Context, weights: Tree | None = None, *, density: float, ro
         if not inverted and (empty := selection.emptied(mask)):
             raise TombolaError(f"synflow: round {index} of {rounds} empties layer {empty[0]!r}; give more rounds, or a higher density")
     return mask
+
+
+@mask_actions.register
+def learnt_mask(context: Context, scored: Tree, *, supermask: dict[str, Any]) -> Mask:
+    """The mask that the scores of a run come to which learnt it, whatever the signs that it gives.
+
+    Args:
+        scored: that run's weights and scores; `supermask`: what its recipe calls so.
+    """
+    return nonzero(chosen(Supermask(**supermask), scored))
 
 
 def flows(network: Network, weights: Tree, mask: Mask) -> Tree:
