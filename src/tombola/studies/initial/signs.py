@@ -39,11 +39,14 @@ class LearntSigns(TicketStudy):
 
     @property
     def arms(self) -> Mapping[str, str]:
-        signs = {self._arm(share): f"fresh draw, signs of step {self._step(share)}" for share in self.shares}
+        signs = {self._arm(share): f"fresh draw, signs of {self._called(share)}" for share in self.shares}
         return {"ticket": "winning ticket", **signs, "magnitudes": "final magnitudes, fresh signs", "reinit": "fresh draw"}
 
     def _step(self, share: float) -> Step:
         return Step("end") if share == 1 else self.task.recipe.steps.times(share) if share else Step("0it")
+
+    def _called(self, share: float) -> str:
+        return "the end" if share == 1 else f"iteration {self._step(share).removesuffix('it')}"
 
     def _arm(self, share: float) -> str:
         return f"signs_{share:g}"
