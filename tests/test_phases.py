@@ -31,7 +31,10 @@ def network():
 
 def test_one_weight_or_all_that_are_kept_are_moved(network):
     mask = {path: np.arange(np.prod(network.shapes[path].shape)).reshape(network.shapes[path].shape) % 3 > 0 for path in network.prunable}
-    weights, context = network.init(1), Context(network, 1, mask)
+    weights = network.init(1)
+    context = Context(
+        network, 1, mask, slopes=lambda what, seed, weights, **_: {path: np.maximum(leaf, 0) for path, leaf in weights.items()}
+    )
     moves = set()
     for stream in "abcdefgh":
         one = perturb(context, weights, size=2.0, which="one", stream=stream)
@@ -39,6 +42,7 @@ def test_one_weight_or_all_that_are_kept_are_moved(network):
         (path,) = [path for path, leaf in moved.items() if leaf.any()]
         (place,) = np.argwhere(moved[path])
         assert mask[path][tuple(place)]
+        assert weights[path][tuple(place)] > 0  # where it is not, this loss does not depend on it
         assert abs(moved[path]).max() == pytest.approx(2 * network.std(path), rel=1e-4)
         moves.add((path, *place, float(np.sign(moved[path].sum()))))
     assert len({move[1:-1] for move in moves}) > 4
@@ -58,9 +62,16 @@ def test_one_weight_or_all_that_are_kept_are_moved(network):
 
 
 def test_no_perturbation_changes_no_bit(network):
-    weights, context = network.init(1), Context(network, 1)
+    weights = network.init(1)
+    context = Context(network, 1, slopes=lambda what, seed, weights, **_: weights)
     for which in ("all", "one"):
         assert tb.core.trees.equal(perturb(context, weights, size=0, which=which, stream="x"), weights)
+
+
+def test_a_loss_that_depends_on_no_weight_has_none_to_move(network):
+    flat = Context(network, 1, slopes=lambda what, seed, weights, **_: {path: 0 * leaf for path, leaf in weights.items()})
+    with pytest.raises(TombolaError, match="depends on no weight that is kept"):
+        perturb(flat, network.init(1), size=1, which="one", stream="x")
 
 
 @pytest.mark.parametrize(("options", "message"), [({"size": -1}, "at least 0"), ({"size": 1, "which": "some"}, "one of all, one")])

@@ -159,7 +159,8 @@ def perturb(context: Context, weights: Tree, *, size: float, which: Literal["all
 
     Args:
         size: at 0 these are the weights, bit for bit.
-        which: `all`: z is standard normal; `one`: z is 1 or -1 at one weight, drawn among all of them, and 0 elsewhere.
+        which: `all`: z is standard normal; `one`: z is 1 or -1 at one weight, and 0 elsewhere. It is drawn among those that the
+            training loss depends on (`Context.gradient` is not 0): one that reads a blank pixel would change nothing.
         stream: of the run, which z is drawn from.
     """
     if which not in ("all", "one"):
@@ -168,16 +169,18 @@ def perturb(context: Context, weights: Tree, *, size: float, which: Literal["all
         raise TombolaError(f"perturb: size = {size!r}; write a number of at least 0, in standard deviations of the initialiser")
     random, found = generator(context.seed, stream), dict(weights)
     kept = {path: np.ones(weights[path].shape, bool) if context.mask is None else context.mask[path] for path in context.network.prunable}
-    chosen = int(random.integers(sum(int(leaf.sum()) for leaf in kept.values()))) if which == "one" else -1
-    for path, leaf in kept.items():
-        count = int(leaf.sum())
-        z = np.zeros(count) if which == "one" else random.standard_normal(count)
-        if 0 <= chosen < count:
-            z[chosen] = random.choice((-1.0, 1.0))
-        chosen -= count if chosen >= 0 else 0
-        chosen = chosen if chosen >= 0 else -1
+    if which == "one":
+        slopes = context.gradient(weights)
+        kept = {path: leaf & (slopes[path] != 0) for path, leaf in kept.items()}
+        if not any(leaf.any() for leaf in kept.values()):
+            raise TombolaError("perturb: the loss depends on no weight that is kept, so that none can be moved; take another start")
+    counts = [int(leaf.sum()) for leaf in kept.values()]
+    z = np.zeros(sum(counts)) if which == "one" else random.standard_normal(sum(counts))
+    if which == "one":
+        z[random.integers(len(z))] = random.choice((-1.0, 1.0))
+    for (path, leaf), own in zip(kept.items(), np.split(z, np.cumsum(counts)[:-1]), strict=True):
         move = np.zeros(leaf.shape)
-        move[leaf] = size * context.network.std(path) * z
+        move[leaf] = size * context.network.std(path) * own
         found[path] = (weights[path] + move).astype(weights[path].dtype)
     return found
 
