@@ -11,7 +11,7 @@ from tombola.core import masks
 from tombola.core.errors import TombolaError, TombolaWarning
 from tombola.procedures.actions import Context, mask_actions
 from tombola.pruning import controls, selection
-from tombola.pruning.criteria import criteria, scores
+from tombola.pruning.criteria import criteria, scores, slope_of
 
 # -- ladders of density (Frankle & Carbin 2019; PAPERS section 0), in per cent ----------------------------------------
 
@@ -218,9 +218,10 @@ def test_pruning_stacked_replicas_is_pruning_each(capsys):
 def test_no_two_criteria_agree():
     random = np.random.default_rng(2)
     w_i, w_f = random.normal(size=(2, 400))
+    slopes = {"examples": random.normal(size=(30, 400)), "activity": random.random(400)}
     slope = random.normal(size=400)
     chosen = {
-        name: tuple(np.argsort(scores(name, w_i, w_f, gradient=slope), kind="stable")[-100:])
+        name: tuple(np.argsort(scores(name, w_i, w_f, gradient=slopes.get(slope_of(name), slope)), kind="stable")[-100:])
         for name in criteria
         if not criteria.code_digest(name)
     }

@@ -18,7 +18,7 @@ from tombola.models.tasks import task as named_task
 from tombola.procedures.actions import Context, mask_actions
 from tombola.procedures.imp import imp_runs
 from tombola.pruning import selection
-from tombola.pruning.criteria import criteria, scores
+from tombola.pruning.criteria import criteria, scores, slope_of
 from tombola.pruning.structured import prune_units
 from tombola.store.store import Store
 
@@ -61,7 +61,7 @@ def top(values, count):
 
 def test_the_table_is_whole():
     own = {name for name in criteria if criteria.code_digest(name) == ""}  # other tests of the process may have registered theirs
-    assert own == {*FORMULAS, *BY_SIGN, "random", "snip", "optimal_brain_damage"}
+    assert own == {*FORMULAS, *BY_SIGN, "random", "snip", "optimal_brain_damage", "optimal_brain_surgeon", "activity"}
     assert len({criteria[name].__doc__ for name in own}) == len({criteria[name].__qualname__ for name in own}) == len(own)
 
 
@@ -101,10 +101,15 @@ def test_by_sign_no_layer_keeps_an_unwanted_weight_while_another_has_wanted_ones
     assert all((mask[path] == wanted[path]).all() for path in leaves)
 
 
+def slope(name, values):
+    """What a criterion may have as a third argument: of gradients of examples, those of one."""
+    return values[None] if slope_of(name) == "examples" else values
+
+
 @pytest.mark.parametrize("name", list(criteria))
 def test_scores_are_finite(name):
     initial, final = pair()
-    assert np.isfinite(np.asarray(scores(name, initial, final, gradient=initial))).all()
+    assert np.isfinite(np.asarray(scores(name, initial, final, gradient=slope(name, initial)))).all()
 
 
 @pytest.mark.parametrize("name", ["large_init_large_final", "small_init_small_final"])
@@ -144,7 +149,7 @@ def test_rounds_rank_what_is_left(name):
 def test_other_scores_do_not_depend_on_what_is_left(name):
     initial, final = pair()
     before = np.arange(SIZE) % 3 > 0
-    found = [np.asarray(scores(name, initial, final, kept, gradient=initial)) for kept in (before, None)]
+    found = [np.asarray(scores(name, initial, final, kept, gradient=slope(name, initial))) for kept in (before, None)]
     assert (found[0] == found[1]).all()
 
 
