@@ -225,6 +225,17 @@ def test_a_window_of_zero_is_one_line(option):
     one_line(raised, option)
 
 
+def test_counts_that_are_given_are_one_for_each_word(toy):
+    dataset = load(tb.from_text(toy, length=16))
+    assert SkipGram().fitted(dataset).counts == tuple(np.bincount(dataset.inputs.reshape(-1)).tolist())
+    assert SkipGram(counts=range(1, 34)).fitted(dataset).counts == tuple(range(1, 34))
+    lacking = tb.from_arrays(np.zeros((4, 6), int), None, np.ones((2, 6), int), None, vocabulary=3)
+    assert SkipGram().fitted(load(lacking)).counts == (24, 0, 0)  # words that the pool has not
+    with pytest.raises(TombolaError) as raised:
+        SkipGram(counts=(3, 2)).fitted(dataset)
+    one_line(raised, "2 numbers for 33 words")
+
+
 def test_what_is_no_text_is_not_learnt_from(toy):
     with pytest.raises(TombolaError) as raised:
         tb.train(tb.task("digits-mlp").but(objective="skip_gram"), replicates=1)

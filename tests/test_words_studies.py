@@ -71,6 +71,8 @@ def test_a_text_of_ones_own_takes_the_place_of_the_tasks(text):
     assert resolve("words.posthoc", scale="smoke", data=tb.from_text(text)).task.data == tb.from_text(text)
     with pytest.raises(TombolaError, match="cannot read the text"):
         tiny("posthoc", "nowhere.txt")
+    with pytest.raises(TombolaError, match="unknown field 'levels'"):
+        tiny("posthoc", text, "levels=3")  # it has none
     for name, field in (("posthoc", "retrained"), ("frequency", "again")):
         with pytest.raises(TombolaError, match=rf"{field} has 0\.3, which is none of densities"):
             list(tiny(name, text, f"{field}=[0.3]").rows())

@@ -41,7 +41,7 @@ class SkipGram(Objective):
     """Noise is drawn ~ count^power."""
     subsample: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-3
     """t: a word of relative frequency f is left in with probability sqrt(t / f) + t / f, at most 1; 0: all are."""
-    counts: tuple[int, ...] = ()
+    counts: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """How often each word comes; empty: as counted in the pool."""
 
     def info(self, dataset: Any) -> DataInfo:
@@ -53,8 +53,12 @@ class SkipGram(Objective):
         return DataInfo(dataset.shape, dataset.shape * 2, dataset.input_dtype, None, dataset.vocabulary)
 
     def fitted(self, dataset: Any) -> Objective:
-        """With the counts of the pool."""
-        if dataset.vocabulary is None or self.counts:
+        """With the counts of the pool. Raises unless counts that are given are one for each word."""
+        if dataset.vocabulary is None:
+            return self
+        if self.counts:
+            if len(self.counts) != dataset.vocabulary:
+                raise TombolaError(f"counts: {len(self.counts)} numbers for {dataset.vocabulary} words; give one for each, or none")
             return self
         return self.but(counts=tuple(dataset.counts.tolist()))
 

@@ -6,16 +6,14 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from tombola.core.errors import TombolaError
-from tombola.core.keys import replicate_seed
 from tombola.core.task import Task
-from tombola.procedures.imp import imp_runs
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Values
+from tombola.studies.base import Row, Study, Values
 from tombola.studies.dense import dense_run
 from tombola.studies.figure import Panel
 from tombola.studies.results import Results
-from tombola.studies.tickets import Levels, PruningStudy
+from tombola.studies.tickets import Levels, PruningStudy, tickets
 
 SETS = ("men", "simlex", "similarity", "relatedness", "rare", "verbs")
 READ = ("loss", *SETS, "analogies", "overlap", "frequency_rho", "products", *(f"{name}_share" for name in SETS))
@@ -34,15 +32,12 @@ DIMENSION = 64
 OURS = "IDEAS I1"
 
 
-class WordStudy(PruningStudy):
-    """A study of word vectors: tickets are found by pruning both tables together, the smallest weights wherever they are."""
+class WordStudy(Study):
+    """A study of word vectors: what is read off the input table of a dense network, and of others."""
 
     learns = ("skip_gram",)
-    scales = {"smoke": {"replicates": 2, "levels": 2}}
     columns = READ
 
-    levels: Levels = 9
-    """Rounds of pruning after the dense run: of 30 % each, to 4 %."""
     text: str = ""
     """A text file of your own, in the place of the task's text (`tombola.from_text`)."""
 
@@ -54,11 +49,6 @@ class WordStudy(PruningStudy):
 
             return {**given, "task": given["task"].but(data=from_text(given["text"]))}
         return given
-
-    def chain(self, replicate: int, levels: int | None = None, **changes: Any) -> list[Run]:
-        """The dense run of a replicate and its tickets, one a level."""
-        rounds, seed = self.levels if levels is None else levels, replicate_seed(self.seed, replicate)
-        return imp_runs(self.task, seed, rounds, self.pruning.but(**changes))
 
     def dense(self, replicate: int) -> Run:
         """The dense run alone."""
@@ -80,6 +70,19 @@ class WordStudy(PruningStudy):
     def beside(self, row: Row, results: Results) -> Values:
         """Further columns of a row."""
         return {}
+
+
+class WordTickets(WordStudy, PruningStudy):
+    """One of tickets, which are found by pruning both tables together, the smallest weights wherever they are."""
+
+    scales = {"smoke": {"replicates": 2, "levels": 2}}
+
+    levels: Levels = 9
+    """Rounds of pruning after the dense run: of 30 % each, to 4 %."""
+
+    def chain(self, replicate: int, **changes: Any) -> list[Run]:
+        """The dense run of a replicate and its tickets, one a level."""
+        return tickets(self, replicate, **changes)
 
 
 def read(run: Run, beside: Run | None = None, **options: Any) -> Measurement:

@@ -8,7 +8,7 @@ from tombola.studies.base import Row, study
 from tombola.studies.claims import Evidence, aside, claim
 from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
-from tombola.studies.words.common import FEW, MEN, OURS, READ, WordStudy, read
+from tombola.studies.words.common import FEW, MEN, OURS, READ, WordTickets, read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ LEAST = 0.02
 
 
 @study("words.dimensions", task="words-skipgram", answers="Do the dimensions of word vectors come to mean something when they are pruned?")
-class Dimensions(WordStudy):
+class Dimensions(WordTickets):
     """Tickets of the input table on their own axes, the same vectors rotated at random, and their independent components.
 
     Skip-gram sees products u.v alone, so that any rotation of a dense network is as good a network: what tells its axes from others
@@ -31,6 +31,7 @@ class Dimensions(WordStudy):
     arms = {"own": "own axes", "rotated": "the same, rotated at random", "ica": "the same, independent components"}
     columns = (*READ, *(panel.metric for panel in (KURTOSIS, RATIO, *NORMALISED)))
     scales = {"smoke": {"replicates": 2, "levels": 1}}
+    chosen = {"rates": "this study prunes the input table alone, 30 % a round; leave them as they are"}
 
     compared: tuple[int, ...] = (0, 3, 5, 7, 9)
     """Levels that are looked at; those beyond `levels` do not count."""

@@ -11,7 +11,7 @@ from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, aside, claim
 from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
-from tombola.studies.words.common import FEW, OURS, WordStudy
+from tombola.studies.words.common import FEW, OURS, WordTickets
 
 CHANCE = 0.05
 """Overlap beyond chance, as a share of what there could be, up to which masks overlap by chance."""
@@ -21,7 +21,7 @@ WITHIN = Panel("overlap_words", "the same, beyond that of words' densities (%)",
 
 
 @study("words.seeds", task="words-skipgram", answers="Do two word2vecs keep the same words, and the same weights?")
-class Seeds(WordStudy):
+class Seeds(WordTickets):
     """The tickets of each replicate beside those of the next, the last beside the first: their input tables' masks."""
 
     arms = {"pairs": "tickets of two seeds"}

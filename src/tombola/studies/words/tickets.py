@@ -14,13 +14,13 @@ from tombola.studies.claims import Evidence, aside, claim
 from tombola.studies.figure import Figure
 from tombola.studies.results import Results
 from tombola.studies.tickets import Level, randomly_masked, reinitialised
-from tombola.studies.words.common import DIMENSION, FEW, LOSS, MEN, NATS, OURS, OVERLAP, READ, RHO, WordStudy, once, read
+from tombola.studies.words.common import DIMENSION, FEW, LOSS, MEN, NATS, OURS, OVERLAP, READ, RHO, WordTickets, once, read
 
 NOTE = "At 20 % density and less. A difference of the loss counts from .005 nats a pair."
 
 
 @study("words.tickets", task="words-skipgram", answers="Has word2vec winning tickets, and do its dimensions have any?")
-class Tickets(WordStudy):
+class Tickets(WordTickets):
     """Tickets rewound to the start and to an early step, and what they are compared with at some of the levels.
 
     Dimensions: of the dense network those that matter least are taken from both tables, and the rest is trained from its own start or
@@ -72,7 +72,7 @@ class Tickets(WordStudy):
         runs = {
             "reinit": reinitialised(ticket, level),
             "shuffled": randomly_masked(self, ticket, level),
-            "one_shot": once(dense, density, scope=pruning.scope),
+            "one_shot": once(dense, density, scope=pruning.scope, criterion=pruning.criterion),
             "dimensions": best,
             "dimensions_reinit": reinitialised(best, level),
             "small": Run(task=self.task.but(model=model), seed=dense.seed),
