@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+import tombola as tb
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.engine.configuring import resolve
 from tombola.engine.execute import Engine
@@ -12,7 +13,7 @@ from tombola.engine.progress import Progress
 from tombola.engine.study import run_study
 from tombola.procedures.imp import imp_runs
 from tombola.store.store import Store
-from tombola.training import replica_batch
+from tombola.training import program, replica_batch
 from tombola.training import setup as limits
 
 LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
@@ -26,6 +27,13 @@ def counted():
     found = []
     jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: found.append(name) if name == LOWERED else None)
     return found
+
+
+@pytest.fixture(autouse=True)
+def room():
+    """So that no test sees the programs of the tests before given up."""
+    if program._compile.cache_info().currsize > program.PROGRAMS - 12:
+        program._compile.cache_clear()
 
 
 @pytest.fixture
@@ -75,6 +83,20 @@ def test_learning_rates_share_programs(execute):
 def test_the_length_of_a_cosine_is_in_its_program(execute):
     assert execute("frankle2019.sparsity", "levels=1", "schedule=cosine") > 0
     assert execute("frankle2019.sparsity", "levels=1", "schedule=cosine", "steps=9it") > 0
+
+
+def test_programs_are_given_up_before_they_fill_the_memory(monkeypatch):
+    """Each takes about 20 MB. What comes again is compiled again, and trains to the same bits."""
+    monkeypatch.setattr(program, "PROGRAMS", 2)
+    program._compile.cache_clear()
+    recipe = Recipe(steps="4it", batch=50, learning_rate=1e-2, evaluate_every="2it")
+    tasks = [Task(data=Data(name="digits"), model=Model(name="mlp", options={"widths": [7, last]}), recipe=recipe) for last in (5, 6, 4, 5)]
+    found, held = [], []
+    for task in tasks:
+        found.append(tb.train(task).final)
+        held.append(program._compile.cache_info().currsize)
+    assert held == [1, 2, 1, 2]
+    assert all(found[0][path].tobytes() == leaf.tobytes() for path, leaf in found[3].items())
 
 
 def test_another_batch_is_another_program(execute):

@@ -292,6 +292,14 @@ def test_a_small_file_that_names_a_huge_network_is_refused_at_once(findings, opt
     assert time.monotonic() - began < 20
 
 
+def test_what_would_be_refused_when_it_is_read_is_not_written(findings, folder, monkeypatch, capsys):
+    monkeypatch.setattr("tombola.store.compressed.MOST_VALUES", 100)
+    monkeypatch.setattr("tombola.store.compressed.MOST_PER_BYTE", 0.01)
+    assert cli.main(["export", run_of(findings, "rescaled").digest, "--packed", "-o", "large.safetensors"]) == 2
+    assert "export the run without --packed" in capsys.readouterr().err
+    assert not (folder / "large.safetensors").exists()
+
+
 def test_a_pipe_is_no_file(folder):
     os.mkfifo("pipe")
     with pytest.raises(TombolaError, match="pipe is no file"):

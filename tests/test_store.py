@@ -1,4 +1,5 @@
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -393,6 +394,37 @@ def test_a_damaged_checkpoint_is_named_and_taken_away_or_makes_no_difference(tmp
             back = checkpoints.load(path)
             assert (found, [leaf.tobytes() for leaf in back.state]) == (7, [leaf.tobytes() for leaf in map(np.asarray, point.state)])
     assert refused > 2 / 3 * count
+
+
+@pytest.mark.parametrize("count", MUTATIONS)
+def test_a_damaged_kept_kernel_is_not_used(tmp_path, count):
+    from tombola.kernels import native
+
+    library, source = tmp_path / "rows-0.so", random.Random(7)
+    library.write_bytes(bytes(range(256)) * 4)
+    seal = native._seal(library)
+    seal.write_text(hashlib.sha256(library.read_bytes()).hexdigest())
+    assert native._sound(library)
+    for path in (library, seal):
+        whole = path.read_bytes()
+        for _ in range(count // 2):
+            path.write_bytes(mutated(whole, source))
+            assert native._sound(library) == (path.read_bytes() == whole)
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("count", MUTATIONS)
+def test_a_damaged_description_of_a_network_is_as_none(tmp_path, count):
+    store, source, described = Store(tmp_path), random.Random(8), {"layers": [["hidden1", 600]], "inputs": {"shape": [8, 8]}}
+    store.prepare()
+    summary = {"density": 1.0, "kept": 3, "prunable": 3, "network": store.put_network(described)}
+    store.put(ABC, {**WHOLE, "summary.json": json.dumps(summary).encode()}, TREES)
+    assert store.get(ABC).network() == described
+    (path,) = (tmp_path / "networks").iterdir()
+    whole = path.read_bytes()
+    for _ in range(count):
+        path.write_bytes(mutated(whole, source))
+        assert store.get(ABC).network() == (described if path.read_bytes() == whole else None)
 
 
 @pytest.mark.parametrize("count", MUTATIONS)

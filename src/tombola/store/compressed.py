@@ -79,9 +79,8 @@ def rebuilt(arrays: Tree, metadata: Mapping[str, str], path: Path) -> tuple[Tree
         raise TombolaError(f"{path}: the description of its network is damaged; export the run again") from None
     try:
         network = build(model, data)
-        values, size = sum(one.size for one in network.shapes.values()), sum(leaf.nbytes for leaf in arrays.values())
-        if values > max(MOST_VALUES, MOST_PER_BYTE * size):
-            raise TombolaError(f"{values:,} values do not come from {size:,} bytes; the file is damaged, or was made to do harm")
+        if wrong := too_small(network, arrays):
+            raise TombolaError(f"{wrong}; the file is damaged, or was made to do harm")
         weights, mask = decompress(network, compressed)
     except TombolaError as error:
         raise TombolaError(f"{path} cannot be rebuilt: {error}") from None
@@ -91,6 +90,12 @@ def rebuilt(arrays: Tree, metadata: Mapping[str, str], path: Path) -> tuple[Tree
             f"the one that wrote it with JAX {version}: export there without --packed"
         )
     return weights, mask
+
+
+def too_small(network: Any, arrays: Tree) -> str:
+    """Why no file with these arrays is read as that of a network: it would be too small; "" if it is not."""
+    values, size = sum(one.size for one in network.shapes.values()), sum(leaf.nbytes for leaf in arrays.values())
+    return f"{values:,} values do not come from {size:,} bytes" if values > max(MOST_VALUES, MOST_PER_BYTE * size) else ""
 
 
 def _check_numbers(options: Any, leaves: int) -> None:

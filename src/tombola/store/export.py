@@ -83,6 +83,8 @@ def export_compressed(store: Store, digest: str, step: str, path: Path, data_dir
     compressed = compress(
         network, Origin(spec["seed"], _own(spec.get("kept")), _own(spec.get("pruned")), stored.factors), stored.weights, stored.mask
     )
+    if wrong := compressed_file.too_small(network, compressed.arrays):
+        raise TombolaError(f"{wrong}, says load_ticket, which takes such a file for a bomb; export the run without --packed")
     sha256 = compressed_file.digest(stored.weights, stored.mask)
     if compressed_file.digest(*decompress(network, compressed)) != sha256:
         raise TombolaError(

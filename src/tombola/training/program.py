@@ -6,7 +6,7 @@ share a device, sharded over the devices.
 
 from collections.abc import Callable
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +30,10 @@ INTERVALS = 32
 """Most stops of one call."""
 NOTHING, VALIDATED, TESTED = range(3)
 """What is done at a stop: nothing; the validation set is evaluated; the test set too."""
+
+
+PROGRAMS = 32
+"""Programs after which all are given up, as each takes about 20 MB of compiled code, and what is used again is compiled again."""
 
 
 class State(NamedTuple):
@@ -136,8 +140,11 @@ def compile_program(setup: Setup, plan: Plan) -> Program:
     return _compile(setup._replace(recipe=recipe), plan)
 
 
-@lru_cache(maxsize=64)
+@cache
 def _compile(setup: Setup, plan: Plan) -> Program:
+    if _compile.cache_info().currsize >= PROGRAMS:
+        _compile.cache_clear()
+        jax.clear_caches()  # initial draws, comparisons of outputs and the like are compiled for each architecture, too
     network, recipe, objective = setup.network, setup.recipe, setup.objective
     judge, width = scorer(setup, Computing(plan.algorithm, recipe.precision)), len(objective.columns)
     paths = setup.trained
