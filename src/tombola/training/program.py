@@ -5,7 +5,6 @@ share a device, sharded over the devices.
 """
 
 from collections.abc import Callable
-from enum import Enum
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from tombola.kernels.convolution import Algorithm
 from tombola.kernels.rows import rows
 from tombola.models.computing import Computing
 from tombola.training import optimizers, tables
+from tombola.training.over_replicas import Axis, over_replicas
 from tombola.training.plan import Plan
 from tombola.training.schedules import learning_rate
 from tombola.training.scorer import scorer, seen
@@ -120,13 +120,6 @@ class Program(NamedTuple):
     `before`: columns of batches that were scored already, summed."""
 
 
-class _Axis(Enum):
-    """Whether an argument, or a part of one, has an entry for each replica, or is the same for all."""
-
-    REPLICA = 0
-    SHARED = None
-
-
 def compile_program(setup: Setup, plan: Plan) -> Program:
     """The program for a setup under a plan. Levels, arms and studies of equal setup share it, compiled once.
 
@@ -144,7 +137,7 @@ def compile_program(setup: Setup, plan: Plan) -> Program:
 def _compile(setup: Setup, plan: Plan) -> Program:
     if _compile.cache_info().currsize >= PROGRAMS:
         _compile.cache_clear()
-        jax.clear_caches()  # initial draws, comparisons of outputs and the like are compiled for each architecture, too
+        jax.clear_caches()  # of what else is compiled for each architecture
     network, recipe, objective = setup.network, setup.recipe, setup.objective
     judge, width = scorer(setup, Computing(plan.algorithm, recipe.precision)), len(objective.columns)
     paths = setup.trained
@@ -248,17 +241,17 @@ def _compile(setup: Setup, plan: Plan) -> Program:
 
         return jax.lax.fori_loop(0, count, interval, (state, (jnp.full(INTERVALS, jnp.nan),) * (2 * width)))
 
-    each, shared = _Axis.REPLICA, _Axis.SHARED
+    each, shared = Axis.REPLICA, Axis.SHARED
     inputs = each if plan.streamed else shared
     batches, examples = Batches(each, shared, inputs), Examples(inputs, each, each, shared)
     return Program(
-        start=_over_replicas(start, (each, each), plan),
-        advance=_over_replicas(advance, (each, each, batches, shared, examples, examples), plan, donate=(0,)),
-        step=_over_replicas(step, (shared, each, each, each, each, batches), plan, donate=(1, 2)),
-        gradient=_over_replicas(lambda *given: of_batch(*given)[0], (shared, each, each, batches), plan),
-        moved=_over_replicas(moved, (each, each, each, each), plan, donate=(0,)),
-        score=_over_replicas(score, (each, examples), plan),
-        validate=_over_replicas(validate, (each, each, shared, each, examples), plan, donate=(0,)),
+        start=over_replicas(start, (each, each), plan),
+        advance=over_replicas(advance, (each, each, batches, shared, examples, examples), plan, donate=(0,)),
+        step=over_replicas(step, (shared, each, each, each, each, batches), plan, donate=(1, 2)),
+        gradient=over_replicas(lambda *given: of_batch(*given)[0], (shared, each, each, batches), plan),
+        moved=over_replicas(moved, (each, each, each, each), plan, donate=(0,)),
+        score=over_replicas(score, (each, examples), plan),
+        validate=over_replicas(validate, (each, each, shared, each, examples), plan, donate=(0,)),
     )
 
 
@@ -283,25 +276,3 @@ def network_inputs(setup: Setup, inputs: Any) -> Any:
         return inputs
     mean, std = (jnp.array(one, jnp.float32) for one in setup.pixels)
     return (inputs.astype(jnp.float32) / 255 - mean) / std
-
-
-def _over_replicas(function: Callable[..., Any], axes: tuple[Any, ...], plan: Plan, donate: tuple[int, ...] = ()) -> Callable[..., Any]:
-    """Lift a function of one replica to a batch of replicas. `axes`: the `_Axis` of each argument, or of each of its parts.
-
-    The mesh's axis `batch`, if there is one, is left to XLA: to the function its batch is whole.
-    """
-    spec = PartitionSpec("replica")
-    specs = jax.tree.map(lambda axis: spec if axis is _Axis.REPLICA else PartitionSpec(), axes)
-
-    def own(axis: _Axis, part: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf[0], part) if axis is _Axis.REPLICA else part
-
-    def on_one_device(*values: Any) -> Any:
-        if plan.per_device > 1:
-            return jax.vmap(function, in_axes=jax.tree.map(lambda axis: axis.value, axes))(*values)
-        # One replica a device: not even a batch axis of 1, which would turn products into batched ones.
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], function(*jax.tree.map(own, axes, values)))
-
-    sharded = jax.shard_map(on_one_device, mesh=plan.mesh, in_specs=specs, out_specs=spec, axis_names={"replica"}, check_vma=False)
-    # Named, as XLA might else leave weights split over the devices that share a batch.
-    return jax.jit(sharded, donate_argnums=donate, out_shardings=plan.stacked)
