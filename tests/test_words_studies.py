@@ -132,6 +132,19 @@ def test_frequency_shares_runs_and_words_keep_as_many_weights_each(found):
     assert table[(table.arm == "global") & (table.level > 0)].frequency_rho.notna().all()
 
 
+def test_dimensions_looks_at_the_same_vectors_on_three_kinds_of_axes(found):
+    findings, _ = found("dimensions", "levels=1", "compared=[0, 1]", "replicates=1")
+    table = findings.table.set_index(["arm", "level"])
+    np.testing.assert_allclose(table.density, [1, 1, 1, 0.7, 0.7, 0.7], atol=0.01)  # of the input table
+    assert table[["kurtosis", "dist_ratio", "kurtosis_normalised", "dist_ratio_normalised"]].notna().all(axis=None)
+    for level in (0, 1):
+        assert table.loc[("ica", level), "kurtosis"] > table.loc[("rotated", level), "kurtosis"]
+    words = findings.details["axes"]
+    assert len(words) == 6 * 16
+    assert {len(set(line.split(", "))) for line in words.words} == {5}
+    assert set(words.words.str.split(", ").explode()) <= set(load(findings.study.task.data).words)
+
+
 def test_seeds_compares_masks(found):
     findings, _ = found("seeds", "levels=1", "replicates=3")
     assert len(findings.table) == 3

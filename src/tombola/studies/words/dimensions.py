@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, study
+from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, aside, claim
 from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
@@ -44,6 +44,12 @@ class Dimensions(WordTickets):
                     for basis, whiten in (("rotated", False), ("ica", True)):
                         asked = read(run, axes=True, basis=basis, whiten=whiten)
                         yield Row(basis, replicate, level, run, measurement=asked)
+
+    def beside(self, row: Row, results: Results) -> Values:
+        """The density of the input table, on whatever axes it is looked at."""
+        from tombola.procedures.words import INPUT
+
+        return {"density": float(results[row.run].weights("mask")[INPUT].mean())}
 
     def details(self, results: Results) -> "dict[str, pd.DataFrame]":
         """The five top words of each axis, of the first replicate."""
