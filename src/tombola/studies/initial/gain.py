@@ -11,6 +11,7 @@ from tombola.core.task import Task
 from tombola.evaluation import similarity
 from tombola.evaluation.movement import largest
 from tombola.evaluation.verdict import Effect
+from tombola.procedures.imp import imp_chain
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Row, Values, study
@@ -56,24 +57,12 @@ class Gain(Tuned):
 
     def sparse(self, replicate: int, variant: str, chain: Sequence[Run]) -> Iterable[Row]:
         yield from chain_rows("ticket", replicate, chain[:1], variant)
-        seed = replicate_seed(self.seed, (replicate + 1) % self.replicates)
+        others = imp_chain(chain[0].but(seed=replicate_seed(self.seed, (replicate + 1) % self.replicates)), self.levels, self.pruning)
         for level in self.within(self.compared):
-            other = self._of_seed(chain[level], seed)
-            of = (chain[0].at("end"), chain[level].its_mask(), self._of_seed(chain[0], seed).at("end"), other.its_mask())
+            of = (chain[0].at("end"), chain[level].its_mask(), others[0].at("end"), others[level].its_mask())
             alike = Measurement(task=chain[0].task, seed=chain[0].seed, name="masks", of=of)
             yield Row("ticket", replicate, level, chain[level], variant=variant, measurement=alike)
             yield Row("reinit", replicate, level, self.fresh(chain[level], level, None), variant=variant)
-
-    def _of_seed(self, run: Run, seed: int) -> Run:
-        """The same run of another replicate, its parents too."""
-        if run.mask is None:
-            return run.but(seed=seed)
-
-        def moved(action: Action) -> Action:
-            return action.but(of=tuple(ref.but(run=self._of_seed(ref.run, seed)) for ref in action.of if isinstance(ref.run, Run)))
-
-        assert run.kept is not None
-        return run.but(seed=seed, mask=moved(run.mask), kept=moved(run.kept))
 
     def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
         """Both ends of tickets, between which signs turn over."""
