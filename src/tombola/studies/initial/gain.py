@@ -89,8 +89,8 @@ class Gain(Tuned):
 
     def figures(self) -> Sequence[Figure]:
         return [
-            Figure("gain", "Who chooses the mask", (CHOSEN, SIGNS), arms=("ticket",), caption=NOTE),
-            Figure("alike", "Masks of two initialisations", (NAIVE, ALIGNED), arms=("ticket",)),
+            Figure("gain", "Who chooses the mask", (CHOSEN, SIGNS), arms=("ticket",), caption=NOTE, compared=True),
+            Figure("alike", "Masks of two initialisations", (NAIVE, ALIGNED), arms=("ticket",), compared=True),
             Figure("accuracy", "Tickets by gain", (ACC_FINAL,)),
             self.rates_figure(),
         ]
