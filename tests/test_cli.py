@@ -232,6 +232,8 @@ MISTAKES = [
     (f"show frankle2019.sparsity --set steps={'9' * 100}it", "9 digits"),
     (f"show frankle2019.sparsity --set {'k' * 10000}=1", "unknown field 'k{75} \\.\\.\\.: one of"),
     ("show frankle2019.sparsity --set rewind=end", "trains nothing"),
+    ("show frankle2019.sparsity --set rates.hidden7=0.1", "there is no layer or kind of layer .hidden7.; the layers are hidden1"),
+    ("show autoencoders.halves --task digits-mlp", "there is no layer or kind of layer .encoder."),
     ("show frankle2019.sparsity --set weight_decay=Infinity", "finite"),
     ("show frankle2019.sparsity --set learning_rate=true", "valid number"),
     ("show frankle2019.sparsity --set seed=3.0", "whole number"),
