@@ -31,7 +31,7 @@ def test_all_networks_of_a_chain_are_attacked_at_all_radii(found):
     assert table.square_acc.isna().all()
     pictures = found["tickets"].details["picture"]
     assert set(pictures.level) == {0, 1}
-    assert len(pictures) == 2 * 8 * 32
+    assert len(pictures) == 2 * 16 * 16
     one = small("tickets", "eps=[0.02, 0.3]", *TINY)
     assert list(one.variants) == ["0.02", "0.3"]
     assert list(resolve("attacks.tickets", task="lenet-mnist").eps) == [0.1, 0.2, 0.3]

@@ -93,7 +93,7 @@ class UnderAttack(TicketStudy):
         ]
 
     def frame_of_pictures(self, rows: Sequence[Row], results: Results, shape: tuple[int, int]) -> "pd.DataFrame":
-        """PGD's examples for networks at the largest radius, side by side: the first test examples, the originals as level 0."""
+        """PGD's examples for networks at the largest radius: the first four test examples, two by two."""
         import pandas as pd
 
         frames = []
@@ -101,10 +101,11 @@ class UnderAttack(TicketStudy):
             assert row.measurement is not None
             found = results.measured(row.measurement)
             place = [parent.run for parent in row.measurement.of].index(row.run)
-            strip = np.concatenate([one.reshape(shape) for one in found["picture"][place][:4]], axis=1)
-            columns, lines = np.meshgrid(np.arange(strip.shape[1]), np.arange(strip.shape[0]))
-            at = {"variant": "", "arm": row.arm, "level": row.level, "density": results[row.run].summary["density"]}
-            frames.append(pd.DataFrame({**at, "row": lines.reshape(-1), "column": columns.reshape(-1), "value": strip.reshape(-1)}))
+            four = [one.reshape(shape) for one in found["picture"][place][:4]]
+            square = np.block([four[:2], four[2:]])
+            columns, lines = np.meshgrid(np.arange(square.shape[1]), np.arange(square.shape[0]))
+            at = {"variant": f"{self.eps[-1]:g}", "arm": row.arm, "level": row.level, "density": results[row.run].summary["density"]}
+            frames.append(pd.DataFrame({**at, "row": lines.reshape(-1), "column": columns.reshape(-1), "value": square.reshape(-1)}))
         return pd.concat(frames, ignore_index=True)
 
     @property

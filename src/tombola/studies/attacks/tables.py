@@ -109,6 +109,7 @@ class Tables(UnderAttack):
                 "scatter",
                 across=live,
                 arms=("ticket",),
+                variants=("free",),
                 caption=said,
             ),
         )

@@ -51,6 +51,7 @@ class Tickets(UnderAttack):
             "image",
             detail="picture",
             arms=("ticket",),
+            variants=(f"{self.eps[-1]:g}",),
             caption=f"The first four test examples of a replicate, at radius {self.eps[-1]:g}.",
         )
         return (*found, picture) if self.task.data.name in PICTURED else found
