@@ -118,6 +118,8 @@ class RecipeTransplants(Transplants):
     def _spoilt(self, table: Evidence, at: Sequence[int]) -> str:
         """Why nothing can be said of what the high rate spoils: its dense networks fail too, or its tickets do not."""
         at_each = self._each(table)
+        if not at:
+            return "no level that the claim is about was run"
         dense = [at_each[name].of(ACC_FINAL, name, [0]).to_numpy().mean() for name in (GOOD, BAD)]
         gap = (at_each[GOOD].of(ACC_FINAL, GOOD, at) - at_each[BAD].of(ACC_FINAL, BAD, at)).to_numpy().mean()
         if dense[0] - dense[1] > 3 * table.margin:
