@@ -43,9 +43,7 @@ class Frequency(WordStudy):
                     yield Row(f"{arm}_again", replicate, level, run, measurement=read(run, dense, densities=[1.0]))
 
     def figures(self) -> Sequence[Figure]:
-        said = (
-            "The input table alone. Rare words: Luong et al. 2013; of their pairs a fifth to a quarter have both words in the vocabulary."
-        )
+        said = "The input table alone. Rare words: Luong et al. 2013; of their pairs a quarter at most have both words in the vocabulary."
         return (Figure("frequency", "Pruning by table, by word, by dimension", (FREQUENCY, RARE, MEN), caption=said),)
 
     @claim(
