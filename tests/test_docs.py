@@ -164,7 +164,7 @@ def test_the_kept_ledger_is_what_the_kept_tables_come_to():
     results = ROOT / "docs" / "results"
     lines = judged_again(results)
     told = [
-        line.split(" | ") for line in (results / "ledger.md").read_text().splitlines() if re.match(r"\| [A-Z]+-[CO]\d+ \| .* \| ", line)
+        line.split(" | ") for line in (results / "ledger.md").read_text().splitlines() if re.match(r"\| [A-Z\d]+-[CO]\d+ \| .* \| ", line)
     ]
     kept = {(row[0].removeprefix("| "), row[4], row[5]): (row[1], row[2]) for row in told if len(row) >= 6}
     assert kept == {(line.claim, line.study, line.testbed): (line.state, line.parts) for line in lines}
