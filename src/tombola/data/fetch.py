@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,7 +11,7 @@ from tombola.core.errors import TombolaError, unknown
 from tombola.data import imagenet, text
 from tombola.data.dataset import datasets
 from tombola.data.embedded import EMBEDDED
-from tombola.data.files import SUFFIXES, examine, find
+from tombola.data.files import SUFFIXES, available, examine
 from tombola.data.folders import data_folder
 from tombola.data.sources import SOURCES, Download, Source
 
@@ -75,19 +76,14 @@ def _entry(name: str, where: Path) -> dict[str, Any]:
     if name in SOURCES:
         source = SOURCES[name]
         facts = {"examples": source.pool, "test": source.test, "shape": source.shape, "classes": source.classes}
-        return facts | {"source": source.about, "available": _available(source, where)}
+        return facts | {"source": source.about, "available": available(source, where)}
     if name in text.TEXTS:
-        return text.FACTS[name] | {"available": text.wikipedia_file(where) is not None}
+        with suppress(OSError):
+            return text.FACTS[name] | {"available": text.wikipedia_file(where) is not None}
+        return text.FACTS[name] | {"available": False}
     if name == "imagenet":
         return imagenet.FACTS | {"available": imagenet.available(where)}
     return dict.fromkeys(("examples", "test", "shape", "classes")) | {"source": datasets[name].__module__, "available": True}
-
-
-def _available(source: Source, where: Path) -> bool:
-    try:
-        return all(find(source, file, where) for file in source.files)
-    except OSError:
-        return False
 
 
 def _source(name: str, where: Path) -> Source:

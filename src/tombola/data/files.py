@@ -5,6 +5,7 @@ import hashlib
 import lzma
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,13 @@ def find(source: Source, file: File, folder: Path) -> Path | None:
     """The file in ``folder/<data set>`` or directly in `folder`: plain before .gz before .xz. Raises `OSError`."""
     places = (room / f"{file.name}{suffix}" for room in (folder / source.folder, folder) for suffix in SUFFIXES)
     return next((place for place in places if place.is_file()), None)
+
+
+def available(source: Source, folder: Path) -> bool:
+    """Whether all files are there, sound or not."""
+    with suppress(OSError):
+        return all(find(source, file, folder) for file in source.files)
+    return False
 
 
 def examine(source: Source, file: File, folder: Path) -> Found:

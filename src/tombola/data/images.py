@@ -7,7 +7,7 @@ import numpy as np
 
 from tombola.data.cache import Arrays, cached
 from tombola.data.dataset import Dataset, Scaling, datasets
-from tombola.data.files import find, read
+from tombola.data.files import available, read
 from tombola.data.folders import data_folder
 from tombola.data.identity import content
 from tombola.data.sources import SOURCES, Source
@@ -86,7 +86,7 @@ def _averaged(name: str, folder: Path | None) -> Dataset:
         sums = {part: whole[part].reshape(-1, 3, 16, 2, 16, 2).sum((3, 5), dtype=np.uint16) for part in ("images", "test_images")}
         return whole | sums
 
-    there = all(find(source, file, where) for file in source.files)  # else reading says what is missing
+    there = available(source, where)  # else reading says what is missing
     arrays = cached(f"{name}-16-{content(name, where) or 'canonical'}", (), make) if there else make()
     pixels = arrays["images"].astype(np.float64) / (4 * 255)
     mean, std = (moment((0, 2, 3)).astype(np.float32) for moment in (pixels.mean, pixels.std))

@@ -206,7 +206,8 @@ def resample(context: Context, *, stream: str) -> Tree:
 
 def _check_plateau(context: Context, scores: Tree, initial: Tree, final: Tree, before: Mask, pruning: Pruning) -> None:
     """Raise where a criterion says nothing of weights that are to be pruned: they start from 0, or have no gradient where others do."""
-    rates, by_slope = rates_by_path(context.network, pruning.rates), criteria.slope_of(pruning.criterion)
+    rates, slope = rates_by_path(context.network, pruning.rates), criteria.slope_of(pruning.criterion)
+    by_slope = slope not in (None, "activity")  # no layer reads what the last one gives
     for path, kept in before.items():
         silent = rates[path] > 0 and kept.sum() > 1 and not np.any(np.asarray(scores[path])[kept])
         if silent and np.ptp(final[path]) > 0 and (by_slope or not np.any(initial[path])):
