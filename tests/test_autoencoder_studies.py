@@ -260,6 +260,7 @@ def test_what_has_no_finite_value_is_not_interpolated():
 def test_a_gallery_puts_pictures_side_by_side():
     pictures = np.arange(3 * 4).reshape(3, 4)
     assert gallery(pictures, 2).tolist() == [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 0, 0], [10, 11, 0, 0]]
+    assert gallery(pictures + 1, 3, gap=1).tolist() == [[1, 2, 1, 5, 6, 1, 9, 10, 1], [3, 4, 1, 7, 8, 1, 11, 12, 1], [1] * 9]
     assert gallery(np.ones((2, 3)), 1).shape == (2, 3)
     assert gallery(np.ones((2, 4, 6, 3)), 2).shape == (4, 12)
     shown = image(np.array([[-1.0, 0.5], [2.0, 0.25]]), "ticket", 1, 0.8, 0.25, 1.0)

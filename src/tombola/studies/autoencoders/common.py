@@ -117,14 +117,18 @@ def kinds(task: Task) -> dict[str, Task]:
 KINDS = {"ae": "autoencoder", "vae": "variational autoencoder"}
 
 
-def gallery(pictures: np.ndarray, across: int) -> np.ndarray:
-    """Pictures (n, *shape) as one image, `across` in a row: greys, or the mean over channels; a vector as a square, if it is one."""
+def gallery(pictures: np.ndarray, across: int, gap: int = 0) -> np.ndarray:
+    """Pictures (n, *shape) as one image, `across` in a row: greys, or the mean over channels; a vector as a square, if it is one.
+
+    After each are `gap` pixels of the least value.
+    """
     n, *shape = pictures.shape
     if len(shape) == 3:
         pictures = pictures.mean(-1)
     elif len(shape) == 1:
         side = math.isqrt(shape[0])
         pictures = pictures.reshape(n, side, side) if side * side == shape[0] else pictures[:, None, :]
+    pictures = np.pad(pictures, ((0, 0), (0, gap), (0, gap)), constant_values=pictures.min())
     down = -(-n // across)
     padded = np.zeros((down * across, *pictures.shape[1:]))
     padded[:n] = pictures
@@ -153,7 +157,7 @@ def reconstructions(study: Coded, rows: Iterable[Row], results: Results) -> "pd.
         half = max(1, len(made) // 2)
         pairs = [part[start : start + half] for start in range(0, len(made), half) for part in (originals, made)]
         span, density = (float(originals.min()), float(originals.max())), results[row.run].summary["density"]
-        found.append(image(gallery(np.concatenate(pairs), half), row.arm, row.level, density, *span))
+        found.append(image(gallery(np.concatenate(pairs), half, gap=1), row.arm, row.level, density, *span))
     return pd.concat(found, ignore_index=True)
 
 

@@ -8,7 +8,7 @@ from tombola.core.task import Task
 from tombola.evaluation.paired import interpolated
 from tombola.evaluation.verdict import Effect
 from tombola.procedures.run import Run
-from tombola.studies.autoencoders.common import KINDS, LOST, MSE, PROBE, Coded, kinds
+from tombola.studies.autoencoders.common import KINDS, LOST, PROBE, Coded, kinds
 from tombola.studies.base import Row, study
 from tombola.studies.claims import Evidence, claim
 from tombola.studies.figure import Figure
@@ -54,7 +54,7 @@ class Halves(Coded):
 
     def figures(self) -> Sequence[Figure]:
         caption = "Density of the whole network. Lost: of the way from the dense network to the mean picture."
-        return [Figure("halves", "Pruning one half or both", (LOST, MSE, PROBE), caption=caption)]
+        return [Figure("halves", "Pruning one half or both", (LOST, PROBE), caption=caption)]
 
     def _at(self, rows: Evidence, arm: str, low: float, high: float) -> "tuple[pd.DataFrame, pd.DataFrame]":
         """What a half has lost at those of its levels that lie between two densities, and what both have lost at as few weights."""

@@ -75,7 +75,7 @@ class Latents(Coded):
             measured = results.measured(self.coded(row.run))
             shown = np.argsort(~measured["latent_active"].astype(bool), kind="stable")[:_SHOWN]
             pictures = measured["traversal"][shown]
-            made = gallery(pictures.reshape(-1, *pictures.shape[2:]), pictures.shape[1])
+            made = gallery(pictures.reshape(-1, *pictures.shape[2:]), pictures.shape[1], gap=1)
             ways.append(image(made, row.arm, row.level, results[row.run].summary["density"], min(0.0, float(made.min()))))
         return {"pictures": reconstructions(self, rows, results), "ways": pd.concat(ways, ignore_index=True)}
 
@@ -85,7 +85,8 @@ class Latents(Coded):
         active = "Active: the posterior mean has a variance above 0.01. Emptied: no weight computes the mean, or none reads the latent."
         ways = "A row for each of ten latents, active ones first: what the decoder makes of it at -2, -1, 0, 1 and 2, the others at 0."
         return [
-            Figure("latents", "Latents that are active, and those that the mask empties", (*counts, *both), caption=active),
+            Figure("latents", "Latents that are active, and those that the mask empties", counts, caption=active),
+            Figure("found", "Does the mask empty those that are inactive in the dense network?", both, caption=active),
             Figure("lost", "What tickets lose", (LOST,), caption="Of the way from the dense network to the mean picture."),
             Figure("ways", "Traversals of latents", (_VALUE,), **{**PICTURES, "detail": "ways"}, caption=ways),
             Figure("pictures", "What tickets give back", (_VALUE,), **PICTURES, caption=PICTURED),
