@@ -7,13 +7,14 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from toys import settable
 
 import tombola as tb
 from tombola.api.run import run
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.engine import execute, measuring
-from tombola.engine.configuring import fields_of, resolve
+from tombola.engine.configuring import resolve
 from tombola.engine.study import findings, study_graph, study_measurements
 from tombola.procedures.run import Action
 from tombola.report import figures
@@ -237,12 +238,6 @@ VALUES = {
 }
 CLAIMS_ONLY = {"judged"}
 """What no run and no figure shows; `test_what_is_judged_can_be_set` does."""
-
-
-def settable(config):
-    """Names of a study's own fields, those of `pruning` among them but for what the study chooses itself."""
-    own = [path.removeprefix("pruning.") for path in fields_of(config) if not path.startswith("task.")]
-    return dict.fromkeys(field for field in own if field not in getattr(config, "chosen", ()) or field in type(config).model_fields)
 
 
 FIELDS = [(name, field) for name in NAMES for field in settable(small(name)) if field not in CLAIMS_ONLY]

@@ -5,13 +5,14 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from toys import before_any_result
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.data.dataset import load
 from tombola.data.split import split
 from tombola.engine.configuring import fields_of, resolve
-from tombola.engine.study import run_study, study_graph
+from tombola.engine.study import run_study
 from tombola.report.figures import draw
 from tombola.store.store import Store
 from tombola.studies.base import COLUMNS
@@ -147,10 +148,7 @@ FIELDS = [
 
 @cache
 def seen(name, *settings):
-    """All that a study does before its first result."""
-    study = small(name, *settings)
-    rows = [(row.variant, row.arm, row.replicate, row.level, row.run.digest) for row in study.rows()]
-    return rows, study_graph(study).keep, study.figures(), study.variants
+    return before_any_result(small(name, *settings))
 
 
 @pytest.mark.parametrize(("name", "field"), FIELDS)

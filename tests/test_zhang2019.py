@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from flax import nnx
+from toys import settable
 
 import tombola as tb
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.engine import execute, measuring
-from tombola.engine.configuring import fields_of, resolve
+from tombola.engine.configuring import resolve
 from tombola.engine.reading import load_tree
 from tombola.engine.study import findings, run_study, study_graph
 from tombola.models.tasks import task as named_task
@@ -126,12 +127,6 @@ VALUES = {
 }
 ELSEWHERE = {"margin", "subsets"}
 """What is first seen in a claim, or once the names of the layers are known; other tests do."""
-
-
-def settable(config):
-    """Names of a study's own fields, those of `pruning` among them but for what the study chooses itself."""
-    own = [path.removeprefix("pruning.") for path in fields_of(config) if not path.startswith("task.")]
-    return dict.fromkeys(field for field in own if field not in getattr(config, "chosen", ()) or field in type(config).model_fields)
 
 
 FIELDS = [(name, field) for name in NAMES for field in settable(configured(name)) if field not in ELSEWHERE]

@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from toys import before_any_result
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
@@ -169,10 +170,7 @@ FIELDS = [(name, field) for name in NAMES for field in settable(small(name)) if 
 
 @cache
 def seen(name, *settings):
-    """All that a study does before its first result."""
-    study = small(name, *settings)
-    rows = [(row.variant, row.arm, row.replicate, row.level, row.run.digest) for row in study.rows()]
-    return rows, study_graph(study).keep, study.figures(), study.variants
+    return before_any_result(small(name, *settings))
 
 
 @pytest.mark.parametrize(("name", "field"), FIELDS)

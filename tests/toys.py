@@ -1,5 +1,7 @@
 """What many tests are made of: studies without a paper, and what their figures show."""
 
+from tombola.engine.configuring import fields_of
+from tombola.engine.study import study_graph
 from tombola.report import figures
 from tombola.studies.base import Study
 
@@ -8,6 +10,18 @@ def made_up(task, replicates=1, rows=(), **own):
     """A study `made.up` of a task: its rows as given, its attributes and methods as `own` has them."""
     body = {"__module__": __name__, "name": "made.up", "answers": "", "default_task": task.name, "rows": lambda self: rows, **own}
     return type(Study)("MadeUp", (Study,), body)(task=task, replicates=replicates)
+
+
+def settable(config):
+    """Names of a study's own fields, those of `pruning` among them but for what the study chooses itself."""
+    own = [path.removeprefix("pruning.") for path in fields_of(config) if not path.startswith("task.")]
+    return dict.fromkeys(field for field in own if field not in getattr(config, "chosen", ()) or field in type(config).model_fields)
+
+
+def before_any_result(study):
+    """All that a study does before its first result."""
+    rows = [(row.variant, row.arm, row.replicate, row.level, row.run.digest) for row in study.rows()]
+    return rows, study_graph(study).keep, study.figures(), study.variants
 
 
 def drawn(figure, report):

@@ -14,9 +14,9 @@ from tombola.core.parts import searchers
 from tombola.core.task import Task
 from tombola.core.trees import stack
 from tombola.evaluation.population import Fitness, Rescale
-from tombola.procedures.mask_search import Values
 from tombola.procedures.measurement import Measurement
 from tombola.store.store import Store
+from tombola.surgery.values import Values
 
 
 @dataclass(frozen=True, eq=False)

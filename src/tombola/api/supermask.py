@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -20,8 +20,7 @@ from tombola.procedures.mask_training import mask_recipe
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Action, RunRef
 from tombola.store.store import Store
-
-Values = Literal["init", "constant"]
+from tombola.surgery.values import Values
 
 
 @dataclass(frozen=True)

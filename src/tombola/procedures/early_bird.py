@@ -10,6 +10,8 @@ from tombola.core.trees import Tree
 from tombola.procedures.actions import Context
 from tombola.pruning.early_bird import LOOK_BACK, THRESHOLD, magnitude_mask, settled
 
+Scope = Literal["layer", "global"]
+
 
 @mask_actions.register
 def early_bird(
@@ -18,7 +20,7 @@ def early_bird(
     density: float,
     threshold: float = THRESHOLD,
     look_back: int = LOOK_BACK,
-    scope: Literal["layer", "global"] = "global",
+    scope: Scope = "global",
 ) -> Mask:
     """The mask of the largest |w| at the first look at which the masks have settled; at the last look if they never do.
 
@@ -31,9 +33,7 @@ def early_bird(
 
     Source: You et al. 2020, section 3; their distance is not relative to chance, and their masks are of channels.
     """
-    _check("early_bird", looks, density, look_back)
-    found = [magnitude_mask(weights, context.network.prunable, density, context.seed, scope) for weights in looks]
-    return found[settled(found, threshold, look_back)[0]]
+    return _first_settled(context, looks, density, threshold, look_back, scope)[0]
 
 
 @value_actions.register("early_bird")
@@ -43,16 +43,20 @@ def early_bird_weights(
     density: float,
     threshold: float = THRESHOLD,
     look_back: int = LOOK_BACK,
-    scope: Literal["layer", "global"] = "global",
+    scope: Scope = "global",
 ) -> Tree:
     """The weights of the look whose mask the mask action `early_bird` takes, to train on from: the options are its own."""
-    _check("early_bird", looks, density, look_back)
-    found = [magnitude_mask(weights, context.network.prunable, density, context.seed, scope) for weights in looks]
-    return looks[settled(found, threshold, look_back)[0]]
+    return _first_settled(context, looks, density, threshold, look_back, scope)[1]
 
 
-def _check(name: str, looks: Sequence[Tree], density: float, look_back: int) -> None:
+def _first_settled(
+    context: Context, looks: Sequence[Tree], density: float, threshold: float, look_back: int, scope: Scope
+) -> tuple[Mask, Tree]:
+    """Mask and weights of the look that is taken."""
     if isinstance(density, bool) or not isinstance(density, int | float) or not 0 < density < 1:
-        raise TombolaError(f"{name}: density = {density!r}; write a share above 0 and below 1")
+        raise TombolaError(f"early_bird: density = {density!r}; write a share above 0 and below 1")
     if isinstance(look_back, bool) or not isinstance(look_back, int) or not 1 <= look_back < len(looks):
-        raise TombolaError(f"{name}: look_back = {look_back!r} of {len(looks)} looks; write a whole number from 1 to {len(looks) - 1}")
+        raise TombolaError(f"early_bird: look_back = {look_back!r} of {len(looks)} looks; write a whole number from 1 to {len(looks) - 1}")
+    found = [magnitude_mask(weights, context.network.prunable, density, context.seed, scope) for weights in looks]
+    index = settled(found, threshold, look_back)[0]
+    return found[index], looks[index]

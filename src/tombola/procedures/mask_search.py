@@ -1,7 +1,7 @@
 """Masks that are searched over weights that are never trained: measurements that go generation by generation."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -17,9 +17,8 @@ from tombola.models.supermask import effective
 from tombola.procedures.actions import Context
 from tombola.procedures.measurements import Loop, Query, facts, measurements
 from tombola.pruning.searchers import Space, searchers
-from tombola.surgery.values import constant
+from tombola.surgery.values import Values, constant
 
-Values = Literal["init", "constant"]
 FINALISTS = 8
 """Masks that are tried on validation examples at each look: the best of the last generation, and the centre, if there is one."""
 

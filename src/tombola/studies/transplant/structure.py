@@ -16,7 +16,7 @@ from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
 from tombola.studies.tickets import ACC_FINAL, at_once
 from tombola.studies.transplant.common import COLLAPSED, NOTE, TRAINED, Transplants, dense_rows, trained
-from tombola.studies.transplant.table import Cells
+from tombola.studies.transplant.table import MASKS, Cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,10 +43,7 @@ class Structure(Cells):
     scales = Transplants.scales
     columns = MEASURED
     arms = {
-        "own": "own mask",
-        "transplant": "another's mask",
-        "degrees": "its degrees alone",
-        "random": "its layer densities alone",
+        **MASKS,
         "rounds": "rounds of pruning",
         "one_shot": "pruned at once",
     }

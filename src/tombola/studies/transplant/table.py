@@ -27,6 +27,13 @@ CHANCE = 0.05
 DRAWS = 4
 """Masks of the same degrees over which their overlap with another mask is averaged."""
 PARTS = {"rows": "mask", "columns": "initialisation", "fit": "that they belong together", "noise": "SGD noise"}
+MASKS = {
+    "own": "own mask",
+    "transplant": "another's mask",
+    "degrees": "its degrees alone",
+    "random": "its layer densities alone",
+}
+"""Arms of a table's cells."""
 
 
 class Cells(Transplants):
@@ -60,10 +67,7 @@ class Table(Cells):
     scales = {**Transplants.scales, "smoke": {"replicates": 3, "levels": 2, "compared": (2,)}}
     columns = MEASURED
     arms = {
-        "own": "own mask",
-        "transplant": "another's mask",
-        "degrees": "its degrees alone",
-        "random": "its layer densities alone",
+        **MASKS,
         "same_init": "same initialisation, other SGD noise",
         "other_init": "other initialisation",
     }
