@@ -76,7 +76,7 @@ def rows(arms, level, density, column="robust_acc", **fixed):
     noise = np.random.default_rng(level).normal(0, 0.003, (len(arms), 8))
     made = []
     for (arm, value), moved in zip(arms.items(), noise, strict=True):
-        common = {**dict.fromkeys(COLUMNS, ""), "variant": "0.1", "arm": arm, "level": level, "density": density, **fixed}
+        common = {**dict.fromkeys(COLUMNS, ""), "clean_acc": 0.9, "variant": "0.1", "arm": arm, "level": level, "density": density, **fixed}
         made += [{**common, "replicate": index, column: value + one} for index, one in enumerate(moved)]
     return pd.DataFrame(made)
 
@@ -98,6 +98,26 @@ def test_fragility_and_order_are_judged(sparse, fragile, order):
     table = pd.concat([rows({"ticket": 0.3}, 0, 1.0), rows(sparse, 1, 0.2)])
     assert verdict(study, table, "ATT-C1") == fragile
     assert verdict(study, table, "ATT-C3") == order
+
+
+def test_where_all_break_or_none_does_nothing_is_told():
+    study = small("tickets", "eps=[0.1, 0.2]", replicates=8)
+    at = lambda dense, ticket, reinit, eps: pd.concat(  # noqa: E731
+        [rows({"ticket": dense}, 0, 1.0, variant=eps), rows({"ticket": ticket, "reinit": reinit, "random": 0.0}, 1, 0.2, variant=eps)]
+    )
+    judged = lambda *tables: {one.id: one for one in study.judge(pd.concat(tables))}  # noqa: E731
+    none, all_of_them = at(0.0, 0.02, 0.0, "0.2"), at(0.88, 0.87, 0.87, "0.2")
+    for end in (none, all_of_them):
+        fair = judged(at(0.3, 0.31, 0.2, "0.1"), end)["ATT-C1"]
+        assert (fair.verdict, fair.parts) == ("replicated", ("holds", "shown"))
+        assert judged(end.assign(variant="0.1"), end)["ATT-C1"].verdict == "not judged"
+    assert judged(at(0.3, 0.1, 0.2, "0.1"), none)["ATT-C1"].verdict == "not replicated"
+    nothing = judged(at(0.0, 0.0, 0.0, "0.1"), at(0.0, 0.0, 0.0, "0.2"))
+    assert {nothing[one].verdict for one in ("ATT-C1", "ATT-C3")} == {"not judged"}
+    assert nothing["ATT-C3"].reasons[0].startswith("no room: accuracy under attack is ")
+    carried = small("transfer", replicates=8)
+    table = pd.concat([rows({"again": 0.998, "density": 0.995}, level, 1 - level / 2, "carried") for level in (0, 1)]).assign(variant="")
+    assert verdict(carried, table, "ATT-C4") == "not judged"
 
 
 def test_what_sparsity_does_to_adversarial_training_is_judged_on_the_network_of_the_paper():

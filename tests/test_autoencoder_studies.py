@@ -173,6 +173,7 @@ def test_claims_about_tickets():
     study = resolve("autoencoders.tickets", scale="small")
     found = verdicts(study, of_tickets(ticket=0.015))
     assert {name: one.verdict for name, one in found.items()} == {"AE-C1": "replicated", "AE-C4": "replicated", "AE-C9": "replicated"}
+    assert verdicts(study, of_tickets(ticket=0.009))["AE-C9"].verdict == "not judged"  # nothing is lost sooner that is not lost
     found = verdicts(study, of_tickets(ticket=0.03, bound=0.01, probe=0.03))
     assert {name: one.verdict for name, one in found.items()} == {
         "AE-C1": "not replicated",
@@ -193,6 +194,9 @@ def test_claims_about_halves():
     assert {name: one.verdict for name, one in found.items()} == {"AE-C2": "replicated", "AE-C3": "replicated"}
     gap = 100 * (0.1 - 0.01 * np.log(0.58) / np.log(0.9))  # 0.58 is no level of both: it is interpolated
     assert found["AE-C2"].effects[0].mean == pytest.approx(gap, rel=0.02)
+    free = [(*row[:4], {"lost": 0.009}) if row[:2] == ("ae", "encoder") else row for row in rows]
+    assert verdicts(study, free)["AE-C2"].parts == ("not judged", "holds")
+    assert "encoder alone loses 0.9 pp, no more than the 1 pp" in verdicts(study, free)["AE-C2"].reasons[0]
     costly = [(*row[:4], {"lost": 0.2}) if row[:2] == ("vae", "encoder") else row for row in rows]
     assert verdicts(study, costly)["AE-C3"].parts == ("contradicted", "holds")
 
@@ -207,12 +211,19 @@ def test_claims_about_frontiers():
         ("", "gates", 1, 1.0, {**dense, "lost": 0.1, "used": 10.0}),
         ("", "kl", 1, 1.0, {**dense, "lost": 0.2, "active": 0.6}),
         ("", "top_k", 1, 1.0, {**dense, "lost": 0.1, "active": 0.5}),
-        ("", "l1", 1, 1.0, {**dense, "lost": 0.2, "active": 0.55}),
+        ("", "l1", 1, 1.0, {**dense, "lost": 0.2, "active": 0.7}),
     ]
     found = verdicts(study, rows)
     assert found["AE-C5"].verdict == "replicated"
     assert found["AE-C6"].parts[0] == "holds"
-    assert found["AE-C7"].effects[0].lacks == "the KL term leaves all units in use"
+    assert found["AE-C7"].effects[0].lacks == "no room: no setting of KL on mean activity lowers used by 5 %"
+    # L1 past its turning point: more units are on than at the weaker setting, and nothing of it is judged
+    turned = [*rows, ("", "l1", 2, 1.0, {**dense, "lost": 0.0, "active": 0.8}), ("", "l1", 3, 1.0, {**dense, "lost": 0.6, "active": 0.65})]
+    gain = found["AE-C6"].effects[1].mean
+    assert verdicts(study, turned[:-1])["AE-C6"].effects[1].mean == pytest.approx(gain, abs=0.5)
+    assert verdicts(study, turned)["AE-C6"].effects[1].mean > gain + 10
+    useless = [(*row[:4], {**row[4], "active": 0.97}) if row[1] == "l1" else row for row in rows]
+    assert verdicts(study, useless)["AE-C6"].parts == ("holds", "not judged")
     fewer = [(*row[:4], {**row[4], "used": 16.0}) if row[1] == "kl" else row for row in rows]
     assert verdicts(study, fewer)["AE-C7"].parts == ("holds", "shown")
     sparse = [(*row[:4], {**row[4], "active": 0.5}) if row[1] == "weights" else row for row in rows]
@@ -221,13 +232,15 @@ def test_claims_about_frontiers():
 
 def test_claims_about_latents():
     study = resolve("autoencoders.latents", scale="small", settings=["betas=[1.0]"])
-    rows = [("1", "ticket", level, 0.8**level, {"precision": good, "recall": good}) for level, good in ((0, np.nan), (1, 0.95), (2, 0.3))]
-    table = table_of(rows).assign(inactive=4)
-    table["unchanged"] = (table.level < 2).astype(int)
-    assert study.judge(table)[0].parts == ("holds", "holds")
-    table["unchanged"] = 1
-    assert study.judge(table)[0].verdict == "not replicated"  # the sparsest level that changes nothing is judged
-    assert "no latent is inactive" in study.judge(table.assign(inactive=0))[0].reasons[0]
+    rows = [("1", "ticket", level, 0.8**level, {"precision": good, "recall": good}) for level, good in enumerate((0, 0.95, 0.3, 0.95))]
+    judged = lambda *active, inactive=4: study.judge(  # noqa: E731
+        table_of(rows).assign(inactive=inactive, latents_active=np.repeat(active, 8))
+    )[0]
+    assert judged(9, 9, 8, 9).parts == ("holds", "holds")  # the last before one falls silent, whatever wakes up later
+    assert judged(9, 10, 9, 8).verdict == "not replicated"  # one that wakes up is not one that falls silent
+    # the dense network itself is not judged
+    assert judged(9, 8, 9, 9).reasons == ("of 8 networks with an inactive latent the first round silences others in 8",)
+    assert "no latent is inactive" in judged(9, 9, 9, 9, inactive=0).reasons[0]
 
 
 def test_claims_are_about_autoencoders():

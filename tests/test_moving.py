@@ -220,6 +220,9 @@ def test_what_pruning_costs_without_retraining_is_measured_before_the_first_step
     table = carried("finding.scores").table
     whole = table[table.level == 0]
     assert (whole.acc_pruned == whole.acc_final).all()
+    assert table[table.level > 0].groupby("arm").speedup.apply(lambda of: (of > 0).all()).to_dict() == {
+        arm: arm == "large_final" for arm in set(table[table.level > 0].arm)
+    }
     bare = table[(table.level == 1) & (table.arm == "large_final")]
     assert (bare.acc_pruned != bare.acc_final).any()
     assert table[table.arm == "units_activity/reinit"].acc_pruned.isna().all()
@@ -301,8 +304,12 @@ def test_claims_of_scores_and_comebacks():
     study = small("finding.scores", scale="small")
     bare = {"compensated": 0.6, "optimal_brain_damage": 0.5, "large_final": 0.4}
     table = invented(study.arms, lambda v, arm, d: bare.get(arm, 0.3), study.densities, variants=("weights", "units"), metric="acc_pruned")
-    table["acc_final"] += 0.001 * np.random.default_rng(1).normal(size=len(table))
-    assert verdicts("finding.scores", table) == dict.fromkeys(("SCORE-C1", "SCORE-C2", "SCORE-C3"), "replicated")
+    noise = np.random.default_rng(1).normal(size=len(table))
+    table["acc_final"] += 0.001 * noise
+    table["speedup"] = np.where(table.variant == "units", 1.5, 1.0) + 0.01 * noise
+    assert verdicts("finding.scores", table) == dict.fromkeys(("SCORE-C1", "SCORE-C2", "SCORE-C3", "SCORE-C4"), "replicated")
+    assert verdicts("finding.scores", table.assign(speedup=1.5 + 0.01 * noise))["SCORE-C4"] == "not replicated"
+    assert verdicts("finding.scores", table.assign(speedup=np.nan))["SCORE-C4"] == "not judged"
     bare["large_final"] = 0.55
     table["acc_pruned"] = [bare.get(arm, 0.3) + 0.001 * (replicate % 3) for arm, replicate in zip(table.arm, table.replicate, strict=True)]
     assert verdicts("finding.scores", table)["SCORE-C1"] == "not replicated"

@@ -141,6 +141,9 @@ def test_dimensions_looks_at_the_same_vectors_on_three_kinds_of_axes(found):
         assert table.loc[("ica", level), "kurtosis"] > table.loc[("rotated", level), "kurtosis"]
     words = findings.details["axes"]
     assert len(words) == 6 * 16
+    np.testing.assert_allclose(words.groupby("level").density.unique().explode().astype(float), [1, 0.7], atol=0.01)  # as in the table
+    # Turned back or not, vectors less their mean are as alike: all axes are those of the same vectors.
+    np.testing.assert_allclose(table.loc["own", "men"], table.loc["rotated", "men"], atol=1e-4)
     assert {len(set(line.split(", "))) for line in words.words} == {5}
     assert set(words.words.str.split(", ").explode()) <= set(load(findings.study.task.data).words)
 
@@ -184,6 +187,8 @@ def test_claims_on_pruning_after_training():
     assert verdicts(*synthetic("posthoc", arms, **levels))["W2V-C2"].verdict == "replicated"
     arms["retrained"]["men"] = lambda d: 0.25
     assert verdicts(*synthetic("posthoc", arms, **levels))["W2V-C2"].parts[:2] == ("holds", "contradicted")
+    arms["pruned"]["men"] = lambda d: 0.4 - 0.015 * (d < 1)  # nothing was lost that could come back
+    assert verdicts(*synthetic("posthoc", arms, **levels))["W2V-C2"].parts[:2] == ("holds", "not judged")
     levels = {"levels": (2, 4, 6, 7), "densities": (2 / 64, 5 / 64, 21 / 64, 0.5), "variant": "components"}
     axes = {
         arm: {"men": lambda d, extra=extra: 0.2 + d + extra * (d < 0.2)}

@@ -11,12 +11,11 @@ from tombola.api.session import Session, how_many, mask_of, weights_of
 from tombola.core import masks
 from tombola.core.masks import Mask
 from tombola.core.parts import searchers
-from tombola.core.task import Task
+from tombola.core.task import Rescale, Task, Untrained
 from tombola.core.trees import stack
-from tombola.evaluation.population import Fitness, Rescale
+from tombola.evaluation.population import Fitness
 from tombola.procedures.measurement import Measurement
 from tombola.store.store import Store
-from tombola.surgery.values import Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +44,7 @@ def search(
     fitness: Fitness = "error",
     rescale: Rescale = "none",
     price: float = 0.0,
-    values: Values = "init",
+    values: Untrained = "init",
     replicates: int | None = None,
     seed: int = 0,
     start: Mapping[str, Any] | None = None,

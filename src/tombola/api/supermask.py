@@ -13,14 +13,13 @@ from tombola.core.errors import TombolaError, unknown
 from tombola.core.masks import Mask
 from tombola.core.numbers import whole
 from tombola.core.step import Step
-from tombola.core.task import Supermask, Task
+from tombola.core.task import Supermask, Task, Untrained
 from tombola.core.trees import Tree, replica, stack
 from tombola.procedures.compressed import plain as masked_off
 from tombola.procedures.mask_training import mask_recipe
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Action, RunRef
 from tombola.store.store import Store
-from tombola.surgery.values import Values
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def supermask(
     task: Task,
     spec: Supermask | None = None,
     *,
-    values: Values = "constant",
+    values: Untrained = "constant",
     steps: Step | str | None = None,
     batch: int | None = None,
     learning_rate: float | None = None,
@@ -75,8 +74,8 @@ def supermask(
     Raises:
         TombolaError: for values that are neither, a start or a mask that does not fit the network.
     """
-    if values not in get_args(Values):
-        raise unknown("kind of values", values, get_args(Values))
+    if values not in get_args(Untrained):
+        raise unknown("kind of values", values, get_args(Untrained))
     if whole("samples", samples) < 1:
         raise TombolaError(f"samples = {samples}: a mean over at least 1 drawn mask is needed")
     spec = spec or Supermask(rescale="dynamic")

@@ -67,6 +67,11 @@ class Model(Spec):
     place. All other tensors keep their initial values, with `own` too: a module draws them before. Sorted, as `frozen`."""
 
 
+Rescale = Literal["none", "dynamic", "root"]
+Untrained = Literal["init", "constant"]
+"""What weights under a searched or learnt mask are: as they start, or signed constants."""
+
+
 class Supermask(Spec):
     """A mask that is learnt in the place of the weights (Zhou et al. 2019, section 5)."""
 
@@ -80,7 +85,7 @@ class Supermask(Spec):
     density: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """The share of a layer's weights that is kept: of `bernoulli` and `relaxed` (in expectation) and `signed` at the start of
     training, of `edge_popup` and `gates` all along."""
-    rescale: Literal["none", "dynamic", "root"] = "none"
+    rescale: Rescale = "none"
     """Factor r on a layer's kept weights: size / kept (`dynamic`, Zhou et al. 2019), its root, or none. The gradient passes through r,
     too, also where r never changes, as with `edge_popup`; Ramanujan et al. 2020 have a constant there."""
 

@@ -4,12 +4,11 @@ import json
 import time
 from collections.abc import Iterable
 from functools import lru_cache, partial
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from tombola.core.errors import TombolaError
+from tombola.core.masks import Mask
 from tombola.core.trees import Tree
 from tombola.data.dataset import load
 from tombola.engine import checkpoints, provenance
@@ -19,19 +18,23 @@ from tombola.engine.resolved import resolved
 from tombola.evaluation.adversary import Adversary
 from tombola.evaluation.population import Population
 from tombola.evaluation.weight_combinations import evaluate
+from tombola.models.build import build
+from tombola.models.network import Network
 from tombola.procedures import attack_measurements as attack_measurements  # registers its kind
 from tombola.procedures import code_measurements as code_measurements  # likewise
 from tombola.procedures import evolved_weights as evolved_weights  # likewise
 from tombola.procedures import layer_measurements as layer_measurements  # likewise
 from tombola.procedures import mask_search as mask_search  # likewise
+from tombola.procedures import pass_time as pass_time  # likewise
 from tombola.procedures import supermask_measurements as supermask_measurements  # likewise
 from tombola.procedures import words as words  # likewise
 from tombola.procedures.measurement import Measurement
-from tombola.procedures.measurements import EQUAL, Context, Loop, Query, measurements
+from tombola.procedures.measurements import Context, Loop, Query, measurements
 from tombola.procedures.run import Run, RunRef
 from tombola.pruning import selection
 from tombola.store.files import dump_json
 from tombola.store.store import Store
+from tombola.surgery.compact import compact_model
 from tombola.training.activations import on_training_examples
 from tombola.training.setup import Setup
 
@@ -94,32 +97,34 @@ def _looped(loop: Loop, digest: str, store: Store, progress: Progress) -> Query:
 
 
 def rehearse_measurements(wanted: Iterable[Measurement], data_dir: Path | None) -> None:
-    """Ask each kind of measurement once on made-up weights: what is wrong with a name or an option shows before training; and so
-    do networks that would come out equal, as they differ in noise that their task has not.
+    """Ask each kind of measurement once on made-up weights: what is wrong with a name or an option shows before training.
+
+    Networks that would come out equal, as they differ in nothing but noise that their task has not, are made up equal: a kind that
+    compares two says so then.
     """
     seen = set()
     for measurement in wanted:
         found, _ = resolved(measurement.task, data_dir)
-        ends = [parent.run for parent in measurement.of if parent.what == "end" and isinstance(parent.run, Run)]
-        if measurement.name not in ("reset", "valley", "words") and any(_come_out_equal(*pair, found) for pair in combinations(ends, 2)):
-            raise TombolaError(EQUAL)
-        masked = tuple(parent.what == "mask" for parent in measurement.of)
-        key = (found, measurement.name, masked, json.dumps(measurement.options, sort_keys=True))
+        masked, told = tuple(parent.what == "mask" for parent in measurement.of), [_told_by(parent, found) for parent in measurement.of]
+        places = tuple(map(told.index, told))
+        key = (found, measurement.name, masked, places, json.dumps(measurement.options, sort_keys=True))
         if key not in seen:
             seen.add(key)
             shapes = [resolved(getattr(parent.run, "task", measurement.task), data_dir)[0].network.shapes for parent in measurement.of]
             dense = selection.dense({path: found.network.shapes[path].shape for path in found.network.prunable})
             made = [
-                {path: np.cos((index + 1) * np.arange(one.size)).reshape(one.shape) for path, one in of_parent.items()}
-                for index, of_parent in enumerate(shapes)
+                {path: np.cos((place + 1) * np.arange(one.size)).reshape(one.shape) for path, one in of_parent.items()}
+                for place, of_parent in zip(places, shapes, strict=True)
             ]
             _ask(measurement, [dense if is_mask else tree for is_mask, tree in zip(masked, made, strict=True)], data_dir)
 
 
-def _come_out_equal(first: Run, second: Run, found: Setup) -> bool:
-    """Whether two runs differ in nothing, or only in noise that their task does not have."""
-    noises = [{stream: name for stream, name in run.noise.items() if stream in found.noise} for run in (first, second)]
-    return noises[0] == noises[1] and first.but(noise={}) == second.but(noise={})
+def _told_by(parent: RunRef, found: Setup) -> str:
+    """What tells a parent's weights from others: its run, but for noise that its task does not have."""
+    if isinstance(parent.run, Run):
+        noise = {stream: name for stream, name in parent.run.noise.items() if stream in found.noise}
+        parent = parent.but(run=parent.run.but(noise=noise))
+    return parent.digest
 
 
 def _ask(measurement: Measurement, parents: list[Tree], data_dir: Path | None) -> Query | Loop:
@@ -128,7 +133,12 @@ def _ask(measurement: Measurement, parents: list[Tree], data_dir: Path | None) -
     adversary = lambda seed, examples: Adversary(task, load(task.data, data_dir), seed, examples)  # noqa: E731
     seen, network = partial(on_training_examples, task, data_dir), resolved(task, data_dir)[0].network
     dataset = lambda: load(task.data, data_dir)  # noqa: E731
-    context = Context(network, measurement.seed, None, None, population, adversary, seen, dataset, data_dir)
+
+    def smaller(weights: Tree, mask: Mask) -> tuple[Network, Tree]:
+        model, left = compact_model(task.model, network.data, weights, mask)
+        return build(model, network.data), left.weights
+
+    context = Context(network, measurement.seed, None, None, population, adversary, seen, dataset, data_dir, smaller)
     return measurements.call(measurement.name, context, *parents, **measurement.options)
 
 

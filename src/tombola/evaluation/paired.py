@@ -87,6 +87,24 @@ def _too_little(means: np.ndarray) -> str:
     return "all replicates have the same value, which has no interval" if np.ptp(means) == 0 else ""
 
 
+def at_an_end(what: str, values: Mapping[str, Any], counts: float, low: float = 0.0, high: float = 100.0) -> str:
+    """Why nothing can be told of values that lie together at one end of what they can be; "" if they do not.
+
+    Args:
+        what: they are, as the reason says it.
+        values: name -> values in %, whose means are looked at.
+        counts: the difference that would count, in pp: nearer than that to an end is at it.
+        low, high: the ends.
+    """
+    known = {name: np.asarray(of, float) for name, of in values.items()}
+    means = {name: float(np.nanmean(of)) for name, of in known.items() if not np.isnan(of).all()}
+    least, most = min(means.values(), default=high), max(means.values(), default=low)
+    if not means or (most > low + counts and least < high - counts):
+        return ""
+    said = " and ".join(f"{mean:.3g} % ({name})" for name, mean in means.items())
+    return f"no room: {what} is {said}, within the {counts:.2g} pp that would count of {low if most <= low + counts else high:.3g} %"
+
+
 def growth(values: "pd.DataFrame", at: Sequence[int], than: Sequence[int]) -> "pd.DataFrame":
     """Values at some levels less their mean over others, by replicate; without columns where one side was not run."""
     later, sooner = at_levels(values, at), at_levels(values, than)

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from tombola.core.keys import generator
-from tombola.core.task import Supermask, Task
+from tombola.core.task import Rescale, Supermask, Task
 from tombola.core.trees import Tree
 from tombola.data.dataset import Dataset
 from tombola.data.split import split
@@ -21,7 +21,6 @@ from tombola.training.scorer import scorer
 from tombola.training.setup import Setup
 
 Fitness = Literal["error", "loss"]
-Rescale = Literal["none", "dynamic", "root"]
 Genes = Literal["mask", "weights"]
 _MOST_BYTES, _SIDE_BY_SIDE = 2**26, 32
 """Of the genes that a device holds at a time; and networks that an accelerator computes at once (a CPU one after the other)."""

@@ -16,7 +16,7 @@ def _small(scale: str, data: str, learning_rate: float) -> Task:
 
 @tasks.register("digits-20-mlp")
 def digits_20_mlp(scale: str) -> Task:
-    """MLP 64-20-10 on scikit-learn's digits: small enough for masks to be searched (a network of Schönberger et al. 2024)."""
+    """MLP 64-20-10 on scikit-learn's digits: small enough for masks to be searched (a network in the code of Altmann et al. 2024)."""
     return _small(scale, "digits", 3e-3)
 
 

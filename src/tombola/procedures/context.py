@@ -34,6 +34,8 @@ class Context(NamedTuple):
     """The task's data; None where there are none."""
     data_dir: Path | None = None
     """The folder of data files, into which a measurement may look."""
+    smaller: Callable[[Tree, Mask], tuple[Network, Tree]] | None = None
+    """(weights, mask) -> the task's network without its dead units, and its weights; None where there is no task."""
 
     def layers(self, weights: Tree, batch: str = "0", size: int = 512) -> Any:
         """Path of a kernel -> (what its layer reads, what it gives), over training examples of the stream ``gradient/{batch}``."""

@@ -46,7 +46,7 @@ def evolved_weights(
     `random_acc` (D,), of what is left of it; `densities` (D,), kept / prunable; `spread`, the standard deviation of log sigma over the
     prunable weights; `test_chance`.
 
-    Source: pruning by |mean / sigma| is from Lange & Sprekeler 2023, section 3.
+    Source: pruning by |mean / sigma| is from Lange & Sprekeler 2023.
     """
     for name, value in (("budget", budget), ("batch", batch)):
         whole(name, value, 1)

@@ -9,15 +9,15 @@ from tombola.core import masks
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.keys import generator
 from tombola.core.numbers import whole
-from tombola.core.task import Supermask
+from tombola.core.task import Rescale, Supermask, Untrained
 from tombola.core.trees import Tree
-from tombola.evaluation.population import Fitness, Rescale
+from tombola.evaluation.population import Fitness
 from tombola.evaluation.weight_combinations import Part, Scores, WeightCombinations
 from tombola.models.supermask import effective
 from tombola.procedures.actions import Context
 from tombola.procedures.measurements import Loop, Query, facts, measurements
 from tombola.pruning.searchers import Space, searchers
-from tombola.surgery.values import Values, constant
+from tombola.surgery.values import constant
 
 FINALISTS = 8
 """Masks that are tried on validation examples at each look: the best of the last generation, and the centre, if there is one."""
@@ -39,7 +39,7 @@ def searched_mask(
     fitness: Fitness = "error",
     rescale: Rescale = "none",
     price: float = 0.0,
-    values: Values = "init",
+    values: Untrained = "init",
 ) -> Loop:
     """A mask that a searcher finds over given weights, for a budget of example forward passes.
 
@@ -65,8 +65,8 @@ def searched_mask(
     """
     if fitness not in get_args(Fitness):
         raise unknown("fitness", fitness, get_args(Fitness))
-    if values not in get_args(Values):
-        raise unknown("kind of values", values, get_args(Values))
+    if values not in get_args(Untrained):
+        raise unknown("kind of values", values, get_args(Untrained))
     if rescale not in get_args(Rescale):
         raise unknown("rescale", rescale, get_args(Rescale))
     for name, value in (("budget", budget), ("batch", batch), ("looks", looks)):

@@ -147,7 +147,7 @@ def genetic(
             other (`layers`), which never mixes layers.
         bits: that a mutant has flipped.
 
-    Source: Schönberger et al. 2024 (arXiv 2411.04658), section 3 and their code: uniform crossover, single bits, cut-off selection.
+    Source: Altmann et al. 2024 (arXiv 2411.04658) and their code: uniform crossover, single bits, cut-off selection.
     """
     size = whole("population", population, 2)
     shares = {"parents": parents, "recombination": recombination, "mutation": mutation, "migration": migration}

@@ -16,23 +16,25 @@ TOLERANCE = 1e-3
 
 def same_outputs(*networks: "tuple[Network, Mapping[str, Any]]") -> bool:
     """Whether all give the outputs of the first in evaluation, on 8 random examples; True where those are not finite."""
-    inputs = _examples(networks[0][0].data)
-    expected, *given = (np.asarray(_evaluation(network)(weights, inputs)[0]) for network, weights in networks)
+    inputs = random_inputs(networks[0][0].data, 8)
+    expected, *given = (np.asarray(evaluation(network)(weights, inputs)[0]) for network, weights in networks)
     if not np.isfinite(expected).all():
         return True  # a replicate that diverged
     return all(np.allclose(expected, one, rtol=0, atol=TOLERANCE * float(np.abs(expected).max())) for one in given)
 
 
 @lru_cache(maxsize=16)
-def _evaluation(network: "Network") -> Callable[..., Any]:
+def evaluation(network: "Network") -> Callable[..., Any]:
+    """(weights, inputs) -> (outputs, ...) in evaluation, compiled."""
     import jax
 
     # Compiled whole: op by op, a deep network would compile hundreds of programs.
     return jax.jit(partial(network.apply, train=False))
 
 
-def _examples(data: "DataInfo") -> np.ndarray:
-    random, shape = np.random.default_rng(0), (8, *data.shape)
+def random_inputs(data: "DataInfo", count: int) -> np.ndarray:
+    """Inputs of the data's kind that mean nothing, always the same."""
+    random, shape = np.random.default_rng(0), (count, *data.shape)
     if np.issubdtype(data.dtype, np.integer):
         return random.integers(data.vocabulary or 1, size=shape).astype(data.dtype)
     return random.standard_normal(shape).astype(data.dtype)

@@ -20,10 +20,6 @@ from tombola.models.network import Network
 Moved = Literal["towards", "away", "random"]
 
 
-Values = Literal["init", "constant"]
-"""What weights under a searched or learnt mask are: as they start, or `constant` with their signs."""
-
-
 def constant(network: Network, weights: Tree, seed: int = 0, stream: str = "", keep_sign: bool = True) -> Tree:
     """Every weight +-a, a = the standard deviation of the layer's initialiser; the weight's own sign, or a fair coin."""
     if not keep_sign and not stream:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tombola.core.task import Count, Task
+from tombola.evaluation.paired import at_an_end
 from tombola.evaluation.verdict import Effect
 from tombola.procedures.run import Action, Run
 from tombola.studies.attacks.common import PGD, UnderAttack
@@ -113,4 +114,5 @@ class Training(UnderAttack):
     def _better(self, table: Evidence, one: str, other: str, at: Sequence[int]) -> Effect:
         first, second = table.pair(one, other, self.robust_figure("", "").panels[0], at)
         name = f"{table.called(one)} above {table.called(other)}: accuracy under attack{table.said(at)}"
-        return table.effect(name, "pp", first - second, least=HELPS, lacks=table.lacking([one, other], "robust_acc", at))
+        room = at_an_end("accuracy under attack", {one: first, other: second}, HELPS)
+        return table.effect(name, "pp", first - second, least=HELPS, lacks=table.lacking([one, other], "robust_acc", at) or room)

@@ -7,6 +7,7 @@ import numpy as np
 
 from tombola.core.errors import TombolaError
 from tombola.core.task import Count
+from tombola.evaluation.paired import at_an_end
 from tombola.evaluation.verdict import Effect
 from tombola.procedures.run import Run
 from tombola.studies.attacks.common import UnderAttack
@@ -110,4 +111,5 @@ class Transfer(UnderAttack):
         at = sorted(int(level) for level in table.table.level.unique())
         one, other = table.pair("again", "density", CARRIED, at)
         lacks = table.lacking(["again", "density"], CARRIED.metric, at)
+        lacks = lacks or at_an_end("what carries over", {"again": one, "density": other}, LESS)
         yield table.effect("trained again above other densities", "pp", one - other, least=LESS, lacks=lacks)

@@ -100,6 +100,12 @@ class Coded(PruningStudy):
         return f"{int(dense.collapsed.sum())} of {len(dense)} dense networks collapsed" if dense.collapsed.mean() > COLLAPSED else ""
 
 
+def little(of: str, lost: Any, counts: float) -> str:
+    """Why nothing can be said of what else would lose less: a network loses no more (pp) than would count itself."""
+    mean = float(np.nanmean(lost)) if np.size(lost) else math.nan
+    return f"no room: {of} loses {mean:.2g} pp, no more than the {counts:g} pp that would count" if mean <= counts else ""
+
+
 def _share(dense: Any, score: Any, chance: Any) -> float:
     return float((dense - score) / (dense - chance)) if dense > chance else math.nan
 

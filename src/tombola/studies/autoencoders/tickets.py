@@ -18,6 +18,7 @@ from tombola.studies.autoencoders.common import (
     USED,
     Coded,
     kinds,
+    little,
     of_first,
     reconstructions,
 )
@@ -102,13 +103,12 @@ class Tickets(Coded):
         "AE-C9",
         "beside section 4",
         "What a linear probe reads off the code of an autoencoder is lost later than the reconstruction.",
-        note="Both as shares of the way to knowing nothing, at 12 % density or less; 1 pp would count.",
+        note="Both as shares of the way to knowing nothing, at 12 % density or less, where pictures have lost more than the 1 pp "
+        "that would count.",
     )
     def probes_fall_later(self, table: Evidence) -> Iterable[Effect]:
         rows = table.only(variant="ae")
         at = rows.levels(0, 0.12)
-        probe = 100 * rows.of("probe_lost", "ticket", at)
-        lacks = self.collapsed(rows) or rows.lacking(("ticket",), LOST, at)
-        yield rows.effect(
-            f"more is lost of pictures than of the probe{rows.said(at)}", "pp", rows.of(LOST, "ticket", at) - probe, least=1.0, lacks=lacks
-        )
+        pictures, probe = rows.of(LOST, "ticket", at), 100 * rows.of("probe_lost", "ticket", at)
+        lacks = self.collapsed(rows) or rows.lacking(("ticket",), LOST, at) or little("the ticket", pictures, 1.0)
+        yield rows.effect(f"more is lost of pictures than of the probe{rows.said(at)}", "pp", pictures - probe, least=1.0, lacks=lacks)

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from tombola.core.step import Step
 from tombola.evaluation.verdict import Effect
 from tombola.procedures.imp import pruned_mask
+from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, claim, hardest
@@ -29,6 +31,10 @@ SCORES = {
 }
 UNITS = {"units_norm": "units by norm", "units_activity": "units by activity", "units_fisher": "units by Fisher"}
 OF_UNITS = {"units_norm": "large_final", "units_activity": "activity", "units_fisher": "optimal_brain_damage"}
+TIMED = ("large_final", "units_norm")
+"""Arms whose networks' passes are timed: units of all arms leave layers of the same widths."""
+FASTER = 1.1
+"""A pass is faster that takes so many times less."""
 PRUNED = Panel("acc_pruned", "test accuracy without retraining (%)", 100)
 
 
@@ -41,7 +47,7 @@ class Scores(Rewound):
     """
 
     scales = {"smoke": {"replicates": 2, "densities": (0.1,), "scores": ("large_final", "optimal_brain_damage"), "units": ("units_norm",)}}
-    columns = (*Rewound.columns, "acc_pruned")
+    columns = (*Rewound.columns, "acc_pruned", "speedup")
     variants = {"weights": "single weights", "units": "whole units"}
 
     densities: tuple[float, ...] = (0.5, 0.2, 0.1, 0.05, 0.02)
@@ -69,7 +75,10 @@ class Scores(Rewound):
                     if arm == own[0]:
                         yield Row(arm, replicate, 0, dense, variant=variant)
                     for level in range(1, len(places) + 1):
-                        yield Row(arm, replicate, level, self.retrained(dense, arm, level), variant=variant)
+                        run = self.retrained(dense, arm, level)
+                        of = run.at("end"), run.its_mask()
+                        timed = Measurement(task=run.task, seed=run.seed, name="pass_time", of=of) if arm in TIMED else None
+                        yield Row(arm, replicate, level, run, variant=variant, measurement=timed)
                         if "/" not in arm:
                             yield Row(f"{arm}:bare", replicate, level, self.bare(dense, arm, level), variant=variant)
 
@@ -106,12 +115,16 @@ class Scores(Rewound):
                 if row.level
                 else dense.shown("test")
             )
-        return {**values, "acc_pruned": bare}
+        found = results.measured(row.measurement) if row.measurement else {}
+        speedup = float(found["whole_seconds"] / found["smaller_seconds"]) if found else float("nan")
+        return {**values, "acc_pruned": bare, "speedup": speedup}
 
     def figures(self) -> Sequence[Figure]:
         caption = "Pruned once, by scores of the trained dense network."
         title = "Scores without retraining, and after rewinding and retraining"
-        return [Figure("scores", title, (PRUNED, ACC_FINAL), caption=caption)]
+        timed = "A pass with the whole network takes so many times longer than one without its dead units."
+        speed = Figure("speed", "What pruning saves of a pass", (Panel("speedup", "times faster"),), arms=TIMED, caption=timed)
+        return [Figure("scores", title, (PRUNED, ACC_FINAL), caption=caption), speed]
 
     @claim(
         "SCORE-C1",
@@ -147,3 +160,19 @@ class Scores(Rewound):
         shares = list(range(1, len(self.unit_shares) + 1))
         rows = table.only(variant="units")
         yield from hardest(rows.within(f"{arm}/reinit", arm, ACC_FINAL, shares) for arm in UNITS)
+
+    @claim(
+        "SCORE-C4",
+        "proposed here",
+        "A pass takes less time where whole units are pruned, and not where single weights are, down to 2 % of them.",
+        note="Less: by a tenth. The network without its dead units against the whole one, in turns, the fastest of 20 passes over 4,096 "
+        "examples: of single weights, by magnitude, at 10 % density and less; no product that leaves out zeros is tried. Units at all "
+        "shares.",
+    )
+    def units_save_time(self, table: Evidence) -> Iterable[Effect]:
+        weights, units = (table.only(variant=variant) for variant in self.variants)
+        shares, small = list(range(1, len(self.unit_shares) + 1)), weights.levels(0, 0.1001)
+        for rows, arm, at, sign, said in ((units, TIMED[1], shares, 1, "more"), (weights, TIMED[0], small, -1, "no more")):
+            ratio = np.log2(rows.of("speedup", arm, at) / FASTER)
+            lacks = rows.lacking((arm,), "speedup", at) or ("the network cannot be made smaller" if ratio.isna().all(axis=None) else "")
+            yield rows.effect(f"{rows.called(arm)}: faster by {said} than a tenth", "log2 ratio", sign * ratio, lacks=lacks)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
-from tombola.core.task import KINDS, Count, Fraction, Supermask, Task
+from tombola.core.task import KINDS, Count, Fraction, Rescale, Supermask, Task, Untrained
 from tombola.procedures.imp import pruned_mask
 from tombola.procedures.mask_training import RATES, mask_recipe
 from tombola.procedures.measurement import Measurement
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Searcher = Literal["random", "flips", "genetic", "layered", "pbil", "snes", "sep_cma_es", "seeded", "sparser"]
 Gradient = Literal["edge_popup", "bernoulli", "relaxed"]
-Rescale = Literal["none", "dynamic", "root"]
 SEARCHERS: tuple[Searcher, ...] = get_args(Searcher)
 GRADIENTS: tuple[Gradient, ...] = get_args(Gradient)
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -66,7 +65,7 @@ TEN_CLASSES = "the sentence is about ten classes"
 class Searched(Study):
     """A study in which masks are searched over weights that are never trained."""
 
-    paper = "Tombola's own question, after Schönberger et al. 2024"
+    paper = "Tombola's own question, after Altmann et al. 2024"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -88,7 +87,7 @@ class Searched(Study):
     """The share of weights that masks begin with."""
     fixed: bool = False
     """Whether each layer keeps that density throughout, in the masks that are searched without gradients."""
-    values: Literal["init", "constant"] = "init"
+    values: Untrained = "init"
     """The weights under the masks: initial ones, or signed constants."""
     price: Fraction = 0.1
     """Of the arm whose density has a price: how much a density of 1 counts as error."""

@@ -72,7 +72,7 @@ class Evolved(Study):
 
     @claim(
         "SEARCH-C6",
-        "I8; Lange & Sprekeler 2023, section 3",
+        "I8",
         "Of weights trained by an evolution strategy, pruning by |mean / sigma| leaves more accuracy than pruning by |mean|; of weights "
         "trained by gradients it does not.",
         note=f"Pruned at once, nothing trained afterwards; the mean over densities from 20 to 70 %. More is more than {MARGIN:g} pp.",

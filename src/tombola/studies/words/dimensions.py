@@ -40,8 +40,7 @@ class Dimensions(WordTickets):
         for replicate in range(self.replicates):
             for level, run in enumerate(self.chain(replicate, rates={"embedding": 0.3, "output": 0.0})):
                 if level in self.compared or level == self.levels:
-                    yield Row("own", replicate, level, run, measurement=read(run, axes=True))
-                    for basis, whiten in (("rotated", False), ("ica", True)):
+                    for basis, whiten in (("own", False), ("rotated", False), ("ica", True)):
                         asked = read(run, axes=True, basis=basis, whiten=whiten)
                         yield Row(basis, replicate, level, run, measurement=asked)
 
@@ -59,12 +58,12 @@ class Dimensions(WordTickets):
         for row in self.rows():
             if row.replicate == 0 and row.measurement is not None:
                 lines = results.measured(row.measurement)["top"].tobytes().decode().splitlines()
-                density = results[row.run].summary["density"]
-                rows += [{"arm": row.arm, "level": row.level, "density": density, "axis": i, "words": line} for i, line in enumerate(lines)]
+                place = {"arm": row.arm, "level": row.level, **self.beside(row, results)}
+                rows += [{**place, "axis": index, "words": line} for index, line in enumerate(lines)]
         return {"axes": pd.DataFrame(rows)}
 
     def figures(self) -> Sequence[Figure]:
-        said = "The input table is pruned. Distances are measured between the vectors as they were trained; medians over axes."
+        said = "The input table is pruned. Vectors less their mean; distances between them as they were trained; medians over axes."
         return (
             Figure("axes", "What axes mean", (KURTOSIS, RATIO, MEN), caption=said),
             Figure("normalised", "The same of vectors of length 1", NORMALISED, caption=said),
