@@ -197,6 +197,135 @@ def test_version_and_help(capsys):
     assert "run" in capsys.readouterr().out
 
 
+def test_show_says_where_each_value_comes_from(capsys, folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "tombola").mkdir()
+    own = tmp_path / "tombola" / "tombola.toml"
+    own.write_text('scale = "smoke"\nseed = 5\nreplicates = 3\nstore = "kept"\n[set]\nlevels = 1\n')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tombola.toml").write_text('task = "digits-mlp"\nreplicates = 2\n[set]\ntask.recipe.steps = "40it"\nrates.dense = 0.5\n')
+    (tmp_path / "s.toml").write_text('study = "frankle2019.sparsity"\nseed = 6\n[set]\nrandom_masks = 1\n')
+    found = json.loads(output(capsys, "show s.toml --set evaluate_every=20it --json"))
+    said = {path: (found["configuration"][path], origin) for path, origin in found["origins"].items()}
+    assert said["replicates"] == (2, "tombola.toml")  # the folder's goes before the user's
+    assert said["levels"] == (1, str(own))
+    assert said["seed"] == (6, "s.toml")
+    assert said["random_masks"] == (1, "s.toml")
+    assert said["task.recipe.steps"] == ("40it", "tombola.toml")
+    assert said["pruning.rates"][1] == "tombola.toml"
+    assert said["task.recipe.evaluate_every"] == ("20it", "command line")
+    assert said["task.recipe.batch"][1] == "task digits-mlp"
+    assert said["reinits"][1] in ("default", "scale smoke")
+    assert found["options"] == {
+        "scale": {"value": "smoke", "origin": str(own)},
+        "task": {"value": "digits-mlp", "origin": "tombola.toml"},
+        "store": {"value": str(own.parent / "kept"), "origin": str(own)},
+    }
+    found = json.loads(output(capsys, "show frankle2019.sparsity --replicates 4 --scale small --task mnist1d-mlp --json"))
+    assert (found["configuration"]["replicates"], found["origins"]["replicates"]) == (4, "command line")
+    assert {one["origin"] for name, one in found["options"].items() if name != "store"} == {"command line"}
+    assert "tombola.toml" in output(capsys, "show frankle2019.sparsity")
+    assert call("runs") == 2
+    assert f"there is no store '{own.parent / 'kept'}'" in capsys.readouterr().err
+    assert call("runs --store elsewhere") == 2
+    assert "there is no store 'elsewhere'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("study = 'x'", "file of defaults 'tombola.toml': unknown key 'study'"),
+        ("seed = [", "file of defaults 'tombola.toml' is not TOML"),
+        ("store = 3", "store = 3, but a text is needed"),
+        ("scale = 'huge'", "smoke"),
+        ("[set]\nlevles = 3", "did you mean 'levels'"),
+    ],
+)
+def test_a_mistake_in_the_defaults_is_one_line(content, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tombola.toml").write_text(content)
+    assert call("show frankle2019.sparsity") == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+
+
+FEWER = "--set random_masks=0"
+
+
+def test_a_store_is_measured_checked_packed_and_pruned(study, capsys, folder, tmp_path):
+    import shutil
+
+    kept = tmp_path / "kept"
+    shutil.copytree(folder / "runs", kept)
+    sizes = json.loads(output(capsys, f"store size --store {kept} --json"))
+    assert sizes["bytes"] == sum(path.stat().st_size for path in kept.rglob("*") if path.is_file())
+    assert sizes["tasks"]["digits/mlp"]["files"] == 14
+    assert "digits/mlp" in output(capsys, f"store size --store {kept}")
+    assert "14 runs" in output(capsys, f"store verify --store {kept}")
+
+    packed = tmp_path / "study.zip"
+    assert "14 runs" in output(capsys, f"store pack frankle2019.sparsity {SMOKE} --store {kept} -o {packed}")
+    output(capsys, f"report frankle2019.sparsity {SMOKE} --store {packed} -o {tmp_path / 'report'}")
+    name = "frankle2019.sparsity/table.csv"
+    assert (tmp_path / "report" / name).read_bytes() == (folder / "report" / name).read_bytes()
+    assert call(f"run frankle2019.sparsity {SMOKE} --replicates 3 --store {packed}") == 2
+    assert "only read" in capsys.readouterr().err
+    assert json.loads(output(capsys, f"runs --store {packed} --json")) == json.loads(output(capsys, f"runs --store {kept} --json"))
+
+    said = output(capsys, f"store prune frankle2019.sparsity {SMOKE} {FEWER} --store {kept}")
+    assert "4 runs" in said
+    assert "nothing was removed" in said
+    assert len(list(Store(kept))) == 14
+    assert "removed: 4 runs" in output(capsys, f"store prune frankle2019.sparsity {SMOKE} {FEWER} --store {kept} --yes")
+    assert len(list(Store(kept))) == 10
+    assert "every file" in output(capsys, f"store prune frankle2019.sparsity {SMOKE} {FEWER} --store {kept}")
+    assert "10 of 10 runs are done" in output(capsys, f"status frankle2019.sparsity {SMOKE} {FEWER} --store {kept}")
+    assert call(f"store pack frankle2019.sparsity {SMOKE} --store {kept} -o {packed}") == 2
+    assert "4 of 14 runs are not in store" in capsys.readouterr().err
+
+    assert "4 runs new" in output(capsys, f"store merge {packed} --store {kept}")
+    assert "14 of 14 runs are done" in output(capsys, f"status frankle2019.sparsity {SMOKE} --store {kept}")
+    (next(kept.glob("[0-9a-f]*/metrics.csv"))).write_text("?")
+    assert call(f"store verify --store {kept}") == 2
+    assert "1 of 15 records are damaged" in capsys.readouterr().err
+
+
+def test_two_runs_are_compared(study, capsys, folder):
+    runs = json.loads(output(capsys, "runs --json"))
+    a, b = (run["run"] for run in runs if run["mask"] == "dense")
+    found = json.loads(output(capsys, f"diff {a} {b} --json"))
+    assert [one["field"] for one in found["description"]] == ["seed"]
+    assert {one["column"] for one in found["curves"]} == {"val_loss", "val_acc", "test_loss", "test_acc"}
+    said = output(capsys, f"diff {a} {b}")
+    assert "seed" in said
+    assert "masks: the same" in said
+    same = output(capsys, f"diff {a} {a} --other runs")
+    assert [f"{what}: the same" in same for what in ("description", "curves", "weights", "masks")] == [True] * 4
+    assert call(f"diff {a} nothing") == 2
+    assert "there is none" in capsys.readouterr().err
+
+
+def test_completion_knows_verbs_options_and_names(capsys, tmp_path):
+    for shell in ("bash", "zsh", "fish", "tcsh"):
+        assert "frankle2019.sparsity" in output(capsys, f"completion {shell}")
+    (tmp_path / "complete.sh").write_text(output(capsys, "completion bash"))
+
+    def completed(*words):
+        place = len(words) - 1
+        array = " ".join(shlex.quote(word) for word in words)
+        script = f"source complete.sh; COMP_WORDS=({array}); COMP_CWORD={place}; _shtab_tombola; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        return subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path).stdout.split()
+
+    assert {"run", "store", "diff"} <= set(completed("tombola", ""))
+    assert {"size", "prune", "merge", "verify", "pack"} <= set(completed("tombola", "store", ""))
+    assert completed("tombola", "run", "frankle2019.spars") == ["frankle2019.sparsity"]
+    assert "digits-mlp" in completed("tombola", "run", "--task", "digits-m")
+    assert completed("tombola", "run", "--repl") == ["--replicates"]
+    assert call("completion csh") == 2
+    assert "unknown shell 'csh': did you mean 'tcsh'?" in capsys.readouterr().err
+
+
 # -- wrong input -----------------------------------------------------------------------------------------------------------
 
 MISTAKES = [
@@ -244,6 +373,14 @@ MISTAKES = [
     ("data fetch imagenet", "account"),
     ("data fetch mnist1d", "embedded|needs no file|no file"),
     ("data", "required"),
+    ("store", "required"),
+    *[
+        (f"{verb} --store empty", "there is no store 'empty'; name one")
+        for verb in ("store size", "store verify", "diff a b", "push a u/r")
+    ],
+    ("store merge empty", "there is no store 'empty'; name one"),
+    ("store pack frankle2019.sparsity --store runs -o no/such/p.zip", "runs are not in store|there is no store"),
+    ("log abc --to nothing --store taken", "'taken' is a file, but a folder"),
 ]
 
 

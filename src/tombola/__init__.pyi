@@ -13,6 +13,7 @@ from tombola.api.run import run as run
 from tombola.api.search import search as search
 from tombola.api.supermask import supermask as supermask
 from tombola.api.to_torch import to_torch as to_torch
+from tombola.api.tracker import tracker as tracker
 from tombola.api.train import train as train
 from tombola.api.trajectory import Trajectory as Trajectory
 from tombola.api.values import values as values

@@ -69,7 +69,7 @@ def _parser() -> _Parser:
     printed = _Parser(add_help=False)
     printed.add_argument("--json", action="store_true", help="print JSON")
     stored = _Parser(add_help=False)
-    stored.add_argument("--store", metavar="DIR", type=_path, default=Path("runs"), help="where runs are kept (default: runs/)")
+    stored.add_argument("--store", metavar="DIR", type=_path, help="where runs are kept: a folder, or a packed study (default: runs/)")
     data = _Parser(add_help=False)
     data.add_argument("--data-dir", metavar="DIR", type=_path, help="folder of the data files (default: TOMBOLA_DATA, or the user's cache)")
     configured = _loading()
@@ -107,6 +107,10 @@ def _parser() -> _Parser:
     verb("runs", "the runs in a store", stored, printed)
     why = verb("why", "where a run comes from, back to the initialisation", stored, printed)
     why.add_argument("run", metavar="RUN", help="a run's digest, or the beginning of it")
+    diff = verb("diff", "what differs between two runs: description, curves, weights, mask", stored, printed)
+    diff.add_argument("first", metavar="RUN", help="a run's digest, or the beginning of it")
+    diff.add_argument("second", metavar="RUN")
+    diff.add_argument("--other", metavar="DIR", type=_path, help="the store of the second run (default: that of the first)")
     export = verb("export", "write a run's weights and mask as one safetensors file", stored, data, printed, _loading())
     export.add_argument("run", metavar="RUN")
     export.add_argument("-o", "--output", metavar="FILE", type=_path, required=True)
@@ -120,12 +124,45 @@ def _parser() -> _Parser:
         ("torch", "the state dict of a PyTorch module: FILE.pt, or FILE.safetensors"),
     ):
         forms.add_argument(f"--{form}", action="store_const", const=form, dest="form", help=help)
+    log = verb("log", "write stored runs into another tool: those of studies, or single ones", configured, stored, data)
+    log.add_argument("what", metavar="STUDY|RUN", nargs="+", help="a study's name or file, or a run's digest or the beginning of it")
+    log.add_argument("--to", metavar="TOOL", required=True, help="tensorboard, trackio or wandb: an extra of that name")
+    log.add_argument("--project", metavar="NAME", default="tombola", help="of TensorBoard a folder (default: tombola)")
+    push = verb("push", "write a run's ticket with a model card to the Hugging Face Hub", stored, data, printed)
+    push.add_argument("run", metavar="RUN", help="a run's digest, or the beginning of it")
+    push.add_argument("repository", metavar="USER/REPOSITORY", help="it is made if it is not there")
+    push.add_argument("--step", default="end", help="which of its kept weights (default: end)")
+    push.add_argument("--packed", action="store_true", help="only what does not follow from the seed")
+    push.add_argument("--private", action="store_true", help="a repository that is made now is seen by you alone")
+    push.add_argument("-o", "--output", metavar="DIR", type=_path, help="write its files there, and send nothing")
+    shell = verb("completion", "print what completes commands in a shell")
+    shell.add_argument("shell", metavar="SHELL", help="bash, zsh, fish or tcsh")
     parts = verb("data", "the data sets: list, fetch, verify").add_subparsers(dest="part", metavar="list|fetch|verify", required=True)
     parts.add_parser("list", help="what there is", parents=[data, printed], allow_abbrev=False)
     for name, help in (("fetch", "download with checksums"), ("verify", "compare files with their checksums")):
         part = parts.add_parser(name, help=help, parents=[data, printed], allow_abbrev=False)
         part.add_argument("name", metavar="NAME")
+    _store(verb("store", "a store as a whole: its size, what can go, two as one"), configured, stored, data, printed)
     return parser
+
+
+def _store(parser: Any, configured: Any, stored: Any, data: Any, printed: Any) -> None:
+    parts = parser.add_subparsers(dest="part", metavar="size|prune|merge|verify|pack", required=True)
+
+    def part(name: str, help: str, *parents: Any) -> Any:
+        return parts.add_parser(name, help=help, description=help, parents=[*parents, stored, printed], allow_abbrev=False)
+
+    part("size", "what takes up how much")
+    prune = part("prune", "what none of these studies needs: shows it, and with --yes removes it", configured, data)
+    prune.add_argument("--yes", action="store_true", help="remove it")
+    part("merge", "have all that other stores have, told by digest").add_argument(
+        "others", metavar="DIR|FILE", type=_path, nargs="+", help="other stores, or packed studies"
+    )
+    part("verify", "compare every file with its checksum")
+    pack = part("pack", "write finished studies as one file, which --store reads in place", configured, data)
+    pack.add_argument("-o", "--output", metavar="FILE.zip", type=_path, required=True)
+    for one in (prune, pack):
+        one.add_argument("studies", metavar="STUDY", nargs="+", help="a study's name, or a study file (.toml)")
 
 
 def _data(parser: Any) -> None:
@@ -153,16 +190,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb is None:
         parser.print_help()
         return 0
-    if verb == "data":
-        verb = f"data_{given.pop('part')}"
+    if verb in ("data", "store"):
+        verb = f"{verb}_{given.pop('part')}"
     elif verb == "list":
         verb = "catalogue"
+    elif verb == "completion":
+        given["parser"] = parser
     try:
         from tombola import commands
 
         with interrupts.heeded():
             try:
-                getattr(commands, verb)(**given)
+                getattr(commands, verb)(**commands.with_places(given))
             except KeyboardInterrupt:
                 how = interrupts.name()
                 print(f"tombola: {how}; the same command goes on where this one stopped", file=sys.stderr)

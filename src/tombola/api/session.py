@@ -1,10 +1,10 @@
 """One call: where its runs are kept, the arrays that it was given as parents of them, and how it is carried out."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,20 @@ from tombola.procedures.run import Action, Given, Run, RunRef
 from tombola.store.files import dump_json
 from tombola.store.store import Store
 from tombola.surgery.combine import combine
+from tombola.training.replica import columns
+
+
+class Stop(NamedTuple):
+    """What is said of a replicate where training stops to evaluate."""
+
+    run: Run
+    """What it is described as."""
+    replicate: int
+    """Its number in the call, from 0."""
+    step: int
+    """Iterations since the start of training."""
+    metrics: dict[str, float]
+    """As `Trajectory.metrics` has them: losses in nats, shares in [0, 1]; NaN where the test set was not evaluated."""
 
 
 @dataclass(frozen=True)
@@ -119,16 +133,22 @@ class Session:
     # -- carried out ----------------------------------------------------------------------------------------------
 
     def train(
-        self, groups: Sequence[Sequence[Run]], keep: Iterable[Any] = (), measurements: Collection[Measurement] = (), first: bool = True
+        self,
+        groups: Sequence[Sequence[Run]],
+        keep: Iterable[Any] = (),
+        measurements: Collection[Measurement] = (),
+        first: bool = True,
+        on_stop: Callable[[Stop], Any] | None = None,
     ) -> list[Trajectory]:
         """Carry groups of R runs out together; a trajectory each, with the weights of its last step, of those in `keep`, and of the
-        `first` unless it is not to be stored: it can be made again from the parents.
+        `first` unless it is not to be stored: it can be made again from the parents. `on_stop` hears of what is trained, not of what
+        is stored.
         """
         steps = {run.digest: [*[run.begin] * first, Step("end"), *map(Step, keep)] for group in groups for run in group}
         found = graph((run for group in groups for run in group), steps, measurements)
         places = {seed: place for place, seed in enumerate(dict.fromkeys(run.seed for run in found.runs.values()))}
         labels = {digest: f"replicate {places[run.seed]}" for digest, run in found.runs.items()}
-        compute(found, measurements, self.store, self.data_dir, Progress(labels, quiet=True))
+        compute(found, measurements, self.store, self.data_dir, Progress(labels, quiet=True, on_rows=on_stop and _stops(groups, on_stop)))
         kept = [frozenset(iteration(group[0], step, self.data_dir) for step in steps[group[0].digest]) for group in groups]
         return [Trajectory(tuple(group), self.store, own, self.data_dir) for group, own in zip(groups, kept, strict=True)]
 
@@ -140,6 +160,21 @@ class Session:
     def found(self, measurements: Iterable[Measurement]) -> list[Tree]:
         """What measurements found that are carried out."""
         return [self.store.measurements.get(one.digest).found() for one in measurements]
+
+
+def _stops(groups: Sequence[Sequence[Run]], on_stop: Callable[[Stop], Any]) -> Callable[[str, Sequence[Sequence[float]]], None]:
+    """What hears a run's rows so far, and says the new ones."""
+    runs = {run.digest: (run, replicate) for group in groups for replicate, run in enumerate(group)}
+    said = dict.fromkeys(runs, 0)
+
+    def heard(digest: str, rows: Sequence[Sequence[float]]) -> None:
+        if digest in runs:  # no ancestor, which the call did not ask for
+            run, replicate = runs[digest]
+            for step, *values in rows[said[digest] :]:
+                on_stop(Stop(run, replicate, int(step), dict(zip(columns(run.task)[1:], values, strict=True))))
+            said[digest] = len(rows)
+
+    return heard
 
 
 def seeds(seed: Any, count: int) -> list[int]:

@@ -1,10 +1,10 @@
 """`tombola.train`: train replicas of a task from any start under any mask."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tombola.api.session import Session
+from tombola.api.session import Session, Stop
 from tombola.api.trajectory import Trajectory
 from tombola.core.step import Step
 from tombola.core.task import Detect, Task
@@ -24,6 +24,7 @@ def train(
     keep: Sequence[Step | str] = (),
     noise: Mapping[str, str] | None = None,
     detect: Detect | str | None = None,
+    on_stop: Callable[[Stop], Any] | None = None,
     store: Store | Path | str | None = None,
     data_dir: Path | str | None = None,
 ) -> Trajectory:
@@ -45,6 +46,8 @@ def train(
             `augmentation` and `dropout`.
         detect: a detector that says when the stable phase begins, by its name or as ``tb.Detect(name=..., level=...)``: of
             the recipe, where that has none. Then `Trajectory.detected` and `Trajectory.signals` say what it found.
+        on_stop: called wherever training stops to evaluate, once for each replicate, with a `tombola.api.session.Stop`: `run`,
+            `replicate`, `step` and `metrics`. `tombola.tracker` makes one. A run that the store has is not trained, and not heard of.
         store: folder, or `tombola.Store`, where runs are kept: what is there is not trained again. None: where `start` or
             `mask` come from, else in memory.
         data_dir: folder of the data files; else TOMBOLA_DATA.
@@ -55,4 +58,4 @@ def train(
     task = task if detect is None else task.but(recipe=task.recipe.but(detect=detect))
     session = Session.of(task, store, data_dir, start, mask)
     fields = {"begin": Step(begin), "until": Step(until), "noise": dict(noise or {})}
-    return session.train([session.runs(replicates, seed, start=start, mask=mask, **fields)], keep)[0]
+    return session.train([session.runs(replicates, seed, start=start, mask=mask, **fields)], keep, on_stop=on_stop)[0]

@@ -1,22 +1,35 @@
 """What the verbs of the command line do: each prints a table, or JSON."""
 
+from tombola.commands.completion import completion
+from tombola.commands.configured import with_places
 from tombola.commands.data import data_fetch, data_list, data_verify
-from tombola.commands.stored import export, runs, why
+from tombola.commands.store import diff, store_merge, store_pack, store_prune, store_size, store_verify
+from tombola.commands.stored import export, log, push, runs, why
 from tombola.commands.studies import adopt, catalogue, claims, report, run, show, status, watch
 
 __all__ = [
     "adopt",
     "catalogue",
     "claims",
+    "completion",
     "data_fetch",
     "data_list",
     "data_verify",
+    "diff",
     "export",
+    "log",
+    "push",
     "report",
     "run",
     "runs",
     "show",
     "status",
+    "store_merge",
+    "store_pack",
+    "store_prune",
+    "store_size",
+    "store_verify",
     "watch",
     "why",
+    "with_places",
 ]

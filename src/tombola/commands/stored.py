@@ -1,10 +1,13 @@
 """Verbs of a store: its runs, where one comes from, its weights as a file."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tombola.commands.configured import resolved
 from tombola.commands.printing import columns, printed
+from tombola.core.errors import TombolaError
 from tombola.report.result import plain
 from tombola.store.store import Damaged, Store
 
@@ -64,3 +67,46 @@ def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Pat
         from tombola.store.compressed import said
 
         print("\n".join(said(found)))
+
+
+def log(what: Sequence[str], store: Path, data_dir: Path | None, to: str, project: str, **options: Any) -> None:
+    """Runs of studies, or single ones, in another tool."""
+    from tombola.engine.study import stages
+    from tombola.store.tracking import log_record, run_name
+    from tombola.studies.catalogue import studies
+
+    found, logged = Store.there(store), 0
+    for name in what:
+        if name in studies or name.endswith(".toml"):
+            study = resolved(name, options, data_dir)
+            *_, parts = stages(study, found, data_dir)
+            rows = {row.run.digest: row for row in reversed(parts.rows) if row.run.digest in found}
+            if not rows:
+                raise TombolaError(f"no run of {name} is in store {str(store)!r}; `tombola run {name}` with the same options trains them")
+            for digest, row in reversed(rows.items()):
+                config = {"study": study.name, "variant": row.variant, "arm": row.arm, "level": row.level, "replicate": row.replicate}
+                name_of = [study.name, *([row.variant] if row.variant else []), row.arm, f"level-{row.level}", f"replicate-{row.replicate}"]
+                log_record(found.get(digest), to, project, run_name(*name_of), config)
+            logged += len(rows)
+        else:
+            record = found.find(name)
+            log_record(record, to, project, record.digest, {})
+            logged += 1
+    print(f"{logged} runs are in {to}, project {project}")
+
+
+def push(
+    run: str, repository: str, store: Path, data_dir: Path | None, json: bool, step: str, packed: bool, private: bool, output: Path | None
+) -> None:
+    """A run's ticket with its model card on the Hugging Face Hub, or in a folder."""
+    from tombola.report.files import writable
+    from tombola.store import hub
+
+    found, options = Store.there(store), hub.Options(step, packed, data_dir)
+    if output is None:
+        place = hub.push(found, run, repository, options, private)
+    else:
+        writable(output)
+        hub.written(found, run, output, repository, options)
+        place = str(output)
+    printed({"repository": repository, "place": place}) if json else print(place)

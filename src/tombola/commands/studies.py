@@ -1,11 +1,12 @@
 """Verbs of studies: what there is, what one would do, carrying it out, its report, its claims."""
 
 import json as json_text
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tombola.commands.configured import options_of, origins, resolved, study_file
 from tombola.commands.printing import columns, print_paths, printed
 from tombola.core.errors import TombolaError
 from tombola.core.spec import Spec
@@ -42,13 +43,14 @@ def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: A
     from tombola.engine.reading import built_info
     from tombola.engine.study import study_graph, study_measurements
 
-    found = _resolve(study, options, data_dir)
+    found = resolved(study, options, data_dir)
     if toml:
-        return print(_study_file(study, options, found), end="")
+        return print(study_file(study, options, found), end="")
     arms: dict[str, int] = {}
     for row in planned(found):
         arms[row.arm] = arms.get(row.arm, 0) + 1
     configuration = {name: _shown(value) for name, value in configuration_of(found).items()}
+    origin, chosen = origins(found, study, options), options_of(found, study, options)
     graph, claimed = study_graph(found), [claim.id for claim in found.claims]
     task = next(iter(graph.runs.values())).task
     layers, cost = built_info(task, data_dir).prunable_weights, estimate(graph, data_dir)
@@ -59,6 +61,8 @@ def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: A
                 "answers": found.answers,
                 "claims": claimed,
                 "configuration": configuration,
+                "origins": origin,
+                "options": {name: {"value": value, "origin": where} for name, (value, where) in chosen.items()},
                 "arms": arms,
                 "measurements": len(study_measurements(found)),
                 "layers": [{"name": layer.name, "kind": layer.kind, "prunable": size} for layer, size in layers],
@@ -66,7 +70,9 @@ def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: A
             }
         )
     print(f"{found.name}: {found.answers}\nclaims: {', '.join(claimed) or 'none'}\n")
-    columns([[f"  {name}", _as_setting(value)] for name, value in configuration.items()])
+    columns([["field", "value", "from"], *([f"  {name}", _as_setting(value), origin[name]] for name, value in configuration.items())])
+    print()
+    columns([["option", "value", "from"], *([f"  {name}", _as_setting(value), where] for name, (value, where) in chosen.items())])
     print(f"\nlayers of {task.model.name.partition('@')[0]}, their kinds and prunable weights:")
     columns([[f"  {layer.name}", layer.kind, f"{size:,}"] for layer, size in layers])
     print(f"\nruns: {cost.runs} ({', '.join(f'{count} {arm}' for arm, count in arms.items())})")
@@ -84,7 +90,7 @@ def run(study: str, store: Path, data_dir: Path | None, json: bool, output: Path
     from tombola.report.page import write
     from tombola.report.table import as_json, terminal
 
-    found = _resolve(study, options, data_dir)
+    found = resolved(study, options, data_dir)
     if output is not None:
         writable(output)  # known before the work, not after it
     findings = run_study(found, Store(store), data_dir)
@@ -100,7 +106,7 @@ def report(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
     from tombola.engine.study import findings
     from tombola.report.page import write
 
-    written = write([findings(_resolve(study, options, data_dir), Store(store), data_dir) for study in studies], output)
+    written = write([findings(resolved(study, options, data_dir), Store(store), data_dir) for study in studies], output)
     if json:
         return printed({"files": [str(path) for path in written]})
     print_paths(written)
@@ -110,7 +116,7 @@ def status(study: str, store: Path, data_dir: Path | None, json: bool, **options
     """How far a study is."""
     from tombola.engine.study import study_status
 
-    found = study_status(_resolve(study, options, data_dir), Store(store), data_dir)
+    found = study_status(resolved(study, options, data_dir), Store(store), data_dir)
     if json:
         return printed(found)
     print(f"{study}: {found['done']} of {found['runs']} runs are done, {found['in progress']} in progress, {found['missing']} to train")
@@ -128,7 +134,7 @@ def adopt(study: str, store: Path, data_dir: Path | None, json: bool, **options:
     """Find what is stored under earlier code of the user's parts."""
     from tombola.engine.study import adopt_earlier
 
-    found = adopt_earlier(_resolve(study, options, data_dir), Store(store), data_dir)
+    found = adopt_earlier(resolved(study, options, data_dir), Store(store), data_dir)
     if json:
         return printed({"adopted": found})
     print(f"{study}: {found} runs and measurements that earlier code made are found now, too")
@@ -142,14 +148,14 @@ def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
 
     lines = []
     load_files(options["load"])
-    kept = Store.there(store) if store.exists() else Store(store)
+    kept = Store(store)
     for name in studies or list(registry):
         if Path(name).is_dir():
             lines += judged_again(Path(name))
             continue
         if "/" in name and not name.endswith(".toml"):
             raise TombolaError(f"{name!r} is neither a study nor a folder; give the folder that `tombola run STUDY -o DIR` wrote")
-        found, state, why = _resolve(name, options, data_dir), "not run", ""
+        found, state, why = resolved(name, options, data_dir), "not run", ""
         try:
             lines += [entry(verdict, name, found.task.name) for verdict in findings(found, kept, data_dir).verdicts]
             continue
@@ -181,7 +187,7 @@ def watch(study: str, store: Path, data_dir: Path | None, output: Path, every: f
 
     if not 1 <= every <= 3600:
         raise TombolaError(f"--every {every:g}: give seconds from 1 to 3600")
-    found, before = _resolve(study, options, data_dir), None
+    found, before = resolved(study, options, data_dir), None
     writable(output)
     while True:
         report, how_far = findings_so_far(found, Store(store), data_dir)
@@ -195,38 +201,6 @@ def watch(study: str, store: Path, data_dir: Path | None, output: Path, every: f
             return
         before = how_far
         time.sleep(every)
-
-
-def _resolve(study: str, options: Mapping[str, Any], data_dir: Path | None) -> Study:
-    from tombola.engine.bringing import bring
-    from tombola.engine.configuring import resolve, swept_values
-
-    options = _merged(study, options)
-    model, data = bring(options)
-    name, sweeps = options.pop("study"), swept_values(options.pop("sweeps"))
-    return resolve(name, model=model, data=data, data_dir=data_dir, sweep={**options.pop("sweep"), **sweeps}, **options)
-
-
-def _merged(study: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the command line over those of a study file, if one is named."""
-    options = dict(options)
-    sweeps, settings = options.pop("sweep"), options.pop("settings")
-    said: dict[str, Any] = {"study": study, "load": [], "settings": [], "sweep": {}}
-    if study.endswith(".toml"):
-        from tombola.engine.study_files import read
-
-        said = read(Path(study))
-    given = {name: value for name, value in options.items() if value is not None and name != "load"}
-    merged = {"scale": "small", "task": None, "model": None, **said, **given}
-    return {**merged, "load": [*said["load"], *options["load"]], "settings": [*said["settings"], *settings], "sweeps": sweeps}
-
-
-def _study_file(study: str, options: Mapping[str, Any], found: Study) -> str:
-    from tombola.engine.study_files import written
-
-    said = _merged(study, options)
-    own = {name: said.get(name) for name in ("model", "data", "image_size")}
-    return written(found, task=said["task"] or found.default_task, scale=said["scale"], load=said["load"], **own)
 
 
 def _first_line(part: Any) -> str:

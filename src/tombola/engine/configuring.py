@@ -98,13 +98,13 @@ def apply(study: Study, settings: Iterable[str | tuple[str, Any]]) -> Study:
     """The configuration with the settings made, all or none. Their order is of no matter: one that is not allowed yet waits for the
     others.
     """
-    waiting = [setting if isinstance(setting, tuple) else _parsed(setting) for setting in settings]
+    waiting = [parsed(setting) for setting in settings]
     while waiting:
         refused: list[tuple[str, Any]] = []
         errors: list[TombolaError] = []
         for key, value in waiting:
             try:
-                study = _replaced(study, _path(study, key), _value(value) if isinstance(value, str) else value)
+                study = _replaced(study, path_of(study, key), _value(value) if isinstance(value, str) else value)
             except TombolaError as error:
                 refused.append((key, value))
                 errors.append(error)
@@ -114,7 +114,10 @@ def apply(study: Study, settings: Iterable[str | tuple[str, Any]]) -> Study:
     return study
 
 
-def _parsed(setting: str) -> tuple[str, str]:
+def parsed(setting: str | tuple[str, Any]) -> tuple[str, Any]:
+    """(key, value) of a setting; the value of ``KEY=VALUE`` is text. Raises in one line for what is none."""
+    if isinstance(setting, tuple):
+        return setting
     key, sign, text = setting.partition("=")
     if not sign or not key:
         raise TombolaError(f"--set {setting!r}: write KEY=VALUE, for example --set steps=1000it")
@@ -143,7 +146,8 @@ def configuration_of(study: Study) -> dict[str, Any]:
     return {**{f"sweep {key}": values for key, values in study.swept.items()}, **common}
 
 
-def _path(study: Study, key: str) -> list[str]:
+def path_of(study: Study, key: str) -> list[str]:
+    """The names that lead to the field of a setting, or to an entry of one. Raises in one line if there is none."""
     there = fields_of(study)
     if path := _field(there, key):
         return path.split(".")

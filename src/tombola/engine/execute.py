@@ -171,8 +171,9 @@ class Engine:
             checkpoints.save(paths[index], checkpoint)
 
         with self._renewed(digests):
-            keeps = on_checkpoint if all(paths) else None
-            for index, outcome in train_cohort(task, dataset, replicas, keeps, self.progress.advance, layout, self._span(digests[0])[1]):
+            keeps, hears, end = on_checkpoint if all(paths) else None, self.progress.on_rows, self._span(digests[0])[1]
+            on_rows = None if hears is None else lambda index, rows: hears(digests[index], rows)
+            for index, outcome in train_cohort(task, dataset, replicas, keeps, self.progress.advance, layout, end, on_rows):
                 if not np.isfinite([row[1] for row in outcome.rows]).all():
                     label = self.progress.label(digests[index])
                     self.progress.warn(

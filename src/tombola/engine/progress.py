@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from tombola.core import errors, interrupts
@@ -12,11 +12,17 @@ _PLAIN_SECONDS = 15.0
 """Between two lines where the output is no terminal."""
 
 
+OnRows = Callable[[str, Sequence[Sequence[float]]], None]
+"""What hears a run's digest, and its rows of metrics so far, wherever it stops to evaluate."""
+
+
 class Progress:
     """Counts replica-steps. On a terminal one line is rewritten; elsewhere a line appears now and then."""
 
-    def __init__(self, labels: Mapping[str, str] | None = None, stream: TextIO | None = None, quiet: bool = False) -> None:
-        self._labels, self._stream, self._quiet = dict(labels or {}), stream or sys.stderr, quiet
+    def __init__(
+        self, labels: Mapping[str, str] | None = None, stream: TextIO | None = None, quiet: bool = False, on_rows: OnRows | None = None
+    ) -> None:
+        self._labels, self._stream, self._quiet, self.on_rows = dict(labels or {}), stream or sys.stderr, quiet, on_rows
         self._lengths: dict[str, int] = {}
         self._waiting: list[str] = []
         self._runs = self._total = 0

@@ -1,6 +1,6 @@
 """From a study to its tables: carry its runs out, measure each, judge the claims."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -37,7 +37,7 @@ _READ = ("metrics.csv", "summary.json", "made.json")
 """Files of every run from which tables are made."""
 
 
-class _Parts(NamedTuple):
+class Parts(NamedTuple):
     """What a study is made of, and where it is if its store has it. Worked out once: there may be thousands."""
 
     rows: tuple[Row, ...]
@@ -47,10 +47,10 @@ class _Parts(NamedTuple):
     """Digest -> record."""
 
 
-def _parts(study: Study, rows: tuple[Row, ...], store: Store) -> _Parts:
+def _parts(study: Study, rows: tuple[Row, ...], store: Store) -> Parts:
     measurements, kept = _measurements(study, rows), store.measurements
     found = _graph(study, rows, measurements)
-    return _Parts(
+    return Parts(
         rows,
         found,
         {measurement: kept.get(measurement.digest) for measurement in measurements},
@@ -104,19 +104,19 @@ def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: b
             discard(damage.record, damage.name, progress)
 
 
-def _finished(found: _Parts, store: Store, data_dir: Path | None) -> bool:
+def _finished(found: Parts, store: Store, data_dir: Path | None) -> bool:
     """Whether nothing is left to compute: then JAX, which takes a second to load, is not asked for, and no network is built.
 
     Files that `_results` reads are checked there.
     """
     return (
-        not _lacking(found)
+        not lacking(found)
         and all(done(found.graph, digest, store, data_dir) for digest in found.runs)
         and not any(record.damaged(but=_READ) for record in found.runs.values())
     )
 
 
-def _lacking(found: _Parts) -> str:
+def lacking(found: Parts) -> str:
     """What of a study its store lacks, in words; empty if nothing."""
     missing = sum(not record.exists() for record in found.runs.values())
     if missing:
@@ -145,13 +145,13 @@ def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) ->
     rows = planned(study)
     whole = _parts(study, rows, store)
     there = {digest for digest, record in whole.runs.items() if record.exists()}
-    if not _lacking(whole):
+    if not lacking(whole):
         return findings(study, store, data_dir), ""
     how_far = f"{len(there)} of {len(whole.runs)} runs"
     done_rows = tuple(
         row for row in rows if row.run.digest in there and (row.measurement is None or whole.measurements[row.measurement].exists())
     )
-    found = _Parts(
+    found = Parts(
         done_rows,
         Graph({digest: run for digest, run in whole.graph.runs.items() if digest in there}),
         {measurement: record for measurement, record in whole.measurements.items() if record.exists()},
@@ -168,7 +168,7 @@ def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) ->
     return _judged(study, measured, results, [result.made for result in of.values()]), how_far
 
 
-def _findings(study: Study, results: Results, found: _Parts) -> Findings:
+def _findings(study: Study, results: Results, found: Parts) -> Findings:
     measured = measured_rows(study, found.rows, results)
     with blaming(study, "details"):
         details = Wording(study.task, study.learns).frames(study.details(results))
@@ -204,10 +204,10 @@ def _further(study: Study, rows: Sequence[Row], results: Results) -> tuple[Row, 
     return tuple(row for row in study.more(rows, results) if row not in there)
 
 
-def _results(study: Study, parts: _Parts, store: Store, data_dir: Path | None) -> Results:
-    if lacking := _lacking(parts):
+def _results(study: Study, parts: Parts, store: Store, data_dir: Path | None) -> Results:
+    if less := lacking(parts):
         raise TombolaError(
-            f"{study.name}: {lacking} not in store {str(store.folder)!r}; `tombola run {study.name}` with the same options computes them"
+            f"{study.name}: {less} not in store {str(store.folder)!r}; `tombola run {study.name}` with the same options computes them"
         )
 
     @lru_cache(maxsize=8)  # of all runs together: a study may look at thousands
@@ -272,14 +272,22 @@ def study_status(study: Study, store: Store, data_dir: Path | None = None) -> di
 
 def adopt_earlier(study: Study, store: Store, data_dir: Path | None = None) -> int:
     """Have what is stored with earlier code of the user's parts found as results of the study. How many that were."""
-    count, rows = 0, planned(study)
-    while True:
-        found = _parts(study, rows, store)
+    count = 0
+    for found in stages(study, store, data_dir):
         there = earlier(found.graph, found.measurements, store)
         adopt(there)
         count += len(there)
-        found = _parts(study, rows, store)
-        further = () if _lacking(found) else _further(study, rows, _results(study, found, store, data_dir))
+    return count
+
+
+def stages(study: Study, store: Store, data_dir: Path | None = None) -> Iterator[Parts]:
+    """What a study is made of: of its own rows, then again with those that its results call for, while the store has all of it."""
+    rows = planned(study)
+    while True:
+        yield _parts(study, rows, store)
+        found = _parts(study, rows, store)  # what was computed or adopted meanwhile is there
+        chooses = type(study).more is not Study.more and not lacking(found)
+        further = _further(study, rows, _results(study, found, store, data_dir)) if chooses else ()
         if not further:
-            return count
+            return
         rows += further

@@ -1,5 +1,6 @@
 """Studies as TOML files: what `tombola run study.toml` reads, and what `tombola show --toml` writes."""
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,31 +13,52 @@ from tombola.studies.base import Scale, Study
 from tombola.studies.sweep import Sweep
 
 _TABLES = ("set", "sweep")
-_KEYS = ("study", "scale", "task", "model", "data", "image_size", "replicates", "seed", "load", *_TABLES)
+_OWN = ("scale", "task", "model", "data", "image_size", "replicates", "seed", "load")
+_KEYS = ("study", *_OWN, *_TABLES)
+_DEFAULTS = ("store", "data_dir", *_OWN, "set")
+DEFAULTS = "tombola.toml"
+"""What a file is called that says what is not said otherwise: in the folder where one works, and in the user's configuration folder."""
 
 
 def read(path: Path) -> dict[str, Any]:
     """What a study file says, as options of the command line have it: `study`, `scale`, `task`, `model`, `data`, `image_size`,
     `replicates`, `seed`, `settings`, `sweep` and `load`. Paths are those beside the file. Raises in one line for another key.
     """
+    found = _read(path, _KEYS, "study file")
+    if not isinstance(found.get("study"), str):
+        raise TombolaError(f'study file {str(path)!r} names no study; write study = "frankle2019.sparsity", say, as its first line')
+    return found
+
+
+def defaults() -> dict[str, dict[str, Any]]:
+    """Name of a file of defaults that is there -> what it says, as `read` has it, with `store` and `data_dir`; the user's own file
+    first, which the folder's goes before.
+    """
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "tombola" / DEFAULTS
+    return {str(path): _read(path, _DEFAULTS, "file of defaults") for path in (own, Path(DEFAULTS)) if path.is_file()}
+
+
+def _read(path: Path, keys: Sequence[str], kind: str) -> dict[str, Any]:
+    what = f"{kind} {str(path)!r}"
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TombolaError(f"study file {str(path)!r} cannot be read: {error.strerror}") from None
+        raise TombolaError(f"{what} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TombolaError(f"study file {str(path)!r} is not TOML: {error}") from None
+        raise TombolaError(f"{what} is not TOML: {error}") from None
     for key in found:
-        if key not in _KEYS:
-            raise TombolaError(f"study file {str(path)!r}: {unknown('key', key, _KEYS)}; fields of the study stand under [set]")
-    if not isinstance(found.get("study"), str):
-        raise TombolaError(f'study file {str(path)!r} names no study; write study = "frankle2019.sparsity", say, as its first line')
+        if key not in keys:
+            raise TombolaError(f"{what}: {unknown('key', key, keys)}; fields of the study stand under [set]")
     if found.get("scale", "small") not in get_args(Scale):
         raise unknown("scale", found["scale"], get_args(Scale))
     for table in _TABLES:
         if not isinstance(found.get(table, {}), dict):
-            raise TombolaError(f"study file {str(path)!r}: write [{table}] as a table, with one field a line below it")
-    if "data" in found:
-        found["data"] = path.parent / found["data"]
+            raise TombolaError(f"{what}: write [{table}] as a table, with one field a line below it")
+    for key in ("task", "model", "data", "store", "data_dir"):
+        if not isinstance(found.get(key, ""), str):
+            raise TombolaError(f"{what}: {key} = {found[key]!r}, but a text is needed")
+    for key in {"data", "store", "data_dir"} & found.keys():
+        found[key] = path.parent / Path(found[key]).expanduser()
     load = found.pop("load", [])
     here = [path.parent / one for one in ([load] if isinstance(load, str) else load)]
     settings = _flat(found.pop("set", {}))

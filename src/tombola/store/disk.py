@@ -61,9 +61,22 @@ class Disk:
         """The records that are there whole, sorted."""
         return sorted(path.parent.name for path in self.path.glob("[!.]*/manifest.json"))
 
+    def sizes(self) -> dict[str, int]:
+        """Every file below the folder, those of work in progress among them -> bytes."""
+        found: dict[str, int] = {}
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                with suppress(OSError):  # gone by now
+                    found[os.path.relpath(f"{folder}/{name}", self.path)] = os.lstat(f"{folder}/{name}").st_size
+        return found
+
     def write(self, name: str, content: bytes) -> None:
         """A file by itself."""
         write_atomically(self.path / name, content)
+
+    def erase(self, name: str) -> None:
+        """Take a file away that is in no record."""
+        (self.path / name).unlink(missing_ok=True)
 
     def put(self, record: str, files: Mapping[str, bytes], replace: bool) -> None:
         """A record with all its files. One that is there already stays, unless it is to be replaced."""

@@ -14,7 +14,7 @@ def describe(record: Record) -> dict[str, Any]:
     spec, summary, metrics = record.json("spec"), record.json("summary"), record.metrics()
     return {
         "run": record.digest,
-        "task": _task(spec),
+        "task": task_of(spec),
         "seed": spec["seed"],
         "mask": said(spec.get("mask")) or "dense",
         "start": start(spec),
@@ -50,7 +50,7 @@ def _entry(store: Store, digest: str) -> dict[str, Any]:
     spec, summary = record.json("spec"), record.json("summary")
     parents = _parents(spec)
     what = (
-        f"{_task(spec)}, seed {spec['seed']}: {start(spec)}; mask: {said(spec.get('mask')) or 'dense'} "
+        f"{task_of(spec)}, seed {spec['seed']}: {start(spec)}; mask: {said(spec.get('mask')) or 'dense'} "
         f"({summary['kept']:,}/{summary['prunable']:,} kept, density {summary['density']:.2%})"
     )
     return {"what": what if parents else f"{what}; the initialisation follows from the seed", "parents": parents}
@@ -76,5 +76,6 @@ def _parents(spec: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(source["run"] for source in sources))
 
 
-def _task(spec: dict[str, Any]) -> str:
+def task_of(spec: dict[str, Any]) -> str:
+    """A stored description's data and network, in words."""
     return f"{spec['task']['data']['name']}/{plain(spec['task']['model']['name'])}"

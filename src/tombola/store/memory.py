@@ -39,9 +39,18 @@ class Memory:
         """The records that are there, sorted."""
         return sorted(name.removesuffix("/manifest.json") for name in self._files if name.endswith("/manifest.json"))
 
+    def sizes(self) -> dict[str, int]:
+        """Every file -> bytes."""
+        rooms = {f"{room}/{name}": size for room, files in self._rooms.items() for name, size in files.sizes().items()}
+        return {name: len(content) for name, content in self._files.items()} | rooms
+
     def write(self, name: str, content: bytes) -> None:
         """A file by itself."""
         self._files[name] = content
+
+    def erase(self, name: str) -> None:
+        """Take a file away that is in no record."""
+        self._files.pop(name, None)
 
     def put(self, record: str, files: Mapping[str, bytes], replace: bool) -> None:
         """A record with all its files. One that is there already stays, unless it is to be replaced."""

@@ -19,13 +19,17 @@ from tombola.core.trees import Tree
 from tombola.store.disk import Disk
 from tombola.store.files import read_tree
 from tombola.store.memory import Memory
+from tombola.store.packed import Packed
+
+Files = Disk | Memory | Packed
+"""Where the files of a store are."""
 
 
 @dataclass(frozen=True)
 class Record:
     """A finished run as it is stored."""
 
-    files: Disk | Memory
+    files: Files
     digest: str
     """The run's name."""
 
@@ -40,9 +44,9 @@ class Record:
 
     def json(self, name: str) -> dict[str, Any]:
         """`spec`, `summary` or `made`."""
-        found = _parsed(self._verified(f"{name}.json"))
+        found = _parsed(self.read(f"{name}.json"))
         if not _has(found, _NEEDED.get(name, {})) or (
-            name == "made" and "summary.json" in self._files and not found.get("trained_together")
+            name == "made" and "summary.json" in self.checksums and not found.get("trained_together")
         ):
             raise Damaged(self, f"{name}.json")
         return found
@@ -53,10 +57,10 @@ class Record:
 
     def signals(self) -> dict[str, np.ndarray]:
         """What detectors saw by step, if the run had some: columns of signals.csv; else none."""
-        return self._columns("signals.csv", {"step", "probe_loss"}) if "signals.csv" in self._files else {}
+        return self._columns("signals.csv", {"step", "probe_loss"}) if "signals.csv" in self.checksums else {}
 
     def _columns(self, name: str, needed: set[str]) -> dict[str, np.ndarray]:
-        content = self._verified(name)
+        content = self.read(name)
         try:
             header, *lines = content.decode().splitlines()
             names = header.split(",")
@@ -69,7 +73,7 @@ class Record:
 
     def steps(self) -> set[int]:
         """Iterations whose weights are stored. What else lies in the folder is not ours."""
-        return {int(found[1]) for name in self._files if (found := re.fullmatch(r"weights/(\d{1,9})it\.safetensors", name))}
+        return {int(found[1]) for name in self.checksums if (found := re.fullmatch(r"weights/(\d{1,9})it\.safetensors", name))}
 
     def weights(self, iteration: int) -> Tree:
         """The weights after `iteration`, bitwise."""
@@ -99,37 +103,37 @@ class Record:
 
     def contents(self) -> dict[str, bytes]:
         """All its files but the manifest."""
-        return {name: self._verified(name) for name in self._files}
+        return {name: self.read(name) for name in self.checksums}
 
     def damaged(self, but: Collection[str] = ()) -> list[str]:
         """Names of files that are missing or differ from their checksum; those named in `but` are not looked at."""
         try:
             if not self._described:
                 return ["spec.json"]
-            return [name for name, digest in self._files.items() if name not in but and self._sound(name, digest) is None]
+            return [name for name, digest in self.checksums.items() if name not in but and self._sound(name, digest) is None]
         except Damaged as damage:
             return [damage.name]
 
     def _tree(self, name: str) -> Tree:
         from safetensors import SafetensorError
 
-        content = self._verified(name)
+        content = self.read(name)
         try:
             return read_tree(content)
         except SafetensorError:
             raise Damaged(self, name) from None
 
-    def _verified(self, name: str) -> bytes:
+    def read(self, name: str) -> bytes:
         """The content of a file whose checksum holds, in a folder whose description has its name; damage is named."""
         if not self._described:
             raise Damaged(self, "spec.json")
-        content = self._sound(name, self._files[name]) if name in self._files else None
+        content = self._sound(name, self.checksums[name]) if name in self.checksums else None
         if content is None:
             raise Damaged(self, name)
         return content
 
     @cached_property
-    def _files(self) -> dict[str, str]:
+    def checksums(self) -> dict[str, str]:
         """Name -> checksum, as the manifest has them."""
         try:
             found = _parsed(self.files.read(f"{self.digest}/manifest.json"))
@@ -142,7 +146,7 @@ class Record:
     @cached_property
     def _described(self) -> bool:
         """Whether the folder holds what it is named by: another's, moved or copied to its place, has files that are sound."""
-        spec = _parsed(self._sound("spec.json", self._files.get("spec.json", "")) or b"")
+        spec = _parsed(self._sound("spec.json", self.checksums.get("spec.json", "")) or b"")
         return spec is not None and digest_of(spec) == self.digest
 
     def _sound(self, name: str, digest: str) -> bytes | None:

@@ -20,23 +20,27 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tombola.core.errors import TombolaError
 from tombola.core.trees import Tree
 from tombola.store.disk import Disk
 from tombola.store.files import dump_json, dump_tree
 from tombola.store.memory import Memory
+from tombola.store.packed import Packed, is_packed
 from tombola.store.record import Damaged as Damaged
-from tombola.store.record import Record, network_file
+from tombola.store.record import Files, Record, network_file
+
+_VALUES = ("metrics.csv", "found.safetensors")
+"""What a run's or a measurement's numbers are: bitwise the same wherever it was computed on one kind of processor."""
 
 
 class Store:
     """Runs in a folder, on which any number of processes may work; or in memory, if none is named."""
 
-    def __init__(self, folder: Path | str | None = None, files: Disk | Memory | None = None) -> None:
-        self.files = files or (Memory() if folder is None else Disk(Path(folder)))
-        if files is None and os.path.isfile(self.folder):
+    def __init__(self, folder: Path | str | None = None, files: Files | None = None) -> None:
+        self.files = files or (Memory() if folder is None else Packed(Path(folder)) if is_packed(folder) else Disk(Path(folder)))
+        if files is None and isinstance(self.files, Disk) and os.path.isfile(self.folder):
             raise TombolaError(f"store {str(folder)!r} is a file, but a folder is needed; choose another with --store DIR")
 
     @classmethod
@@ -97,16 +101,25 @@ class Store:
         manifest = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         self.files.put(digest, {**contents, "manifest.json": dump_json(manifest)}, replace)
 
-    def adopt(self, record: Record) -> None:
-        """Have a record of another store here too, with all the weights that either has."""
+    def adopt(self, record: Record) -> Literal["new", "more", "same", "differs"]:
+        """Have a record of another store here too, with all the weights that either has; and what that came to.
+
+        If their metrics differ, as they may where another processor made them, what is here stays: weights of both are no run.
+        """
         mine, contents = self.get(record.digest), record.contents()
+        found: Literal["new", "more"] = "new"
         if mine.exists():
-            if contents.keys() <= mine.contents().keys():
-                return
-            contents |= mine.contents()
+            own = mine.contents()
+            if any(own.get(name) != contents.get(name) for name in _VALUES):
+                return "differs"
+            if contents.keys() <= own.keys():
+                return "same"
+            contents |= own
+            found = "more"
         if "summary.json" in contents and (info := record.network()) is not None:
             self.put_network(info)
         self.put(record.digest, contents, {}, replace=True)
+        return found
 
     def put_network(self, info: Mapping[str, Any]) -> str:
         """Keep what a network looks like, once for all its runs; the name that their summaries refer to it by."""

@@ -76,6 +76,7 @@ def train_cohort(
     on_progress: Callable[..., None] = lambda *told: None,
     layout: Plan | None = None,
     until: int | None = None,
+    on_rows: Callable[[int, Sequence[Sequence[float]]], None] | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
     """Train each replica to the end, or to iteration `until`, batch by batch; yields (index of the replica, outcome) as batches finish.
 
@@ -88,6 +89,7 @@ def train_cohort(
         on_checkpoint: called with (index, checkpoint) at most every `CHECKPOINT_SECONDS`, between calls.
         on_progress: called with the number of replica-steps just trained, and what detectors say, if they do.
         layout: the plan; made for this cohort if not given.
+        on_rows: called with (index, its rows so far) after each call that may have evaluated. It has the host wait for the devices.
         until: training stops after this iteration, bitwise where the whole run would be.
     """
     found = setup(task, dataset)
@@ -99,8 +101,9 @@ def train_cohort(
         for first in range(0, len(indices), layout.capacity):
             together = indices[first : first + layout.capacity]
             checkpoint = None if on_checkpoint is None else lambda i, point, together=together: on_checkpoint(together[i], point)
+            heard = None if on_rows is None else lambda i, rows, together=together: on_rows(together[i], rows)
             there = [_stored(replicas[index], sparse) for index in together]
-            outcomes = ReplicaBatch(task, end, found, layout, program, arrays, there).train(checkpoint, on_progress)
+            outcomes = ReplicaBatch(task, end, found, layout, program, arrays, there).train(checkpoint, on_progress, heard)
             give_back()
             for index, outcome in zip(together, outcomes, strict=True):
                 start = replicas[index].start

@@ -76,7 +76,7 @@ class ReplicaBatch:
     def _put(self, tree: Any) -> Any:
         return jax.device_put(tree, self.layout.stacked)
 
-    def train(self, on_checkpoint: Any, on_progress: Callable[..., None]) -> list[Outcome]:
+    def train(self, on_checkpoint: Any, on_progress: Callable[..., None], on_rows: Any = None) -> list[Outcome]:
         """All calls, with checkpoints between them; before a process that was told to stop does so, one more."""
         saved = time.monotonic()
         if self.replicas[0].resume is None:
@@ -90,6 +90,8 @@ class ReplicaBatch:
                     for index, checkpoint in enumerate(self._checkpoints()):
                         on_checkpoint(index, checkpoint)
                     saved = time.monotonic()
+                for index, rows in enumerate(self._rows() if on_rows else ()):
+                    on_rows(index, rows)
                 said = self.watch.said() if self.watch else []
                 on_progress(sum(max(0, self.t - max(began, replica.begin)) for replica in self.replicas), *said)
         return self._outcomes()
@@ -124,11 +126,10 @@ class ReplicaBatch:
     def _calls(self) -> list[list[int]]:
         """The stops that are still ahead, those of one call together; where weights are wanted, or masks move, a call ends."""
         fresh, kept = self.replicas[0].resume is None, {step for replica in self.replicas for step in replica.keep}
-        every, chunk = self._every(self.recipe.evaluate_every), self.found.chunk
+        every, chunk, began = self._every(self.recipe.evaluate_every), self.found.chunk, self.t
         kept |= self.moves | ({*self.watch.horizons, *self.watch.begins} if self.watch else set())
         wanted = kept | set(range(0, self.end, every)) | set(range(0, self.end, chunk)) | {self.end}
         calls: list[list[int]] = [[self.t] if fresh else []]
-        began = self.t
         for stop in sorted(step for step in wanted if self.t < step <= self.end):
             call = calls[-1]
             if call and (not self.layout.loop or len(call) == INTERVALS or stop > began + self.found.span or call[-1] in kept - {self.t}):

@@ -1,0 +1,178 @@
+"""Verbs of a store as a whole: its size, what can go, another one joined to it, its checksums, a study as one file; two runs compared."""
+
+import json as json_text
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tombola.commands.configured import resolved, study_file
+from tombola.commands.printing import columns, printed
+from tombola.core.errors import TombolaError
+from tombola.report.result import plain
+from tombola.store import upkeep
+from tombola.store.store import Damaged, Store
+
+_LINES = 20
+"""Of runs that could go, or of leaves that differ, as many are shown; `--json` has all."""
+_WORDS = {"run": "runs", "measurement": "measurements", "given": "arrays that were given", "network": "descriptions of networks"}
+
+
+def store_size(store: Path, json: bool) -> None:
+    """What takes up how much."""
+    found = Store.there(store)
+    kinds, tasks = upkeep.kinds(found), upkeep.tasks(found)
+    total = upkeep.Size(sum(one.files for one in kinds.values()), sum(one.bytes for one in kinds.values()))
+    if json:
+        of = {"kinds": kinds, "tasks": tasks}
+        return printed(total._asdict() | {name: {key: one._asdict() for key, one in sizes.items()} for name, sizes in of.items()})
+    _sizes("what", "files", {**kinds, "all": total})
+    if tasks:
+        print()
+        _sizes("task", "runs", tasks)
+
+
+def _sizes(what: str, count: str, sizes: Mapping[str, upkeep.Size]) -> None:
+    columns([[what, count, "size"], *([name, f"{one.files:,}", amount(one.bytes)] for name, one in sizes.items())])
+
+
+def store_prune(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, yes: bool, **options: Any) -> None:
+    """Show, or take out, what none of the studies needs."""
+    from tombola.engine.upkeep import needed, prune, superfluous
+
+    found = Store.there(store)
+    needs = needed([resolved(name, options, data_dir) for name in studies], found, data_dir)
+    what = superfluous(found, needs)
+    of_kind = {kind: [digest for one, digest in what.records if one == kind] for kind in upkeep.rooms(found)}
+    shown = [] if json else [_brief(found, digest, what.records["run", digest]) for digest in of_kind["run"][:_LINES]]
+    damaged = prune(found, what) if yes else []
+    if json:
+        left = {"weights": what.weights, "files": list(what.files), "bytes": what.bytes, "removed": yes, "damaged": damaged}
+        return printed({_WORDS[kind]: digests for kind, digests in of_kind.items()} | left)
+    if shown:
+        columns([["run", "task", "seed", "mask", "start", "size"], *shown])
+        if len(of_kind["run"]) > _LINES:
+            print(f"... and {len(of_kind['run']) - _LINES} more")
+    parts = [f"{len(digests):,} {_WORDS[kind]}" for kind, digests in of_kind.items() if digests]
+    parts += [f"{sum(map(len, what.weights.values())):,} files of weights of {len(what.weights):,} runs that stay"] if what.weights else []
+    parts += [f"{len(what.files):,} checkpoints and descriptions of networks"] if what.files else []
+    if not parts:
+        print(f"{', '.join(studies)}: every file in store {str(store)!r} is needed")
+    elif yes:
+        print(f"removed: {', '.join(parts)}; {amount(what.bytes)}")
+    else:
+        print(f"not needed by {', '.join(studies)}: {', '.join(parts)}; {amount(what.bytes)}\nnothing was removed; --yes removes it")
+    for digest in damaged:
+        print(f"warning: run {digest} is damaged and stays as it is; run its study again", file=sys.stderr)
+
+
+def _brief(store: Store, digest: str, size: int) -> list[str]:
+    from tombola.store.lineage import said, start, task_of
+
+    try:
+        spec = store.get(digest).json("spec")
+    except Damaged:
+        return [digest, "damaged", "", "", "", amount(size)]
+    return [digest, task_of(spec), str(spec["seed"]), said(spec.get("mask")) or "dense", start(spec), amount(size)]
+
+
+def store_merge(others: Sequence[Path], store: Path, json: bool) -> None:
+    """Have all that other stores have."""
+    found, counts, named = Store(store), Counter[tuple[str, str]](), []
+    for other in others:
+        for kind, digest, became in upkeep.merge(found, Store.there(other)):
+            counts[kind, became] += 1
+            if became in ("differs", "damaged"):
+                named.append({"store": str(other), "kind": kind, "digest": digest, "is": became})
+    if json:
+        return printed(
+            {"counts": [{"kind": kind, "is": became, "count": count} for (kind, became), count in counts.items()], "left out": named}
+        )
+    words = {"new": "new", "more": "with further weights", "same": "there already", "differs": "left out", "damaged": "left out"}
+    said = Counter[str]()
+    for (kind, became), count in counts.items():
+        said[f"{_WORDS[kind]} {words[became]}"] += count
+    print(f"{store}: {', '.join(f'{count:,} {what}' for what, count in said.items()) or 'nothing to join'}")
+    for one in named:
+        why = "its numbers differ from those that are here" if one["is"] == "differs" else "it is damaged"
+        print(f"warning: {one['kind']} {one['digest']} of {one['store']} was left out: {why}", file=sys.stderr)
+
+
+def store_verify(store: Path, json: bool) -> None:
+    """Compare every file with its checksum."""
+    checked, damaged = Counter[str](), []
+    for kind, name, files in upkeep.verify(Store.there(store)):
+        checked[kind] += 1
+        damaged += [{"kind": kind, "name": name, "files": files}] if files else []
+    if json:
+        printed({"checked": checked, "damaged": damaged})
+    else:
+        for one in damaged:
+            print(f"{one['kind']} {one['name']}: {', '.join(map(plain, one['files']))}")
+        print(f"checked: {', '.join(f'{count:,} {_WORDS[kind]}' for kind, count in checked.items()) or 'nothing is stored'}")
+    if damaged:
+        raise TombolaError(f"{len(damaged)} of {checked.total()} records are damaged; run their studies again, and they are computed again")
+
+
+def store_pack(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, output: Path, **options: Any) -> None:
+    """Finished studies as one file."""
+    from tombola.engine.upkeep import pack_studies
+
+    found = {name: resolved(name, options, data_dir) for name in studies}
+    texts = [study_file(name, options, study) for name, study in found.items()]
+    counts = pack_studies(found.values(), Store.there(store), output, data_dir, texts)
+    size = output.stat().st_size
+    if json:
+        return printed({"file": str(output), "bytes": size, **{_WORDS[kind]: count for kind, count in counts.items()}})
+    print(f"{output}: {', '.join(f'{count:,} {_WORDS[kind]}' for kind, count in counts.items() if count)}, {amount(size)}")
+    print(f"`tombola report {' '.join(studies)} --store {output} -o DIR` with the same options reads it in place")
+
+
+def diff(first: str, second: str, store: Path, other: Path | None, json: bool) -> None:
+    """Two runs compared."""
+    from tombola.store.difference import difference
+
+    here = Store.there(store)
+    found = difference(here.find(first), (here if other is None else Store.there(other)).find(second))
+    if json:
+        return printed(found)
+    print(f"a: run {found['runs'][0]}\nb: run {found['runs'][1]}")
+    _rows("description", found["description"], len(found["description"]))
+    _rows("curves", [one for one in found["curves"] if one["differ"]], len(found["curves"]))
+    differing = [one for one in found["weights"] if one["differ"]]
+    _rows("weights", sorted(differing, key=lambda one: -(one["relative"] or 0)), len(found["weights"]))
+    _rows("masks", [one for one in found["masks"] if one["overlap"] < 1], len(found["masks"]))
+    if found["leaves"]:
+        print(f"\nof other shapes, or in one of them alone: {', '.join(map(plain, found['leaves']))}")
+
+
+def _rows(title: str, rows: Sequence[Mapping[str, Any]], compared: int) -> None:
+    """A table of what differs, under its title."""
+    if not rows:
+        return print(f"\n{title}: {'the same' if compared or title == 'description' else 'nothing that both have'}")
+    print(f"\n{title}")
+    columns([[f"  {one}" if not place else one for place, one in enumerate(rows[0])], *(_cells(row) for row in rows[:_LINES])])
+    if len(rows) > _LINES:
+        print(f"  ... and {len(rows) - _LINES} more")
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    cells = [
+        "" if one is None else f"{one:.4g}" if isinstance(one, float) else f"{one:,}" if type(one) is int else _short(one)
+        for one in row.values()
+    ]
+    return [f"  {cells[0]}", *cells[1:]]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json_text.dumps(value)
+    return text if len(text) <= 60 else f"{text[:56]} ..."
+
+
+def amount(size: int) -> str:
+    """Bytes as people say them: 12 B, 3.4 kB, 1.2 GB."""
+    value, unit = float(size), 0
+    while value >= 999.5 and unit < 4:
+        value, unit = value / 1000, unit + 1
+    return f"{size} B" if not unit else f"{value:.3g} {('kB', 'MB', 'GB', 'TB')[unit - 1]}"
