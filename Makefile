@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test test-all test-pythons check format lint types bench lines clean
+# pip's advice about itself, and about who runs it, is not for who installs Tombola.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip install --quiet --quiet
+
+.PHONY: install demo docs test test-all test-pythons check format lint types bench lines clean
 
 install: $(VENV)/.installed
 
@@ -11,21 +14,36 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+	@echo "installing Tombola and what it needs into $(VENV): a minute or two, once"
+	@$(PIP) --editable .
 	@touch $@
-	@echo "installed: $(BIN)/tombola --help"
+	@echo "installed: $(BIN)/tombola says what to try first"
 
 $(VENV)/.developer: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@echo "installing what checks need into $(VENV): a minute or two, once"
+	@$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.bench: $(VENV)/.developer
-	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	@echo "installing PyTorch into $(VENV)"
+	@$(PIP) --editable '.[dev,bench]'
 	@touch $@
 
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	@echo "installing what the site needs into $(VENV): a minute or two, once"
+	@$(PIP) --editable '.[docs]'
+	@touch $@ $(VENV)/.installed
+
 # Iterative magnitude pruning on MNIST-1D with its controls: table, claims, figures and a page.
-demo: install
-	$(BIN)/tombola run frankle2019.sparsity --output report
+demo:
+	@echo "make demo: installs Tombola into $(VENV), trains 320 small networks (minutes on two cores), writes report/index.html"
+	@$(MAKE) --no-print-directory --silent install
+	@$(BIN)/tombola demo
+
+# The site: nothing in it is loaded from elsewhere, and a warning ends it. Tutorials are executed, and kept as long as they stay the same.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --jobs auto docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 # A file's tests share what they compile: a worker takes files in a row, and of another's only once its own are done.
 test: $(VENV)/.developer
@@ -65,4 +83,4 @@ lines:
 	$(PYTHON) benchmarks/lines.py
 
 clean:
-	rm -rf $(VENV) .venv-* build dist report
+	rm -rf $(VENV) .venv-* build dist report docs/_build docs/_made

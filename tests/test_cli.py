@@ -6,12 +6,14 @@ import re
 import shlex
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tombola import cli
 from tombola.core.spec import digest_of
+from tombola.engine.configuring import resolve
 from tombola.store import disk, store
 from tombola.store.export import load_ticket
 from tombola.store.files import dump_json
@@ -69,6 +71,33 @@ def test_run_prints_table_claims_and_paths(study, folder):
     assert header[:7] == ["study", "task", "variant", "arm", "replicate", "level", "density"]
     metrics = {"es_iteration", "es_censored", "acc_es", "acc_final", "train_acc_final", "val_loss_min", "iters_to_1p5x", "iters_to_1p1x"}
     assert metrics <= set(header)
+
+
+def test_the_demonstration_says_what_it_does_shows_it_and_says_what_to_try(study, capsys, monkeypatch):
+    def started(command, **_):
+        watches.append(command)
+        return SimpleNamespace(terminate=lambda: ended.append("told"), wait=lambda: ended.append("waited"))
+
+    watches, ended = [], []
+    small = resolve("frankle2019.sparsity", scale="smoke", task="digits-mlp", settings=["steps=40it", "evaluate_every=20it"])
+    monkeypatch.setattr("tombola.engine.configuring.resolve", lambda name: small)
+    monkeypatch.setattr("tombola.commands.beginning.subprocess.Popen", started)
+    said = output(capsys, "demo -o demonstrated")
+    first, last = said.split("LTH-C3")[0], said.split("LTH-C3")[-1]
+    for words in ("14 small networks", "minutes", "demonstrated/index.html", "the same command goes on"):
+        assert words in first, words
+    assert "winning ticket" in said
+    for words in ("demonstrated/index.html", "tombola run frankle2020.onset -o onset", "tombola new study"):
+        assert words in last, words
+    (watch,) = watches
+    parsed = vars(cli._parser().parse_args(watch[3:]))
+    assert (parsed["verb"], parsed["study"], str(parsed["store"]), str(parsed["output"])) == (
+        "watch",
+        "frankle2019.sparsity",
+        "runs",
+        "demonstrated",
+    )
+    assert ended == ["told", "waited"]
 
 
 def test_a_finished_study_trains_nothing_again(study, capsys):

@@ -1,5 +1,7 @@
-"""What the README says, runs."""
+"""What the README, the guides and the tutorials say, runs, is there, and is all there is."""
 
+import ast
+import importlib.util
 import json
 import os
 import re
@@ -9,26 +11,45 @@ from pathlib import Path
 
 import pytest
 
+import tombola as tb
 from tombola import cli
+from tombola.core import parts
 from tombola.core.parts import studies
 from tombola.engine.configuring import resolve
 from tombola.report.ledger import judged_again
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
-STUDY, BLOCKS = "", []
-for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-    if "@study(" in block:
-        STUDY = block  # a file for --load
-    else:
-        BLOCKS.append(block)
-COMMANDS = [re.split(" [#>]", line)[0].strip() for line in re.findall(r"^tombola .*$", README, re.MULTILINE)]
+GUIDES = {path.stem: path.read_text() for path in sorted((DOCS / "guide").glob("*.md"))}
+TUTORIALS = {path.stem: path.read_text() for path in sorted((DOCS / "tutorials").glob("*.md"))}
+PAGES = [path for path in sorted(DOCS.rglob("*.md")) if not {"_made", "_build"} & set(path.parts)]
+STUDY, BLOCKS = "", {}
+for name, text in {"README": README, **GUIDES}.items():
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
+        if "@study(" in block:
+            STUDY = block  # a file for --load
+        else:
+            BLOCKS[f"{name}-{number}"] = block
+TEXTS = [README, (ROOT / "CONTRIBUTING.md").read_text(), *GUIDES.values(), *TUTORIALS.values()]
+COMMANDS = [re.split(" [#>|]", line)[0].strip() for text in TEXTS for line in re.findall(r"^tombola .*$", text, re.MULTILINE)]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+@pytest.fixture(scope="module")
+def pages():
+    """What makes pages of the code."""
+    spec = importlib.util.spec_from_file_location("pages", DOCS / "pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("block", BLOCKS)
 def test_python_blocks_run(block, capsys, tmp_path, monkeypatch):
+    if "torch" in BLOCKS[block]:
+        pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    exec(compile(BLOCKS[block], block, "exec"), {"__name__": "readme"})
     assert capsys.readouterr().out.strip()
 
 
@@ -49,7 +70,7 @@ def on_the_command_line(tmp_path, monkeypatch, capsys):
 
 
 def test_the_study_of_the_readme_is_shown_and_run(on_the_command_line, tmp_path):
-    assert len(STUDY.splitlines()) < 40
+    assert len([line for line in STUDY.splitlines() if line.strip() and not line.strip().startswith("#")]) < 40
     status, said = on_the_command_line(STUDY, "show", "--set", "rival=movement")
     assert (status, "claims: MINE-1" in said, "6 movement" in said) == (0, True, True), said
     status, said = on_the_command_line(STUDY, "run", "-o", "report")
@@ -64,9 +85,9 @@ def test_the_study_of_the_readme_is_shown_and_run(on_the_command_line, tmp_path)
         ("show", '"mine.growth"', '"zhou2019.mask1"', "is registered already"),
         ("show", "    def rows", "    def runs", "has no method `rows`"),
         ("show", "yield from chain_rows(", "yield (", "yields a tuple"),
-        ("show", "self.replicates", "self.nothing", "`rows`, line 24: AttributeError"),
+        ("show", "self.replicates", "self.nothing", "`rows`, line 35: AttributeError"),
         ("run", "(ES, ACC_ES)", "(ES, ES.__class__('nope', 'x'))", "there is no column 'nope'"),
-        ("run", "table.levels(0, 0.2)", "table.levels()", "`claims`, line 34: TypeError"),
+        ("run", "table.levels(0, 0.2)", "table.levels()", "`claims`, line 47: TypeError"),
         ("run", "    def figures", "    def measure(self, row, results):\n        return {'nope': 1}\n\n    def figures", "returns 'nope'"),
     ],
 )
@@ -87,13 +108,73 @@ def test_commands_are_understood(command):
 
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE)):
+    for target in {found for text in TEXTS for found in re.findall(r"(?:`|^)make (\w+)", text, re.MULTILINE)}:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_linked_files_exist():
-    for link in re.findall(r"\]\(([^)#]+)\)", README):
-        assert link.startswith("http") or (ROOT / link).exists(), link
+def test_linked_files_exist(pages):
+    made = {"reference", "writing_studies", "parts", "commands", "glossary", "studies/index"}
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]:
+        for link in re.findall(r"\]\(([^)#\s]+)\)", page.read_text()):
+            there = (page.parent / link).resolve()
+            written = there.is_relative_to(DOCS / "_made") and there.relative_to(DOCS / "_made").with_suffix("").as_posix() in made
+            assert link.startswith("http") or written or there.exists(), (page, link)
+
+
+def test_every_page_is_in_the_table_of_contents():
+    trees = re.findall(r"```{toctree}\n(.*?)```", (DOCS / "index.md").read_text(), re.DOTALL)
+    named = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
+    listed = {path for name in named for path in DOCS.glob(f"{name}.md")}
+    assert set(PAGES) == {*listed, DOCS / "index.md"}
+    assert {name for name in named if name.startswith("_made")} == {
+        f"_made/{name}" for name in ("reference", "writing_studies", "parts", "commands", "glossary", "studies/index")
+    }
+
+
+def test_the_reference_has_every_public_name_once(pages):
+    assert sorted(" ".join(pages.NAMES.values()).split()) == sorted(tb.__all__)
+    text = pages.reference()
+    for name in tb.__all__:
+        assert len(re.findall(rf"^`+{{py:\w+}} tombola\.{name}(?![\w.])", text, re.MULTILINE)) == 1, name
+    assert "imp(task: Task, levels: int, *, pruning: Pruning | None = None" in text
+    assert "```{py:attribute} learning_rate\n:type: float" in text  # without what checks it
+    assert "- `eps`: " in text
+    assert "**Raises**" in text
+    assert "{py:obj}`tombola.path`" in text
+
+
+def test_pages_of_parts_and_commands_have_all_of_them(pages):
+    text = pages.all_parts()
+    for kind in ("criteria", "mask_schedules", "optimizers", "value_actions", "searchers", "objectives"):
+        assert all(f"**`{name}" in text for name in getattr(parts, kind)), kind
+    commands = pages.commands()
+    (verbs,) = (action.choices for action in cli._parser()._actions if isinstance(action.choices, dict))
+    assert all(f"## tombola {verb}\n" in commands for verb in verbs)
+    assert "| `--sweep` `KEY=[A, B]` | a field under several values" in commands
+
+
+def test_the_page_of_a_study_is_made_of_its_class(pages):
+    text, study = pages.study_page("frankle2020.onset"), resolve("frankle2020.onset")
+    assert text.startswith(f"# frankle2020.onset\n\n*{study.answers}*")
+    assert "../../results/frankle2020.onset/digits-noise-mlp/" in text
+    for field in set(type(study).model_fields) - {"task"}:
+        assert f"| `{field}` |" in text or f"| `{field}." in text
+    for arm in study.arms:
+        assert f"| `{arm}` |" in text
+    assert f"| `small` | {study.replicates} |" in text
+    claims, sparsity = resolve("frankle2019.sparsity").claims, pages._verdicts("frankle2019.sparsity")
+    assert {claim.id for claim in claims} == set(sparsity)
+    assert set(sparsity["LTH-C3"]) >= {"mnist1d-mlp", "lenet-mnist"}
+
+
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_tutorials_are_of_what_there_is(name):
+    cells = re.findall(r"```{code-cell}\n(.*?)```", TUTORIALS[name], re.DOTALL)
+    assert len(cells) >= 3
+    tree = ast.parse("\n".join(re.sub(r"^!.*$", "", cell, flags=re.MULTILINE) for cell in cells))
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "tb"}
+    assert used <= set(tb.__all__)
+    assert used
 
 
 @pytest.mark.parametrize("paper", ["frankle2019", "frankle2020", "zhang2019", "zhou2019"])

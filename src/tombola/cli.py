@@ -137,6 +137,13 @@ def _parser() -> _Parser:
     push.add_argument("-o", "--output", metavar="DIR", type=_path, help="write its files there, and send nothing")
     shell = verb("completion", "print what completes commands in a shell")
     shell.add_argument("shell", metavar="SHELL", help="bash, zsh, fish or tcsh")
+    demo = verb("demo", "winning tickets on MNIST-1D in a few minutes, and what to try next", stored)
+    demo.add_argument(
+        "-o", "--output", metavar="DIR", type=_path, default=Path("report"), help="where the report is written (default: report/)"
+    )
+    new = verb("new", "write a commented file with a study, a model or an objective of your own, which runs as it is")
+    new.add_argument("kind", metavar="study|model|objective", choices=("study", "model", "objective"))
+    new.add_argument("name", metavar="NAME", help="what it is called; the file is NAME.py, in this folder")
     parts = verb("data", "the data sets: list, fetch, verify").add_subparsers(dest="part", metavar="list|fetch|verify", required=True)
     parts.add_parser("list", help="what there is", parents=[data, printed], allow_abbrev=False)
     for name, help in (("fetch", "download with checksums"), ("verify", "compare files with their checksums")):
@@ -188,9 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     verb = given.pop("verb")
     if verb is None:
-        parser.print_help()
-        return 0
-    if verb in ("data", "store"):
+        verb = "welcome"
+    elif verb in ("data", "store"):
         verb = f"{verb}_{given.pop('part')}"
     elif verb == "list":
         verb = "catalogue"

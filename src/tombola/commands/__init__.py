@@ -1,5 +1,6 @@
 """What the verbs of the command line do: each prints a table, or JSON."""
 
+from tombola.commands.beginning import demo, new, welcome
 from tombola.commands.completion import completion
 from tombola.commands.configured import with_places
 from tombola.commands.data import data_fetch, data_list, data_verify
@@ -15,9 +16,11 @@ __all__ = [
     "data_fetch",
     "data_list",
     "data_verify",
+    "demo",
     "diff",
     "export",
     "log",
+    "new",
     "push",
     "report",
     "run",
@@ -30,6 +33,7 @@ __all__ = [
     "store_size",
     "store_verify",
     "watch",
+    "welcome",
     "why",
     "with_places",
 ]

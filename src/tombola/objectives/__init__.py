@@ -1,12 +1,14 @@
 """What is learnt: classification, regression, reconstruction, a variational autoencoder's bound (`elbo`), and a user's own.
 
-@tb.objectives.register
-class focal(tb.objectives.Classification):
-    gamma: float = 2.0
+One of a user's own is a class:
 
-    def loss(self, outputs, targets):
-        p = jax.nn.softmax(outputs)[jnp.arange(len(targets)), targets]
-        return -((1 - p) ** self.gamma) * jnp.log(p)
+    @tb.objectives.register
+    class focal(tb.objectives.Classification):
+        gamma: float = 2.0
+
+        def loss(self, outputs, targets):
+            p = jax.nn.softmax(outputs)[jnp.arange(len(targets)), targets]
+            return -((1 - p) ** self.gamma) * jnp.log(p)
 """
 
 from tombola.core.objective import Measure as Measure
