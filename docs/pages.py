@@ -30,7 +30,7 @@ NAMES = {
     "Objectives": "objectives",
     "Your own parts": "criteria optimizers schedules augmentations initializers mask_schedules MaskUpdates detectors Detector "
     "searchers Searcher mask_actions value_actions measurements torch_rules",
-    "The store, and errors": "Store TombolaError TombolaWarning",
+    "The store, trackers, errors": "Store tracker TombolaError TombolaWarning",
 }
 """Section of the reference -> the public names in it, each in one."""
 
