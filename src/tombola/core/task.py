@@ -33,6 +33,9 @@ class Data(Spec):
     """Validation examples, taken from the training pool; None: the data set's own number (the papers')."""
     test: Count | None = None
     """The first n test examples; None: all."""
+    fresh_test: bool = False
+    """Each replicate draws a test set of its own, from pool and test set together and as large as the test set is, so that intervals
+    over replicates hold what a sample of test examples leaves open. For small data; False: the same test set for all."""
     content: str = ""
     """Digest of the data's bytes, where they are not the canonical ones that the name stands for; found where a task is taken up."""
     label_noise: Fraction = 0.0

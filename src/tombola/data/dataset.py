@@ -60,6 +60,8 @@ class Dataset:
     """What each class is called in the data that were given; empty: by its number."""
     words: tuple[str, ...] = ()
     """What each token stands for, in text; empty: its number."""
+    drawn: int = 0
+    """Test examples that each replicate draws from all (`Data.fresh_test`): inputs and test inputs are then the same array; 0: none."""
 
     @property
     def on_disk(self) -> bool:
@@ -99,14 +101,31 @@ def load(data: Data, folder: Path | str | None = None) -> Dataset:
     sizes(whole, data)
     if data.label_noise and whole.classes is None:
         raise TombolaError(f"label_noise draws other classes, but the targets of {data.name} are no classes; set it to 0")
-    if data.test is None:
-        return whole
-    if data.test > len(whole.test_inputs):
+    if data.test is not None and data.test > len(whole.test_inputs):
         raise TombolaError(f"{data.name} has {len(whole.test_inputs)} test examples, but test is {data.test}; ask for fewer")
-    return _with_test(whole, data.test)
+    if data.fresh_test:
+        if whole.on_disk:
+            raise TombolaError(f"fresh_test joins pool and test set in memory, but {data.name} is read from disk; set it to false")
+        return _with_fresh_test(whole, data.test or len(whole.test_inputs))
+    return whole if data.test is None else _with_test(whole, data.test)
 
 
 @lru_cache(maxsize=4)  # the same object again, so that its copy on the devices is found
+def _with_fresh_test(whole: Dataset, test: int) -> Dataset:
+    inputs = _joined(whole.inputs, whole.test_inputs)
+    targets = None
+    if whole.targets is not None and whole.test_targets is not None:
+        targets = _joined(whole.targets, whole.test_targets)
+    return replace(whole, inputs=inputs, targets=targets, test_inputs=inputs, test_targets=targets, drawn=test)
+
+
+def _joined(pool: np.ndarray, test: np.ndarray) -> np.ndarray:
+    both = np.concatenate([pool, test])
+    both.flags.writeable = False
+    return both
+
+
+@lru_cache(maxsize=4)
 def _with_test(whole: Dataset, test: int) -> Dataset:
     targets = None if whole.test_targets is None else whole.test_targets[:test]
     return replace(whole, test_inputs=whole.test_inputs[:test], test_targets=targets)
@@ -114,7 +133,7 @@ def _with_test(whole: Dataset, test: int) -> Dataset:
 
 def sizes(dataset: Dataset, data: Data) -> tuple[int, int]:
     """Numbers of training and validation examples, the defaults filled in. Raises if the pool is too small."""
-    pool = len(dataset.inputs)
+    pool = len(dataset.inputs) - dataset.drawn
     validation = dataset.validation if data.validation is None else data.validation
     train = pool - validation if data.train is None else data.train
     if validation >= pool:

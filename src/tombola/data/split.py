@@ -17,12 +17,14 @@ class Split:
     """(n_train,) int32, indices into the pool."""
     validation: np.ndarray
     """(n_validation,) int32, disjoint from `train`."""
+    test: np.ndarray
+    """(n_test,) int32, indices into the test inputs; disjoint from both where these are drawn from the pool, too."""
     targets: np.ndarray | None
     """(n_pool, ...): the pool's, with label noise on training examples only; None where there are none."""
 
 
 def split(dataset: Dataset, data: Data, seed: int) -> Split:
-    """The division that `seed` draws, from its streams `split` and `label_noise`.
+    """The division that `seed` draws, from its streams `test` (where it draws its own test set), `split` and `label_noise`.
 
     Nested: under one seed, training examples are a prefix of those of a larger ``data.train``, validation examples
     of those of a larger ``data.validation``, and neither depends on the size of the other.
@@ -34,6 +36,10 @@ def split(dataset: Dataset, data: Data, seed: int) -> Split:
     """
     n_train, n_validation = sizes(dataset, data)
     order = generator(seed, "split").permutation(len(dataset.inputs)).astype(np.int32)
+    test = np.arange(len(dataset.test_inputs), dtype=np.int32)
+    if dataset.drawn:
+        test = generator(seed, "test").permutation(test)[: dataset.drawn]
+        order = order[~np.isin(order, test)]
     train, validation = order[:n_train], order[::-1][:n_validation].copy()
     noisy = round(data.label_noise * n_train)
     targets = dataset.targets
@@ -42,4 +48,4 @@ def split(dataset: Dataset, data: Data, seed: int) -> Split:
         places, drawn = noise.permutation(n_train), noise.integers(dataset.classes or 0, size=n_train)
         targets = targets.copy()
         targets[train[places[:noisy]]] = drawn[:noisy]
-    return Split(train, validation, targets)
+    return Split(train, validation, test, targets)

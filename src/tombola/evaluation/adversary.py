@@ -35,9 +35,10 @@ class Adversary:
             raise TombolaError(
                 f"attacks change the inputs of a classifier, but the data set {task.data.name} has {what}; take another task"
             )
-        self.inputs = np.asarray(network_inputs(self._setup, dataset.test_inputs[:examples]))
+        chosen = split(dataset, task.data, seed).test[:examples]
+        self.inputs = np.asarray(network_inputs(self._setup, dataset.test_inputs[chosen]))
         assert dataset.test_targets is not None
-        self.targets = np.asarray(dataset.test_targets[:examples])
+        self.targets = np.asarray(dataset.test_targets[chosen])
 
     def plausibility(self, relations: Sequence[Mapping[int, float]] = ()) -> Plausibility:
         """What training rows of a table are like."""

@@ -70,7 +70,7 @@ def evaluate(task: Task, dataset: Dataset, networks: WeightCombinations, parts: 
     examples: dict[Part, tuple[np.ndarray, np.ndarray, Any]] = {
         "train": (dataset.inputs, own.train[: networks.train], own.targets),
         "validation": (dataset.inputs, own.validation, own.targets),
-        "test": (dataset.test_inputs, np.arange(len(dataset.test_inputs)), dataset.test_targets),
+        "test": (dataset.test_inputs, own.test, dataset.test_targets),
     }
     of_inputs = found.objective.targets == "inputs"
     collected: dict[Part, list[list[Judged]]] = {part: [] for part in parts}

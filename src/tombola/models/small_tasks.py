@@ -11,7 +11,7 @@ _MODEL = Model(name="mlp", options={"widths": [20]})
 
 def _small(scale: str, data: str, learning_rate: float) -> Task:
     recipe = Recipe(steps=_STEPS[scale], batch=60, learning_rate=learning_rate, evaluate_every=Step("50it"), test_every=Step("500it"))
-    return Task(data=Data(name=data), model=_MODEL, recipe=recipe, rates=_RATES)
+    return Task(data=Data(name=data, fresh_test=True), model=_MODEL, recipe=recipe, rates=_RATES)
 
 
 @tasks.register("digits-20-mlp")
@@ -48,4 +48,4 @@ def _table(scale: str, data: str) -> Task:
     steps = {"smoke": Step("100it"), "small": Step("600it"), "paper": Step("1000it")}
     recipe = Recipe(steps=steps[scale], batch=32, learning_rate=1e-3, evaluate_every=Step("20it"), test_every=Step("100it"))
     model = Model(name="mlp", options={"widths": [64, 32]})
-    return Task(data=Data(name=data), model=model, recipe=recipe, rates=_RATES)
+    return Task(data=Data(name=data, fresh_test=True), model=model, recipe=recipe, rates=_RATES)

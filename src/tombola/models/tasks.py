@@ -39,13 +39,13 @@ def mnist1d_mlp(scale: str) -> Task:
     """MLP 40-300-100-10 on MNIST-1D (Greydanus & Kobak 2024): 4,000 training, 1,000 validation, 1,000 test examples."""
     by_scale = {"smoke": {"steps": "200it", "evaluate_every": "50it"}, "small": {"steps": "3000it"}}
     recipe = _at(scale, by_scale, steps="5000it", batch=60, learning_rate=1.2e-3, evaluate_every="100it", test_every="500it")
-    return Task(data=Data(name="mnist1d"), model=Model(name="mlp", options={"widths": [300, 100]}), recipe=recipe, rates=_LENET_RATES)
+    return Task(data=Data(name="mnist1d", fresh_test=True), model=Model(name="mlp", options={"widths": [300, 100]}), recipe=recipe, rates=_LENET_RATES)
 
 
 def _digits(scale: str, by_scale: Mapping[str, Mapping[str, Any]], label_noise: float = 0.0, **recipe: Any) -> Task:
     smoke = {"smoke": {"steps": "100it", "evaluate_every": "50it"}}
     found = _at(scale, {**smoke, **by_scale}, batch=60, evaluate_every="50it", **recipe)
-    data = Data(name="digits", label_noise=label_noise)
+    data = Data(name="digits", label_noise=label_noise, fresh_test=True)
     return Task(data=data, model=Model(name="mlp", options={"widths": [100, 50]}), recipe=found, rates=_LENET_RATES)
 
 
@@ -75,7 +75,7 @@ def diabetes_mlp(scale: str) -> Task:
     by_scale = {"smoke": {"steps": "100it", "evaluate_every": "50it"}, "paper": {"steps": "2000it"}}
     recipe = _at(scale, by_scale, steps="1000it", batch=32, learning_rate=1e-3, evaluate_every="20it", test_every="100it")
     model = Model(name="mlp", options={"widths": [64, 32]})
-    return Task(data=Data(name="diabetes"), model=model, recipe=recipe, rates=_LENET_RATES).but(objective="regression")
+    return Task(data=Data(name="diabetes", fresh_test=True), model=model, recipe=recipe, rates=_LENET_RATES).but(objective="regression")
 
 
 def _lenet(scale: str, data: str) -> Task:
@@ -247,7 +247,7 @@ _FCN = Model(name="mlp", options={"widths": [256, 256, 256]})
 @tasks.register("fcn-digits")
 def fcn_digits(scale: str) -> Task:
     """MLP of 3 hidden layers of 256 on the 8x8 digits, after Zhang et al. 2019: 100 epochs."""
-    return _zhang(scale, Data(name="digits"), _FCN, 0.05, batch=60, short=True)
+    return _zhang(scale, Data(name="digits", fresh_test=True), _FCN, 0.05, batch=60, short=True)
 
 
 @tasks.register("fcn-mnist")

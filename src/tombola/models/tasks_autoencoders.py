@@ -28,7 +28,7 @@ def _task(
     if images is not None and scale == "smoke":
         held = {"train": 300, "validation": 100, "test": 100}
     return Task(
-        data=Data(name=data, **held),
+        data=Data(name=data, fresh_test=data == "digits", **held),
         model=Model(name=model, options=options),
         recipe=Recipe(learning_rate=learning_rate, **recipe),
         objective=objective,

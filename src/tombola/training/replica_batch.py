@@ -260,8 +260,7 @@ class ReplicaBatch:
         """
         if part in self.batches:
             return self.batches[part]
-        everything = np.arange(len(self.arrays.dataset.test_inputs), dtype=np.int32)
-        indices = np.stack([everything if part == "test" else getattr(one, part) for one in self.splits])
+        indices = np.stack([getattr(one, part) for one in self.splits])
         count, shares = indices.shape[1], self.layout.shares
         size = min(self.layout.evaluation_batch, count // shares * shares or count)
         begins = range(0, count, size)
