@@ -692,6 +692,32 @@ def test_a_seed_decides_the_split_and_the_noise(toy):
     assert (first.targets != other.targets).any()
 
 
+def test_every_replicate_draws_a_test_set_of_its_own_from_all():
+    fixed, fresh = load(Data(name="digits")), load(Data(name="digits", fresh_test=True))
+    assert len(fresh.inputs) == len(fixed.inputs) + len(fixed.test_inputs) == 1797
+    parts = [split(fresh, Data(name="digits", fresh_test=True), seed) for seed in range(40)]
+    for one in parts:
+        together = np.concatenate([one.train, one.validation, one.test])
+        assert sorted(together.tolist()) == list(range(1797))
+        assert (len(one.train), len(one.validation), len(one.test)) == (1197, 300, 300)
+    drawn = np.bincount(np.concatenate([one.test for one in parts]), minlength=1797)
+    assert drawn[:1497].mean() == pytest.approx(drawn[1497:].mean(), rel=0.1)  # the old test set is as likely as any other example
+    assert (split(fixed, Data(name="digits"), 3).test == np.arange(300)).all()
+
+
+def test_a_smaller_test_set_of_ones_own_is_a_part_of_the_larger():
+    whole, part = (split(load(data), data, 5).test for data in (Data(name="digits", fresh_test=True, test=size) for size in (None, 50)))
+    np.testing.assert_array_equal(part, whole[:50])
+
+
+def test_noise_never_reaches_a_test_set_of_ones_own():
+    data = Data(name="digits", fresh_test=True, label_noise=1.0)
+    dataset = load(data)
+    part = split(dataset, data, 0)
+    np.testing.assert_array_equal(part.targets[part.test], dataset.test_targets[part.test])
+    assert (part.targets[part.train] != dataset.targets[part.train]).mean() > 0.8
+
+
 @pytest.mark.parametrize("noise", [0.1, 0.4, 1.0])
 def test_exactly_the_stated_number_of_labels_is_replaced(noise):
     # With a million classes hardly a draw hits the old label, so replaced labels can be counted.

@@ -462,3 +462,14 @@ def test_replicates_must_agree():
     mask = {path: leaf[:1] for path, leaf in two.mask.items()}
     with pytest.raises(TombolaError, match="must agree"):
         train(digits(), start=two.final, mask=mask)
+
+
+def test_each_replica_is_tested_on_its_own_examples():
+    task = digits().but(data=Data(name="digits", fresh_test=True))
+    found = tb.train(task, replicates=2)
+    dataset = load(task.data)
+    for index, seed in enumerate(found.seeds):
+        own = split(dataset, task.data, seed).test
+        outputs = tb.predict(task, found.final, dataset.inputs[own], scaled=True)[index]
+        right = (outputs.argmax(1) == dataset.targets[own]).mean()
+        assert found.metrics["test_acc"][index, -1] == pytest.approx(right, abs=1e-6)

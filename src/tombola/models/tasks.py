@@ -39,7 +39,12 @@ def mnist1d_mlp(scale: str) -> Task:
     """MLP 40-300-100-10 on MNIST-1D (Greydanus & Kobak 2024): 4,000 training, 1,000 validation, 1,000 test examples."""
     by_scale = {"smoke": {"steps": "200it", "evaluate_every": "50it"}, "small": {"steps": "3000it"}}
     recipe = _at(scale, by_scale, steps="5000it", batch=60, learning_rate=1.2e-3, evaluate_every="100it", test_every="500it")
-    return Task(data=Data(name="mnist1d", fresh_test=True), model=Model(name="mlp", options={"widths": [300, 100]}), recipe=recipe, rates=_LENET_RATES)
+    return Task(
+        data=Data(name="mnist1d", fresh_test=True),
+        model=Model(name="mlp", options={"widths": [300, 100]}),
+        recipe=recipe,
+        rates=_LENET_RATES,
+    )
 
 
 def _digits(scale: str, by_scale: Mapping[str, Mapping[str, Any]], label_noise: float = 0.0, **recipe: Any) -> Task:
