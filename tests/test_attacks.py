@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toys import tested_on
 
 import tombola as tb
 from tombola.api.session import Session
 from tombola.core.errors import TombolaError
 from tombola.data.dataset import load
-from tombola.data.split import split
 from tombola.evaluation import attacks
 from tombola.evaluation.adversary import Adversary
 from tombola.evaluation.attacks import ATTACKS, Ball
@@ -151,19 +151,17 @@ def trained():
 
 def test_what_is_left_of_a_network_falls_with_the_radius_and_is_the_least_of_all_attacks(trained):
     found = tb.attack(trained.task, trained.final, eps=[0.02, 0.1, 0.5], examples=100, steps=10, restarts=2)
-    dataset = load(trained.task.data)
     assert found.robust.shape == (2, 3)
     assert (np.diff(np.concatenate([found.clean[:, None], found.robust], axis=1)) <= 0).all()
     assert (found.robust[:, 2] < 0.05).all()
     assert (found.robust <= np.min([*found.by_attack.values()], axis=0)).all()
     assert (found.by_attack["pgd"] <= found.by_attack["fgsm"]).all()
     assert (found.by_attack["pgd"][:, 1] < found.by_attack["random"][:, 1]).all()
-    own = [split(dataset, trained.task.data, seed).test[:100] for seed in trained.seeds]
-    said = [tb.predict(trained.task, trained.final, dataset.test_inputs[one], scaled=True)[i].argmax(-1) for i, one in enumerate(own)]
-    right = [(classes == dataset.test_targets[one]).mean() for classes, one in zip(said, own, strict=True)]
-    np.testing.assert_allclose(found.clean, right)
+    own = [tested_on(trained.task, seed) for seed in trained.seeds]
+    said = [tb.predict(trained.task, trained.final, inputs[:100], scaled=True)[i].argmax(-1) for i, (inputs, _) in enumerate(own)]
+    np.testing.assert_allclose(found.clean, [(one == targets[:100]).mean() for one, (_, targets) in zip(said, own, strict=True)])
     assert (found.distance > 0.05).all()
-    assert np.array_equal(found.original[0], dataset.test_inputs[own[0][:8]])
+    assert np.array_equal(found.original[0], own[0][0][:8])
     assert abs(found.picture - found.original).max() == pytest.approx(0.5, abs=1e-5)
     assert found.picture.min() >= 0
     assert found.picture.max() <= 1

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pandas as pd
 import pytest
+from toys import tested_on
 
 import tombola as tb
 from tombola.api.train import train
@@ -369,7 +370,7 @@ def test_procedures_in_python():
     ends = unstable.paths.error["test"][0, 0][[-1, 0]]
     assert ends == pytest.approx([child.metrics["test_mse"][0, -1] for child in unstable.children], rel=1e-4)
     layers = tb.robustness(task, levels[0], ["0it"])
-    targets = load(task.data).test_targets
+    _, targets = tested_on(task, levels[0].seeds[0])
     assert layers.chance[0] == pytest.approx(targets.var(axis=0).mean(), rel=1e-5)
     assert layers.own_error[0] == pytest.approx(levels[0].metrics["test_mse"][0, -1], rel=1e-4)
     tb.supermask(task, steps="10it", samples=2)

@@ -1,5 +1,7 @@
 """What many tests are made of: studies without a paper, and what their figures show."""
 
+from tombola.data.dataset import load
+from tombola.data.split import split
 from tombola.engine.configuring import fields_of
 from tombola.engine.study import study_graph
 from tombola.report import figures
@@ -10,6 +12,13 @@ def made_up(task, replicates=1, rows=(), **own):
     """A study `made.up` of a task: its rows as given, its attributes and methods as `own` has them."""
     body = {"__module__": __name__, "name": "made.up", "answers": "", "default_task": task.name, "rows": lambda self: rows, **own}
     return type(Study)("MadeUp", (Study,), body)(task=task, replicates=replicates)
+
+
+def tested_on(task, seed):
+    """Inputs and targets of the test set that a replicate has."""
+    dataset = load(task.data)
+    own = split(dataset, task.data, seed).test
+    return dataset.test_inputs[own], dataset.test_targets[own]
 
 
 def settable(config):
