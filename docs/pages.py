@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 
 NAMES = {
-    "Experiments": "train imp instability path robustness supermask search attack words run predict Trajectory Words",
+    "Experiments": "train imp instability path robustness supermask search attack classes words run predict Trajectory Words",
     "Masks and weights": "score prune combine values compact masks load_ticket to_torch",
     "Tasks": "task tasks Task Data Model Recipe Step model DataInfo sow Pruning Supermask MaskSchedule Detect Action",
     "Data": "from_arrays from_table from_file from_dataset from_text",

@@ -2,6 +2,7 @@
 
 from tombola import objectives as objectives
 from tombola.api.attack import attack as attack
+from tombola.api.classes import classes as classes
 from tombola.api.imp import imp as imp
 from tombola.api.instability import instability as instability
 from tombola.api.paths import path as path

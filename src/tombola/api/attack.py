@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +12,15 @@ from tombola.core.task import Task
 from tombola.evaluation.adversary import Unit
 from tombola.procedures.measurement import Measurement
 from tombola.store.store import Store
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.shown import Shown, long
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclass(frozen=True, eq=False)
-class Attacked:
+@dataclass(frozen=True, eq=False, repr=False)
+class Attacked(Shown):
     """R replicates (leading axis), E radii."""
 
     clean: np.ndarray
@@ -30,6 +35,26 @@ class Attacked:
     """(R, 8, ...) the first test examples, as networks get them."""
     picture: np.ndarray
     """(R, 8, ...) PGD's examples for each network, at the last radius."""
+    eps: tuple[float, ...]
+    """(E,) the radii."""
+
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        """`radii`, a row a replicate and radius: what each attack leaves, and all together; and `networks`, a row a replicate."""
+        replicas = ("replicate", range(len(self.clean)))
+        return {
+            "radii": long([replicas, ("eps", self.eps)], clean=self.clean, robust=self.robust, **self.by_attack),
+            "networks": long([replicas], clean=self.clean, distance=self.distance),
+        }
+
+    def pictures(self) -> "list[tuple[Figure, pd.DataFrame]]":
+        """Accuracy by radius, under each attack and under all."""
+        import pandas as pd
+
+        radii = self.to_pandas()
+        arms = {"all attacks": "robust", **{name: name for name in self.by_attack}}
+        rows = pd.concat([radii.assign(arm=arm, x=radii.eps, accuracy=radii[name]) for arm, name in arms.items()], ignore_index=True)
+        panel = Panel("accuracy", "test accuracy under attack (%)", 100)
+        return [(Figure("attacks", "What is left under attack", (panel,), kind="profile", detail="radii", x_label="radius"), rows)]
 
 
 def attack(
@@ -72,4 +97,4 @@ def attack(
     taken = {name: np.concatenate([one[name] for one in found]) for name in ("clean_acc", "robust_acc", "distance", "picture")}
     by_attack = {name: np.concatenate([one[f"{name}_acc"] for one in found]) for name in attacks}
     shown = np.stack([one["original"] for one in found])
-    return Attacked(taken["clean_acc"], taken["robust_acc"], by_attack, taken["distance"], shown, taken["picture"])
+    return Attacked(taken["clean_acc"], taken["robust_acc"], by_attack, taken["distance"], shown, taken["picture"], tuple(radii))

@@ -1,7 +1,8 @@
 """`tombola.imp`: iterative magnitude pruning (Frankle & Carbin 2019, section 2; with rewinding: Frankle et al. 2020, section 3)."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +18,40 @@ from tombola.procedures.imp import imp_runs, pruning_of
 from tombola.procedures.run import Run
 from tombola.pruning.pruning import Pruning
 from tombola.store.store import Store
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.shown import Shown, headline_panel
 from tombola.training.watch import stops_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Tickets(Shown, list[Trajectory]):
+    """A trajectory for each level of pruning, the dense runs first."""
+
+    def _brief(self) -> Iterator[tuple[str, Any]]:
+        yield "task", self[0].task.name
+        yield "replicates", len(self[0].runs)
+        yield "density", [round(float(level.summary["density"].mean()), 4) for level in self]
+
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        """`levels`, a row a level and replicate, and `curves`, a row an evaluation."""
+        import pandas as pd
+
+        return {
+            name: pd.concat([level.to_pandas(table).assign(level=at) for at, level in enumerate(self)], ignore_index=True)
+            for name, table in (("levels", "summary"), ("curves", "curves"))
+        }
+
+    def pictures(self) -> "list[tuple[Figure, pd.DataFrame]]":
+        """Early stop and headline by density."""
+        objective = self[0].task.objective
+        panels = (
+            Panel("es_step", "early-stopping iteration", log=True),
+            headline_panel(objective, f"es_test_{objective.columns[1]}", "test"),
+        )
+        said = "At the iteration of minimum validation loss."
+        return [(Figure("tickets", "Tickets by density", panels, caption=said), self.to_pandas().assign(arm="ticket"))]
 
 
 def imp(
@@ -30,7 +64,7 @@ def imp(
     store: Store | Path | str | None = None,
     data_dir: Path | str | None = None,
     **fields: Any,
-) -> list[Trajectory]:
+) -> Tickets:
     """Train, prune, rewind, repeat: the dense run and `levels` levels of winning tickets, R replicates each.
 
     Level l starts from ``m_l * W_k``: the weights of the dense run at step k = `rewind`, under the mask left after l
@@ -44,7 +78,7 @@ def imp(
         store: folder, or `tombola.Store`, where runs are kept; in memory if not given.
 
     Returns:
-        levels + 1 trajectories; `trajectory.mask` is the mask it trained under.
+        levels + 1 trajectories, a list that draws itself; `trajectory.mask` is the mask it trained under.
     """
     session, count = Session.of(task, store, data_dir), whole("levels", levels)
     own = seeds(seed, whole("replicates", replicates, 1))
@@ -52,7 +86,7 @@ def imp(
     pruning = pruning_of(pruning, fields).of(task)
     rates_by_path(session.network, pruning.rates)  # raises before anything trains
     chains = [imp_runs(session.task, one, count, pruning) for one in own]
-    return session.train([list(level) for level in zip(*chains, strict=True)], [pruning.rewind, pruning.prune_at])
+    return Tickets(session.train([list(level) for level in zip(*chains, strict=True)], [pruning.rewind, pruning.prune_at]))
 
 
 def _detected(session: Session, own: list[int]) -> Step:

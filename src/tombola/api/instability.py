@@ -1,10 +1,10 @@
 """`tombola.instability`: is a network at step k stable to SGD noise? (Frankle et al. 2020, section 3)"""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,11 +23,16 @@ from tombola.procedures.measurement import BatchNorm
 from tombola.procedures.paths import children_of, from_step, path_between, path_options
 from tombola.procedures.run import Run
 from tombola.store.store import Store
+from tombola.studies.figure import Figure
+from tombola.studies.shown import Shown, long
 from tombola.training.replica import NOISE
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
-class Instability:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Instability(Shown):
     """C children of W_k for each of R replicates, and the paths between all N = C (C - 1) / 2 pairs of them."""
 
     k: Step
@@ -48,6 +53,21 @@ class Instability:
         """(R,) bool: whether the instability is below 2 percentage points; of another objective, below 2 % of the headline at chance."""
         of = self.paths.objective
         return self.barrier < of.headline.factor * STABLE * of.counted_in(self.paths.chance[self.part].mean(axis=1))
+
+    def _brief(self) -> Iterator[tuple[str, Any]]:
+        yield from {"k": str(self.k), "children": len(self.children), "barrier": self.barrier.round(3).tolist()}.items()
+        yield "stable", self.stable.tolist()
+
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        """`stability`, a row a replicate, and the `barriers` and `points` of the paths."""
+        replicas = ("replicate", range(len(self.barrier)))
+        return {"stability": long([replicas], barrier=self.barrier, stable=self.stable), **self.paths.tables()}
+
+    def pictures(self) -> "Sequence[tuple[Figure, pd.DataFrame]]":
+        """The error along the paths, averaged over the pairs of a replicate."""
+        (figure, rows), *_ = self.paths.pictures()
+        title, label = f"The lines between children of step {self.k}", "a, from one child (0) to the other (1)"
+        return [(replace(figure, title=title, x_label=label), rows)]
 
 
 def instability(

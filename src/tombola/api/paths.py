@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as Folder
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +17,15 @@ from tombola.evaluation.weight_combinations import PARTS, Part
 from tombola.procedures.measurement import BatchNorm, Measurement
 from tombola.procedures.paths import path_options
 from tombola.store.store import Store
+from tombola.studies.figure import Figure
+from tombola.studies.shown import Shown, headline_panel, long
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclass(frozen=True)
-class Paths:
+@dataclass(frozen=True, eq=False, repr=False)
+class Paths(Shown):
     """Lines W(a) = a W + (1 - a) W' between networks; leading axes ... are those of what was asked (replicas, pairs)."""
 
     a: np.ndarray
@@ -46,6 +51,27 @@ class Paths:
         if part not in PARTS:
             raise unknown("part of the data", part, PARTS)
         return self.objective.headline.factor * barrier(self.error[part], self.a, form)
+
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        """`barriers`, a row a pair of networks, and `points`, a row a point on the line between them."""
+        names = ("replicate", "pair")[: self.distance.ndim]
+        axes: list[tuple[str, Any]] = [(name, range(count)) for name, count in zip(names, self.distance.shape, strict=True)]
+        by_part = {f"{part}_{name}": of[part] for part in PARTS for name, of in (("error", self.error), ("loss", self.loss))}
+        barriers = {f"{part}_barrier": self.barrier(part) for part in PARTS}
+        return {
+            "barriers": long(axes, **barriers, distance=self.distance, cosine=self.cosine),
+            "points": long([*axes, ("a", self.a)], **by_part),
+        }
+
+    def pictures(self) -> "list[tuple[Figure, pd.DataFrame]]":
+        """The error along the line, on the training and on the test set."""
+        import pandas as pd
+
+        points = self.to_pandas("points").rename(columns={"a": "x"})
+        rows = pd.concat([points.assign(arm=part, error=points[f"{part}_error"]) for part in PARTS], ignore_index=True)
+        panel = headline_panel(self.objective, "error", "", error=True)
+        label = "a, from the second network (0) to the first (1)"
+        return [(Figure("path", "The line between two networks", (panel,), kind="profile", detail="path", x_label=label), rows)]
 
 
 def path(

@@ -18,6 +18,8 @@ from tombola.evaluation.barrier import at_chance
 from tombola.models.groups import Unit, groups
 from tombola.procedures.measurement import Measurement, Normalisation
 from tombola.store.store import Store
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.shown import Shown, long
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 RANDOM = "random"
 
 
-@dataclass(frozen=True)
-class Robustness:
+@dataclass(frozen=True, eq=False, repr=False)
+class Robustness(Shown):
     """Test errors of R networks with one of G units reset, to each of C things."""
 
     units: tuple[str, ...]
@@ -56,6 +58,22 @@ class Robustness:
         import pandas as pd
 
         return pd.DataFrame(self.rise.mean(axis=0), index=pd.Index(self.units, name="unit"), columns=list(self.reset_to))
+
+    glance = "rises"
+
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        """`resets`, a row a replicate, unit and what it is reset to, and `rises`, as `table` gives them."""
+        axes = [("replicate", range(len(self.own_error))), ("unit", self.units), ("reset_to", self.reset_to)]
+        return {"resets": long(axes, error=self.error, rise=self.rise, loss=self.loss, distance=self.distance), "rises": self.table()}
+
+    def pictures(self) -> "list[tuple[Figure, pd.DataFrame]]":
+        """The rise of the error, units by what they are reset to."""
+        shown = self.objective.headline
+        unit = f" ({shown.difference})" if shown.difference else ""
+        panel = Panel("rise", f"rise of the test {shown.title}{unit}")
+        rows = self.to_pandas().rename(columns={"unit": "row", "reset_to": "column"})
+        figure = Figure("robustness", "What a reset does to each unit", (panel,), kind="heatmap", detail="resets", x_label="reset to")
+        return [(figure, rows)]
 
 
 def robustness(

@@ -3,23 +3,29 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tombola.api.session import Session, how_many, mask_of, weights_of
 from tombola.core import masks
 from tombola.core.masks import Mask
+from tombola.core.objective import Objective
 from tombola.core.parts import searchers
 from tombola.core.task import Rescale, Task, Untrained
 from tombola.core.trees import stack
 from tombola.evaluation.population import Fitness
 from tombola.procedures.measurement import Measurement
 from tombola.store.store import Store
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.shown import Shown, headline_panel, long
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclass(frozen=True, eq=False)
-class Searched:
+@dataclass(frozen=True, eq=False, repr=False)
+class Searched(Shown):
     """R replicates (leading axis), K looks at the way."""
 
     mask: Mask
@@ -30,6 +36,21 @@ class Searched:
     """(R, K) of the same mask."""
     passes: np.ndarray
     """(R, K) example forward passes that were spent until then."""
+    objective: Objective
+    """Whose headline the accuracy is."""
+
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        """`looks`, a row a replicate and look."""
+        axes = [("replicate", range(len(self.passes))), ("look", range(self.passes.shape[1]))]
+        return {"looks": long(axes, passes=self.passes, accuracy=self.accuracy, density=self.density)}
+
+    def pictures(self) -> "list[tuple[Figure, pd.DataFrame]]":
+        """Headline and density of the best mask so far."""
+        looks = self.to_pandas()
+        rows = looks.assign(x=self.passes.mean(axis=0)[looks.look], share=looks.density)
+        panels = (headline_panel(self.objective, "accuracy"), Panel("share", "density of the mask (%)", 100))
+        label = "forward passes of examples"
+        return [(Figure("search", "The best mask so far", panels, kind="profile", detail="looks", x_label=label), rows)]
 
 
 def search(
@@ -77,10 +98,9 @@ def search(
     found = session.measure(wanted)
     shapes = {path: session.network.shapes[path].shape for path in session.network.prunable}
     column = f"test_{task.objective.columns[1]}"
-    return Searched(
-        stack([masks.unpack({path: one[f"mask/{path}"] for path in shapes}, shapes) for one in found]),
-        *(np.stack([one[name] for one in found]) for name in (column, "density", "passes")),
-    )
+    best = stack([masks.unpack({path: one[f"mask/{path}"] for path in shapes}, shapes) for one in found])
+    accuracy, share, passes = (np.stack([one[name] for one in found]) for name in (column, "density", "passes"))
+    return Searched(best, accuracy, share, passes, task.objective)
 
 
 def _parents(session: Session, runs: list[Any], start: Mapping[str, Any] | None, given: list[Any]) -> list[tuple[Any, ...]]:

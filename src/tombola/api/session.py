@@ -148,7 +148,8 @@ class Session:
         found = graph((run for group in groups for run in group), steps, measurements)
         places = {seed: place for place, seed in enumerate(dict.fromkeys(run.seed for run in found.runs.values()))}
         labels = {digest: f"replicate {places[run.seed]}" for digest, run in found.runs.items()}
-        compute(found, measurements, self.store, self.data_dir, Progress(labels, quiet=True, on_rows=on_stop and _stops(groups, on_stop)))
+        progress = Progress(labels, of_call=True, on_rows=on_stop and _stops(groups, on_stop))
+        compute(found, measurements, self.store, self.data_dir, progress)
         kept = [frozenset(iteration(group[0], step, self.data_dir) for step in steps[group[0].digest]) for group in groups]
         return [Trajectory(tuple(group), self.store, own, self.data_dir) for group, own in zip(groups, kept, strict=True)]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -20,10 +20,15 @@ from tombola.procedures.mask_training import mask_recipe
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Action, RunRef
 from tombola.store.store import Store
+from tombola.studies.figure import Figure
+from tombola.studies.shown import Shown, headline_panel, long
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclass(frozen=True)
-class Supermasks:
+@dataclass(frozen=True, eq=False, repr=False)
+class Supermasks(Shown):
     """R networks whose weights were never trained, and the masks that were."""
 
     mask: Mask
@@ -40,6 +45,21 @@ class Supermasks:
     """(R,) of `weights`."""
     trajectory: Trajectory
     """How the scores trained: leaves ``{path}.score`` beside the weights, which stay at their start."""
+
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        """`masks`, a row a replicate, and `curves` of the scores' training."""
+        numbers = {name: getattr(self, name) for name in ("density", "accuracy", "expected_accuracy", "threshold_accuracy")}
+        return {"masks": long([("replicate", range(len(self.density)))], **numbers), "curves": self.trajectory.to_pandas("curves")}
+
+    def pictures(self) -> "list[tuple[Figure, pd.DataFrame]]":
+        """What networks come to whose mask is drawn, expected or the most probable one; and how the scores trained."""
+        import pandas as pd
+
+        masks = self.to_pandas()
+        ways = {"drawn masks": "accuracy", "expected weights": "expected_accuracy", "most probable mask": "threshold_accuracy"}
+        rows = pd.concat([masks.assign(arm=arm, headline=masks[name]) for arm, name in ways.items()], ignore_index=True)
+        panel = headline_panel(self.trajectory.task.objective, "headline")
+        return [(Figure("masks", "What masks are worth", (panel,)), rows), *self.trajectory.pictures()]
 
 
 def supermask(

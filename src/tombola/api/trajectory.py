@@ -1,13 +1,14 @@
 """What training gives back: weights at the requested steps, and metrics over steps, for R replicas."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tombola.core.brief import brief
 from tombola.core.errors import TombolaError
 from tombola.core.step import Step
 from tombola.core.task import Task
@@ -17,6 +18,11 @@ from tombola.engine.starts import materialise
 from tombola.engine.steps import iteration, last_iteration
 from tombola.procedures.run import Run, RunRef
 from tombola.store.store import Store
+from tombola.studies.figure import Figure, Panel
+from tombola.studies.shown import Shown, headline_panel, long
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Stored(dict[str, Any]):
@@ -26,6 +32,9 @@ class Stored(dict[str, Any]):
         super().__init__(tree)
         self.refs, self.store = refs, store
         _make_a_tree()
+
+    def __repr__(self) -> str:
+        return brief(dict(self))
 
 
 @cache
@@ -42,8 +51,8 @@ def _make_a_tree() -> None:
     register_pytree_with_keys(Stored, flatten, unflatten)
 
 
-@dataclass(frozen=True)
-class Trajectory:
+@dataclass(frozen=True, repr=False)
+class Trajectory(Shown):
     """R replicas side by side; every array has the replica axis first."""
 
     runs: tuple[Run, ...]
@@ -54,8 +63,27 @@ class Trajectory:
     """Iterations whose weights are stored, the last among them."""
     data_dir: Path | None = field(default=None, repr=False)
 
-    def __repr__(self) -> str:
-        return f"Trajectory({len(self.runs)} runs of {self.task.name}, weights of {', '.join(f'{step}it' for step in sorted(self.kept))})"
+    def _brief(self) -> Iterator[tuple[str, Any]]:
+        yield from {"runs": len(self.runs), "task": self.task.name, "weights of": [f"{step}it" for step in sorted(self.kept)]}.items()
+
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        """`summary`, a row a replicate, and `curves`, a row an evaluation of one."""
+        replicas = ("replicate", range(len(self.runs)))
+        curves = {name: of for name, of in self.metrics.items() if name != "step"}
+        return {
+            "summary": long([replicas], seed=np.array(self.seeds, np.uint64), **self.summary),
+            "curves": long([replicas, ("step", self.metrics["step"])], **curves),
+        }
+
+    def pictures(self) -> "list[tuple[Figure, pd.DataFrame]]":
+        """Loss and headline by step."""
+        objective = self.task.objective
+        panels = (
+            Panel("val_loss", "validation loss"),
+            headline_panel(objective, f"val_{objective.columns[1]}", "validation"),
+            headline_panel(objective, f"test_{objective.columns[1]}"),
+        )
+        return [(Figure("curves", "Training", panels, kind="curves"), self.to_pandas("curves"))]
 
     @property
     def task(self) -> Task:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -15,16 +15,36 @@ from tombola.core.step import Step
 from tombola.data.dataset import load
 from tombola.data.word_sets import known_pairs, read_pairs
 from tombola.evaluation.words import normalised, spearman
+from tombola.studies.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclass(frozen=True, eq=False)
-class Words:
+_SHOWN = 12
+"""Words whose neighbours a notebook shows."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Words(Shown):
     """Words and their vectors."""
 
     words: tuple[str, ...]
     """The most frequent first."""
     vectors: np.ndarray = field(repr=False)
     """(words, d) float32."""
+
+    glance = "neighbours"
+
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        """`vectors`, a row a word, and `neighbours`: the five nearest to each of the first words, with their cosines."""
+        import pandas as pd
+
+        near = {word: [f"{other} {cosine:.2f}" for other, cosine in self.nearest(word, 5)] for word in self.words[:_SHOWN]}
+        return {
+            "vectors": pd.DataFrame(self.vectors, index=pd.Index(self.words, name="word")),
+            "neighbours": pd.DataFrame.from_dict(near, orient="index").rename_axis("word"),
+        }
 
     def __getitem__(self, word: str) -> np.ndarray:
         """(d,) the vector of a word. Raises a `TombolaError` for one that is not there."""

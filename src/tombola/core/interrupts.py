@@ -1,6 +1,7 @@
 """Being told to stop: by Ctrl-C, or by the SIGTERM that comes before a job is ended or preempted."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,17 +11,39 @@ _PATIENCE = 10.0
 _ALARM = getattr(signal, "SIGALRM", None)  # POSIX has it
 _received: list[int] = []
 _deferring: list[bool] = []
+_heeding: list[bool] = []
+_ends: list[float] = []
+
+
+class OutOfTime(KeyboardInterrupt):
+    """The time is over that the work was given: it stops as if it were told to."""
+
+
+@contextmanager
+def until(moment: float) -> Iterator[None]:
+    """Work stops at a moment of `time.monotonic`, when what it has done is kept: `check` raises `OutOfTime`."""
+    _ends.append(moment)
+    try:
+        yield
+    finally:
+        _ends.pop()
+
+
+def _late() -> bool:
+    return bool(_ends) and time.monotonic() > _ends[-1]
 
 
 def check() -> None:
     """Raise `KeyboardInterrupt` again if it was raised before: one that falls into a callback of a library may be swallowed there."""
     if _received:
         raise KeyboardInterrupt
+    if _late():
+        raise OutOfTime
 
 
 def told() -> bool:
-    """Whether the process was told to stop."""
-    return bool(_received)
+    """Whether the process was told to stop, or its time is over."""
+    return bool(_received) or _late()
 
 
 @contextmanager
@@ -39,13 +62,22 @@ def name() -> str:
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
-    """Both signals raise `KeyboardInterrupt`, so that claims are given back on the way out; a second one ends the process at once."""
+def heeded(ends: bool = True) -> Iterator[None]:
+    """Both signals raise `KeyboardInterrupt`, so that claims are given back on the way out; within another `heeded` that one holds.
+
+    Args:
+        ends: whether a second signal ends the process at once; else it does what it did before: a notebook, whose cell is
+            interrupted twice, goes on.
+    """
+    if _heeding:
+        yield
+        return
+    earlier: dict[int, Any] = {}
 
     def stop(number: int, _: Any) -> None:
         if number != _ALARM:
             _received.append(number)
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_DFL if ends else earlier[number])
         if _deferring and _ALARM not in (None, number):
             signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
             return
@@ -53,15 +85,17 @@ def heeded() -> Iterator[None]:
 
     numbers = (signal.SIGINT, signal.SIGTERM, *([_ALARM] if _ALARM is not None else []))
     try:
-        before = [signal.signal(number, stop) for number in numbers]
+        earlier |= {number: signal.signal(number, stop) for number in numbers}
     except ValueError:  # not the main thread: its caller hears the signals
         yield
         return
+    _heeding.append(True)
     try:
         yield
     finally:
+        _heeding.clear()
         _received.clear()
         if _ALARM is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in earlier.items():
             signal.signal(number, handler)

@@ -134,9 +134,24 @@ class Objective(Spec):
         return type(self).batch is not Objective.batch
 
     @property
+    def by_class(self) -> bool:
+        """Whether a network's loss and measures are means over classes of the means over their examples; else over all examples."""
+        return False
+
+    @property
+    def first_measure(self) -> Measure:
+        """The first measure, of a mean over examples."""
+        return next(iter(self.measured.values()))
+
+    @property
     def headline(self) -> Measure:
         """How the first measure is shown."""
-        return next(iter(self.measured.values()))
+        if not self.by_class:
+            return self.first_measure
+        title, complement = self.first_measure.title, self.first_measure.complement
+        return self.first_measure._replace(
+            title=f"balanced {title}", complement=complement and (complement[0], f"balanced {complement[1]}")
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema
 
+from tombola.core.brief import brief
 from tombola.core.errors import TombolaError, shown
 
 FORMAT = 1
@@ -61,10 +62,21 @@ class Spec(BaseModel):
     @cached_property
     def _canonical(self) -> dict[str, Any]:
         """Worked out once: thousands of runs hold one and the same task."""
+        changed = {name: _plain(value) for name, value in self._brief() if name not in self.labels}
+        return {"spec": self.stored_name or type(self).__name__, **changed}
+
+    def _brief(self) -> Iterator[tuple[str, Any]]:
+        """The fields that are not at their defaults."""
         defaults = _defaults(type(self))
-        values = {name: getattr(self, name) for name in type(self).model_fields if name not in self.labels}
-        changed = {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
-        return {"spec": self.stored_name or type(self).__name__, **{name: _plain(value) for name, value in changed.items()}}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name not in defaults or value != defaults[name]:
+                yield name, value
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+    __str__ = __repr__
 
     @cached_property
     def digest(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from tombola.core import interrupts
 from tombola.engine.damage import discard
 from tombola.engine.execute import Engine
 from tombola.engine.graph import Graph
@@ -13,13 +14,17 @@ from tombola.store.store import Damaged, Store
 
 
 def compute(found: Graph, measurements: Collection[Measurement], store: Store, data_dir: Path | None, progress: Progress) -> None:
-    """Train and evaluate what the store lacks. A damaged file is named, and what it belongs to is computed again."""
+    """Train and evaluate what the store lacks. A damaged file is named, and what it belongs to is computed again.
+
+    An interrupt, of a cell in a notebook too, leaves checkpoints in a store on disk, from which the same call goes on.
+    """
     engine = Engine(found, store, data_dir, progress)
     rehearse_measurements(measurements, data_dir)
-    while True:
-        try:
-            engine.execute()
-            execute_measurements(measurements, store, data_dir, progress)
-            return progress.warn_python()
-        except Damaged as damage:
-            discard(damage.record, damage.name, progress)
+    with interrupts.heeded(ends=False):
+        while True:
+            try:
+                engine.execute()
+                execute_measurements(measurements, store, data_dir, progress)
+                return progress.warn_python()
+            except Damaged as damage:
+                discard(damage.record, damage.name, progress)

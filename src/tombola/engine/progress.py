@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from tombola.core import errors, interrupts
+from tombola.engine.cells import Cell, in_notebook
 
 _PLAIN_SECONDS = 15.0
 """Between two lines where the output is no terminal."""
+_SHORT = 1.0
+"""Seconds of a call in a notebook that shows nothing yet."""
 
 
 OnRows = Callable[[str, Sequence[Sequence[float]]], None]
@@ -17,12 +20,20 @@ OnRows = Callable[[str, Sequence[Sequence[float]]], None]
 
 
 class Progress:
-    """Counts replica-steps. On a terminal one line is rewritten; elsewhere a line appears now and then."""
+    """Counts replica-steps. On a terminal and in a notebook one line is rewritten; elsewhere a line appears now and then."""
 
     def __init__(
-        self, labels: Mapping[str, str] | None = None, stream: TextIO | None = None, quiet: bool = False, on_rows: OnRows | None = None
+        self,
+        labels: Mapping[str, str] | None = None,
+        stream: TextIO | None = None,
+        quiet: bool = False,
+        of_call: bool = False,
+        on_rows: OnRows | None = None,
     ) -> None:
-        self._labels, self._stream, self._quiet, self.on_rows = dict(labels or {}), stream or sys.stderr, quiet, on_rows
+        """`of_call`: of a call in Python, which says nothing unless it is long and in a notebook, and warns as Python does."""
+        self._labels, self._of_call, self.on_rows = dict(labels or {}), of_call, on_rows
+        self._stream: Any = stream or (Cell() if in_notebook() else sys.stderr)
+        self._quiet = quiet or (of_call and not isinstance(self._stream, Cell))
         self._lengths: dict[str, int] = {}
         self._waiting: list[str] = []
         self._runs = self._total = 0
@@ -67,7 +78,7 @@ class Progress:
 
     def warn(self, text: str) -> None:
         """A line that stays; where nothing is printed, it waits for `warn_python`."""
-        if self._quiet:
+        if self._quiet or self._of_call:
             self._waiting.append(text)
             return
         self._clear()
@@ -79,14 +90,14 @@ class Progress:
         errors.warn(*found)
 
     def __enter__(self) -> "Progress":
-        if self._runs and not self._quiet:
+        if self._runs and not self._quiet and not self._of_call:
             steps = f", {self._total:,} steps in all" if self._total > self._runs else ""
             self._print(f"{self._doing} {self._runs} {self._nouns}{steps}\n")
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._clear()
-        if self._runs and not self._quiet and error[0] is None:
+        if self._runs and not self._quiet and not self._of_call and error[0] is None:
             self._print(f"{self._did} {self._runs} {self._nouns} in {duration(time.monotonic() - self._began)}\n")
 
     def _draw(self) -> None:
@@ -94,7 +105,7 @@ class Progress:
         if self._quiet:
             return
         tty = self._stream.isatty()
-        if not self._total or now - self._drawn < (0.1 if tty else _PLAIN_SECONDS):
+        if not self._total or now - self._drawn < (0.1 if tty else _PLAIN_SECONDS) or (self._of_call and now - self._began < _SHORT):
             return
         self._drawn = now
         share, elapsed = self._done / self._total, now - self._began

@@ -46,9 +46,19 @@ class Scores(NamedTuple):
     @property
     def by_class(self) -> np.ndarray:
         """(P, classes) the headline on each class's examples, NaN for one without any. Where targets are classes."""
-        values, counts = self.measures[next(iter(self.objective.measured))], np.bincount(self.targets, minlength=self.classes)
+        return self._by_class(next(iter(self.objective.measured)))
+
+    def _by_class(self, name: str) -> np.ndarray:
+        values, counts = self.measures[name], np.bincount(self.targets, minlength=self.classes)
         sums = np.stack([values[:, self.targets == one].sum(axis=1, dtype=np.float64) for one in range(self.classes)], axis=1)
         return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """(P, classes, classes): how many examples of a class (row) each network puts into a class (column). Where targets are classes."""
+        pairs = self.targets * self.classes + self.prediction
+        counts = [np.bincount(one, minlength=self.classes**2) for one in pairs]
+        return np.array(counts).reshape(-1, self.classes, self.classes)
 
     @property
     def chance(self) -> float:
@@ -56,7 +66,9 @@ class Scores(NamedTuple):
         return self.objective.chance(self.targets)
 
     def mean(self, name: str) -> np.ndarray:
-        """(P,) a measure, averaged over the examples."""
+        """(P,) a measure, averaged over the examples; or over classes, where the objective does."""
+        if self.objective.by_class:
+            return np.nanmean(self._by_class(name), axis=1)
         return self.measures[name].mean(axis=1, dtype=np.float64)
 
     def disagreement(self, first: int, second: int) -> float:

@@ -21,7 +21,7 @@ from tombola.data.split import split
 from tombola.evaluation.scores import Scores as Scores
 from tombola.training.cohort import setup
 from tombola.training.program import network_inputs
-from tombola.training.scorer import Judged, said_inside, scorer
+from tombola.training.scorer import Judged, class_shares, said_inside, scorer
 from tombola.training.setup import Setup
 
 Part = Literal["train", "validation", "test"]
@@ -81,8 +81,10 @@ def evaluate(task: Task, dataset: Dataset, networks: WeightCombinations, parts: 
         for part in parts:
             pool, indices, targets = examples[part]
             batches: list[Judged] = []
-            for batch in _batches(indices, layout.batch):
-                batches.append(program.score(weights, pool[batch], None if of_inputs else targets[batch]))
+            shares = class_shares(targets, indices) if found.objective.by_class else None
+            for place, batch in enumerate(_batches(indices, layout.batch)):
+                share = () if shares is None else (_batches(shares, layout.batch)[place],)
+                batches.append(program.score(weights, pool[batch], None if of_inputs else targets[batch], *share))
                 if dataset.on_disk:  # else a host faster than the devices would fill their memory with batches
                     jax.block_until_ready(batches[-2:-1])
             collected[part].append(batches)
@@ -90,7 +92,7 @@ def evaluate(task: Task, dataset: Dataset, networks: WeightCombinations, parts: 
         part: Scores(
             found.objective,
             found.data.classes or 0,
-            *_gathered(jax.device_get(collected[part]), networks.points),
+            *_gathered(jax.device_get(collected[part]), networks.points, found.objective.by_class),
             _targets(found, *examples[part]),
             examples[part][2][examples[part][1]] if dataset.classes is not None else None,
         )
@@ -98,10 +100,13 @@ def evaluate(task: Task, dataset: Dataset, networks: WeightCombinations, parts: 
     }
 
 
-def _gathered(blocks: list[list[Judged]], points: int) -> Judged:
-    """Each batch of each block (the loss as its mean) -> all examples, without the points that fill the last block."""
+def _gathered(blocks: list[list[Judged]], points: int, weighted: bool) -> Judged:
+    """Each batch of each block (the loss as its mean, or as its part of a weighted one) -> all examples, without the points that fill
+    the last block.
+    """
     sizes = np.array([one.prediction.shape[1] for one in blocks[0]])
-    losses = [np.average([one.loss for one in block], axis=0, weights=sizes) for block in blocks]
+    mean = partial(np.sum, axis=0) if weighted else partial(np.average, axis=0, weights=sizes)
+    losses = [mean([one.loss for one in block]) for block in blocks]
 
     def joined(read: Callable[[Judged], np.ndarray]) -> np.ndarray:
         return np.concatenate([np.concatenate([read(one) for one in block], axis=1) for block in blocks])[:points]
@@ -214,9 +219,9 @@ def _compile(found: Setup, layout: _Layout, inside: tuple[str, ...]) -> _Program
     def statistics(weights: Tree, inputs: Any) -> Tree:
         return network.statistics(weights, network_inputs(found, inputs))
 
-    def score(weights: Tree, inputs: Any, targets: Any) -> Judged:
+    def score(weights: Tree, inputs: Any, targets: Any, *share: Any) -> Judged:
         judged = judge(weights, network_inputs(found, inputs), targets)
-        return judged._replace(loss=judged.loss.mean())
+        return judged._replace(loss=(judged.loss * share[0]).sum() if share else judged.loss.mean())
 
     def replace(weights: Tree, found: Sequence[Tree], share: Any, which: Any) -> Tree:
         def leaf(path: str) -> Any:

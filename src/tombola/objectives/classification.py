@@ -19,6 +19,9 @@ class Classification(Objective):
 
     class_weights: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] | Literal["balanced"] | None = None
     """Factor on the loss of each class's examples; ``balanced``: n / (classes n_c), n_c of the pool's n examples being of class c."""
+    average: Literal["examples", "classes"] = "examples"
+    """Over what evaluations average: all examples count alike, or all classes that have examples, each by the mean over its own: balanced
+    accuracy, and the loss by which training stops early. What is minimised is the mean over examples (`class_weights` changes that)."""
 
     def loss(self, outputs: Any, targets: Any) -> Any:
         """(B,) cross-entropy in nats, times the class's weight."""
@@ -52,8 +55,14 @@ class Classification(Objective):
         return float(np.mean(first != second))
 
     def chance(self, targets: Any) -> float:
-        """Of the most frequent class: the share of the others."""
-        return float(1 - np.bincount(targets).max() / len(targets))
+        """Of the most frequent class: the share of the others; of a mean over classes all but one of them."""
+        counts = np.bincount(targets)
+        return float(1 - (1 / np.count_nonzero(counts) if self.by_class else counts.max() / len(targets)))
+
+    @property
+    def by_class(self) -> bool:
+        """If that is what it averages over."""
+        return self.average == "classes"
 
     def fitted(self, dataset: Any) -> Objective:
         """Balanced weights as numbers. Raises unless there is one for each class."""

@@ -5,11 +5,11 @@ is read. Randomness comes from the named streams of the measurement's own seed a
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, unknown
 from tombola.core.parts import measurements as measurements
 from tombola.core.trees import Tree
 from tombola.evaluation.barrier import places
@@ -129,6 +129,28 @@ def _travelled(name: str, before: Tree | None, first: Tree, second: Tree, traina
         return {}
     kept = {leaf: before[leaf] * mask[leaf] if mask and leaf in mask else before[leaf] for leaf in trainable}
     return {name: np.array([distance(kept, after, trainable) for after in (first, second)])}
+
+
+@measurements.register
+def classes(context: Context, weights: Tree, *, part: Part = "test") -> Query:
+    """What a classifier makes of the examples of each class.
+
+    Args:
+        part: `test`, `validation` or `train`.
+
+    Gives: `confusion` (classes, classes), how many examples of a class (row) it puts into a class (column); `loss`, `error`, the
+    objective's headline.
+    """
+    if part not in get_args(Part):
+        raise unknown("part of the data", part, get_args(Part))
+    if context.network.data.classes is None:
+        raise TombolaError("the network puts nothing into classes, as its targets are none; classes are those of a classification")
+
+    def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
+        found = scores[part]
+        return {"confusion": found.confusion[0], "loss": found.loss[0], "error": found.error[0]}
+
+    return Query(WeightCombinations(context.seed, (weights,)), read, (part,))
 
 
 @measurements.register

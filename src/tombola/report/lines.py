@@ -77,7 +77,8 @@ class Lines(Drawing):
             entries["dense network"] = handle(Look(PALE, "", "-"), **DENSE_LINE)
         if any(panel.paper for panel in self.figure.panels):
             entries["the paper"] = handle(Look(PALE, "*", "-"), **STAR)
-        axes.legend(canvas, entries, title)
+        alone = len(entries) == 1 and not self.report.study.arms  # a line that has no name
+        axes.legend(canvas, {} if alone else entries, title)
         return canvas
 
     def marks(self) -> list[str]:

@@ -43,6 +43,9 @@ class Store:
         if files is None and isinstance(self.files, Disk) and os.path.isfile(self.folder):
             raise TombolaError(f"store {str(folder)!r} is a file, but a folder is needed; choose another with --store DIR")
 
+    def __repr__(self) -> str:
+        return f"Store({str(self.folder)!r})"
+
     @classmethod
     def there(cls, folder: Path) -> "Store":
         """One that is there. Raises if it is not: where runs are only read, its name is a mistake."""

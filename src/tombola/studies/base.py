@@ -1,7 +1,9 @@
 """What a study is: its configuration, the rows of its table, how each is measured, what it claims, what it draws."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
@@ -17,6 +19,7 @@ from tombola.procedures.run import Run
 from tombola.studies.claims import Claim
 from tombola.studies.figure import Figure
 from tombola.studies.results import Results
+from tombola.studies.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,8 +161,8 @@ class Study(Spec):
         return [claim.judge(self, table) for claim in self.claims]
 
 
-@dataclass(frozen=True)
-class Findings:
+@dataclass(frozen=True, eq=False, repr=False)
+class Findings(Shown):
     """A study that was carried out."""
 
     study: Study
@@ -178,6 +181,21 @@ class Findings:
     """Arm to label where the table's are not the study's; None: they are."""
     variants: Mapping[str, str] | None = None
     """Likewise."""
+
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        """`table`, `curves`, and the details tables that its figures draw."""
+        return {"table": self.table, "curves": self.curves, **self.details}
+
+    def report(self, folder: Path | str) -> Path:
+        """Write the page with its figures and tables into a folder, as ``tombola run -o`` does; the page's path."""
+        found: Path = import_module("tombola.report.page").write([self], Path(folder).expanduser())[0]
+        return found
+
+    def _brief(self) -> Iterator[tuple[str, Any]]:
+        yield "study", self.study.name
+        yield "task", self.study.task.name
+        yield from ((name, frame) for name, frame in self.tables().items())
+        yield "verdicts", {one.id: one.verdict for one in self.verdicts}
 
 
 S = TypeVar("S", bound=type[Study])

@@ -44,7 +44,7 @@ class Claim:
         """The verdict on the table of a study."""
         source = f"{study.paper}, {self.where}" if study.paper else self.where
         objective, learns = study.task.objective, study.learns
-        if objective.headline not in [find_objective(name)().headline for name in learns]:
+        if objective.first_measure not in [find_objective(name)().first_measure for name in learns]:
             lacks = f"the claim is about {' and '.join(learns)}; the task learns {objective.name}"
             return Verdict(self.id, self.sentence, source, (), lacks=lacks)
         note = self.note(study) if callable(self.note) else self.note

@@ -39,7 +39,7 @@ class Wording:
         """Figures, without those by class where there are no classes."""
         if self.as_written:
             return tuple(found)
-        return tuple(_figure(figure, self.objective) for figure in found if figure.detail != "classes")
+        return tuple(_figure(figure, self.objective) for figure in found if figure.detail != "classes" or self.objective.by_class)
 
 
 def _column(name: str, objective: Objective) -> str:
@@ -49,18 +49,23 @@ def _column(name: str, objective: Objective) -> str:
 
 def _said(text: str, objective: Objective) -> str:
     title = objective.headline.title
-    text = text.replace("predictions that differ", f"{title} between predictions")
-    return re.sub(r"accuracy|(?<!squared )(?<!absolute )\berror", title, text).replace("Accuracy", title.capitalize())
+    accuracy = objective.headline.complement[1] if objective.headline.complement else title
+    if not objective.by_class:
+        text = text.replace("predictions that differ", f"{title} between predictions")
+    text = re.sub(r"(?<!squared )(?<!absolute )\berror", title, text.replace("accuracy", accuracy))
+    return text.replace("Accuracy", accuracy.capitalize())
 
 
 def _panel(panel: Panel, objective: Objective) -> Panel:
+    if objective.by_class and ("(nats)" in panel.label or "predictions that differ" in panel.label):
+        return panel
     if "(nats)" in panel.label:  # of the loss
         return replace(panel, label=panel.label.removesuffix(" (nats)"))
     if not re.search(r"accuracy|error|barrier|predictions that differ", panel.label):
         return replace(panel, metric=_column(panel.metric, objective))
-    shown = objective.headline
-    label = re.sub(r" \((%|pp)\)", f" ({shown.unit})" if shown.unit else "", panel.label)
-    return replace(panel, metric=_column(panel.metric, objective), label=_said(label, objective), scale=shown.factor, threshold=None)
+    shown, threshold = objective.headline, panel.threshold if objective.by_class else None
+    label = panel.label if objective.by_class else re.sub(r" \((%|pp)\)", f" ({shown.unit})" if shown.unit else "", panel.label)
+    return replace(panel, metric=_column(panel.metric, objective), label=_said(label, objective), scale=shown.factor, threshold=threshold)
 
 
 def _figure(figure: Figure, objective: Objective) -> Figure:

@@ -83,7 +83,7 @@ class Examples(NamedTuple):
     indices: Any
     """(replicas, batches, batch) int32."""
     share: Any
-    """(batches, batch): the weight of each example in the mean."""
+    """(batches, batch): the weight of each example in the mean; (replicas, batches, batch) where that depends on its class."""
 
 
 class Stops(NamedTuple):
@@ -243,7 +243,7 @@ def _compile(setup: Setup, plan: Plan) -> Program:
 
     each, shared = Axis.REPLICA, Axis.SHARED
     inputs = each if plan.streamed else shared
-    batches, examples = Batches(each, shared, inputs), Examples(inputs, each, each, shared)
+    batches, examples = Batches(each, shared, inputs), Examples(inputs, each, each, each if objective.by_class else shared)
     return Program(
         start=over_replicas(start, (each, each), plan),
         advance=over_replicas(advance, (each, each, batches, shared, examples, examples), plan, donate=(0,)),

@@ -19,6 +19,7 @@ from tombola.training.orders import Orders, fixed_of
 from tombola.training.plan import Plan
 from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Batches, Examples, Program, Stops
 from tombola.training.replica import Checkpoint, Outcome, Replica
+from tombola.training.scorer import class_shares, in_batches
 from tombola.training.setup import Setup
 from tombola.training.watch import Watch, copied, noted, told
 
@@ -253,21 +254,19 @@ class ReplicaBatch:
         return tuple(sum(column[1:], column[0]) for column in zip(*scores, strict=True))
 
     def _batches(self, part: str) -> list[tuple[Any, Any]]:
-        """(indices, weight of each example in the mean) of the batches of an evaluation, on the devices.
-
-        One pair a call: of all batches where steps run in a loop, else of one. The last batch reaches back over the one
-        before it, so that all have one shape; what it sees again weighs 0.
-        """
+        """(indices, weight of each example in the mean) of an evaluation, on the devices: of all batches in a loop, else of each."""
         if part in self.batches:
             return self.batches[part]
         indices = np.stack([getattr(one, part) for one in self.splits])
         count, shares = indices.shape[1], self.layout.shares
         size = min(self.layout.evaluation_batch, count // shares * shares or count)
-        begins = range(0, count, size)
-        places = np.stack([np.arange(size) + min(begin, count - size) for begin in begins])
-        share = np.where(places >= np.array(begins)[:, None], 1 / count, 0).astype(np.float32)
-        calls = [slice(None)] if self.layout.loop else [slice(one, one + 1) for one in range(len(begins))]
-        self.batches[part] = [(self._put(indices[:, places[one]]), jax.device_put(share[one], self.layout.shared)) for one in calls]
+        share, where, targets = np.full(count, 1 / count, np.float32), self.layout.shared, self.arrays.dataset.test_targets
+        if self.objective.by_class:
+            of = [targets if part == "test" else one.targets for one in self.splits]
+            share, where = np.stack([class_shares(one, at) for one, at in zip(of, indices, strict=True)]), self.layout.stacked
+        places, share = in_batches(share, size)
+        calls = [slice(None)] if self.layout.loop else [slice(one, one + 1) for one in range(len(places))]
+        self.batches[part] = [(self._put(indices[:, places[one]]), jax.device_put(share[..., one, :], where)) for one in calls]
         return self.batches[part]
 
     def _rows(self) -> list[tuple[tuple[float, ...], ...]]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tombola.core.errors import TombolaError
 from tombola.core.objective import WEIGHTS, Objective, Seen
@@ -54,6 +55,28 @@ def scorer(setup: Setup, how: Computing = PLAIN, inside: tuple[str, ...] = ()) -
         return Judged(jnp.where(finite, losses, jnp.nan), known, objective.prediction(outputs), said)
 
     return judge
+
+
+def class_shares(targets: np.ndarray | None, indices: np.ndarray) -> np.ndarray:
+    """(n,) float32: the weight of each example in a mean over classes of the means over their examples; of the examples at `indices`.
+
+    >>> class_shares(np.array([0, 0, 0, 2, 1]), np.array([0, 1, 3])).tolist()
+    [0.25, 0.25, 0.5]
+    """
+    assert targets is not None  # means over classes are of data that have some
+    counts = np.bincount(own := targets[indices])
+    return (1 / (np.count_nonzero(counts) * counts[own])).astype(np.float32)
+
+
+def in_batches(share: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of n examples (..., n) -> places (batches, size) of the examples, and their weights there (..., batches, size).
+
+    The last batch reaches back over the one before it, so that all have one shape; what it sees again weighs 0.
+    """
+    count = share.shape[-1]
+    begins = range(0, count, size)
+    places = np.stack([np.arange(size) + min(begin, count - size) for begin in begins])
+    return places, np.where(places >= np.array(begins)[:, None], share[..., places], np.float32(0))
 
 
 @lru_cache(maxsize=256)
