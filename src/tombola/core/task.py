@@ -38,6 +38,9 @@ class Data(Spec):
     over replicates hold what a sample of test examples leaves open. For small data; False: the same test set for all."""
     content: str = ""
     """Digest of the data's bytes, where they are not the canonical ones that the name stands for; found where a task is taken up."""
+    stratified: bool = False
+    """Each class has the share of training and validation examples that it has of all, as near as whole examples and nested parts allow.
+    Of data with classes."""
     label_noise: Fraction = 0.0
     """Share of training labels replaced by uniformly drawn ones, by key. Validation and test stay clean."""
     augment: Annotated[str, BeforeValidator(augmentations.described)] = "none"

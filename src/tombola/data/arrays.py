@@ -20,12 +20,13 @@ def from_arrays(
     y: ArrayLike | None,
     test_x: ArrayLike,
     test_y: ArrayLike | None,
-    validation: int | None = None,
+    validation: int | tuple[ArrayLike, ArrayLike | None] | None = None,
     name: str | None = None,
     *,
     targets: Targets | None = None,
     vocabulary: int | None = None,
     pixels: bool = False,
+    stratified: bool = False,
 ) -> Data:
     """Register arrays in this process under a name made of their content, and return the `Data` that names them.
 
@@ -34,11 +35,13 @@ def from_arrays(
         y: their targets. Labels, (n,) or (n, 1), integers, strings, booleans or categories: the sorted ones are classes 0, 1, 2, ...,
             and ``load(data).class_names`` says which is which. Or values, floats (n, *shape), for regression. None: there are none.
         test_x, test_y: those of the test set, (m, ...).
-        validation: examples of the pool that are set aside for validation; None: a tenth.
+        validation: examples of the pool that each replicate sets aside for validation; None: a tenth. Or a validation set of your own,
+            (x, y), which is the same for all replicates.
         name: beginning of the registered name, ``<name>-<12 hex digits>``; None: ``arrays``.
         targets: what `y` is, `classes` or `values`; None: floats are values, all else is classes.
         vocabulary: number of different tokens; the inputs are then integers from 0, which reach the network as int32.
         pixels: `x` holds bytes, (n, ..., channels), which are standardised by the mean and deviation of each channel in `x`.
+        stratified: each class has its share of training and validation examples (`Data.stratified`).
 
     Raises:
         TombolaError: shapes, dtypes, values or labels do not fit.
@@ -50,9 +53,13 @@ def from_arrays(
         raise TombolaError(f"targets = {targets!r}, but y holds 'classes' or 'values'")
     if (y is None) != (test_y is None):
         raise TombolaError("y and test_y: give both, or None for both")
-    scaling = AS_THEY_COME
+    held, scaling = 0, AS_THEY_COME
+    if isinstance(validation, tuple):
+        x, y, held = _with_own(x, y, *validation)
+        validation = None
     if pixels:
-        scaling = _of_pixels(_array("x", x), _array("test_x", test_x))
+        shown = _array("x", x)
+        scaling = _of_pixels(shown[: len(shown) - held], _array("test_x", test_x))
         x, test_x = (scaling.of(np.asarray(one)) for one in (x, test_x))
     read = _inputs if vocabulary is None else _tokens
     inputs, test_inputs = read("x", x), read("test_x", test_x)
@@ -60,6 +67,8 @@ def from_arrays(
         raise TombolaError("x is empty, but at least one example is needed")
     found, tested, names = (None, None, ()) if y is None or test_y is None else _targets(_array("y", y), _array("test_y", test_y), targets)
     classes = len(names) or None
+    if stratified and classes is None:
+        raise TombolaError("stratified keeps shares of classes, but y holds none; leave it out")
     plain = names == tuple(map(str, range(len(names))))
     dataset = Dataset(
         inputs,
@@ -67,20 +76,39 @@ def from_arrays(
         test_inputs,
         tested,
         classes,
-        max(1, round(len(inputs) / 10)),
+        held or max(1, round(len(inputs) / 10)),
         vocabulary=vocabulary,
         scaling=scaling,
         class_names=() if plain else names,
+        held=held,
     )
-    return registered(prefix, dataset, validation)
+    return registered(prefix, dataset, validation, stratified)
 
 
-def registered(prefix: str, dataset: Dataset, validation: int | None = None) -> Data:
+def _with_own(x: Any, y: Any, own_x: Any, own_y: Any) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """(inputs, targets, size of the validation set) of a pool that ends with a validation set."""
+    pool, own = _array("x", x), _array("the x of validation", own_x)
+    if not len(own) or pool.shape[1:] != own.shape[1:] or pool.dtype.kind != own.dtype.kind:
+        raise TombolaError(
+            f"validation: x is {own.dtype} {own.shape}, but the x of training is {pool.dtype} {pool.shape}; give examples of the same kind"
+        )
+    if (y is None) != (own_y is None):
+        raise TombolaError("validation: give (x, y), both of the kind that x and y of training are; y is None where there are no targets")
+    if y is None:
+        return np.concatenate([pool, own]), None, len(own)
+    labels, own_labels = _array("y", y), _array("the y of validation", own_y)
+    if len(own) != len(own_labels) or labels.shape[1:] != own_labels.shape[1:]:
+        raise TombolaError(f"validation: {len(own)} inputs, but targets of shape {own_labels.shape}; give as many, shaped as y")
+    return np.concatenate([pool, own]), np.concatenate([labels, own_labels]), len(own)
+
+
+def registered(prefix: str, dataset: Dataset, validation: int | None = None, stratified: bool = False) -> Data:
     """Register a data set in this process, and return the `Data` that names it ``<prefix>-<12 hex digits>``, of its content."""
     arrays = (dataset.inputs, dataset.targets, dataset.test_inputs, dataset.test_targets)
-    title = f"{prefix}-{_content_hash(*(one for one in arrays if one is not None), *dataset.class_names, *dataset.words)}"
+    held = [f"held {dataset.held}"] * bool(dataset.held)
+    title = f"{prefix}-{_content_hash(*(one for one in arrays if one is not None), *dataset.class_names, *dataset.words, *held)}"
     check(title, dataset)
-    data = Data(name=title, validation=validation)
+    data = Data(name=title, validation=validation, stratified=stratified)
     sizes(dataset, data)
 
     def loader(folder: Path | None = None) -> Dataset:

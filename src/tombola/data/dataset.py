@@ -62,6 +62,8 @@ class Dataset:
     """What each token stands for, in text; empty: its number."""
     drawn: int = 0
     """Test examples that each replicate draws from all (`Data.fresh_test`): inputs and test inputs are then the same array; 0: none."""
+    held: int = 0
+    """So many examples at the end of the pool are the validation set, for all replicates; 0: each draws its own."""
 
     @property
     def on_disk(self) -> bool:
@@ -99,11 +101,15 @@ def load(data: Data, folder: Path | str | None = None) -> Dataset:
     """
     whole = loaded(data.name, data_folder(folder))
     sizes(whole, data)
+    if data.stratified and whole.classes is None:
+        raise TombolaError(f"stratified keeps shares of classes, but the targets of {data.name} are no classes; set it to false")
     if data.label_noise and whole.classes is None:
         raise TombolaError(f"label_noise draws other classes, but the targets of {data.name} are no classes; set it to 0")
     if data.test is not None and data.test > len(whole.test_inputs):
         raise TombolaError(f"{data.name} has {len(whole.test_inputs)} test examples, but test is {data.test}; ask for fewer")
     if data.fresh_test:
+        if whole.held:
+            raise TombolaError(f"fresh_test draws from all examples, but {data.name} brings its own validation set; set it to false")
         if whole.on_disk:
             raise TombolaError(f"fresh_test joins pool and test set in memory, but {data.name} is read from disk; set it to false")
         return _with_fresh_test(whole, data.test or len(whole.test_inputs))
@@ -135,6 +141,9 @@ def sizes(dataset: Dataset, data: Data) -> tuple[int, int]:
     """Numbers of training and validation examples, the defaults filled in. Raises if the pool is too small."""
     pool = len(dataset.inputs) - dataset.drawn
     validation = dataset.validation if data.validation is None else data.validation
+    if dataset.held and validation > dataset.held:
+        raise TombolaError(f"{data.name} brings {dataset.held} validation examples, but validation is {validation}; ask for fewer")
+    pool -= dataset.held and dataset.held - validation  # those of its validation set that are not used train nothing
     train = pool - validation if data.train is None else data.train
     if validation >= pool:
         raise TombolaError(f"{data.name} has a pool of {pool} examples, so validation can be at most {pool - 1}, not {validation}")

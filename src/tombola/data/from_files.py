@@ -19,20 +19,25 @@ TESTS = ("test", "val", "valid", "validation")
 """Folders that hold a test set, the first that is there; and what a test set's arrays are called: ``test_x``, ``x_test``."""
 
 
-def from_file(path: Path | str, *, test: float = 0.2, validation: int | None = None, size: int | None = None) -> Data:
+def from_file(
+    path: Path | str, *, test: float = 0.2, validation: int | None = None, size: int | None = None, stratified: bool = False
+) -> Data:
     """The `Data` of a file or folder, registered under a name made of its content.
 
     A ``.txt``, plain or packed, is text: `tombola.from_text`.
 
     An ``.npz`` holds ``x`` and ``y``, and ``test_x`` and ``test_y`` if it has a test set (``x_test``, ``images``, ``labels`` and the like
-    are understood). Inputs are as for `tombola.from_arrays`; bytes are pixels, which are standardised. Images are (n, height, width,
+    are understood), and ``validation_x`` and ``validation_y`` (``x_val`` and the like) if it has a validation set, which is then the same
+    for all replicates. Inputs are as for `tombola.from_arrays`; bytes are pixels, which are standardised. Images are (n, height, width,
     channels); what has 1 or 3 channels in torch's place, (n, channels, height, width), is moved.
 
-    A folder holds a folder of images for each class, or ``train`` and ``test`` with such folders in them.
+    A folder holds a folder of images for each class, or ``train`` and ``test`` with such folders in them; ``val`` or ``validation`` beside
+    ``test`` is the validation set, else it is the test set.
 
     Args:
         test: share of the examples that is the test set where there is none; drawn once by a fixed key.
         validation: as of `tombola.from_arrays`.
+        stratified: the test set that is drawn has each class's share, and so have training and validation examples.
         size: height and width of the images of a folder, whose central squares are resized to it; None: as they are, if they are equal.
 
     Raises:
@@ -41,27 +46,29 @@ def from_file(path: Path | str, *, test: float = 0.2, validation: int | None = N
     place = Path(path).expanduser()
     name = re.sub(r"[^A-Za-z0-9._-]", "-", place.stem) or "data"
     if place.is_dir():
-        (inputs, targets), tested = _folder(place, size)
+        (inputs, targets), tested, own = _folder(place, size)
     elif {".txt", ".text"}.intersection(place.suffixes) and place.exists():
         return from_text(place)
     elif place.suffix == ".npz" and place.exists():
-        (inputs, targets), tested = _npz(place)
+        (inputs, targets), tested, own = _npz(place)
     else:
         known = "is no .npz, no .txt and no folder of images" if place.exists() else f"is not there (looked in {Path.cwd()})"
         raise TombolaError(
             f"--data {path}: it {known}; give one, or hand other data over in Python: tombola.from_arrays, from_dataset, from_table"
         )
     if tested is None:
-        chosen = held_out(len(inputs), test)
+        chosen = held_out(len(inputs), test, np.reshape(targets, -1) if stratified and targets is not None else None)
         tested = inputs[chosen], None if targets is None else targets[chosen]
         inputs, targets = inputs[~chosen], None if targets is None else targets[~chosen]
-    return from_arrays(inputs, targets, *tested, validation, name, pixels=inputs.dtype == np.uint8)
+    if own is not None and validation is not None:
+        raise TombolaError(f"{path} has a validation set of its own; leave validation = {validation} out")
+    return from_arrays(inputs, targets, *tested, own or validation, name, pixels=inputs.dtype == np.uint8, stratified=stratified)
 
 
 _Pair = tuple[Any, Any]
 
 
-def _npz(path: Path) -> tuple[_Pair, _Pair | None]:
+def _npz(path: Path) -> tuple[_Pair, _Pair | None, _Pair | None]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             held = {name: archive[name] for name in archive.files}
@@ -76,12 +83,18 @@ def _npz(path: Path) -> tuple[_Pair, _Pair | None]:
     targets = find(TARGETS, "{}", "{}_train", "train_{}")
     if inputs is None:
         raise TombolaError(f"{path} holds {', '.join(held) or 'nothing'}, but x is needed, y, and test_x and test_y if there is a test set")
-    tested = find(INPUTS, "test_{}", "{}_test"), find(TARGETS, "test_{}", "{}_test")
-    if (tested[0] is None) != (targets is not None and tested[1] is None):
-        raise TombolaError(f"{path} holds {', '.join(held)}: of the test set give both, test_x and test_y, or neither")
+
+    def part(*names: str) -> _Pair | None:
+        forms = [form for name in names for form in (f"{name}_{{}}", f"{{}}_{name}")]
+        found = find(INPUTS, *forms), find(TARGETS, *forms)
+        if (found[0] is None) != (targets is not None and found[1] is None):
+            said = names[0]
+            raise TombolaError(f"{path} holds {', '.join(held)}: of the {said} set give both, {said}_x and {said}_y, or neither")
+        return None if found[0] is None else (_images(found[0]), found[1])
+
     if targets is not None and len(inputs) != len(targets):
         raise TombolaError(f"{path} holds {len(inputs)} inputs and {len(targets)} targets; give as many of each")
-    return (_images(inputs), targets), None if tested[0] is None else (_images(tested[0]), tested[1])
+    return (_images(inputs), targets), part("test"), part("validation", "valid", "val")
 
 
 def _images(inputs: np.ndarray) -> np.ndarray:
@@ -93,15 +106,17 @@ def _images(inputs: np.ndarray) -> np.ndarray:
     return inputs
 
 
-def _folder(path: Path, size: int | None) -> tuple[_Pair, _Pair | None]:
+def _folder(path: Path, size: int | None) -> tuple[_Pair, _Pair | None, _Pair | None]:
     from tombola.data.image_folder import classes
 
     if (path / "train").is_dir():
-        test = next((path / name for name in TESTS if (path / name).is_dir()), None)
-        if test is not None and classes(test) != classes(path / "train"):
-            raise TombolaError(f"{test} has other folders of classes than {path / 'train'}; both need the same")
-        return _labelled(path / "train", size), None if test is None else _labelled(test, size)
-    return _labelled(path, size), None
+        others = [path / name for name in TESTS if (path / name).is_dir()][:2]
+        for other in others:
+            if classes(other) != classes(path / "train"):
+                raise TombolaError(f"{other} has other folders of classes than {path / 'train'}; both need the same")
+        test, own, *_ = [*(_labelled(other, size) for other in others), None, None]
+        return _labelled(path / "train", size), test, own
+    return _labelled(path, size), None, None
 
 
 def _labelled(path: Path, size: int | None) -> _Pair:

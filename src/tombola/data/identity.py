@@ -82,7 +82,7 @@ def _of_listing(folder: Path) -> str:
 def _of_arrays(name: str, folder: Path) -> str:
     dataset = loaded(name, folder)
     arrays = (dataset.inputs, dataset.targets, dataset.test_inputs, dataset.test_targets, dataset.mean, dataset.std)
-    return _digest(*arrays, f"{dataset.classes} {dataset.validation} {dataset.vocabulary}")
+    return _digest(*arrays, f"{dataset.classes} {dataset.validation} {dataset.vocabulary}{f' {dataset.held}' if dataset.held else ''}")
 
 
 def _kept(key: tuple[object, ...], make: Callable[[], str]) -> str:

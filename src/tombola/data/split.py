@@ -7,6 +7,7 @@ import numpy as np
 from tombola.core.keys import generator
 from tombola.core.task import Data
 from tombola.data.dataset import Dataset, sizes
+from tombola.data.order import in_shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ def split(dataset: Dataset, data: Data, seed: int) -> Split:
 
     Nested: under one seed, training examples are a prefix of those of a larger ``data.train``, validation examples
     of those of a larger ``data.validation``, and neither depends on the size of the other.
+    Validation examples that the data bring are the same for all (the first of them, of a smaller ``data.validation``).
     Label noise: exactly ``round(label_noise * n_train)`` training labels are replaced by a uniform draw over all
     classes, which may be the same label; those replaced at a smaller noise are so at a larger one, by the same draw.
 
@@ -35,12 +37,15 @@ def split(dataset: Dataset, data: Data, seed: int) -> Split:
         TombolaError: more examples are asked for than the pool has.
     """
     n_train, n_validation = sizes(dataset, data)
-    order = generator(seed, "split").permutation(len(dataset.inputs)).astype(np.int32)
+    random, classes = generator(seed, "split"), dataset.targets if data.stratified else None
+    order = in_shares(random.permutation(len(dataset.inputs) - dataset.held).astype(np.int32), classes, random)
     test = np.arange(len(dataset.test_inputs), dtype=np.int32)
     if dataset.drawn:
-        test = generator(seed, "test").permutation(test)[: dataset.drawn]
-        order = order[~np.isin(order, test)]
-    train, validation = order[:n_train], order[::-1][:n_validation].copy()
+        of_test = generator(seed, "test")
+        test = in_shares(of_test.permutation(test), classes, of_test)[: dataset.drawn]
+        order = in_shares(order[~np.isin(order, test)], classes, random)
+    validation = np.arange(len(order), len(dataset.inputs), dtype=np.int32) if dataset.held else order[::-1]
+    train, validation = order[:n_train], validation[:n_validation].copy()
     noisy = round(data.label_noise * n_train)
     targets = dataset.targets
     if noisy and targets is not None:
