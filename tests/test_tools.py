@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
     """Two replicates in a store, and what was said while they trained."""
     said = []
     folder = tmp_path_factory.mktemp("tools")
-    dense = tb.train(TASK, replicates=2, store=folder / "runs", on_stop=said.append)
+    dense = tb.train(TASK, replicates=2, keep=["20it"], store=folder / "runs", on_stop=said.append)  # in two calls
     return SimpleNamespace(dense=dense, said=said, store=Store(folder / "runs"), folder=folder)
 
 
@@ -189,6 +189,7 @@ def test_a_pushed_ticket_loads_and_its_card_says_what_it_is(packed, trained, cli
     sent = client.sent
     assert (sent["repository"], sent["repo_id"], sent["private"], sent["exist_ok"]) == ("me/ticket", "me/ticket", True, True)
     assert {*sent["files"]} == {"README.md", "ticket.safetensors", "spec.json", "metrics.csv", "summary.json", "made.json"}
+    assert (b"tombola packed ticket" in sent["files"]["ticket.safetensors"]) == packed
     (tmp_path / "t.safetensors").write_bytes(sent["files"]["ticket.safetensors"])
     weights, mask = load_ticket(tmp_path / "t.safetensors")
     record = trained.store.get(digest)
@@ -211,8 +212,8 @@ def test_what_the_hub_refuses_is_one_line(trained, client, capsys, monkeypatch, 
         err = capsys.readouterr().err
         assert words in err
         assert err.count("\n") == 1
-    assert call(f"push {digest} me/ticket --store {store} --step 20it") == 2
-    assert "kept 0it, 40it" in capsys.readouterr().err
+    assert call(f"push {digest} me/ticket --store {store} --step 30it") == 2
+    assert "kept 0it, 20it, 40it" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert call(f"push {digest} me/ticket --store {store}") == 2
     assert "pip install 'tombola[hub]'" in capsys.readouterr().err

@@ -160,7 +160,7 @@ def test_what_is_no_archive_is_no_store(tmp_path):
 
 def test_differences_of_two_runs_are_those_worked_out_by_hand(store):
     a = put(store, 1, losses=(2.5, 1.5, "nan"), steps=(0, 10), mask=(True, True, True, False, False, False))
-    other = np.array([[4, 3, 0], [0, 0, 0]], np.float32)
+    other = np.array([[8, 6, 0], [0, 0, 0]], np.float32)
     b = put(store, 2, losses=(2.5, 1.0, "nan"), steps=(10, 20), kernel=other, mask=(True, True, False, True, False, False))
     found = difference(store.get(a), store.get(b))
     assert found["runs"] == [a, b]
@@ -168,10 +168,12 @@ def test_differences_of_two_runs_are_those_worked_out_by_hand(store):
     assert found["curves"] == [
         {"column": "val_loss", "evaluations": 3, "differ": 1, "first": 10, "largest": 0.5, "at": 10, "a": None, "b": None}
     ]
-    (weights,) = found["weights"]  # of the one step that both kept: |(3, 4) - (4, 3)| = sqrt 2, |(3, 4)| = 5, (3, 4) (4, 3) = 24
-    assert (weights["step"], weights["leaf"], weights["values"], weights["differ"], weights["largest"]) == (10, "a/kernel", 6, 2, 1)
-    assert weights["relative"] == pytest.approx(2**0.5 / 5)
-    assert weights["cosine"] == pytest.approx(24 / 25)
+    (weights,) = found[
+        "weights"
+    ]  # of the one step that both kept: |(3, 4) - (8, 6)| = sqrt 29, |(3, 4)| = 5, |(8, 6)| = 10, (3, 4) (8, 6) = 48
+    assert (weights["step"], weights["leaf"], weights["values"], weights["differ"], weights["largest"]) == (10, "a/kernel", 6, 2, 5)
+    assert weights["relative"] == pytest.approx(29**0.5 / 5)
+    assert weights["cosine"] == pytest.approx(48 / 50)
     assert found["masks"] == [{"leaf": "a/kernel", "a": 3, "b": 3, "both": 2, "overlap": 0.5}]
     same = difference(store.get(a), store.get(a))
     assert same["description"] == []

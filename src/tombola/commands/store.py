@@ -17,6 +17,7 @@ from tombola.store.store import Damaged, Store
 _LINES = 20
 """Of runs that could go, or of leaves that differ, as many are shown; `--json` has all."""
 _WORDS = {"run": "runs", "measurement": "measurements", "given": "arrays that were given", "network": "descriptions of networks"}
+_ONE = {"given": "set of arrays that was given", "network": "description of a network"}
 
 
 def store_size(store: Path, json: bool) -> None:
@@ -54,7 +55,7 @@ def store_prune(studies: Sequence[str], store: Path, data_dir: Path | None, json
         columns([["run", "task", "seed", "mask", "start", "size"], *shown])
         if len(of_kind["run"]) > _LINES:
             print(f"... and {len(of_kind['run']) - _LINES} more")
-    parts = [f"{len(digests):,} {_WORDS[kind]}" for kind, digests in of_kind.items() if digests]
+    parts = [_counted(kind, len(digests)) for kind, digests in of_kind.items() if digests]
     parts += [f"{sum(map(len, what.weights.values())):,} files of weights of {len(what.weights):,} runs that stay"] if what.weights else []
     parts += [f"{len(what.files):,} checkpoints and descriptions of networks"] if what.files else []
     if not parts:
@@ -90,10 +91,10 @@ def store_merge(others: Sequence[Path], store: Path, json: bool) -> None:
             {"counts": [{"kind": kind, "is": became, "count": count} for (kind, became), count in counts.items()], "left out": named}
         )
     words = {"new": "new", "more": "with further weights", "same": "there already", "differs": "left out", "damaged": "left out"}
-    said = Counter[str]()
+    said = Counter[tuple[str, str]]()
     for (kind, became), count in counts.items():
-        said[f"{_WORDS[kind]} {words[became]}"] += count
-    print(f"{store}: {', '.join(f'{count:,} {what}' for what, count in said.items()) or 'nothing to join'}")
+        said[kind, words[became]] += count
+    print(f"{store}: {', '.join(f'{_counted(kind, count)} {word}' for (kind, word), count in said.items()) or 'nothing to join'}")
     for one in named:
         why = "its numbers differ from those that are here" if one["is"] == "differs" else "it is damaged"
         print(f"warning: {one['kind']} {one['digest']} of {one['store']} was left out: {why}", file=sys.stderr)
@@ -110,7 +111,7 @@ def store_verify(store: Path, json: bool) -> None:
     else:
         for one in damaged:
             print(f"{one['kind']} {one['name']}: {', '.join(map(plain, one['files']))}")
-        print(f"checked: {', '.join(f'{count:,} {_WORDS[kind]}' for kind, count in checked.items()) or 'nothing is stored'}")
+        print(f"checked: {', '.join(_counted(*one) for one in checked.items()) or 'nothing is stored'}")
     if damaged:
         raise TombolaError(f"{len(damaged)} of {checked.total()} records are damaged; run their studies again, and they are computed again")
 
@@ -125,7 +126,7 @@ def store_pack(studies: Sequence[str], store: Path, data_dir: Path | None, json:
     size = output.stat().st_size
     if json:
         return printed({"file": str(output), "bytes": size, **{_WORDS[kind]: count for kind, count in counts.items()}})
-    print(f"{output}: {', '.join(f'{count:,} {_WORDS[kind]}' for kind, count in counts.items() if count)}, {amount(size)}")
+    print(f"{output}: {', '.join(_counted(*one) for one in counts.items() if one[1])}, {amount(size)}")
     print(f"`tombola report {' '.join(studies)} --store {output} -o DIR` with the same options reads it in place")
 
 
@@ -138,7 +139,7 @@ def diff(first: str, second: str, store: Path, other: Path | None, json: bool) -
     if json:
         return printed(found)
     print(f"a: run {found['runs'][0]}\nb: run {found['runs'][1]}")
-    _rows("description", found["description"], len(found["description"]))
+    _rows("description", [{name: _text(value) for name, value in one.items()} for one in found["description"]], 0)
     _rows("curves", [one for one in found["curves"] if one["differ"]], len(found["curves"]))
     differing = [one for one in found["weights"] if one["differ"]]
     _rows("weights", sorted(differing, key=lambda one: -(one["relative"] or 0)), len(found["weights"]))
@@ -159,15 +160,22 @@ def _rows(title: str, rows: Sequence[Mapping[str, Any]], compared: int) -> None:
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     cells = [
-        "" if one is None else f"{one:.4g}" if isinstance(one, float) else f"{one:,}" if type(one) is int else _short(one)
+        "" if one is None else f"{one:.4g}" if isinstance(one, float) else f"{one:,}" if isinstance(one, int) else one
         for one in row.values()
     ]
     return [f"  {cells[0]}", *cells[1:]]
 
 
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json_text.dumps(value)
+def _text(value: Any) -> str:
+    from tombola.store.lineage import said
+
+    action = isinstance(value, dict) and value.get("spec") == "Action"
+    text = said(value) if action else plain(value) if isinstance(value, str) else json_text.dumps(value)
     return text if len(text) <= 60 else f"{text[:56]} ..."
+
+
+def _counted(kind: str, count: int) -> str:
+    return f"{count:,} {_ONE.get(kind, kind) if count == 1 else _WORDS[kind]}"
 
 
 def amount(size: int) -> str:

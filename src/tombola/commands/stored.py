@@ -84,8 +84,16 @@ def log(what: Sequence[str], store: Path, data_dir: Path | None, to: str, projec
             if not rows:
                 raise TombolaError(f"no run of {name} is in store {str(store)!r}; `tombola run {name}` with the same options trains them")
             for digest, row in reversed(rows.items()):
-                config = {"study": study.name, "variant": row.variant, "arm": row.arm, "level": row.level, "replicate": row.replicate}
+                config = {
+                    "study": study.name,
+                    "variant": row.variant,
+                    "arm": row.arm,
+                    "level": row.level,
+                    "replicate": row.replicate,
+                    "draw": row.draw,
+                }
                 name_of = [study.name, *([row.variant] if row.variant else []), row.arm, f"level-{row.level}", f"replicate-{row.replicate}"]
+                name_of += [f"draw-{row.draw}"] if row.draw else []
                 log_record(found.get(digest), to, project, run_name(*name_of), config)
             logged += len(rows)
         else:

@@ -46,25 +46,24 @@ class Superfluous(NamedTuple):
         return sum(self.records.values()) + sum(self.files.values()) + sum(sum(one.values()) for one in self.weights.values())
 
 
-def needed(studies: Iterable[Study], store: Store, data_dir: Path | None = None) -> Needed:
+def needed(studies: Iterable[Study], store: Store, data_dir: Path | None = None, finished: bool = False) -> Needed:
     """Of some studies together, as far as the results in the store call for it.
 
     Raises:
-        TombolaError: for a study that chooses runs by its results, and is not finished: what it needs is not known yet.
+        TombolaError: for a study of which nothing is there; and for one that is not finished, if it has to be (`finished`), or chooses runs
+            by its results: what it needs is not known yet.
     """
     found = Needed({}, set(), set())
     for study in studies:
         *_, parts = stages(study, store, data_dir)
+        less, place = lacking(parts), f"in store {str(store.folder)!r}"
         if not any(record.exists() for record in parts.runs.values()):
             raise TombolaError(
-                f"{study.name}: none of its {len(parts.runs)} runs is in store {str(store.folder)!r} under these options; give those "
-                "that it ran under, or a study file"
+                f"{study.name}: none of its {len(parts.runs)} runs is {place} under these options; give those that "
+                "it ran under, or a study file"
             )
-        if type(study).more is not Study.more and (less := lacking(parts)):
-            raise TombolaError(
-                f"{study.name}: {less} not in store {str(store.folder)!r}, and its results may call for further runs, so that what it "
-                f"needs is not known yet; `tombola run {study.name}` with the same options finishes it"
-            )
+        if less and (finished or type(study).more is not Study.more):
+            raise TombolaError(f"{study.name}: {less} not {place}; `tombola run {study.name}` with the same options finishes it first")
         _add(found, parts, data_dir)
     return found
 
@@ -164,12 +163,7 @@ def pack_studies(studies: Iterable[Study], store: Store, path: Path, data_dir: P
         TombolaError: if a study is not finished, or the file cannot be written.
         Damaged: if a file of the store is damaged.
     """
-    studies = list(studies)
-    for study in studies:
-        *_, parts = stages(study, store, data_dir)
-        if less := lacking(parts):
-            raise TombolaError(f"{study.name}: {less} not in store {str(store.folder)!r}; `tombola run {study.name}` finishes it")
-    needs, files, counts = needed(studies, store, data_dir), dict[str, Callable[[], bytes]](), {}
+    needs, files, counts = needed(studies, store, data_dir, finished=True), dict[str, Callable[[], bytes]](), {}
     for kind, room in rooms(store).items():
         prefix = {"run": "", "measurement": "probes/", "given": "given/"}[kind]
         records = [record for record in room if needs.has(kind, record.digest)]

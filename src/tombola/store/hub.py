@@ -47,7 +47,8 @@ def push(store: Store, digest: str, repository: str, options: Options, private: 
             client.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"Run {found['run']} of Tombola")
         except Exception as error:  # of the client's, of the libraries' below it: there is no list of them
             raise TombolaError(
-                f"{repository} cannot be written: {summary(error)}; log in with `hf auth login`, and name a repository of your own"
+                f"{repository} cannot be written: {summary(error).rstrip('.')}; log in with `hf auth login`, and name a "
+                "repository of your own"
             ) from None
         return f"{client.endpoint}/{repository}"
 
