@@ -48,9 +48,29 @@ def test_a_sweeps_table_is_those_of_its_settings(swept):
         alone = run_study(
             resolve(NAME, **{**TINY, "settings": [*TINY["settings"], ("criterion", one)]}), Store(folder / "store"), quiet=True
         )
-        own = report.table[report.table.variant == f"criterion {one}"].drop(columns="variant").reset_index(drop=True)
+        own = report.table[report.table.criterion == one].drop(columns=["variant", "criterion"]).reset_index(drop=True)
         pd.testing.assert_frame_equal(own, alone.table.drop(columns="variant"), check_exact=True)
         assert [v.effects for v in report.verdicts if v.id.endswith(f"(criterion {one})")] == [v.effects for v in alone.verdicts]
+
+
+def test_a_swept_field_is_a_column_and_one_that_the_table_has_is_told_apart():
+    values = {"task": ["digits-mlp", "mnist1d-mlp"], "task.recipe.steps": ["20it", "40it"], "rates": [{"dense": 0.5}]}
+    study = resolve(NAME, scale="smoke", sweep=values)
+    told = [tuple(study.varied(row).items()) for row in study.rows()]
+    rates = ("rates", '{"dense": 0.5}')
+    assert list(dict.fromkeys(told)) == [(("steps", "20it"), rates), (("steps", "40it"), rates)]
+
+
+def test_a_run_is_text_whatever_it_looks_like(swept, tmp_path):
+    folder, report = swept
+    text = (folder / "report" / NAME / "table.csv").read_text()
+    assert list(read_table(folder / "report" / NAME / "table.csv").run) == list(report.table.run)
+    for digest in report.table.run.unique():
+        text = text.replace(digest, "12345678901234e5")
+    (tmp_path / "table.csv").write_text(text)
+    assert set(read_table(tmp_path / "table.csv").run) == {"12345678901234e5"}
+    (tmp_path / "table.csv").write_text("\n".join(",".join(line.split(",")[:7] + line.split(",")[9:]) for line in text.splitlines()))
+    assert "run" not in read_table(tmp_path / "table.csv")  # as reports before had it
 
 
 def test_settings_are_compared_in_one_figure(swept):

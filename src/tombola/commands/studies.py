@@ -11,7 +11,6 @@ from tombola.commands.printing import columns, print_paths, printed
 from tombola.core.errors import TombolaError
 from tombola.core.spec import Spec
 from tombola.store.store import Damaged, Store
-from tombola.studies.base import Study
 from tombola.studies.catalogue import studies as registry
 
 
@@ -34,14 +33,13 @@ def catalogue(json: bool, load: Sequence[Path]) -> None:
         columns([[f"  {row['name']}", row["what"]] for row in rows])
 
 
-def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: Any) -> None:
+def show(study: str, store: Path, data_dir: Path | None, json: bool, toml: bool, **options: Any) -> None:
     """A study's configuration, runs and estimated cost."""
     from tombola.engine.configuring import configuration_of
-    from tombola.engine.cost import estimate
+    from tombola.engine.cost import estimate, told
     from tombola.engine.planned import planned
-    from tombola.engine.progress import duration
     from tombola.engine.reading import built_info
-    from tombola.engine.study import study_graph, study_measurements
+    from tombola.engine.study import study_graph
 
     found = resolved(study, options, data_dir)
     if toml:
@@ -53,7 +51,7 @@ def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: A
     origin, chosen = origins(found, study, options), options_of(found, study, options)
     graph, claimed = study_graph(found), [claim.id for claim in found.claims]
     task = next(iter(graph.runs.values())).task
-    layers, cost = built_info(task, data_dir).prunable_weights, estimate(graph, data_dir)
+    layers, cost = built_info(task, data_dir).prunable_weights, estimate(found, Store(store), data_dir)
     if json:
         return printed(
             {
@@ -64,9 +62,9 @@ def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: A
                 "origins": origin,
                 "options": {name: {"value": value, "origin": where} for name, (value, where) in chosen.items()},
                 "arms": arms,
-                "measurements": len(study_measurements(found)),
+                "measurements": cost.measurements,
                 "layers": [{"name": layer.name, "kind": layer.kind, "prunable": size} for layer, size in layers],
-                "cost": asdict(cost),
+                "cost": asdict(cost) | {"seconds": cost.seconds},
             }
         )
     print(f"{found.name}: {found.answers}\nclaims: {', '.join(claimed) or 'none'}\n")
@@ -76,14 +74,14 @@ def show(study: str, data_dir: Path | None, json: bool, toml: bool, **options: A
     print(f"\nlayers of {task.model.name.partition('@')[0]}, their kinds and prunable weights:")
     columns([[f"  {layer.name}", layer.kind, f"{size:,}"] for layer, size in layers])
     print(f"\nruns: {cost.runs} ({', '.join(f'{count} {arm}' for arm, count in arms.items())})")
-    if measurements := len(study_measurements(found)):
-        more = "; more runs follow from what is found" if type(found).more is not Study.more else ""
-        print(f"measurements: {measurements}, made when the runs have been trained{more}")
+    if cost.measurements:
+        print(f"measurements: {cost.measurements}, made when the runs have been trained")
     print(f"steps: {cost.replica_steps:,}, all runs together; about {cost.floating_point_operations:.2g} floating-point operations")
-    print(f"estimated time on this machine's cores: about {duration(cost.seconds)} if nothing is stored yet")
+    for line in told(cost, found):
+        print(line)
 
 
-def run(study: str, store: Path, data_dir: Path | None, json: bool, output: Path | None, **options: Any) -> None:
+def run(study: str, store: Path, data_dir: Path | None, json: bool, output: Path | None, keep: Sequence[str], **options: Any) -> None:
     """Carry a study out."""
     from tombola.engine.study import run_study
     from tombola.report.files import writable
@@ -93,7 +91,7 @@ def run(study: str, store: Path, data_dir: Path | None, json: bool, output: Path
     found = resolved(study, options, data_dir)
     if output is not None:
         writable(output)  # known before the work, not after it
-    findings = run_study(found, Store(store), data_dir)
+    findings = run_study(found, Store(store), data_dir, keep=keep)
     written = write([findings], output) if output else []
     if json:
         return printed(as_json(findings) | {"files": [str(path) for path in written]})
@@ -114,16 +112,22 @@ def report(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
 
 def status(study: str, store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
     """How far a study is."""
-    from tombola.engine.study import study_status
+    from tombola.engine.standing import study_status
 
-    found = study_status(resolved(study, options, data_dir), Store(store), data_dir)
+    one = resolved(study, options, data_dir)
+    found, cost = study_status(one, Store(store), data_dir), None
+    if found["missing"] or found["in progress"] or found["measurements missing"]:
+        from tombola.engine.cost import estimate, told
+
+        cost = estimate(one, Store(store), data_dir)
     if json:
-        return printed(found)
+        return printed(found | ({} if cost is None else {"seconds left": round(cost.seconds, 1)}))
     print(f"{study}: {found['done']} of {found['runs']} runs are done, {found['in progress']} in progress, {found['missing']} to train")
     if measurements := found["measurements"]:
         missing = found["measurements missing"]
         print(f"{measurements - missing} of {measurements} measurements are done, {missing} to make")
-    if found["missing"] or found["in progress"] or found["measurements missing"]:
+    if cost is not None:
+        print("\n".join(told(cost, one)))
         print(f"`tombola run {study}` with the same options goes on")
     if earlier := found.get("under earlier code"):
         print(f"{earlier} of those that are missing are stored with earlier code of yours under the same name; if it computes the same,")
@@ -132,7 +136,7 @@ def status(study: str, store: Path, data_dir: Path | None, json: bool, **options
 
 def adopt(study: str, store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
     """Find what is stored under earlier code of the user's parts."""
-    from tombola.engine.study import adopt_earlier
+    from tombola.engine.standing import adopt_earlier
 
     found = adopt_earlier(resolved(study, options, data_dir), Store(store), data_dir)
     if json:

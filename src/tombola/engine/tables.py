@@ -34,15 +34,21 @@ def table_of(study: Study, measured: Measured, results: Results) -> "pd.DataFram
     import pandas as pd
 
     lines, words, known = [], Wording(study.task, study.learns), {*COLUMNS, *study.columns}
-    for row, found in measured:
-        where = (study.name, row.run.task.name, row.variant, row.arm, row.replicate, row.level, results[row.run].summary["density"])
+    columns, fields = words.columns(study.columns), list[str]()
+    with blaming(study, "varied"):
+        varied = [study.varied(row) for row, _ in measured]
+    for (row, found), own in zip(measured, varied, strict=True):
+        run = results[row.run].summary["density"], row.run.digest
+        where = dict(zip(COLUMNS, (study.name, row.run.task.name, row.variant, row.arm, row.replicate, row.level, *run), strict=True))
+        where |= {f"sweep {key}" if key in (*COLUMNS, *columns) else key: value for key, value in own.items()}
+        fields = list(where)[len(COLUMNS) :]
         for values in found if isinstance(found, list) else [found]:
             if (unknown := [name for name in values if name not in known]) and not ours(study):  # ours share what they measure
                 raise TombolaError(
                     f"study {study.name!r}: `measure` returns {unknown[0]!r}, which is not among its `columns`; add it there"
                 )
-            lines.append({**dict(zip(COLUMNS, where, strict=True)), **words.values(values)})
-    return pd.DataFrame(lines, columns=[*COLUMNS, *words.columns(study.columns)])
+            lines.append({**where, **words.values(values)})
+    return pd.DataFrame(lines, columns=[*dict.fromkeys([*COLUMNS, *fields, *columns])])
 
 
 def curves(rows: Sequence[Row], results: Mapping[Run, Result]) -> "pd.DataFrame":

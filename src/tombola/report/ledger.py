@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_NAMES = ("study", "task", "variant", "arm")
+_NAMES = ("study", "task", "variant", "arm", "run")
 """Columns of texts, whatever they look like: an arm may be called 0.1."""
 
 

@@ -11,8 +11,9 @@
 
 What measurements found lies in folders of the same form under ``probes/``: spec.json, found.safetensors, made.json,
 manifest.json; and so do, under ``given/``, arrays that a run or a measurement was given. ``networks/<digest>.json`` describe
-the runs' networks, so that finished runs are read without building any; their names are the SHA-256 of what they say. A run
-in progress has a claim under ``.work/``, which keeps a second process off it, and a checkpoint that it goes on from.
+the runs' networks, so that finished runs are read without building any; their names are the SHA-256 of what they say.
+``studies/<digest>.json`` say which runs a study has, and where in it they stand (`tombola.store.places`).
+A run in progress has a claim under ``.work/``, which keeps a second process off it, and a checkpoint that it goes on from.
 """
 
 import hashlib

@@ -49,8 +49,8 @@ Values = dict[str, Any]
 """Column -> value, of a row of the table."""
 
 
-COLUMNS = ("study", "task", "variant", "arm", "replicate", "level", "density")
-"""What every study's table begins with."""
+COLUMNS = ("study", "task", "variant", "arm", "replicate", "level", "density", "run")
+"""What every study's table begins with; `run` is the digest that `tombola export` and `tombola why` take."""
 
 
 class Study(Spec):
@@ -116,6 +116,12 @@ class Study(Spec):
         """Further rows that the results so far call for; none when the study is complete. For studies that search."""
         return ()
 
+    def foreseen(self, rows: Sequence[Row]) -> Iterable[Row]:
+        """Rows like those that may follow yet, as `more` finds them, when these are there: what an estimate of the time counts. At most:
+        those of a search in which each row is one of the longest that it can be.
+        """
+        return ()
+
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         """The columns of one row; or several rows, or none, each of which may also say its own `variant` and `arm` (a layer and a
         group of its weights, say).
@@ -124,6 +130,10 @@ class Study(Spec):
 
     def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
         """Steps whose weights are kept, beside those that other runs and measurements start from."""
+        return {}
+
+    def varied(self, row: Row) -> Values:
+        """Field -> value, of the fields of the configuration that differ between rows: further columns of the table, after `COLUMNS`."""
         return {}
 
     def figures(self) -> Sequence[Figure]:
