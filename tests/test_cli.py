@@ -4,6 +4,7 @@ import errno
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -184,14 +185,15 @@ def test_runs_are_listed_narrowly_chosen_and_sorted(study, capsys, folder):
     assert first["bytes"] == sum(path.stat().st_size for path in (folder / "runs" / first["run"]).rglob("*") if path.is_file())
 
 
-def test_weights_that_no_study_needs_are_kept_when_asked_for(study, capsys, folder):
-    where = "frankle2019.sparsity --arm reinit --level 2 --replicate 0"
-    assert call(f"export {where} -o reinit.safetensors") == 2
+def test_weights_that_no_study_needs_are_kept_when_asked_for(study, capsys, folder, tmp_path):
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    where = f"frankle2019.sparsity --arm reinit --level 2 --replicate 0 --store {tmp_path}/runs -o reinit.safetensors"
+    assert call(f"export {where}") == 2
     assert "`tombola run frankle2019.sparsity --keep reinit`" in capsys.readouterr().err
-    before = (folder / "report/frankle2019.sparsity/table.csv").read_bytes()
-    output(capsys, f"run frankle2019.sparsity {SMOKE} --keep reinit -o report")
-    assert (folder / "report/frankle2019.sparsity/table.csv").read_bytes() == before
-    assert "at iteration 40" in output(capsys, f"export {where} -o reinit.safetensors")
+    output(capsys, f"run frankle2019.sparsity {SMOKE} --keep reinit --store {tmp_path}/runs -o {tmp_path}/report")
+    before, after = (one / "report/frankle2019.sparsity/table.csv" for one in (folder, tmp_path))
+    assert before.read_bytes() == after.read_bytes()
+    assert "at iteration 40" in output(capsys, f"export {where}")
 
 
 @pytest.mark.parametrize(
@@ -355,8 +357,6 @@ FEWER = "--set random_masks=0"
 
 
 def test_a_store_is_measured_checked_packed_and_pruned(study, capsys, folder, tmp_path):
-    import shutil
-
     kept = tmp_path / "kept"
     shutil.copytree(folder / "runs", kept)
     sizes = json.loads(output(capsys, f"store size --store {kept} --json"))
