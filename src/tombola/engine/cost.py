@@ -25,9 +25,9 @@ from tombola.studies.sweep import Sweep
 from tombola.training.cost import step_operations
 from tombola.training.setup import Setup
 
-_RATE = {True: 8e9, False: 2e12}
+_RATE = {True: 5e10, False: 2e12}
 """Whether on a CPU -> floating-point operations a second, of a core or of a device, where the store has no timings."""
-_STEP, _COMPILING, _MEASUREMENT, _BEGINNING = 5e-5, 4.0, 0.05, 3.0
+_STEP, _COMPILING, _MEASUREMENT, _BEGINNING = 2e-5, 3.0, 0.03, 3.0
 """Seconds, where it has none: of a step beside its arithmetic, to compile a program, of a measurement beside its arithmetic; and until
 JAX has loaded, which is always added."""
 
@@ -52,7 +52,7 @@ class Cost:
     learnt: bool
     """Whether all seconds come from timings in the store; else from numbers of operations, where it has none."""
     unknown: int
-    """Missing measurements that search step by step, which are not in the seconds: the store has none of their kind."""
+    """Missing measurements that go step by step, as searches and attacks do, which are not in the seconds: the store has none of their kind."""
 
     @property
     def seconds(self) -> float:
@@ -100,7 +100,7 @@ def told(cost: Cost, study: Study) -> list[str]:
     if any(stored):
         lines.append(f"stored already: {stored[0]} of {cost.runs} runs, {stored[1]} of {cost.measurements} measurements")
     if cost.unknown:
-        lines.append(f"not in it: {cost.unknown} measurements that search step by step; how long one takes is known once one is stored")
+        lines.append(f"not in it: {cost.unknown} measurements that go step by step; how long one takes is known once one is stored")
     kind = type(study.first if isinstance(study, Sweep) else study)
     if kind.more is not Study.more:
         counted = "counted at most" if kind.foreseen is not Study.foreseen else "not counted"
@@ -139,7 +139,7 @@ class _Clock:
         return _STEP + (step_operations(found) + evaluated) / _RATE[self.cpu]
 
     def measurement(self, measurement: Measurement) -> float | None:
-        """None for a search that goes step by step, of which the store has none."""
+        """None for one that goes step by step, if the store has none of its kind."""
         if timed := self.timings.measurement(measurement):
             return timed.seconds
         self.learnt = False
