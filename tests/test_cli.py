@@ -480,7 +480,7 @@ MISTAKES = [
         for verb in ("store size", "store verify", "diff a b", "push a u/r")
     ],
     ("store merge empty", "there is no store 'empty'; name one"),
-    ("store pack frankle2019.sparsity --store runs -o no/such/p.zip", "runs are not in store|there is no store"),
+    ("store pack frankle2019.sparsity --store runs -o no/such/p.zip", "runs is in store|there is no store"),
     ("log abc --to nothing --store taken", "'taken' is a file, but a folder"),
 ]
 

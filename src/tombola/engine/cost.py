@@ -52,7 +52,7 @@ class Cost:
     learnt: bool
     """Whether all seconds come from timings in the store; else from numbers of operations, where it has none."""
     unknown: int
-    """Missing measurements that go step by step, as searches and attacks do, which are not in the seconds: the store has none of their kind."""
+    """Missing measurements that go step by step, as searches and attacks do, and of whose kind the store has none: not in the seconds."""
 
     @property
     def seconds(self) -> float:
