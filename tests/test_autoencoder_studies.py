@@ -108,6 +108,7 @@ def test_tickets_from_end_to_end(store):
     )
     assert set(found.details["pictures"].level) == {0, 1, 2}
     assert [verdict.id for verdict in found.verdicts] == ["AE-C1", "AE-C4", "AE-C9"]
+    assert table.probe_acc.notna().all()  # of 50 examples
     assert found.verdicts[1].effects[0].lacks == "no variational autoencoder of these data is registered"
 
 
@@ -128,6 +129,7 @@ def test_latents_from_end_to_end_with_a_posterior_that_collapsed(store):
     assert (dense.latents_active == 0).all()
     assert (dense.collapsed == 1).all()
     assert (dense.inactive == 3).all()
+    assert found.table.probe_acc.isna().all()  # probed = 0
     assert found.verdicts[0].effects[0].lacks == "2 of 2 dense networks collapsed"
     assert set(found.details["ways"].level) == {0, 1}
 

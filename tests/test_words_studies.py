@@ -12,10 +12,12 @@ import tombola as tb
 from tombola.core.errors import TombolaError
 from tombola.data.dataset import load
 from tombola.engine.configuring import resolve
+from tombola.engine.measuring import rehearse_measurements
 from tombola.engine.reading import load_tree
 from tombola.engine.study import run_study, study_graph
 from tombola.procedures.words import INPUT
 from tombola.store.store import Store
+from tombola.studies.words.common import read
 
 NAMES = ["tickets", "posthoc", "frequency", "dimensions", "seeds", "cost"]
 TINY = (
@@ -146,6 +148,28 @@ def test_dimensions_looks_at_the_same_vectors_on_three_kinds_of_axes(found):
     np.testing.assert_allclose(table.loc["own", "men"], table.loc["rotated", "men"], atol=1e-4)
     assert {len(set(line.split(", "))) for line in words.words} == {5}
     assert set(words.words.str.split(", ").explode()) <= set(load(findings.study.task.data).words)
+
+
+def test_what_is_asked_of_words_is_checked_before_anything_is_computed(text):
+    study = tiny("posthoc", text, "ica_rounds=7", "replicates=1")
+    asked = {row.arm: row.measurement.options for row in study.rows() if row.variant}
+    assert {arm: options.get("rounds") for arm, options in asked.items()} == {"own": None, "rotated": None, "pca": None, "ica": 7}
+    assert "rounds" not in next(row for row in resolve("words.posthoc").rows() if row.arm == "ica").measurement.options
+    dense = study.dense(0)
+    ask = lambda **options: rehearse_measurements([read(dense, **options)], None)  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tombola.procedures.words.turned", lambda *given: pytest.fail("axes were turned to see whether they can be"))
+        ask(basis="ica")
+    for options, said in (
+        ({"basis": "pca2"}, "unknown basis 'pca2'"),
+        ({"rounds": 0}, "rounds"),
+        ({"densities": [0.5, 2]}, "densities has 2"),
+        ({"bits": 1}, "bits = 1, but a sign takes one"),
+    ):
+        with pytest.raises(TombolaError, match=said):
+            ask(**options)
+    with pytest.raises(TombolaError, match="words have no axes in 400 dimensions"):
+        rehearse_measurements([read(tiny("posthoc", text, "task.model.options.dimension=400").dense(0), basis="pca")], None)
 
 
 def test_seeds_compares_masks(found):

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, unknown
 from tombola.core.keys import generator
 from tombola.core.masks import Mask
 from tombola.core.numbers import whole
@@ -14,11 +14,11 @@ from tombola.core.parts import mask_actions
 from tombola.core.trees import Tree
 from tombola.data.word_sets import FILES, Pairs, analogies, pairs
 from tombola.evaluation import words as reading
-from tombola.evaluation.axes import Basis, turned
+from tombola.evaluation.axes import ROUNDS, Basis, check_size, turned
 from tombola.evaluation.statistics import rank_correlation
 from tombola.evaluation.weight_combinations import Part, Scores, WeightCombinations
 from tombola.procedures.actions import Context
-from tombola.procedures.measurements import Query, measurements
+from tombola.procedures.measurements import Loop, Query, in_one_step, measurements
 from tombola.pruning import selection
 
 INPUT, OUTPUT = "input/embedding", "output/embedding"
@@ -38,19 +38,20 @@ def words(
     *,
     basis: Basis | None = None,
     whiten: bool = True,
+    rounds: int = ROUNDS,
     densities: Sequence[float] = (1.0,),
     scope: selection.Scope = "layer",
     bits: int | None = None,
     axes: bool = False,
     analogy: bool = False,
-) -> Query:
+) -> Loop:
     """What the vectors of words, the input table, are worth; as trained, or after what is done to them here.
 
     Args:
         mask: weights that it takes away count as 0.
         beside: another network, whose neighbours are compared.
         basis: the vectors on other axes (`tombola.evaluation.axes.turned`); None: as they are.
-        whiten: of `basis`.
+        whiten, rounds: of `basis`.
         densities: K of them: for each, the components of smallest magnitude are set to 0 until that share of the table is left.
         scope: `layer`: the smallest of the table; `row`: of each word; `column`: of each dimension.
         bits: the vectors are rounded to so many bits, of a scale for each word; None: float32.
@@ -66,38 +67,46 @@ def words(
     """
     if context.dataset is None or INPUT not in weights:
         raise TombolaError("measurement 'words' is of word vectors; put it to a task such as words-skipgram")
-    held = {path: np.where(mask[path], leaf, 0) if mask and path in mask else leaf for path, leaf in weights.items()}
-    turn = None if basis is None else turned(held[INPUT], basis, context.seed, whiten)
-    vectors = np.asarray(held[INPUT] if turn is None else turn.vectors)
-    tables = [_kept(vectors, density, scope) for density in densities]
-    tables = tables if bits is None else [rounded(table, bits) for table in tables]
-    again = [table if turn is None else table @ turn.back + turn.mean for table in tables]
-    networks = WeightCombinations(context.seed, tuple({**held, INPUT: np.asarray(table, np.float32)} for table in again))
-    known, found = context.dataset().words, dict[str, np.ndarray]()
-    for name in FILES:
-        there = pairs(name, known, context.data_dir)
-        found[name] = _each(tables, partial(_correlation, there))
-        found[f"{name}_share"] = np.full(len(tables), np.nan if there is None else there.share)
-    asked = analogies(known, context.data_dir) if analogy else None
-    found["analogies"] = _each(tables, lambda table: None if asked is None else reading.analogies(table, _some(asked, ANALOGIES)))
-    queries = _some(np.arange(min(len(vectors), 5000)), QUERIES)
-    near = None if beside is None else reading.neighbours(beside[INPUT], queries)
-    found["overlap"] = _each(tables, lambda table: None if near is None else reading.overlap(reading.neighbours(table, queries), near))
-    found["density"] = _each(tables, lambda table: (table != 0).mean())
-    found["products"] = _each(tables, lambda table: ((table != 0).mean(0) ** 2).sum())
-    often = context.dataset().counts.tolist()
-    found["frequency_rho"] = _each(tables, lambda table: rank_correlation((table != 0).mean(1).tolist(), often))
-    looked_at = [_axes(table, weights[INPUT], context.seed) if axes else dict.fromkeys(AXES) for table in tables]
-    found |= {name: np.array([np.nan if one[name] is None else one[name] for one in looked_at], float) for name in AXES}
-    if axes:
-        up = reading.oriented(tables[0])
-        lines = [", ".join(known[word] for word in reading.top_words(up, axis)) for axis in range(up.shape[1])]
-        found["top"] = np.frombuffer("\n".join(lines).encode(), np.uint8)
+    _check(basis, rounds, densities, bits)
+    if basis is not None:
+        check_size(*weights[INPUT].shape)
 
-    def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
-        return {"test_loss": scores["test"].loss, **found}
+    def ask() -> Query:
+        assert context.dataset is not None
+        held = {path: np.where(mask[path], leaf, 0) if mask and path in mask else leaf for path, leaf in weights.items()}
+        turn = None if basis is None else turned(held[INPUT], basis, context.seed, whiten, rounds)
+        vectors = np.asarray(held[INPUT] if turn is None else turn.vectors)
+        tables = [_kept(vectors, density, scope) for density in densities]
+        tables = tables if bits is None else [rounded(table, bits) for table in tables]
+        again = [table if turn is None else table @ turn.back + turn.mean for table in tables]
+        networks = WeightCombinations(context.seed, tuple({**held, INPUT: np.asarray(table, np.float32)} for table in again))
+        known, found = context.dataset().words, dict[str, np.ndarray]()
+        for name in FILES:
+            there = pairs(name, known, context.data_dir)
+            found[name] = _each(tables, partial(_correlation, there))
+            found[f"{name}_share"] = np.full(len(tables), np.nan if there is None else there.share)
+        asked = analogies(known, context.data_dir) if analogy else None
+        found["analogies"] = _each(tables, lambda table: None if asked is None else reading.analogies(table, _some(asked, ANALOGIES)))
+        queries = _some(np.arange(min(len(vectors), 5000)), QUERIES)
+        near = None if beside is None else reading.neighbours(beside[INPUT], queries)
+        found["overlap"] = _each(tables, lambda table: None if near is None else reading.overlap(reading.neighbours(table, queries), near))
+        found["density"] = _each(tables, lambda table: (table != 0).mean())
+        found["products"] = _each(tables, lambda table: ((table != 0).mean(0) ** 2).sum())
+        often = context.dataset().counts.tolist()
+        found["frequency_rho"] = _each(tables, lambda table: rank_correlation((table != 0).mean(1).tolist(), often))
+        looked_at = [_axes(table, weights[INPUT], context.seed) if axes else dict.fromkeys(AXES) for table in tables]
+        found |= {name: np.array([np.nan if one[name] is None else one[name] for one in looked_at], float) for name in AXES}
+        if axes:
+            up = reading.oriented(tables[0])
+            lines = [", ".join(known[word] for word in reading.top_words(up, axis)) for axis in range(up.shape[1])]
+            found["top"] = np.frombuffer("\n".join(lines).encode(), np.uint8)
 
-    return Query(networks, read, ("test",))
+        def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
+            return {"test_loss": scores["test"].loss, **found}
+
+        return Query(networks, read, ("test",))
+
+    return in_one_step(ask)
 
 
 AXES = ("kurtosis", "dist_ratio", "kurtosis_normalised", "dist_ratio_normalised")
@@ -112,9 +121,18 @@ def _each(tables: Sequence[np.ndarray], read: Callable[[np.ndarray], Any]) -> np
     return np.array([np.nan if value is None else value for value in map(read, tables)], float)
 
 
+def _check(basis: Basis | None, rounds: int, densities: Sequence[float], bits: int | None) -> None:
+    if basis not in (None, *get_args(Basis)):
+        raise unknown("basis", basis, get_args(Basis))
+    whole("rounds", rounds, 1)
+    for density in densities:
+        if not isinstance(density, int | float) or not 0 < density <= 1:
+            raise TombolaError(f"measurement 'words': densities has {density!r}, but a density is above 0, up to 1")
+    if bits is not None and whole("bits", bits, 1) < 2:
+        raise TombolaError(f"bits = {bits}, but a sign takes one; give 2 or more")
+
+
 def _kept(table: np.ndarray, density: float, scope: selection.Scope) -> np.ndarray:
-    if not isinstance(density, int | float) or not 0 < density <= 1:
-        raise TombolaError(f"measurement 'words': densities has {density!r}, but a density is above 0, up to 1")
     if density == 1:
         return table
     left = selection.prune({INPUT: abs(table)}, {INPUT: np.ones(table.shape, bool)}, {INPUT: 1 - density}, scope)[INPUT]
@@ -132,9 +150,7 @@ def _axes(vectors: np.ndarray, space: np.ndarray, seed: int) -> dict[str, float]
 
 def rounded(vectors: np.ndarray, bits: int) -> np.ndarray:
     """Vectors as whole numbers of `bits` bits, from -(2^(bits-1) - 1), times a scale for each word."""
-    most = 2 ** (whole("bits", bits, 1) - 1) - 1
-    if most < 1:
-        raise TombolaError(f"bits = {bits}, but a sign takes one; give 2 or more")
+    most = 2 ** (bits - 1) - 1
     scale = np.abs(vectors).max(1, keepdims=True) / most
     return np.rint(np.divide(vectors, scale, out=np.zeros_like(vectors), where=scale > 0)) * scale
 

@@ -56,6 +56,8 @@ class Coded(PruningStudy):
     """What counts as no loss: so much of the way from the dense network to the mean picture."""
     pictures: Annotated[int, Field(ge=1, le=16)] = 8
     """Test examples that are shown."""
+    probed: Annotated[int, Field(ge=0)] = 1000
+    """Training examples that linear probes of codes are fitted on; 0: there are none."""
 
     def departure(self) -> str:
         """Why its sentences are not about the pruning that is configured."""
@@ -69,7 +71,8 @@ class Coded(PruningStudy):
 
     def coded(self, run: Run) -> Measurement:
         """The measurement of a run's code."""
-        options = {"pictures": self.pictures, "traversal": self.traversed}
+        options: dict[str, Any] = {"pictures": self.pictures, "traversal": self.traversed}
+        options |= {"probe": self.probed} if self.probed != Coded.model_fields["probed"].default else {}
         return Measurement(task=run.task, seed=run.seed, name="code", of=(run.at("end"), run.its_mask()), options=options)
 
     def dense_of(self, row: Row) -> Run:

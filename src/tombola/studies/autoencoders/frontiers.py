@@ -40,7 +40,7 @@ class Frontiers(Coded):
         "top_k": "top-k",
         "weight_l1": "L1 on weights",
     }
-    scales = {"smoke": {"replicates": 2, "rounds": (10,), "unit_rounds": (3,), "shares": (0.25,)}}
+    scales = {"smoke": {"replicates": 2, "rounds": (10,), "unit_rounds": (3,), "shares": (0.25,), "probed": 200}}
     chosen = {"structure": "arms of both structures are there"}
 
     rounds: Annotated[tuple[Level, ...], Field(min_length=1)] = (3, 6, 10, 14)

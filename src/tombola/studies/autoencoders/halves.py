@@ -23,7 +23,7 @@ class Halves(Coded):
     """Iterative pruning of one half, which leaves half of all weights at the most; and of both at half the rate, down to as few in all."""
 
     arms = {"both": "both halves", "encoder": "encoder alone", "decoder": "decoder alone"}
-    scales = {"smoke": {"replicates": 2, "levels": 1}}
+    scales = {"smoke": {"replicates": 2, "levels": 1, "probed": 200}}
     chosen = {"rates": "the study prunes by halves; set rate"}
 
     levels: Levels = 10

@@ -29,7 +29,7 @@ class Latents(Coded):
 
     paper = ""
     arms = {"ticket": "winning ticket"}
-    scales = {"smoke": {"replicates": 2, "levels": 1, "betas": (1.0,)}, "paper": {"levels": 20}}
+    scales = {"smoke": {"replicates": 2, "levels": 1, "betas": (1.0,), "probed": 0}, "paper": {"levels": 20}}
     columns = (*Coded.columns, "inactive", "precision", "recall")
     traversed = True
 

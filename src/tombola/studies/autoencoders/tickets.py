@@ -39,7 +39,7 @@ class Tickets(Coded):
     """Iterative pruning of both halves, and the same masks with fresh initial weights; of an autoencoder and a variational one."""
 
     arms = {"ticket": "winning ticket", "reinit": "same mask, fresh init"}
-    scales = {"smoke": {"replicates": 2, "levels": 1, "compared": (1,)}, "paper": {"levels": 20}}
+    scales = {"smoke": {"replicates": 2, "levels": 1, "compared": (1,), "probed": 200}, "paper": {"levels": 20}}
 
     levels: Levels = 13
     """Rounds of pruning after the dense run."""

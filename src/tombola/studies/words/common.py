@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from tombola.core.errors import TombolaError
-from tombola.core.task import Task
+from tombola.core.task import Count, Task
+from tombola.evaluation.axes import ROUNDS
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Row, Study, Values
@@ -70,6 +71,17 @@ class WordStudy(Study):
     def beside(self, row: Row, results: Results) -> Values:
         """Further columns of a row."""
         return {}
+
+
+class OnAxes(WordStudy):
+    """A study that looks at vectors on several kinds of axes, independent components among them."""
+
+    ica_rounds: Count = ROUNDS
+    """Of FastICA."""
+
+    def on(self, basis: str) -> dict[str, Any]:
+        """Options of the measurement that put vectors on some axes."""
+        return {"basis": basis, **({"rounds": self.ica_rounds} if basis == "ica" and self.ica_rounds != ROUNDS else {})}
 
 
 class WordTickets(WordStudy, PruningStudy):

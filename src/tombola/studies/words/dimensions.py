@@ -8,7 +8,7 @@ from tombola.studies.base import Row, Values, study
 from tombola.studies.claims import Evidence, aside, claim
 from tombola.studies.figure import Figure, Panel
 from tombola.studies.results import Results
-from tombola.studies.words.common import FEW, MEN, OURS, READ, WordTickets, read
+from tombola.studies.words.common import FEW, MEN, OURS, READ, OnAxes, WordTickets, read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ LEAST = 0.02
 
 
 @study("words.dimensions", task="words-skipgram", answers="Do the dimensions of word vectors come to mean something when they are pruned?")
-class Dimensions(WordTickets):
+class Dimensions(OnAxes, WordTickets):
     """Tickets of the input table on their own axes, the same vectors rotated at random, and their independent components.
 
     Skip-gram sees products u.v alone, so that any rotation of a dense network is as good a network: what tells its axes from others
@@ -30,7 +30,7 @@ class Dimensions(WordTickets):
 
     arms = {"own": "own axes", "rotated": "the same, rotated at random", "ica": "the same, independent components"}
     columns = (*READ, *(panel.metric for panel in (KURTOSIS, RATIO, *NORMALISED)))
-    scales = {"smoke": {"replicates": 2, "levels": 1}}
+    scales = {"smoke": {"replicates": 2, "levels": 1, "ica_rounds": 5}}
     chosen = {"rates": "this study prunes the input table alone, 30 % a round; leave them as they are"}
 
     compared: tuple[int, ...] = (0, 3, 5, 7, 9)
@@ -41,7 +41,7 @@ class Dimensions(WordTickets):
             for level, run in enumerate(self.chain(replicate, rates={"embedding": 0.3, "output": 0.0})):
                 if level in self.compared or level == self.levels:
                     for basis, whiten in (("own", False), ("rotated", False), ("ica", True)):
-                        asked = read(run, axes=True, basis=basis, whiten=whiten)
+                        asked = read(run, axes=True, **self.on(basis), whiten=whiten)
                         yield Row(basis, replicate, level, run, measurement=asked)
 
     def beside(self, row: Row, results: Results) -> Values:

@@ -6,19 +6,19 @@ from tombola.evaluation.verdict import Effect
 from tombola.studies.base import Row, study
 from tombola.studies.claims import Evidence, aside, claim
 from tombola.studies.figure import Figure
-from tombola.studies.words.common import DIMENSION, LOSS, MEN, OURS, OVERLAP, RHO, Densities, WordStudy, once, place, read
+from tombola.studies.words.common import DIMENSION, LOSS, MEN, OURS, OVERLAP, RHO, Densities, OnAxes, once, place, read
 
 BASES = {"own": "own axes", "rotated": "random rotation", "pca": "principal components", "ica": "independent components"}
 
 
 @study("words.posthoc", task="words-skipgram", answers="How much of trained word vectors can go, and does it matter on which axes?")
-class Posthoc(WordStudy):
+class Posthoc(OnAxes):
     """The input table pruned by magnitude after training, and as much trained again; and of each word its p largest components, on its
     own axes, on a random rotation, on principal and on independent components of the same whitened vectors.
     """
 
     arms = {"pruned": "pruned, not trained again", "retrained": "trained again under the mask", **BASES}
-    scales = {"smoke": {"replicates": 2, "densities": (0.5, 0.1), "components": (1, 4, 64)}}
+    scales = {"smoke": {"replicates": 2, "densities": (0.5, 0.1), "components": (1, 4, 64), "ica_rounds": 5}}
 
     densities: Densities = (0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
     """Of the table pruned as a whole."""
@@ -37,7 +37,7 @@ class Posthoc(WordStudy):
                 again, level = once(dense, density, ("embedding",)), 1 + place("retrained", density, self.densities)
                 yield Row("retrained", replicate, level, again, measurement=read(again, dense, densities=[1.0]))
             for basis in BASES:
-                asked = read(dense, dense, basis=basis, densities=shares, scope="row")
+                asked = read(dense, dense, **self.on(basis), densities=shares, scope="row")
                 yield Row(basis, replicate, 1, dense, variant="components", measurement=asked)
 
     @property
