@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tombola.core.task import Data
+from tombola.core.task import Data, Task
 from tombola.core.trees import finite
 from tombola.data.dataset import load
 from tombola.engine import checkpoints, results
@@ -20,10 +21,9 @@ from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, parent_runs
 from tombola.engine.progress import Progress
 from tombola.engine.reading import built_info, done, wanted
-from tombola.engine.resolved import program_of
+from tombola.engine.resolved import resolved
 from tombola.engine.starts import materialise, rehearse
 from tombola.engine.steps import first_iteration, last_iteration
-from tombola.kernels import compiling
 from tombola.models.sparse_storage import Sizes
 from tombola.pruning.selection import emptied
 from tombola.store.store import Damaged, Record, Store
@@ -67,6 +67,9 @@ class Engine:
 
     def _wanted(self, digest: str) -> set[int]:
         return wanted(self.graph, digest, self.data_dir)
+
+    def _resolved(self, task: Task) -> tuple[Setup, int]:
+        return resolved(task, self.data_dir)
 
     # -- training -----------------------------------------------------------------------------------------------
 
@@ -128,7 +131,8 @@ class Engine:
         return self._sizes[digest]
 
     def _program(self, digest: str) -> Setup:
-        return program_of(self.graph.runs[digest].task, self.data_dir)
+        """What a run's program is compiled for: runs of which it is equal train together, whatever their learning rates."""
+        return _at_any_rate(self._resolved(self.graph.runs[digest].task)[0])
 
     def _position(self, digest: str, waits: bool) -> tuple[int, bool]:
         """Where it goes on, and whether it was begun. Replicas that share a device wait for each other's begin: one for all."""
@@ -158,7 +162,7 @@ class Engine:
         task = self.graph.runs[digests[0]].task
         dataset = load(task.data, self.data_dir)
         self.progress.training(digests)
-        began, compiled = time.monotonic(), compiling.seconds()
+        began = time.monotonic()
         replicas = [self._member(digest) for digest in digests]
 
         paths = [self.store.checkpoint_path(digest) for digest in digests]
@@ -177,8 +181,7 @@ class Engine:
                         if finite(replicas[index].start)
                         else f"{label} starts from weights that are not finite, and all that it measures is NaN; give others"
                     )
-                spent = time.monotonic() - began, compiling.seconds() - compiled
-                self._put(digests[index], replicas[index], outcome, spent, len(replicas))
+                self._put(digests[index], replicas[index], outcome, time.monotonic() - began, len(replicas))
 
     @contextmanager
     def _renewed(self, digests: Sequence[str]) -> Iterator[None]:
@@ -209,15 +212,20 @@ class Engine:
             mask=mask,
             begin=self._span(digest)[0],
             noise=run.noise,
-            keep=frozenset(self._wanted(digest) | stored | ({self._span(digest)[1]} if digest in self.graph.ends else set())),
+            keep=frozenset(self._wanted(digest) | stored),
             resume=checkpoints.load(self.store.checkpoint_path(digest)),
             rate=run.task.recipe.learning_rate,
         )
 
-    def _put(self, digest: str, replica: Replica, outcome: Outcome, spent: tuple[float, float], together: int) -> None:
+    def _put(self, digest: str, replica: Replica, outcome: Outcome, seconds: float, together: int) -> None:
         run = self.graph.runs[digest]
         network = self.store.put_network(built_info(run.task, self.data_dir).as_json())
-        files = results.files(run, replica, outcome, network, spent, together)
+        files = results.files(run, replica, outcome, network, seconds, together)
         lacks_weights = digest in self.store
         self.store.put(digest, files, results.trees(replica, outcome), replace=lacks_weights)
         checkpoints.remove(self.store.checkpoint_path(digest))
+
+
+@cache
+def _at_any_rate(found: Setup) -> Setup:
+    return found._replace(recipe=found.recipe.but(learning_rate=1.0))
