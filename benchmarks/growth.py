@@ -140,9 +140,9 @@ def cost(one: dict[str, int], seed: int) -> float:
 def work(one: dict[str, int]) -> float:
     """Floating-point operations of all training steps: replica-steps times those of one step."""
     from tombola.engine.cost import estimate
-    from tombola.engine.study import study_graph
+    from tombola.store.store import Store
 
-    return estimate(study_graph(study_of(one, seed=1)), None).floating_point_operations
+    return estimate(study_of(one, seed=1), Store()).floating_point_operations
 
 
 if __name__ == "__main__":

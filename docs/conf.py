@@ -20,6 +20,7 @@ release = tombola.__version__
 extensions = ["myst_nb"]
 exclude_patterns = ["_build", "**/.*"]
 html_theme, html_title = "furo", "Tombola"
+html_static_path, html_css_files = ["static"], ["site.css"]
 html_show_sphinx = False
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"

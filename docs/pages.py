@@ -391,16 +391,16 @@ def _verdicts(name: str) -> dict[str, dict[str, str]]:
 def _cost(name: str) -> str:
     from tombola.engine.configuring import resolve
     from tombola.engine.cost import estimate
-    from tombola.engine.study import study_graph, study_measurements
+    from tombola.store.store import Store
 
     rows = []
     for scale in ("smoke", "small"):
         study = resolve(name, scale=scale)
         try:
-            cost = estimate(study_graph(study), None)
+            cost = estimate(study, Store())
         except TombolaError as error:
             return f"What it costs, `tombola show {name}` says; here it could not be worked out: {error}."
-        numbers = [f"{n:,}" for n in (study.replicates, cost.runs, cost.replica_steps, len(study_measurements(study)))]
+        numbers = [f"{n:,}" for n in (study.replicates, cost.runs, cost.replica_steps, cost.measurements)]
         rows.append(f"| `{scale}` | {' | '.join(numbers)} | {cost.floating_point_operations:.1e} |")
     head = (
         "| scale | replicates | runs | steps, all runs together | measurements | floating-point operations |\n|---|---|---|---|---|---|\n"

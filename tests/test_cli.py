@@ -4,6 +4,7 @@ import errno
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -117,16 +118,18 @@ def test_report_reads_the_store(study, capsys, folder):
 def test_status_before_and_after(study, capsys):
     assert "14 of 14 runs are done, 0 in progress, 0 to train" in output(capsys, f"status frankle2019.sparsity {SMOKE}")
     found = json.loads(output(capsys, f"status frankle2019.sparsity {SMOKE} --replicates 3 --json"))
+    assert found.pop("seconds left") > 0
     assert found == {"runs": 21, "done": 14, "in progress": 0, "missing": 7, "measurements": 0, "measurements missing": 0}
 
 
 def test_show_trains_nothing(capsys, folder):
-    text = output(capsys, f"show frankle2019.sparsity {SMOKE}")
-    for words in ("task.recipe.steps", "40it", "14 (6 ticket, 4 reinit, 4 random)", "estimated time"):
+    text = output(capsys, f"show frankle2019.sparsity {SMOKE} --store none")
+    for words in ("task.recipe.steps", "40it", "14 (6 ticket, 4 reinit, 4 random)", "time left on this machine: about", "guessed"):
         assert words in text
-    found = json.loads(output(capsys, f"show frankle2019.sparsity {SMOKE} --json"))
-    assert found["cost"]["runs"] == 14
+    found = json.loads(output(capsys, f"show frankle2019.sparsity {SMOKE} --store none --json"))
+    assert found["cost"]["runs"] == found["cost"]["missing_runs"] == 14
     assert found["cost"]["replica_steps"] == 14 * 40
+    assert not (folder / "none").exists()
 
 
 def test_list_names_what_can_be_used(capsys):
@@ -144,8 +147,77 @@ def test_runs_and_why_lead_back_to_the_initialisation(study, capsys):
     assert lineage[0]["run"] == sparsest["run"]
     assert "the initialisation follows from the seed" in lineage[-1]["what"]
     assert [entry["depth"] for entry in lineage] == [0, 1, 2]
-    assert sparsest["run"] in output(capsys, "runs")
+    assert sparsest["run"][:8] in output(capsys, "runs")
     assert "dense" in output(capsys, f"why {sparsest['run']}")
+
+
+def test_time_left_is_that_of_what_is_missing_as_the_store_took(study, capsys):
+    assert "all is stored" in output(capsys, f"show frankle2019.sparsity {SMOKE}")
+    found = json.loads(output(capsys, f"show frankle2019.sparsity {SMOKE} --json"))["cost"]
+    assert (found["runs"], found["missing_runs"], found["seconds"]) == (14, 0, 0)
+    more = output(capsys, f"status frankle2019.sparsity {SMOKE} --replicates 3")
+    for words in ("time left on this machine: about", "as long as the store's own took here", "stored already: 14 of 21 runs"):
+        assert words in more
+
+
+def test_a_row_of_the_table_leads_to_its_run_and_back(study, capsys, folder):
+    import pandas as pd
+
+    table = pd.read_csv(folder / "report/frankle2019.sparsity/table.csv", dtype={"run": str})
+    (row,) = table[(table.arm == "ticket") & (table.level == 1) & (table.replicate == 1)].itertuples()
+    assert output(capsys, f"why {row.run}").startswith(row.run)
+    (found,) = json.loads(output(capsys, "runs --study frankle2019.sparsity --arm ticket --level 1 --replicate 1 --json"))
+    assert (found["run"], found["places"][0]["arm"], found["kept"]) == (row.run, "ticket", row.kept)
+    assert row.run in output(capsys, "export frankle2019.sparsity --arm ticket --level 1 --replicate 1 -o row.safetensors")
+    assert set(table.run) == {run["run"] for run in json.loads(output(capsys, "runs --study frankle2019.sparsity --json"))}
+
+
+def test_runs_are_listed_narrowly_chosen_and_sorted(study, capsys, folder):
+    lines = output(capsys, "runs").splitlines()
+    assert lines[0].split() == ["run", "study", "arm", "level", "rep", "density", "test", "acc", "date", "size"]
+    assert len(lines) == 15
+    assert max(map(len, lines)) <= 100
+    sparse = json.loads(output(capsys, "runs --where 'density<0.9' --where arm!=ticket --sort=-bytes --json"))
+    assert [one["bytes"] for one in sparse] == sorted((one["bytes"] for one in sparse), reverse=True)
+    assert {one["arm"] for one in sparse} == {"reinit", "random"}
+    assert len(sparse) == 8
+    first = sparse[0]
+    assert first["bytes"] == sum(path.stat().st_size for path in (folder / "runs" / first["run"]).rglob("*") if path.is_file())
+
+
+def test_weights_that_no_study_needs_are_kept_when_asked_for(study, capsys, folder, tmp_path):
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    where = f"frankle2019.sparsity --arm reinit --level 2 --replicate 0 --store {tmp_path}/runs -o reinit.safetensors"
+    assert call(f"export {where}") == 2
+    assert "`tombola run frankle2019.sparsity --keep reinit`" in capsys.readouterr().err
+    output(capsys, f"run frankle2019.sparsity {SMOKE} --keep reinit --store {tmp_path}/runs -o {tmp_path}/report")
+    before, after = (one / "report/frankle2019.sparsity/table.csv" for one in (folder, tmp_path))
+    assert before.read_bytes() == after.read_bytes()
+    assert "at iteration 40" in output(capsys, f"export {where}")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("runs --study frankle2019.sparsty", "did you mean 'frankle2019.sparsity'"),
+        ("runs --arm tickets", "did you mean 'ticket'"),
+        ("runs --level 7", "unknown level 7: one of 0, 1, 2"),
+        ("runs --where density", "write NAME, one of = != < <= > >="),
+        ("runs --where densty<1", "did you mean 'density'"),
+        ("runs --where density<few", "is compared with the number"),
+        ("runs --sort dates", "did you mean 'date'"),
+        ("export frankle2019.sparsity -o x", "14 runs of frankle2019.sparsity are so; they differ in arm (--arm: ticket, reinit, random)"),
+        ("export frankle2019.sparsity --arm ticket --where level>2 -o x", "no run of frankle2019.sparsity is so"),
+        ("export zhou2019.signs --level 1 -o x", "is no study that was carried out on this store (frankle2019.sparsity)"),
+        (f"run frankle2019.sparsity {SMOKE} --keep tickets", "did you mean 'ticket'"),
+    ],
+)
+def test_what_no_run_is_like_is_one_line(study, text, words, capsys, folder):
+    assert call(text) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+    assert not (folder / "x").exists()
 
 
 def test_export_writes_a_ticket_that_loads_bit_for_bit(study, capsys, folder):
@@ -163,12 +235,9 @@ def test_export_writes_a_ticket_that_loads_bit_for_bit(study, capsys, folder):
 def test_claims_say_what_was_run(study, capsys):
     found = json.loads(output(capsys, f"claims frankle2019.sparsity {SMOKE} --json"))
     assert {row["state"] for row in found["claims"]} == {"not judged"}
-    found = json.loads(output(capsys, "claims --json --store none"))
+    found = json.loads(output(capsys, "claims --json"))
     assert {row["state"] for row in found["claims"]} == {"not run"}
     assert found["overall"]["LTH-C3"] == "not run on any of 1 testbed"
-    found = json.loads(output(capsys, "claims --json"))  # as it was carried out, whatever the options were
-    states = {(row["study"] == "frankle2019.sparsity", row["state"]) for row in found["claims"]}
-    assert states == {(True, "not judged"), (False, "not run")}
     assert "LTH-C3" in output(capsys, "claims")
 
 
@@ -212,6 +281,8 @@ def test_names_of_others_are_no_codes_for_a_terminal(capsys, folder):
     spec = {"seed": 1, "task": {"data": {"name": evil}, "model": {"name": evil}}, "kept": {"name": evil, "options": {"a": evil}}}
     summary = {"density": 1.0, "kept": 3, "prunable": 3}
     files = {"spec.json": dump_json(spec), "summary.json": dump_json(summary), "metrics.csv": b"step,val_loss,test_acc\n0,1,0.5\n"}
+    made = {"command": evil, "date": evil, "device": "", "seconds": 1.0, "versions": {}, "trained_together": 1}
+    files["made.json"] = dump_json(made)
     Store(folder / "odd").put(digest_of(spec), files, {})
     for text in ("runs --store odd", f"why {digest_of(spec)} --store odd"):
         assert call(text) == 0
@@ -286,8 +357,6 @@ FEWER = "--set random_masks=0"
 
 
 def test_a_store_is_measured_checked_packed_and_pruned(study, capsys, folder, tmp_path):
-    import shutil
-
     kept = tmp_path / "kept"
     shutil.copytree(folder / "runs", kept)
     sizes = json.loads(output(capsys, f"store size --store {kept} --json"))
@@ -411,7 +480,7 @@ MISTAKES = [
         for verb in ("store size", "store verify", "diff a b", "push a u/r")
     ],
     ("store merge empty", "there is no store 'empty'; name one"),
-    ("store pack frankle2019.sparsity --store runs -o no/such/p.zip", "runs are not in store|there is no store"),
+    ("store pack frankle2019.sparsity --store runs -o no/such/p.zip", "runs is in store|there is no store"),
     ("log abc --to nothing --store taken", "'taken' is a file, but a folder"),
 ]
 

@@ -16,7 +16,8 @@ from tombola.core.trees import equal
 from tombola.data.dataset import load
 from tombola.engine import measuring
 from tombola.engine.measuring import rehearse_measurements
-from tombola.engine.study import findings, run_study, study_graph, study_measurements, study_status
+from tombola.engine.standing import study_status
+from tombola.engine.study import findings, run_study, study_graph, study_measurements
 from tombola.evaluation.barrier import barrier
 from tombola.evaluation.weight_combinations import evaluate
 from tombola.procedures.measurement import Measurement

@@ -88,10 +88,10 @@ def _parser() -> _Parser:
         return verbs.add_parser(name, help=help, description=help, parents=list(parents), allow_abbrev=False)
 
     verb("list", "studies, tasks and parts that can be used", printed, _loading())
-    show = verb("show", "what a study would do: configuration, runs, estimated cost; trains nothing", configured, data, printed)
+    show = verb("show", "what a study would do: configuration, runs, estimated cost; trains nothing", configured, stored, data, printed)
     run = verb("run", "carry a study out: skip what the store has, resume what was begun", configured, stored, data, printed)
     run.add_argument("-o", "--output", metavar="DIR", type=_path, help="also write the report")
-    _style(run)
+    run.add_argument("--keep", metavar="ARM", action="append", default=[], help="keep this arm's weights at the end too, to be exported")
     status = verb("status", "how far a study is", configured, stored, data, printed)
     adopt = verb("adopt", "have results found that an earlier version of your own code made", configured, stored, data, printed)
     watch = verb("watch", "write the report of a study while it runs, again and again", configured, stored, data)
@@ -103,22 +103,26 @@ def _parser() -> _Parser:
     report = verb("report", "write tables, figures and a page of finished studies", configured, stored, data, printed)
     report.add_argument("-o", "--output", metavar="DIR", type=_path, required=True)
     report.add_argument("studies", metavar="STUDY", nargs="+")
-    _style(report)
-    report.add_argument("--partial", action="store_true", help="also of studies that are not complete: what they have so far")
     claims = verb("claims", "the papers' claims with their verdicts so far", configured, stored, data, printed)
     claims.add_argument("studies", metavar="STUDY|DIR", nargs="*", help="studies, or folders of reports, whose tables are judged again")
-    claims.add_argument("-o", "--output", metavar="DIR", type=_path, help="also write the ledger's page, DIR/claims.html")
-    cite = verb("cite", "what to cite: the papers that studies judge, and Tombola, as BibTeX", _loading())
-    cite.add_argument("studies", metavar="STUDY", nargs="+")
-    verb("runs", "the runs in a store", stored, printed)
+    placed = _Parser(add_help=False)
+    placed.add_argument("--arm", metavar="ARM", help="runs of this arm of a study")
+    placed.add_argument("--level", metavar="N", type=_whole, help="runs of this level")
+    placed.add_argument("--replicate", metavar="N", type=_whole, help="runs of this replicate")
+    placed.add_argument(
+        "--where", metavar="CONDITION", action="append", default=[], help="runs that are so, by any name in `runs --json`: 'density<0.1'"
+    )
+    runs = verb("runs", "the runs in a store, with their places in studies", stored, placed, printed)
+    runs.add_argument("--study", metavar="STUDY", help="runs of this study")
+    runs.add_argument("--sort", metavar="NAME", help="sorted by a name in `runs --json`; from the largest: --sort=-NAME")
     why = verb("why", "where a run comes from, back to the initialisation", stored, printed)
     why.add_argument("run", metavar="RUN", help="a run's digest, or the beginning of it")
     diff = verb("diff", "what differs between two runs: description, curves, weights, mask", stored, printed)
     diff.add_argument("first", metavar="RUN", help="a run's digest, or the beginning of it")
     diff.add_argument("second", metavar="RUN")
     diff.add_argument("--other", metavar="DIR", type=_path, help="the store of the second run (default: that of the first)")
-    export = verb("export", "write a run's weights and mask as one safetensors file", stored, data, printed, _loading())
-    export.add_argument("run", metavar="RUN")
+    export = verb("export", "write a run's weights and mask as one safetensors file", stored, placed, data, printed, _loading())
+    export.add_argument("run", metavar="RUN|STUDY", help="a run's digest, or a study, with what tells one of its runs")
     export.add_argument("-o", "--output", metavar="FILE", type=_path, required=True)
     export.add_argument("--model", metavar="MODEL", help="your own network, where the run has one: path.py:Class or package.module:Class")
     export.add_argument("--step", default="end", help="which of its kept weights (default: end)")
@@ -181,12 +185,6 @@ def _store(parser: Any, configured: Any, stored: Any, data: Any, printed: Any) -
 def _data(parser: Any) -> None:
     parser.add_argument("--data", metavar="DATA", type=_path, help="your own data: FILE.npz, or a folder with a folder of images a class")
     parser.add_argument("--image-size", metavar="N", type=_whole, help="height and width of the images of --data FOLDER")
-
-
-def _style(parser: Any) -> None:
-    parser.add_argument("--style", choices=["page", "paper", "talk"], default="page", help="of the figures (default: page)")
-    parser.add_argument("--width", metavar="INCHES", type=float, help="of all figures, as they are shown")
-    parser.add_argument("--font-size", metavar="PT", type=float, help="of their text, as it is shown")
 
 
 def _loading() -> _Parser:

@@ -1,6 +1,6 @@
 """`tombola.run`: a study by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ def run(
     store: Store | Path | str = "runs",
     data_dir: Path | str | None = None,
     quiet: bool = False,
+    keep: Sequence[str] = (),
     **fields: Any,
 ) -> Findings:
     """Carry a study out and measure it; runs that the store has are not trained again.
@@ -27,6 +28,7 @@ def run(
     Args:
         task: a task, or the name of one; the study's own if not given.
         settings: ``KEY=VALUE`` for any field of the configuration, as on the command line.
+        keep: arms whose weights at the end of training are kept, so that they can be exported, beside those of the study's first arm.
         fields: `replicates`, `seed` and other top-level fields of the configuration.
 
     Returns:
@@ -34,4 +36,4 @@ def run(
     """
     folder = Path(data_dir) if data_dir is not None else None
     found = resolve(study, scale=scale, task=task, settings=settings, data_dir=folder, **fields)
-    return run_study(found, store if isinstance(store, Store) else Store(store), folder, quiet)
+    return run_study(found, store if isinstance(store, Store) else Store(store), folder, quiet, keep)

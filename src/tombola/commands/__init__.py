@@ -1,19 +1,16 @@
 """What the verbs of the command line do: each prints a table, or JSON."""
 
 from tombola.commands.beginning import demo, new, welcome
-from tombola.commands.claims import claims
 from tombola.commands.completion import completion
 from tombola.commands.configured import with_places
 from tombola.commands.data import data_fetch, data_list, data_verify
-from tombola.commands.showing import show
 from tombola.commands.store import diff, store_merge, store_pack, store_prune, store_size, store_verify
 from tombola.commands.stored import export, log, push, runs, why
-from tombola.commands.studies import adopt, catalogue, cite, report, run, status, watch
+from tombola.commands.studies import adopt, catalogue, claims, report, run, show, status, watch
 
 __all__ = [
     "adopt",
     "catalogue",
-    "cite",
     "claims",
     "completion",
     "data_fetch",

@@ -19,6 +19,14 @@ def columns(rows: Sequence[Sequence[str]]) -> None:
         print(plain("  ".join(f"{text:<{size}}" for text, size in zip(row, widths, strict=True)).rstrip()[:width]))
 
 
+def amount(size: int) -> str:
+    """Bytes as people say them: 12 B, 3.4 kB, 1.2 GB."""
+    value, unit = float(size), 0
+    while value >= 999.5 and unit < 4:
+        value, unit = value / 1000, unit + 1
+    return f"{size} B" if not unit else f"{value:.3g} {('kB', 'MB', 'GB', 'TB')[unit - 1]}"
+
+
 def print_paths(paths: Sequence[Path]) -> None:
     """One a line."""
     for path in paths:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.commands.configured import resolved, study_file
-from tombola.commands.printing import columns, printed
+from tombola.commands.printing import amount, columns, printed
 from tombola.core.errors import TombolaError
 from tombola.report.result import plain
 from tombola.store import upkeep
@@ -176,11 +176,3 @@ def _text(value: Any) -> str:
 
 def _counted(kind: str, count: int) -> str:
     return f"{count:,} {_ONE.get(kind, kind) if count == 1 else _WORDS[kind]}"
-
-
-def amount(size: int) -> str:
-    """Bytes as people say them: 12 B, 3.4 kB, 1.2 GB."""
-    value, unit = float(size), 0
-    while value >= 999.5 and unit < 4:
-        value, unit = value / 1000, unit + 1
-    return f"{size} B" if not unit else f"{value:.3g} {('kB', 'MB', 'GB', 'TB')[unit - 1]}"

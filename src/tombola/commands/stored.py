@@ -1,36 +1,71 @@
 """Verbs of a store: its runs, where one comes from, its weights as a file."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tombola.commands.configured import resolved
-from tombola.commands.printing import columns, printed
+from tombola.commands.listed import NOWHERE, Listed, at_places, chosen, in_order, one_run, studies_of
+from tombola.commands.printing import amount, columns, printed
 from tombola.core.errors import TombolaError
 from tombola.report.result import plain
 from tombola.store.store import Damaged, Store
 
 
-def runs(store: Path, json: bool) -> None:
-    """The runs in a store."""
+def runs(store: Path, json: bool, study: str | None, where: Sequence[str], sort: str | None, **at: Any) -> None:
+    """The runs in a store, each at its places in the studies that were carried out on it."""
     from tombola.store.lineage import describe
 
-    rows, damaged = [], []
-    for record in Store.there(store):
+    kept, found, damaged = Store.there(store), [], []
+    bytes_of = Counter[str]()
+    for name, size in kept.files.sizes().items():
+        bytes_of[name.partition("/")[0]] += size
+    for record in kept:
         try:
-            rows.append(describe(record))
+            found.append(describe(record) | {"bytes": bytes_of[record.digest]})
         except Damaged as damage:
             damaged.append(str(damage))
     for text in damaged:
         print(f"warning: {text}", file=sys.stderr)
+    of: dict[str, list[Listed]] = {}
+    for row in in_order(chosen(at_places(kept, found), where, study=study, **at), sort):
+        of.setdefault(row["run"], []).append(row)
     if json:
-        return printed(rows)
-    header = ["run", "task", "seed", "mask", "start", "density", "val loss", "test"]
-    tested = [next(f"{key.removeprefix('test_')} {row[key]}" for key in row if key.startswith("test_")) for row in rows]
-    columns(
-        [header, *([*(str(row[key]) for key in header[:6]), str(row["val_loss_min"]), on] for row, on in zip(rows, tested, strict=True))]
-    )
+        return printed([{**rows[0], "places": [{name: row[name] for name in NOWHERE} for row in rows]} for rows in of.values()])
+    digests = [row["run"] for row in found]
+    short = next((size for size in range(8, 16) if len({one[:size] for one in digests}) == len(digests)), 16)
+    tested = {key for row in found for key in row if key.startswith("test_")}
+    header = [
+        "run",
+        "study",
+        "arm",
+        "level",
+        "rep",
+        "density",
+        tested.copy().pop().replace("_", " ") if len(tested) == 1 else "test",
+        "date",
+        "size",
+    ]
+    columns([header, *([rows[0]["run"][:short], *_told(rows, len(tested) == 1)] for rows in of.values())])
+
+
+def _told(rows: Sequence[Listed], alike: bool) -> list[str]:
+    """A run's line: its first place, and in how many other studies it has one; what is tested without its name where all have the same."""
+    row, others = rows[0], len({one["study"] for one in rows}) - 1
+    study = f"{row['study']} +{others}" if others else row["study"]
+    name = next(key for key in row if key.startswith("test_"))
+    numbers = ["-" if row[one] is None else str(row[one]) for one in ("level", "replicate")]
+    tested = str(row[name]) if alike else f"{name.removeprefix('test_')} {row[name]}"
+    place = [study or row["task"], row["arm"] or "-", *numbers]
+    return [
+        *(one if len(one) <= 26 else f"{one[:24]}.." for one in place),
+        f"{row['density']:.4g}",
+        tested,
+        row["date"][:10],
+        amount(row["bytes"]),
+    ]
 
 
 def why(run: str, store: Path, json: bool) -> None:
@@ -44,15 +79,26 @@ def why(run: str, store: Path, json: bool) -> None:
         print(plain(f"{'  ' * entry['depth']}{entry['run']}  {entry['what']}"))
 
 
-def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str, form: str | None, **given: Any) -> None:
-    """A run's weights and mask as one file."""
+def export(
+    run: str, store: Path, data_dir: Path | None, json: bool, output: Path, step: str, form: str | None, where: Sequence[str], **given: Any
+) -> None:
+    """Weights and mask of a run, by its digest or by its place in a study, as one file."""
     from tombola.engine.bringing import bring
     from tombola.store.export import export_compact, export_compressed, export_run
     from tombola.store.export_torch import export_torch
 
+    at = {name: given.pop(name) for name in ("arm", "level", "replicate")}
     bring(given)
+    kept = Store.there(store)
+    if run in (known := studies_of(kept)):
+        run = one_run(kept, run, where, **at)
+    elif where or any(value is not None for value in at.values()):
+        raise TombolaError(
+            f"{run!r} is no study that was carried out on this store ({', '.join(sorted(known)) or 'none was'}), so that --arm, --level, "
+            "--replicate and --where choose nothing; `tombola run` with the study's options notes its runs, or give a digest alone"
+        )
     exports = {None: export_run, "compact": export_compact, "packed": export_compressed, "torch": export_torch}
-    found = exports[form](Store.there(store), run, step, output, data_dir)
+    found = exports[form](kept, run, step, output, data_dir)
     if json:
         return printed(found)
     what = f"{found['tensors']} tensors of run {found['run']} at iteration {found['iteration']}"
@@ -71,7 +117,7 @@ def export(run: str, store: Path, data_dir: Path | None, json: bool, output: Pat
 
 def log(what: Sequence[str], store: Path, data_dir: Path | None, to: str, project: str, **options: Any) -> None:
     """Runs of studies, or single ones, in another tool."""
-    from tombola.engine.study import stages
+    from tombola.engine.study import followed
     from tombola.store.tracking import log_record, run_name
     from tombola.studies.catalogue import studies
 
@@ -79,7 +125,7 @@ def log(what: Sequence[str], store: Path, data_dir: Path | None, to: str, projec
     for name in what:
         if name in studies or name.endswith(".toml"):
             study = resolved(name, options, data_dir)
-            *_, parts = stages(study, found, data_dir)
+            parts, _ = followed(study, found, data_dir)
             rows = {row.run.digest: row for row in reversed(parts.rows) if row.run.digest in found}
             if not rows:
                 raise TombolaError(f"no run of {name} is in store {str(store)!r}; `tombola run {name}` with the same options trains them")

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tombola.core.task import Data, Task
+from tombola.core.task import Data
 from tombola.core.trees import finite
 from tombola.data.dataset import load
 from tombola.engine import checkpoints, results
@@ -21,9 +20,10 @@ from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, parent_runs
 from tombola.engine.progress import Progress
 from tombola.engine.reading import built_info, done, wanted
-from tombola.engine.resolved import resolved
+from tombola.engine.resolved import program_of
 from tombola.engine.starts import materialise, rehearse
 from tombola.engine.steps import first_iteration, last_iteration
+from tombola.kernels import compiling
 from tombola.models.sparse_storage import Sizes
 from tombola.pruning.selection import emptied
 from tombola.store.store import Damaged, Record, Store
@@ -67,9 +67,6 @@ class Engine:
 
     def _wanted(self, digest: str) -> set[int]:
         return wanted(self.graph, digest, self.data_dir)
-
-    def _resolved(self, task: Task) -> tuple[Setup, int]:
-        return resolved(task, self.data_dir)
 
     # -- training -----------------------------------------------------------------------------------------------
 
@@ -131,8 +128,7 @@ class Engine:
         return self._sizes[digest]
 
     def _program(self, digest: str) -> Setup:
-        """What a run's program is compiled for: runs of which it is equal train together, whatever their learning rates."""
-        return _at_any_rate(self._resolved(self.graph.runs[digest].task)[0])
+        return program_of(self.graph.runs[digest].task, self.data_dir)
 
     def _position(self, digest: str, waits: bool) -> tuple[int, bool]:
         """Where it goes on, and whether it was begun. Replicas that share a device wait for each other's begin: one for all."""
@@ -162,7 +158,7 @@ class Engine:
         task = self.graph.runs[digests[0]].task
         dataset = load(task.data, self.data_dir)
         self.progress.training(digests)
-        began = time.monotonic()
+        began, compiled = time.monotonic(), compiling.seconds()
         replicas = [self._member(digest) for digest in digests]
 
         paths = [self.store.checkpoint_path(digest) for digest in digests]
@@ -181,7 +177,8 @@ class Engine:
                         if finite(replicas[index].start)
                         else f"{label} starts from weights that are not finite, and all that it measures is NaN; give others"
                     )
-                self._put(digests[index], replicas[index], outcome, time.monotonic() - began, len(replicas))
+                spent = time.monotonic() - began, compiling.seconds() - compiled
+                self._put(digests[index], replicas[index], outcome, spent, len(replicas))
 
     @contextmanager
     def _renewed(self, digests: Sequence[str]) -> Iterator[None]:
@@ -212,20 +209,15 @@ class Engine:
             mask=mask,
             begin=self._span(digest)[0],
             noise=run.noise,
-            keep=frozenset(self._wanted(digest) | stored),
+            keep=frozenset(self._wanted(digest) | stored | ({self._span(digest)[1]} if digest in self.graph.ends else set())),
             resume=checkpoints.load(self.store.checkpoint_path(digest)),
             rate=run.task.recipe.learning_rate,
         )
 
-    def _put(self, digest: str, replica: Replica, outcome: Outcome, seconds: float, together: int) -> None:
+    def _put(self, digest: str, replica: Replica, outcome: Outcome, spent: tuple[float, float], together: int) -> None:
         run = self.graph.runs[digest]
         network = self.store.put_network(built_info(run.task, self.data_dir).as_json())
-        files = results.files(run, replica, outcome, network, seconds, together)
+        files = results.files(run, replica, outcome, network, spent, together)
         lacks_weights = digest in self.store
         self.store.put(digest, files, results.trees(replica, outcome), replace=lacks_weights)
         checkpoints.remove(self.store.checkpoint_path(digest))
-
-
-@cache
-def _at_any_rate(found: Setup) -> Setup:
-    return found._replace(recipe=found.recipe.but(learning_rate=1.0))

@@ -16,6 +16,8 @@ class Graph:
     """Digest -> run."""
     keep: dict[str, set[Step]] = field(default_factory=dict)
     """Digest -> steps whose weights are wanted, by a child or by the study."""
+    ends: set[str] = field(default_factory=set)
+    """Digests of runs whose weights at the end are kept when they are trained, though nothing needs them."""
     generation: dict[str, int] = field(default_factory=dict)
     """Digest -> length of the longest chain of parents."""
 

@@ -18,6 +18,7 @@ from tombola.engine.resolved import resolved
 from tombola.evaluation.adversary import Adversary
 from tombola.evaluation.population import Population
 from tombola.evaluation.weight_combinations import evaluate
+from tombola.kernels import compiling
 from tombola.models.build import build
 from tombola.models.network import Network
 from tombola.procedures import attack_measurements as attack_measurements  # registers its kind
@@ -58,12 +59,12 @@ def execute_measurements(wanted: Iterable[Measurement], store: Store, data_dir: 
                 if digest in kept or not kept.claim(digest):
                     continue  # another process has evaluated it, or is about to
                 try:
-                    began = time.monotonic()
+                    began, compiled = time.monotonic(), compiling.seconds()
                     query = _ask(measurement, [weights(parent) for parent in measurement.of], data_dir)
                     if isinstance(query, Loop):
                         query = _looped(query, digest, kept, progress)
                     found = query.read(evaluate(measurement.task, load(measurement.task.data, data_dir), query.networks, query.parts))
-                    _put(measurement, found, query.networks.points, time.monotonic() - began, kept)
+                    _put(measurement, found, query.networks.points, time.monotonic() - began, compiling.seconds() - compiled, kept)
                     if not np.isfinite([value for name, values in found.items() if "loss" in name for value in values.reshape(-1)]).all():
                         progress.warn(f"measurement {digest} ({measurement.name}): of some networks the loss is not finite; they read NaN")
                     checkpoints.remove(kept.checkpoint_path(digest))
@@ -106,17 +107,24 @@ def rehearse_measurements(wanted: Iterable[Measurement], data_dir: Path | None) 
     for measurement in wanted:
         found, _ = resolved(measurement.task, data_dir)
         masked, told = tuple(parent.what == "mask" for parent in measurement.of), [_told_by(parent, found) for parent in measurement.of]
-        places = tuple(map(told.index, told))
-        key = (found, measurement.name, masked, places, json.dumps(measurement.options, sort_keys=True))
+        key = (found, measurement.name, masked, tuple(map(told.index, told)), json.dumps(measurement.options, sort_keys=True))
         if key not in seen:
             seen.add(key)
-            shapes = [resolved(getattr(parent.run, "task", measurement.task), data_dir)[0].network.shapes for parent in measurement.of]
-            dense = selection.dense({path: found.network.shapes[path].shape for path in found.network.prunable})
-            made = [
-                {path: np.cos((place + 1) * np.arange(one.size)).reshape(one.shape) for path, one in of_parent.items()}
-                for place, of_parent in zip(places, shapes, strict=True)
-            ]
-            _ask(measurement, [dense if is_mask else tree for is_mask, tree in zip(masked, made, strict=True)], data_dir)
+            rehearsed(measurement, data_dir)
+
+
+def rehearsed(measurement: Measurement, data_dir: Path | None) -> Query | Loop:
+    """What would be evaluated, asked on made-up weights: equal ones where parents are bound to be equal."""
+    found, _ = resolved(measurement.task, data_dir)
+    told = [_told_by(parent, found) for parent in measurement.of]
+    shapes = [resolved(getattr(parent.run, "task", measurement.task), data_dir)[0].network.shapes for parent in measurement.of]
+    dense = selection.dense({path: found.network.shapes[path].shape for path in found.network.prunable})
+    made = [
+        {path: np.cos((told.index(one) + 1) * np.arange(leaf.size)).reshape(leaf.shape) for path, leaf in of_parent.items()}
+        for one, of_parent in zip(told, shapes, strict=True)
+    ]
+    parents = [dense if parent.what == "mask" else tree for parent, tree in zip(measurement.of, made, strict=True)]
+    return _ask(measurement, parents, data_dir)
 
 
 def _told_by(parent: RunRef, found: Setup) -> str:
@@ -142,9 +150,9 @@ def _ask(measurement: Measurement, parents: list[Tree], data_dir: Path | None) -
     return measurements.call(measurement.name, context, *parents, **measurement.options)
 
 
-def _put(measurement: Measurement, found: dict[str, np.ndarray], networks: int, seconds: float, store: Store) -> None:
+def _put(measurement: Measurement, found: dict[str, np.ndarray], networks: int, seconds: float, compiled: float, store: Store) -> None:
     files = {
         "spec.json": dump_json(measurement.canonical()),
-        "made.json": dump_json(provenance.made(seconds, networks=networks)),
+        "made.json": dump_json(provenance.made(seconds, compiled, networks=networks)),
     }
     store.put(measurement.digest, files, {"found.safetensors": found})

@@ -12,12 +12,12 @@ from tombola.store.files import dump_json
 from tombola.training.replica import Outcome, Replica, columns
 
 
-def files(run: Run, replica: Replica, outcome: Outcome, network: str, seconds: float, together: int) -> dict[str, bytes]:
+def files(run: Run, replica: Replica, outcome: Outcome, network: str, spent: tuple[float, float], together: int) -> dict[str, bytes]:
     """Name -> content: description, metrics by step, summary, what made it, and the code of the user's that it names.
 
     Args:
         network: what the store calls the description of its network.
-        seconds: wall time of the batch that trained it.
+        spent: wall time of the batch that trained it, and how much of that went into compiling: seconds.
         together: replicas in that batch.
     """
     lines = [",".join(columns(run.task)), *(",".join(_number(value) for value in row) for row in outcome.rows)]
@@ -36,7 +36,7 @@ def files(run: Run, replica: Replica, outcome: Outcome, network: str, seconds: f
         "metrics.csv": ("\n".join(lines) + "\n").encode(),
         **({"signals.csv": ("\n".join(signals) + "\n").encode()} if run.task.recipe.detect else {}),
         "summary.json": dump_json(summary),
-        "made.json": dump_json(provenance.made(seconds, trained_together=together)),
+        "made.json": dump_json(provenance.made(*spent, trained_together=together)),
         **({"code.py": code.encode()} if (code := users_code(run.canonical(), type(run.task.objective))) else {}),
     }
 

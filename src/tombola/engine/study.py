@@ -1,19 +1,17 @@
 """From a study to its tables: carry its runs out, measure each, judge the claims."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, unknown
 from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import Tree
-from tombola.engine.adopting import adopt, earlier
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, graph
 from tombola.engine.planned import blaming, drawable, planned
@@ -24,6 +22,7 @@ from tombola.engine.tables import Measured, curves, made_by, measured_rows, tabl
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.network_info import NetworkInfo
 from tombola.procedures.run import Run
+from tombola.store.places import Place, note
 from tombola.store.store import Damaged, Record, Store
 from tombola.studies.base import Findings, Row, Study
 from tombola.studies.results import Result, Results
@@ -38,17 +37,6 @@ _READ = ("metrics.csv", "summary.json", "made.json")
 """Files of every run from which tables are made."""
 
 
-class Lacking(TombolaError):
-    """The store has not all of a study."""
-
-    def __init__(self, study: Study, store: Store, lacking: str) -> None:
-        """`lacking`: what it has not, in words: "12 of 54 runs are"."""
-        self.lacking = lacking
-        self.nothing_there = lacking.split()[0] == lacking.split()[2]
-        remedy = f"`tombola run {study.name}` with the same options computes them"
-        super().__init__(f"{study.name}: {lacking} not in store {str(store.folder)!r}; {remedy}")
-
-
 class Parts(NamedTuple):
     """What a study is made of, and where it is if its store has it. Worked out once: there may be thousands."""
 
@@ -59,9 +47,9 @@ class Parts(NamedTuple):
     """Digest -> record."""
 
 
-def _parts(study: Study, rows: tuple[Row, ...], store: Store) -> Parts:
+def _parts(study: Study, rows: tuple[Row, ...], store: Store, keep: Sequence[str] = ()) -> Parts:
     measurements, kept = _measurements(study, rows), store.measurements
-    found = _graph(study, rows, measurements)
+    found = _graph(study, rows, measurements, keep)
     return Parts(
         rows,
         found,
@@ -81,13 +69,40 @@ def study_measurements(study: Study) -> list[Measurement]:
     return _measurements(study, planned(study))
 
 
-def _graph(study: Study, rows: Sequence[Row], measurements: list[Measurement]) -> Graph:
-    keep = {run.digest: [Step(step) for step in steps] for run, steps in study.keep(rows).items()}
-    return graph([row.run for row in rows], keep, measurements)
+def _graph(study: Study, rows: Sequence[Row], measurements: list[Measurement], keep: Sequence[str] = ()) -> Graph:
+    """With the weights at the end of the arms in `keep`; those of the study's first arm are kept where they are trained anyway."""
+    steps = {run.digest: [Step(step) for step in steps] for run, steps in study.keep(rows).items()}
+    ends: dict[str, set[str]] = {}
+    for row in rows:
+        ends.setdefault(row.arm, set()).add(row.run.digest)
+    for arm in keep:
+        if arm not in ends:
+            raise unknown("arm", arm, ends)
+        steps |= {digest: [*steps.get(digest, ()), Step("end")] for digest in ends[arm]}
+    found = graph([row.run for row in rows], steps, measurements)
+    found.ends |= next((ends[arm] for arm in study.arms if arm in ends), ends[rows[0].arm])
+    return found
+
+
+def _note(study: Study, found: Parts, store: Store) -> None:
+    """Have the store's runs found by their places in the study, if it has some."""
+    if not any(record.exists() for record in found.runs.values()):
+        return
+    places = [Place(row.run.digest, row.variant, row.arm, row.level, row.replicate, row.draw) for row in found.rows]
+    without = found.graph.runs.keys() - {place.run for place in places}
+    note(store, study.name, study.task.name, study.digest, [*places, *map(Place, sorted(without))])
 
 
 def _measurements(study: Study, rows: Sequence[Row]) -> list[Measurement]:
     return list(dict.fromkeys([*(row.measurement for row in rows if row.measurement is not None), *study.measurements()]))
+
+
+def with_foreseen(study: Study, rows: Sequence[Row]) -> tuple[Graph, list[Measurement]]:
+    """All runs and measurements of a study's rows, and of those that may follow from its results."""
+    with blaming(study, "foreseen"):
+        rows = (*rows, *study.foreseen(rows))
+    measurements = _measurements(study, rows)
+    return _graph(study, rows, measurements), measurements
 
 
 def labels(study: Study, rows: Sequence[Row]) -> dict[str, str]:
@@ -95,18 +110,24 @@ def labels(study: Study, rows: Sequence[Row]) -> dict[str, str]:
     return {row.run.digest: f"level {row.level}, {study.arms.get(row.arm, row.arm)}, replicate {row.replicate}" for row in reversed(rows)}
 
 
-def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: bool = False) -> Findings:
-    """Train and evaluate what the store lacks, then measure. Tables are bitwise the same however often that was interrupted."""
+def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: bool = False, keep: Sequence[str] = ()) -> Findings:
+    """Train and evaluate what the store lacks, then measure. Tables are bitwise the same however often that was interrupted.
+
+    Args:
+        keep: arms whose weights at the end of training are to be in the store; runs that are there without are trained again.
+    """
     rows = planned(study)
     while True:
         progress = Progress(labels(study, rows), quiet=quiet)
         try:
-            found = _parts(study, rows, store)
+            found = _parts(study, rows, store, keep)
+            _note(study, found, store)
             if not _finished(found, store, data_dir):
                 from tombola.engine.compute import compute
 
                 compute(found.graph, found.measurements, store, data_dir, progress)
-                found = _parts(study, rows, store)  # records keep what they have read
+                found = _parts(study, rows, store, keep)  # records keep what they have read
+                _note(study, found, store)
             results = _results(study, found, store, data_dir)
             further = _further(study, rows, results)
             if not further:
@@ -136,10 +157,24 @@ def lacking(found: Parts) -> str:
     return "" if all(record.exists() for record in found.measurements.values()) else f"some of {len(found.measurements)} measurements are"
 
 
+def followed(study: Study, store: Store, data_dir: Path | None = None) -> tuple[Parts, Results | None]:
+    """The parts of a study, with the further rows that its results so far call for; and its results, if those had to be looked at."""
+    rows = planned(study)
+    while True:
+        found = _parts(study, rows, store)
+        if lacking(found) or type(study).more is Study.more:
+            return found, None
+        results = _results(study, found, store, data_dir)
+        further = _further(study, rows, results)
+        if not further:
+            return found, results
+        rows += further
+
+
 def findings(study: Study, store: Store, data_dir: Path | None = None) -> Findings:
-    """The tables of a study whose runs and measurements are all in the store. Raises `Lacking` if some are not."""
-    *_, found = stages(study, store, data_dir)
-    return _findings(study, _results(study, found, store, data_dir), found)
+    """The tables of a study whose runs and measurements are all in the store. Raises if some are not."""
+    found, results = followed(study, store, data_dir)
+    return _findings(study, results or _results(study, found, store, data_dir), found)
 
 
 def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) -> tuple[Findings | None, str]:
@@ -148,16 +183,21 @@ def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) ->
     None where no row can be measured yet. Tables that need all runs (details) are left out, with the figures that draw them. When all
     is there, these are the study's findings, and the text is "".
     """
-    *_, whole = stages(study, store, data_dir)
+    rows = planned(study)
+    whole = _parts(study, rows, store)
+    there = {digest for digest, record in whole.runs.items() if record.exists()}
     if not lacking(whole):
-        return _findings(study, _results(study, whole, store, data_dir), whole), ""
-    there = {digest: record for digest, record in whole.runs.items() if record.exists()}
-    evaluated = {measurement: record for measurement, record in whole.measurements.items() if record.exists()}
+        return findings(study, store, data_dir), ""
     how_far = f"{len(there)} of {len(whole.runs)} runs"
-    if len(there) == len(whole.runs):
-        how_far += f" and {len(evaluated)} of {len(whole.measurements)} measurements"
-    done_rows = tuple(row for row in whole.rows if row.run.digest in there and (row.measurement is None or row.measurement in evaluated))
-    found = Parts(done_rows, Graph({digest: whole.graph.runs[digest] for digest in there}), evaluated, there)
+    done_rows = tuple(
+        row for row in rows if row.run.digest in there and (row.measurement is None or whole.measurements[row.measurement].exists())
+    )
+    found = Parts(
+        done_rows,
+        Graph({digest: run for digest, run in whole.graph.runs.items() if digest in there}),
+        {measurement: record for measurement, record in whole.measurements.items() if record.exists()},
+        {digest: record for digest, record in whole.runs.items() if digest in there},
+    )
     results = _results(study, found, store, data_dir)
     measured = []
     for row in done_rows:
@@ -166,7 +206,7 @@ def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) ->
     if not measured:
         return None, how_far
     of = {row.run: results[row.run] for row, _ in measured}
-    return replace(_judged(study, measured, results, [result.made for result in of.values()]), so_far=how_far), how_far
+    return _judged(study, measured, results, [result.made for result in of.values()]), how_far
 
 
 def _findings(study: Study, results: Results, found: Parts) -> Findings:
@@ -207,7 +247,9 @@ def _further(study: Study, rows: Sequence[Row], results: Results) -> tuple[Row, 
 
 def _results(study: Study, parts: Parts, store: Store, data_dir: Path | None) -> Results:
     if less := lacking(parts):
-        raise Lacking(study, store, less)
+        raise TombolaError(
+            f"{study.name}: {less} not in store {str(store.folder)!r}; `tombola run {study.name}` with the same options computes them"
+        )
 
     @lru_cache(maxsize=8)  # of all runs together: a study may look at thousands
     def weights(run: Run, what: str) -> Tree:
@@ -246,47 +288,3 @@ def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: 
         record.signals(),
         run.task.objective,
     )
-
-
-def study_status(study: Study, store: Store, data_dir: Path | None = None) -> dict[str, int]:
-    """Runs of a study, as far as its results call for them: in all, done, in progress (a checkpoint or a live claim), missing;
-    and its measurements, in all and missing.
-    """
-    rows = planned(study)
-    while True:
-        found = _parts(study, rows, store)
-        finished = {digest for digest in found.runs if done(found.graph, digest, store, data_dir)}
-        unseen = sum(not record.exists() for record in found.measurements.values())
-        complete = len(finished) == len(found.runs) and not unseen
-        further = _further(study, rows, _results(study, found, store, data_dir)) if complete else ()
-        if not further:
-            break
-        rows += further
-    busy = sum(digest not in finished and store.in_progress(digest) for digest in found.runs)
-    there = earlier(found.graph, found.measurements, store)
-    runs = {"runs": len(found.runs), "done": len(finished), "in progress": busy, "missing": len(found.runs) - len(finished) - busy}
-    counts = {**runs, "measurements": len(found.measurements), "measurements missing": unseen}
-    return {**counts, "under earlier code": len(there)} if there else counts
-
-
-def adopt_earlier(study: Study, store: Store, data_dir: Path | None = None) -> int:
-    """Have what is stored with earlier code of the user's parts found as results of the study. How many that were."""
-    count = 0
-    for found in stages(study, store, data_dir):
-        there = earlier(found.graph, found.measurements, store)
-        adopt(there)
-        count += len(there)
-    return count
-
-
-def stages(study: Study, store: Store, data_dir: Path | None = None) -> Iterator[Parts]:
-    """What a study is made of: of its own rows, then again with those that its results call for, while the store has all of it."""
-    rows = planned(study)
-    while True:
-        yield _parts(study, rows, store)
-        found = _parts(study, rows, store)  # what was computed or adopted meanwhile is there
-        chooses = type(study).more is not Study.more and not lacking(found)
-        further = _further(study, rows, _results(study, found, store, data_dir)) if chooses else ()
-        if not further:
-            return
-        rows += further

@@ -1,7 +1,6 @@
 """The tables of a study whose results are there."""
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +34,21 @@ def table_of(study: Study, measured: Measured, results: Results) -> "pd.DataFram
     import pandas as pd
 
     lines, words, known = [], Wording(study.task, study.learns), {*COLUMNS, *study.columns}
-    for row, found in measured:
-        where = (study.name, row.run.task.name, row.variant, row.arm, row.replicate, row.level, results[row.run].summary["density"])
+    columns, fields = words.columns(study.columns), list[str]()
+    with blaming(study, "varied"):
+        varied = [study.varied(row) for row, _ in measured]
+    for (row, found), own in zip(measured, varied, strict=True):
+        run = results[row.run].summary["density"], row.run.digest
+        where = dict(zip(COLUMNS, (study.name, row.run.task.name, row.variant, row.arm, row.replicate, row.level, *run), strict=True))
+        where |= {f"sweep {key}" if key in (*COLUMNS, *columns) else key: value for key, value in own.items()}
+        fields = list(where)[len(COLUMNS) :]
         for values in found if isinstance(found, list) else [found]:
             if (unknown := [name for name in values if name not in known]) and not ours(study):  # ours share what they measure
                 raise TombolaError(
                     f"study {study.name!r}: `measure` returns {unknown[0]!r}, which is not among its `columns`; add it there"
                 )
-            lines.append({**dict(zip(COLUMNS, where, strict=True)), **words.values(values)})
-    return pd.DataFrame(lines, columns=[*COLUMNS, *words.columns(study.columns)])
+            lines.append({**where, **words.values(values)})
+    return pd.DataFrame(lines, columns=[*dict.fromkeys([*COLUMNS, *fields, *columns])])
 
 
 def curves(rows: Sequence[Row], results: Mapping[Run, Result]) -> "pd.DataFrame":
@@ -71,14 +76,10 @@ def made_by(study: Study, made: Sequence[Mapping[str, Any]], measurements: Seque
     several = lambda values: "; ".join(dict.fromkeys(values))  # noqa: E731
     seconds = sum(one["seconds"] / one["trained_together"] for one in made)
     dates = sorted(one["date"] for one in made)
-    now, commands = provenance.command(), Counter((one["command"], one["versions"]["tombola"]) for one in made)
-    ours = [command for command, _ in commands if study.name in command.split() and "run" in command.split()]
-    own = now if now.startswith("tombola run") or not ours else ours[-1]
-    others = [f"{count} by tombola {version}: {command}" for (command, version), count in commands.items() if command != own]
+    commands = list(dict.fromkeys(one["command"] for one in made))
     return {
-        "command": own,
-        **({"reported with": now} if now != own else {}),
-        **({"runs of other commands": "; ".join(others[:5] + ["..."] * (len(others) > 5))} if others else {}),
+        "command": "\n".join(commands[:3] + ["..."] * (len(commands) > 3)),
+        "reported with": provenance.command(),
         "task": study.task.name,
         "replicates": str(study.replicates),
         "seed": str(study.seed),

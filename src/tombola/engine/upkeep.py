@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 from tombola.core.errors import TombolaError
 from tombola.engine.reading import wanted
-from tombola.engine.study import Parts, lacking, stages
+from tombola.engine.steps import last_iteration
+from tombola.engine.study import Parts, followed, lacking
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Given, Run
 from tombola.store.files import dump_json
 from tombola.store.packed import pack
+from tombola.store.places import FOLDER
 from tombola.store.store import Damaged, Record, Store
 from tombola.store.upkeep import rooms
 from tombola.studies.base import Study
@@ -55,7 +57,7 @@ def needed(studies: Iterable[Study], store: Store, data_dir: Path | None = None,
     """
     found = Needed({}, set(), set())
     for study in studies:
-        *_, parts = stages(study, store, data_dir)
+        parts, _ = followed(study, store, data_dir)
         less, place = lacking(parts), f"in store {str(store.folder)!r}"
         if not any(record.exists() for record in parts.runs.values()):
             raise TombolaError(
@@ -71,6 +73,8 @@ def needed(studies: Iterable[Study], store: Store, data_dir: Path | None = None,
 def _add(found: Needed, parts: Parts, data_dir: Path | None) -> None:
     for digest in parts.runs:
         found.runs.setdefault(digest, set()).update(wanted(parts.graph, digest, data_dir))
+        if digest in parts.graph.ends:
+            found.runs[digest].add(last_iteration(parts.graph.runs[digest], data_dir))
     found.measurements.update(one.digest for one in parts.measurements)
     looking: list[Run | Measurement] = [*parts.graph.runs.values(), *parts.measurements]
     of = [ref.run for one in looking for ref in one.parents()]
@@ -163,6 +167,7 @@ def pack_studies(studies: Iterable[Study], store: Store, path: Path, data_dir: P
         TombolaError: if a study is not finished, or the file cannot be written.
         Damaged: if a file of the store is damaged.
     """
+    studies = list(studies)
     needs, files, counts = needed(studies, store, data_dir, finished=True), dict[str, Callable[[], bytes]](), {}
     for kind, room in rooms(store).items():
         prefix = {"run": "", "measurement": "probes/", "given": "given/"}[kind]
@@ -172,6 +177,9 @@ def pack_studies(studies: Iterable[Study], store: Store, path: Path, data_dir: P
         counts[kind] = len(records)
     names = dict.fromkeys(name for digest in needs.runs for name in _network(store.get(digest)))
     files |= {name: partial(store.files.read, name) for name in names if store.files.has(name)}
+    files |= {
+        name: partial(store.files.read, name) for name in (f"{FOLDER}/{study.digest}.json" for study in studies) if store.files.has(name)
+    }
     files |= {f"study{place or ''}.toml": text.encode for place, text in zip(["", *range(2, len(texts) + 1)], texts, strict=True)}
     try:
         pack(path, files)

@@ -19,8 +19,7 @@ GLOBAL_RATES = {"conv": 0.2, "dense": 0.0, "output": 0.0, "shortcut": 0.0}
 
 
 def task(name: str, scale: str = "small", **recipe: Any) -> Task:
-    """A named task at a scale; further arguments change fields of its recipe. Where `steps` alone would leave no test before the end,
-    the task is tested at each evaluation.
+    """A named task at a scale; further arguments change fields of its recipe.
 
     >>> task("mnist1d-mlp", steps="1000it").recipe.steps
     '1000it'
@@ -28,8 +27,7 @@ def task(name: str, scale: str = "small", **recipe: Any) -> Task:
     if scale not in SCALES:
         raise unknown("scale", scale, SCALES)
     found = tasks[name](scale)
-    changed = found.recipe.but(**recipe) if recipe else found.recipe
-    return found.but(name=name, recipe=changed.tested() if "steps" in recipe and "test_every" not in recipe else changed)
+    return found.but(name=name, recipe=found.recipe.but(**recipe)) if recipe else found.but(name=name)
 
 
 def _at(scale: str, by_scale: Mapping[str, Mapping[str, Any]], **common: Any) -> Recipe:

@@ -38,7 +38,7 @@ class Disk:
         except OSError as error:
             raise TombolaError(f"store {str(self.path)!r} cannot be written ({error.strerror}); choose another with --store DIR") from None
         for room in (self.path, self.path / "probes", self.path / "given"):
-            for folder in (room, room / ".work", room / "networks"):
+            for folder in (room, room / ".work", room / "networks", room / "studies"):
                 sweep(folder)
 
     def has(self, name: str) -> bool:

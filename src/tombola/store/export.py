@@ -7,6 +7,7 @@ what follows from the seed (`tombola.store.compressed`).
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from tombola.core.task import Data, Model, Supermask
 from tombola.core.trees import Tree
 from tombola.procedures.run import Action
 from tombola.store.files import load_tree, save_tree
+from tombola.store.places import places
 from tombola.store.store import Record, Store
 
 PLAIN = "tombola ticket 1"
@@ -150,10 +152,10 @@ def at_step(store: Store, digest: str, step: str) -> _Stored:
     there = sorted(record.steps())
     iteration = _iteration(step, int(record.metrics()["step"][-1]))
     if iteration not in there:
-        kept = ", ".join(f"{one}it" for one in there)
-        if not kept:
-            raise TombolaError(f"run {record.digest} kept no weights, as nothing needs them; a study keeps its tickets: choose one")
-        raise TombolaError(f"run {record.digest} kept {kept}, not {step!r}; choose with --step")
+        what = f"weights of {', '.join(f'{one}it' for one in there)}, not of {step!r}; choose with --step" if there else "no weights"
+        place = next((one for one in places(store) if one["run"] == record.digest and one["arm"]), {"study": "STUDY", "arm": "ARM"})
+        how = f"`tombola run {place['study']} --keep {shlex.quote(place['arm'])}` with its options keeps those at the end"
+        raise TombolaError(f"run {record.digest} kept {what}; {how}")
     weights = record.weights(iteration)
     mask = record.mask({path: leaf.shape for path, leaf in weights.items()})
     learnt = record.json("spec")["task"]["recipe"].get("supermask")

@@ -24,6 +24,7 @@ def describe(record: Record) -> dict[str, Any]:
         "val_loss_min": round(float(np.fmin.reduce(metrics["val_loss"])), 4),
         **{name: round(float(values[-1]), 4) for name, values in metrics.items() if name.startswith("test_") and name != "test_loss"},
         "weights": [f"{step}it" for step in sorted(record.steps())],
+        "date": record.json("made")["date"],
     }
 
 

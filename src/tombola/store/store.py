@@ -12,8 +12,8 @@
 What measurements found lies in folders of the same form under ``probes/``: spec.json, found.safetensors, made.json,
 manifest.json; and so do, under ``given/``, arrays that a run or a measurement was given. ``networks/<digest>.json`` describe
 the runs' networks, so that finished runs are read without building any; their names are the SHA-256 of what they say.
-``studies/<digest>.toml`` are the configurations of the studies that were carried out here (`tombola claims` reads them). A run
-in progress has a claim under ``.work/``, which keeps a second process off it, and a checkpoint that it goes on from.
+``studies/<digest>.json`` say which runs a study has, and where in it they stand (`tombola.store.places`).
+A run in progress has a claim under ``.work/``, which keeps a second process off it, and a checkpoint that it goes on from.
 """
 
 import hashlib
@@ -134,16 +134,6 @@ class Store:
                 return Path(name).stem
         self.files.write(name, content)
         return Path(name).stem
-
-    # -- studies ----------------------------------------------------------------------------------------------
-
-    def note_study(self, digest: str, described: str) -> None:
-        """Keep the study file of a study that is carried out here."""
-        self.files.write(f"studies/{digest}.toml", described.encode())
-
-    def study_files(self) -> list[Path]:
-        """Those of the studies that were carried out here."""
-        return sorted((self.folder / "studies").glob("*.toml"))
 
     # -- runs in progress -------------------------------------------------------------------------------------
 

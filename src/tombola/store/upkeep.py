@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tombola.store.lineage import task_of
+from tombola.store.places import FOLDER
 from tombola.store.record import network_file
 from tombola.store.store import Damaged, Record, Store
 
@@ -82,8 +83,9 @@ def merge(mine: Store, other: Store) -> Iterator[tuple[str, str, str]]:
     for kind, room in rooms(mine).items():
         for record in theirs[kind]:
             yield kind, record.digest, _adopted(room, record)
-    for path in other.study_files():
-        mine.note_study(path.stem, path.read_text(encoding="utf-8"))
+    for name in other.files.names(FOLDER):
+        if not mine.files.has(f"{FOLDER}/{name}"):
+            mine.files.write(f"{FOLDER}/{name}", other.files.read(f"{FOLDER}/{name}"))
 
 
 def _adopted(room: Store, record: Record) -> str:

@@ -49,8 +49,8 @@ Values = dict[str, Any]
 """Column -> value, of a row of the table."""
 
 
-COLUMNS = ("study", "task", "variant", "arm", "replicate", "level", "density")
-"""What every study's table begins with."""
+COLUMNS = ("study", "task", "variant", "arm", "replicate", "level", "density", "run")
+"""What every study's table begins with; `run` is the digest that `tombola export` and `tombola why` take."""
 
 
 class Study(Spec):
@@ -72,17 +72,12 @@ class Study(Spec):
     and labels are translated."""
     paper: ClassVar[str] = ""
     """Whose claims are judged, e.g. "Zhou et al. 2019"."""
-    meanings: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """Column of the table -> its unit and what it holds, of those that no axis of a figure shows and that are the study's own."""
     scales: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": {"replicates": 2}}
     """Scale -> fields that are otherwise than by default."""
 
     task: Task
-    """Data, network, objective and recipe."""
     replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] = 8
-    """Repetitions of the whole study, each from a seed of its own; claims are judged from six on."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """From which the seeds of the replicates follow."""
 
     # -- attributes of the class, or properties where they depend on the configuration ----------------------------------
 
@@ -121,6 +116,12 @@ class Study(Spec):
         """Further rows that the results so far call for; none when the study is complete. For studies that search."""
         return ()
 
+    def foreseen(self, rows: Sequence[Row]) -> Iterable[Row]:
+        """Rows like those that may follow yet, as `more` finds them, when these are there: what an estimate of the time counts. At most:
+        those of a search in which each row is one of the longest that it can be.
+        """
+        return ()
+
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         """The columns of one row; or several rows, or none, each of which may also say its own `variant` and `arm` (a layer and a
         group of its weights, say).
@@ -129,6 +130,10 @@ class Study(Spec):
 
     def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
         """Steps whose weights are kept, beside those that other runs and measurements start from."""
+        return {}
+
+    def varied(self, row: Row) -> Values:
+        """Field -> value, of the fields of the configuration that differ between rows: further columns of the table, after `COLUMNS`."""
         return {}
 
     def figures(self) -> Sequence[Figure]:
@@ -156,12 +161,7 @@ class Study(Spec):
     @property
     def claims(self) -> list[Claim]:
         """Those that its methods make (`tombola.studies.claims.claim`), in their order, those of the classes before it first."""
-        return self.claims_of_class()
-
-    @classmethod
-    def claims_of_class(cls) -> list[Claim]:
-        """The same before the study is configured."""
-        found = {name: one for kind in reversed(cls.__mro__) for name, one in vars(kind).items() if isinstance(one, Claim)}
+        found = {name: one for kind in reversed(type(self).__mro__) for name, one in vars(kind).items() if isinstance(one, Claim)}
         return list(found.values())
 
     def judge(self, table: "pd.DataFrame") -> list[Verdict]:
@@ -191,8 +191,6 @@ class Findings(Shown):
     """Arm to label where the table's are not the study's; None: they are."""
     variants: Mapping[str, str] | None = None
     """Likewise."""
-    so_far: str = ""
-    """How much of the study is there, "12 of 54 runs"; "" if all of it is."""
 
     def tables(self) -> "dict[str, pd.DataFrame]":
         """`table`, `curves`, and the details tables that its figures draw."""

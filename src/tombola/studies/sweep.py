@@ -1,8 +1,10 @@
 """One study under several settings, side by side: a study itself."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import product
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import model_validator
@@ -56,10 +58,6 @@ class Sweep(Study):
         return self.first.answers
 
     @property
-    def default_task(self) -> str:  # type: ignore[override]
-        return self.first.default_task
-
-    @property
     def learns(self) -> tuple[str, ...]:  # type: ignore[override]
         return self.first.learns
 
@@ -105,12 +103,29 @@ class Sweep(Study):
                 self._own.setdefault(self._row(at, row), (at, row))
                 yield self._row(at, row)
 
+    def foreseen(self, rows: Sequence[Row]) -> Iterable[Row]:
+        for at, one in self.settings.items():
+            own = [self._own[row][1] for row in rows if self._own[row][0] == at]
+            yield from (self._row(at, row) for row in one.foreseen(own))
+
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         at, own = self._own[row]
         found = self.settings[at].measure(own, results)
         if isinstance(found, list):  # rows that may say their own variant
             return [{**values, "variant": _named(at, values.get("variant", own.variant))} for values in found]
         return found
+
+    def varied(self, row: Row) -> Values:
+        return self._values[self._own[row][0]]
+
+    @cached_property
+    def _values(self) -> dict[str, Values]:
+        """Setting -> the values of its swept fields, each by the last part of its name where no other has the same."""
+        last = [key.rpartition(".")[2] for key in self.swept]
+        names = [one if last.count(one) == 1 else key for one, key in zip(last, self.swept, strict=True)]
+        told = [[one if isinstance(one, str | int | float) else json.dumps(one) for one in values] for values in self.swept.values()]
+        found = {at: dict(zip(names, values, strict=True)) for at, values in zip(self.settings, product(*told), strict=True)}
+        return {at: {name: value for name, value in values.items() if name != "task"} for at, values in found.items()}
 
     def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
         kept: dict[Run, tuple[str, ...]] = {}

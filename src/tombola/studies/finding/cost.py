@@ -39,7 +39,6 @@ class Cost(Finding):
     columns = (*Finding.columns, "acc_shuffled", "acc_reinit", "collapsed")
 
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(METHODS)
-    """Ways to find a ticket."""
 
     @property
     def arms(self) -> Mapping[str, str]:
@@ -60,6 +59,12 @@ class Cost(Finding):
             further = arm in ITERATIVE and level < len(self.densities) and (arm, replicate, level + 1) not in there
             if further and run in results and not near_chance(100 * results[run].shown("test"), self.task):
                 yield from self._rows(arm, replicate, [level + 1])
+
+    def foreseen(self, rows: Sequence[Row]) -> Iterable[Row]:
+        """The densities that are left, if no network collapses."""
+        last = {(row.arm, row.replicate): row.level for row in rows if row.arm in ITERATIVE}
+        for (arm, replicate), level in last.items():
+            yield from self._rows(arm, replicate, range(level + 1, len(self.densities) + 1))
 
     def _rows(self, arm: str, replicate: int, levels: Iterable[int]) -> Iterable[Row]:
         found = self.found(arm, replicate)

@@ -83,6 +83,16 @@ class Onset(Sparse):
             if place is not None:
                 yield from self.tried(replicate, self.steps[place])
 
+    def foreseen(self, rows: Sequence[Row]) -> Iterable[Row]:
+        """A search in which each step that is tried is stable: it goes to the earliest, from which children train longest."""
+        for replicate in range(self.replicates):
+            tried = {row.run.begin for row in rows if row.arm == "tried" and row.replicate == replicate}
+            places = [len(self.steps) - 1]
+            while places[-1] > 1:
+                places.append(places[-1] // 2)
+            for place in places[max(1, len(tried) - 1) :]:
+                yield from self.tried(replicate, self.steps[place])
+
     def search(self, replicate: int, results: Results) -> Search:
         """What the results say so far; both ends of the list are tried first."""
         steps, tried = self.steps, {}

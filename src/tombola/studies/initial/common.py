@@ -65,8 +65,14 @@ class Tuned(TicketStudy):
                     yield Row("tried", replicate, 0, self.dense(replicate, variant, factor), draw, variant)
 
     def more(self, rows: Sequence[Row], results: Results) -> Iterable[Row]:
-        for variant in self.settings():
-            factor = self.chosen_rate(variant, results)
+        return self._tickets_at({variant: self.chosen_rate(variant, results) for variant in self.settings()})
+
+    def foreseen(self, rows: Sequence[Row]) -> Iterable[Row]:
+        """Tickets take as long at the first factor as at the one that will be chosen."""
+        return self._tickets_at(dict.fromkeys(self.settings(), self.factors[0])) if all(row.arm == "tried" for row in rows) else ()
+
+    def _tickets_at(self, factors: Mapping[str, float]) -> Iterable[Row]:
+        for variant, factor in factors.items():
             for replicate in range(self.replicates):
                 chain = imp_chain(self.dense(replicate, variant, factor), self.levels, self.pruning)
                 yield from self.sparse(replicate, variant, chain)

@@ -91,6 +91,10 @@ class Settings(Instability):
         for name, search in self.searches.items():
             yield from (replace(row, variant=name) for row in search.more(rows, results))
 
+    def foreseen(self, rows: Sequence[Row]) -> Iterable[Row]:
+        for name, search in self.searches.items():
+            yield from (replace(row, variant=name) for row in search.foreseen([row for row in rows if row.variant == name]))
+
     def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
         """All steps k of all settings."""
         return {run: steps for search in self.searches.values() for run, steps in search.keep(rows).items()}

@@ -1,0 +1,47 @@
+"""Which studies a store's runs are of: noted when a study is carried out, so that a run is found by its place in one."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from tombola.core.errors import TombolaError
+from tombola.store.store import Store
+
+FOLDER = "studies"
+
+
+class Place(NamedTuple):
+    """A run's place in a study. Of a run that has no row of its own (the parent of others) the arm is "" and the numbers are None."""
+
+    run: str
+    variant: str = ""
+    arm: str = ""
+    level: int | None = None
+    replicate: int | None = None
+    draw: int | None = None
+
+
+def note(store: Store, study: str, task: str, configuration: str, places: Iterable[Place]) -> None:
+    """Write down the places of a study's runs. A store that cannot be written goes without: it is for finding runs alone."""
+    name, content = f"{FOLDER}/{configuration}.json", json.dumps({"study": study, "task": task, "places": list(places)}).encode()
+    with suppress(OSError):
+        if store.files.read(name) == content:
+            return
+    with suppress(OSError, TombolaError):  # no room, or a packed study, which is only read
+        store.files.write(name, content)
+
+
+def places(store: Store) -> Iterator[dict[str, Any]]:
+    """Every place that was noted: `study`, the name of its `task`, the digest of its `configuration`, and the fields of `Place`.
+
+    A note that cannot be read is passed over: its study, carried out again, writes it again.
+    """
+    for name in sorted(store.files.names(FOLDER)):
+        try:
+            found = json.loads(store.files.read(f"{FOLDER}/{name}"))
+            of_study = {"study": str(found["study"]), "task": str(found["task"]), "configuration": name.removesuffix(".json")}
+            own = [Place(*one)._asdict() for one in found["places"]]
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        yield from (of_study | one for one in own)
