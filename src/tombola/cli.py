@@ -47,6 +47,10 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()  # no shell does that for --store=~/runs
 
 
+def _place(text: str) -> Path | str:
+    return text if "://" in text else _path(text)  # a path would make one slash of two
+
+
 def _whole(text: str) -> int:
     try:
         return int(text)
@@ -69,7 +73,9 @@ def _parser() -> _Parser:
     printed = _Parser(add_help=False)
     printed.add_argument("--json", action="store_true", help="print JSON")
     stored = _Parser(add_help=False)
-    stored.add_argument("--store", metavar="DIR", type=_path, help="where runs are kept: a folder, or a packed study (default: runs/)")
+    stored.add_argument(
+        "--store", metavar="DIR", type=_place, help="where runs are kept: a folder, a packed study, or s3://... (default: runs/)"
+    )
     data = _Parser(add_help=False)
     data.add_argument("--data-dir", metavar="DIR", type=_path, help="folder of the data files (default: TOMBOLA_DATA, or the user's cache)")
     configured = _loading()
@@ -129,7 +135,7 @@ def _parser() -> _Parser:
     diff = verb("diff", "what differs between two runs: description, curves, weights, mask", stored, printed)
     diff.add_argument("first", metavar="RUN", help="a run's digest, or the beginning of it")
     diff.add_argument("second", metavar="RUN")
-    diff.add_argument("--other", metavar="DIR", type=_path, help="the store of the second run (default: that of the first)")
+    diff.add_argument("--other", metavar="DIR", type=_place, help="the store of the second run (default: that of the first)")
     export = verb("export", "write a run's weights and mask as one safetensors file", stored, placed, data, printed, _loading())
     export.add_argument("run", metavar="RUN|STUDY", help="a run's digest, or a study, with what tells one of its runs")
     export.add_argument("-o", "--output", metavar="FILE", type=_path, required=True)
@@ -182,7 +188,7 @@ def _store(parser: Any, configured: Any, stored: Any, data: Any, printed: Any) -
     prune = part("prune", "what none of these studies needs: shows it, and with --yes removes it", configured, data)
     prune.add_argument("--yes", action="store_true", help="remove it")
     part("merge", "have all that other stores have, told by digest").add_argument(
-        "others", metavar="DIR|FILE", type=_path, nargs="+", help="other stores, or packed studies"
+        "others", metavar="DIR|FILE", type=_place, nargs="+", help="other stores, or packed studies"
     )
     part("verify", "compare every file with its checksum")
     pack = part("pack", "write finished studies as one file, which --store reads in place", configured, data)

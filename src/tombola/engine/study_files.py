@@ -58,7 +58,8 @@ def _read(path: Path, keys: Sequence[str], kind: str) -> dict[str, Any]:
         if not isinstance(found.get(key, ""), str):
             raise TombolaError(f"{what}: {key} = {found[key]!r}, but a text is needed")
     for key in {"data", "store", "data_dir"} & found.keys():
-        found[key] = path.parent / Path(found[key]).expanduser()
+        if "://" not in found[key]:
+            found[key] = path.parent / Path(found[key]).expanduser()
     load = found.pop("load", [])
     here = [path.parent / one for one in ([load] if isinstance(load, str) else load)]
     settings = _flat(found.pop("set", {}))

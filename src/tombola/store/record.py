@@ -16,12 +16,13 @@ from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.spec import digest_of
 from tombola.core.trees import Tree
+from tombola.store.bucket import Bucket
 from tombola.store.disk import Disk
 from tombola.store.files import read_tree
 from tombola.store.memory import Memory
 from tombola.store.packed import Packed
 
-Files = Disk | Memory | Packed
+Files = Bucket | Disk | Memory | Packed
 """Where the files of a store are."""
 
 

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from tombola.core.errors import TombolaError
 from tombola.core.trees import Tree
+from tombola.store.bucket import Bucket
 from tombola.store.disk import Disk
 from tombola.store.files import dump_json, dump_tree
 from tombola.store.memory import Memory
@@ -40,7 +41,7 @@ class Store:
     """Runs in a folder, on which any number of processes may work; or in memory, if none is named."""
 
     def __init__(self, folder: Path | str | None = None, files: Files | None = None) -> None:
-        self.files = files or (Memory() if folder is None else Packed(Path(folder)) if is_packed(folder) else Disk(Path(folder)))
+        self.files = files or (Memory() if folder is None else _files(folder))
         if files is None and isinstance(self.files, Disk) and os.path.isfile(self.folder):
             raise TombolaError(f"store {str(folder)!r} is a file, but a folder is needed; choose another with --store DIR")
 
@@ -48,10 +49,10 @@ class Store:
         return f"Store({str(self.folder)!r})"
 
     @classmethod
-    def there(cls, folder: Path) -> "Store":
+    def there(cls, folder: Path | str) -> "Store":
         """One that is there. Raises if it is not: where runs are only read, its name is a mistake."""
         found = cls(folder)
-        if not os.path.exists(folder):
+        if isinstance(found.files, Disk) and not os.path.exists(folder):
             raise TombolaError(f"there is no store {str(folder)!r}; name one with --store DIR (`tombola run` makes it)")
         return found
 
@@ -157,3 +158,10 @@ class Store:
     def checkpoint_path(self, digest: str) -> Path | None:
         """Where a run in progress keeps its checkpoint; None where it has none."""
         return self.files.checkpoint(digest)
+
+
+def _files(place: Path | str) -> Files:
+    """The files of a store at an address, in one file, or in a folder."""
+    if "://" in str(place):
+        return Bucket(str(place))
+    return Packed(Path(place)) if is_packed(place) else Disk(Path(place))

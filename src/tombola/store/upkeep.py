@@ -14,6 +14,7 @@ _KINDS = {
     "measurements": r"probes/.*",
     "arrays that were given": r"given/.*",
     "descriptions of networks": r"networks/.*",
+    "places in studies": r"studies/.*",
     "weights": r"[^/]+/weights/.*",
     "masks": r"[^/]+/masks?[./].*",
     "metrics and descriptions": r"[^/]+/[^/]+",
