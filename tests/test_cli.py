@@ -119,7 +119,7 @@ def test_status_before_and_after(study, capsys):
     assert "14 of 14 runs are done, 0 in progress, 0 to train" in output(capsys, f"status frankle2019.sparsity {SMOKE}")
     found = json.loads(output(capsys, f"status frankle2019.sparsity {SMOKE} --replicates 3 --json"))
     assert found.pop("seconds left") > 0
-    assert found == {"runs": 21, "done": 14, "in progress": 0, "missing": 7, "measurements": 0, "measurements missing": 0}
+    assert found == {"runs": 21, "done": 14, "in progress": 0, "missing": 7, "measurements": 0, "measurements missing": 0, "workers": {}}
 
 
 def test_show_trains_nothing(capsys, folder):

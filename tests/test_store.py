@@ -316,15 +316,76 @@ def test_what_is_no_claim_is_taken_over(content, store):
     assert not Store(store.folder).claim("abc")
 
 
-def test_a_claim_dated_in_the_future_counts_from_now_on(store, monkeypatch):
+def test_a_claim_dated_in_the_future_counts_from_now_on(store):
     claim = store.folder / ".work" / "abc.claim"
     write_atomically(claim, b"elsewhere:1:x")
     year = time.time() + 3e7
     os.utime(claim, (year, year))
     assert not store.claim("abc")
-    now = time.time()
-    monkeypatch.setattr(disk.time, "time", lambda: now + disk.STALE_SECONDS + 1)
+    aged(claim)
     assert store.claim("abc")
+
+
+def aged(claim):
+    """As if nobody had renewed it for a little too long since its date."""
+    then = claim.stat().st_mtime - disk.STALE_SECONDS - 1
+    os.utime(claim, (then, then))
+
+
+@pytest.mark.parametrize("wrong", [-1e6, 1e6])
+def test_this_machines_clock_is_not_asked_for_a_claims_age(wrong, store, monkeypatch):
+    claim, now = store.folder / ".work" / "abc.claim", time.time
+    write_atomically(claim, b"elsewhere:1:x")
+    monkeypatch.setattr(time, "time", lambda: now() + wrong)
+    assert not store.claim("abc")
+    aged(claim)
+    assert store.claim("abc")
+
+
+# -- who is at what ----------------------------------------------------------------------------------------------------
+
+
+def held(store, closely=True):
+    return store.files.holders(store.files.work().claimed, closely)
+
+
+def test_one_listing_shows_what_is_in_progress(store):
+    assert store.files.work() == (set(), set())
+    assert store.claim("abc")
+    write_atomically(store.checkpoint_path("abd"), b"")
+    work = store.files.work()
+    assert work == ({"abc"}, {"abd"})
+    assert held(store) == {"abc": f"{HOST}:{os.getpid()}"}
+    store.release(["abc"])
+    assert held(store) == {}
+
+
+def test_who_is_at_a_run_is_read_once_and_its_age_looked_at_once_a_minute(store, monkeypatch):
+    claim, now, reads = store.folder / ".work" / "abc.claim", [0.0], []
+    write_atomically(claim, b"elsewhere:7:x")
+    original = store.files._reads
+    monkeypatch.setattr(store.files, "_reads", lambda path: reads.append(path) or original(path))
+    monkeypatch.setattr(disk.time, "monotonic", lambda: now[0])
+    assert held(store, closely=False) == {"abc": ""}
+    assert reads == []
+    assert held(store) == {"abc": "elsewhere:7"}
+    aged(claim)
+    assert held(store) == {"abc": "elsewhere:7"}
+    assert len(reads) == 1
+    now[0] = 61.0
+    assert held(store) == held(store, closely=False) == {}
+    assert len(reads) == 2
+    assert Store(store.folder).claim("abc")
+    assert not store.claim("abc")  # who thought it free learns that it is not
+    assert held(store, closely=False) == {"abc": ""}
+
+
+def test_a_process_of_this_machine_that_ended_holds_nothing(store):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    write_atomically(store.folder / ".work" / "abc.claim", f"{HOST}:{ended.pid}:x".encode())
+    write_atomically(store.folder / ".work" / "abd.claim", b"elsewhere:1:x")
+    assert held(store) == {"abd": "elsewhere:1"}
 
 
 # -- checkpoints and tickets -------------------------------------------------------------------------------------------

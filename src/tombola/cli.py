@@ -21,6 +21,7 @@ _EXAMPLES = """examples:
 """
 
 
+_MOST_WORKERS = 10_000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a disk, or of a user's share of one, that has no room left."""
 
@@ -64,6 +65,12 @@ def _count(text: str) -> int:
     return number
 
 
+def _workers(text: str) -> int:
+    if not 1 <= (number := _whole(text)) <= _MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{shown(number)} is no number of workers; from 1 to {_MOST_WORKERS:,}")
+    return number
+
+
 def _parser() -> _Parser:
     parser = _Parser(prog="tombola", description="A workbench for the science of lottery tickets.", epilog=_EXAMPLES, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -98,6 +105,22 @@ def _parser() -> _Parser:
     run = verb("run", "carry a study out: skip what the store has, resume what was begun", configured, stored, data, printed)
     run.add_argument("-o", "--output", metavar="DIR", type=_path, help="also write the report")
     run.add_argument("--keep", metavar="ARM", action="append", default=[], help="keep this arm's weights at the end too, to be exported")
+    run.add_argument(
+        "--workers", metavar="N", type=_workers, default=1, help="so many processes share the work, and the cores of this machine"
+    )
+    work = verb("work", "be one of several workers on studies: compute what the store lacks, print no table", configured, stored, data)
+    work.add_argument("--workers", metavar="N", type=_workers, default=1, help="how many there are; each takes its share (default: 1)")
+    submit = verb("submit", "send workers on studies to a cluster, as one array job", configured, stored, data, printed)
+    submit.add_argument("--slurm", action="store_true", required=True, help="a Slurm cluster, whose nodes see the store under this path")
+    submit.add_argument("--array", metavar="N", type=_workers, default=1, help="number of workers (default: 1)")
+    submit.add_argument("--time", metavar="TIME", help="time that a worker has, as Slurm writes it: minutes, or HH:MM:SS")
+    submit.add_argument("--partition", metavar="NAME", help="partition of the cluster")
+    submit.add_argument(
+        "--set-slurm", metavar="KEY=VALUE", action="append", default=[], help="any other option of sbatch, such as cpus-per-task=4"
+    )
+    submit.add_argument("--dry-run", action="store_true", help="only print the job")
+    for parser_of_several in (work, submit):
+        parser_of_several.add_argument("studies", metavar="STUDY", nargs="+", help="studies' names, or study files (.toml)")
     status = verb("status", "how far a study is", configured, stored, data, printed)
     adopt = verb("adopt", "have results found that an earlier version of your own code made", configured, stored, data, printed)
     watch = verb("watch", "write the report of a study while it runs, again and again", configured, stored, data)

@@ -2,6 +2,7 @@
 
 from tombola.commands.audit import audit
 from tombola.commands.beginning import demo, new, welcome
+from tombola.commands.cluster import submit, work
 from tombola.commands.completion import completion
 from tombola.commands.configured import with_places
 from tombola.commands.data import data_fetch, data_list, data_verify
@@ -34,8 +35,10 @@ __all__ = [
     "store_prune",
     "store_size",
     "store_verify",
+    "submit",
     "watch",
     "welcome",
     "why",
     "with_places",
+    "work",
 ]

@@ -81,8 +81,17 @@ def show(study: str, store: Path, data_dir: Path | None, json: bool, toml: bool,
         print(line)
 
 
-def run(study: str, store: Path, data_dir: Path | None, json: bool, output: Path | None, keep: Sequence[str], **options: Any) -> None:
-    """Carry a study out."""
+def run(
+    study: str,
+    store: Path,
+    data_dir: Path | None,
+    json: bool,
+    output: Path | None,
+    keep: Sequence[str],
+    workers: int,
+    **options: Any,
+) -> None:
+    """Carry a study out, here or by several workers."""
     from tombola.engine.study import run_study
     from tombola.report.files import writable
     from tombola.report.page import write
@@ -91,6 +100,14 @@ def run(study: str, store: Path, data_dir: Path | None, json: bool, output: Path
     found = resolved(study, options, data_dir)
     if output is not None:
         writable(output)  # known before the work, not after it
+    if workers > 1:
+        from tombola.engine.runners.starting import work_arguments, work_through
+
+        if keep:
+            raise TombolaError(
+                f"--keep {keep[0]} is for one process; leave --workers {workers} out, or run it again with --keep afterwards"
+            )
+        work_through(found, workers, Store(store), work_arguments([study], workers, store, data_dir, options))
     findings = run_study(found, Store(store), data_dir, keep=keep)
     written = write([findings], output) if output else []
     if json:
@@ -112,20 +129,23 @@ def report(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
 
 def status(study: str, store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
     """How far a study is."""
+    from tombola.engine.runners.workers import at_work
     from tombola.engine.standing import study_status
 
     one = resolved(study, options, data_dir)
-    found, cost = study_status(one, Store(store), data_dir), None
+    found, workers, cost = study_status(one, Store(store), data_dir), at_work(one, Store(store)), None
     if found["missing"] or found["in progress"] or found["measurements missing"]:
         from tombola.engine.cost import estimate, told
 
         cost = estimate(one, Store(store), data_dir)
     if json:
-        return printed(found | ({} if cost is None else {"seconds left": round(cost.seconds, 1)}))
+        return printed({**found, "workers": workers, **({} if cost is None else {"seconds left": round(cost.seconds, 1)})})
     print(f"{study}: {found['done']} of {found['runs']} runs are done, {found['in progress']} in progress, {found['missing']} to train")
     if measurements := found["measurements"]:
         missing = found["measurements missing"]
         print(f"{measurements - missing} of {measurements} measurements are done, {missing} to make")
+    for worker, what in workers.items():
+        print(f"{worker} is at {what[0]}{f' and {len(what) - 1} more' if len(what) > 1 else ''}")
     if cost is not None:
         print("\n".join(told(cost, one)))
         print(f"`tombola run {study}` with the same options goes on")

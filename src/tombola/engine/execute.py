@@ -1,13 +1,12 @@
 """Carry a graph of runs out: skip what the store has, resume what was begun, train the rest cohort by cohort."""
 
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +16,10 @@ from tombola.data.dataset import load
 from tombola.engine import checkpoints, results
 from tombola.engine.checking import check
 from tombola.engine.damage import discard
-from tombola.engine.graph import Graph, parent_runs
+from tombola.engine.graph import Graph
+from tombola.engine.order import Order
 from tombola.engine.progress import Progress
+from tombola.engine.queue import Queue, renewed
 from tombola.engine.reading import built_info, done, wanted
 from tombola.engine.resolved import program_of
 from tombola.engine.starts import materialise, rehearse
@@ -33,6 +34,16 @@ from tombola.training.replica import Outcome, Replica
 from tombola.training.setup import Setup
 from tombola.training.sparse_storage import may_be_sparse, sparse_sizes
 
+_CANDIDATES = 8
+"""Of several workers one looks at the runs that are ready for so many batches, as it may have to read what each of them starts from."""
+
+
+class _Kind(NamedTuple):
+    """Runs of a kind share a program and its layout."""
+
+    data: Data
+    program: Setup
+
 
 @dataclass
 class Engine:
@@ -42,6 +53,8 @@ class Engine:
     store: Store
     data_dir: Path | None = None
     progress: Progress = field(default_factory=Progress)
+    workers: int = 1
+    """Processes that share the study, this one among them."""
     _sizes: dict[str, Sizes] = field(default_factory=dict)
 
     def execute(self) -> dict[str, Record]:
@@ -52,9 +65,10 @@ class Engine:
         check(self.graph, self.data_dir)
         rehearse(self.graph.runs.values(), self.data_dir)
         self.store.prepare()
-        for digest in self.graph.runs:
-            if digest in self.store and (names := self.store.get(digest).damaged()):
-                discard(self.store.get(digest), names[0], self.progress)
+        if self.workers == 1:  # of several, each verifies what it reads
+            for digest in self.graph.runs:
+                if digest in self.store and (names := self.store.get(digest).damaged()):
+                    discard(self.store.get(digest), names[0], self.progress)
         while True:
             try:
                 self._train_missing()
@@ -71,50 +85,64 @@ class Engine:
     # -- training -----------------------------------------------------------------------------------------------
 
     def _train_missing(self) -> None:
-        missing = [digest for digest in self.graph.runs if not self._done(digest)]
-        self.progress.start({digest: self._length(digest) for digest in missing})
+        queue, order = Queue(self.store, self.graph.runs, self._done), self._order
+        self.progress.start({digest: self._length(digest) for digest in queue.missing})
         with self.progress:
-            while missing:
-                ready = [digest for digest in missing if self._ready(digest)]
-                trained = False
-                for together, layout in self._batches(ready):
-                    claimed = [digest for digest in together if self.store.claim(digest)]
-                    # Between our look and our claim another process may have finished it.
-                    mine = [digest for digest in claimed if not self._done(digest)]
-                    try:
-                        if mine:
-                            self._train(mine, layout)
-                            trained = True
-                    finally:
-                        self.store.release(claimed)
-                missing = [digest for digest in missing if not self._done(digest)]
-                if missing and not trained:
-                    time.sleep(0.5)  # another process holds all that is ready
-                self.progress.remaining(missing)
+            while queue.missing or not queue.confirm(() if self.workers > 1 else self.graph.runs):
+                ready = order.ready(queue.missing)
+                together, layout = next(self._batches(queue, ready), ([], None))
+                if layout is not None:
+                    self._train_claimed(queue, together, layout)
+                else:
+                    for pause in queue.pauses(ready):  # other processes hold all that is ready
+                        self.progress.waiting(queue.held.values())
+                        time.sleep(pause)
+                queue.look()
+                self.progress.remaining(queue.missing)
 
-    def _ready(self, digest: str) -> bool:
-        return all(self._done(parent.digest) for parent, _ in parent_runs(self.graph.runs[digest]))
+    def _train_claimed(self, queue: Queue, together: Sequence[str], layout: Plan) -> None:
+        """Those of a batch that are still free, and that no other process has finished between our look and our claim."""
+        try:
+            if mine := [digest for digest in queue.claim(together) if not self._done(digest)]:
+                self._train(mine, layout)
+        finally:
+            self.store.release(together)
+
+    @cached_property
+    def _order(self) -> Order:
+        return Order(self.graph, {digest: self._length(digest) for digest in self.graph.runs}, self.workers)
 
     def _length(self, digest: str) -> int:
-        begin, end = self._span(digest)
+        begin, end = self._spans[digest]
         return end - begin
 
-    def _batches(self, ready: Sequence[str]) -> Iterator[tuple[list[str], Plan]]:
-        """Ready runs that can train together, a batch at a time; earlier generations first.
+    def _batches(self, queue: Queue, ready: Collection[str]) -> Iterator[tuple[list[str], Plan]]:
+        """Runs that are free and can train together, a batch at a time, in their order; of several workers each takes its share.
 
         The layout follows from the whole graph, not from what happens to be missing: a resumed study trains in the
         same programs as an uninterrupted one.
         """
-        layouts = self._layouts()
+        layouts, shares = self._layouts, Counter(self._kinds[digest] for digest in ready)
         groups: dict[Any, list[str]] = {}
-        for digest in sorted(ready, key=lambda digest: (self.graph.generation[digest], self._span(digest))):
-            which = (self.graph.runs[digest].task.data, self._program(digest))
-            position = self._position(digest, layouts[which].per_device > 1)
-            end = self._span(digest)[1]
-            groups.setdefault((which, end, position, self._sparse(digest, layouts[which])), []).append(digest)
-        for (which, *_), replicas in groups.items():
-            for first in range(0, len(replicas), layouts[which].capacity):
-                yield replicas[first : first + layouts[which].capacity], layouts[which]
+        looked_at: Counter[_Kind] = Counter()
+        key = self._order.key(queue.missing)
+        for digest in sorted(queue.free(ready), key=lambda digest: (key(digest), self._spans[digest])):
+            kind = self._kinds[digest]
+            looked_at[kind] += 1
+            if self.workers > 1 and looked_at[kind] > _CANDIDATES * layouts[kind].capacity:
+                continue
+            if not queue.confirm(self._order.parents[digest]):
+                continue  # another study stored one without the weights that this run starts from
+            position = self._position(digest, layouts[kind].per_device > 1, queue.begun)
+            end = self._spans[digest][1]
+            groups.setdefault((kind, end, position, self._sparse(digest, layouts[kind])), []).append(digest)
+        batches = []
+        for (kind, *_), replicas in groups.items():
+            share = min(layouts[kind].capacity, -(-shares[kind] // self.workers))
+            batches += [(replicas[first : first + share], layouts[kind]) for first in range(0, len(replicas), share)]
+        if self.workers > 1:  # one that leaves no device idle goes first
+            batches.sort(key=lambda batch: len(batch[0]) < batch[1].capacity)
+        yield from batches
 
     def _sparse(self, digest: str, layout: Plan) -> Sizes:
         """The kernels that a ready run has in sparse storage: those of a batch are alike."""
@@ -130,28 +158,36 @@ class Engine:
     def _program(self, digest: str) -> Setup:
         return program_of(self.graph.runs[digest].task, self.data_dir)
 
-    def _position(self, digest: str, waits: bool) -> tuple[int, bool]:
+    def _position(self, digest: str, waits: bool, begun: Collection[str]) -> tuple[int, bool]:
         """Where it goes on, and whether it was begun. Replicas that share a device wait for each other's begin: one for all."""
-        checkpoint = checkpoints.iteration(self.store.checkpoint_path(digest), self.progress.warn)
+        path = self.store.checkpoint_path(digest) if digest in begun else None
+        checkpoint = checkpoints.iteration(path, self.progress.warn)
         if checkpoint is not None:
             return checkpoint, True
-        return 0 if waits else self._span(digest)[0], False
+        return 0 if waits else self._spans[digest][0], False
 
-    def _span(self, digest: str) -> tuple[int, int]:
-        """The iterations at which a run begins and ends."""
-        run = self.graph.runs[digest]
-        return first_iteration(run, self.data_dir), last_iteration(run, self.data_dir)
-
-    def _layouts(self) -> dict[tuple[Data, Setup], Plan]:
-        """(data, program) -> the plan of a cohort as large as its largest generation."""
-        generation = self.graph.generation
-        counts = Counter((run.task.data, self._program(digest), generation[digest]) for digest, run in self.graph.runs.items())
-        width: dict[tuple[Data, Setup], int] = {}
-        for (data, program, _), count in counts.items():
-            width[data, program] = max(count, width.get((data, program), 0))
+    @cached_property
+    def _spans(self) -> dict[str, tuple[int, int]]:
+        """Digest -> the iterations at which a run begins and ends."""
         return {
-            (data, program): plan(count, program.network.convolutional, load(data, self.data_dir).on_disk, program.recipe.batch)
-            for (data, program), count in width.items()
+            digest: (first_iteration(run, self.data_dir), last_iteration(run, self.data_dir)) for digest, run in self.graph.runs.items()
+        }
+
+    @cached_property
+    def _kinds(self) -> dict[str, _Kind]:
+        return {digest: _Kind(run.task.data, self._program(digest)) for digest, run in self.graph.runs.items()}
+
+    @cached_property
+    def _layouts(self) -> dict[_Kind, Plan]:
+        """The plan of a worker's share of the largest generation of each kind."""
+        generation = self.graph.generation
+        counts = Counter((kind, generation[digest]) for digest, kind in self._kinds.items())
+        width: dict[_Kind, int] = {}
+        for (kind, _), count in counts.items():
+            width[kind] = max(-(-count // self.workers), width.get(kind, 0))
+        return {
+            kind: plan(count, kind.program.network.convolutional, load(kind.data, self.data_dir).on_disk, kind.program.recipe.batch)
+            for kind, count in width.items()
         }
 
     def _train(self, digests: Sequence[str], layout: Plan) -> None:
@@ -166,8 +202,8 @@ class Engine:
         def on_checkpoint(index: int, checkpoint: checkpoints.Checkpoint) -> None:
             checkpoints.save(paths[index], checkpoint)
 
-        with self._renewed(digests):
-            keeps, hears, end = on_checkpoint if all(paths) else None, self.progress.on_rows, self._span(digests[0])[1]
+        with renewed(self.store, digests):
+            keeps, hears, end = on_checkpoint if all(paths) else None, self.progress.on_rows, self._spans[digests[0]][1]
             on_rows = None if hears is None else lambda index, rows: hears(digests[index], rows)
             for index, outcome in train_cohort(task, dataset, replicas, keeps, self.progress.advance, layout, end, on_rows):
                 if not np.isfinite([row[1] for row in outcome.rows]).all():
@@ -180,23 +216,6 @@ class Engine:
                 spent = time.monotonic() - began, compiling.seconds() - compiled
                 self._put(digests[index], replicas[index], outcome, spent, len(replicas))
 
-    @contextmanager
-    def _renewed(self, digests: Sequence[str]) -> Iterator[None]:
-        """Keep this process's claims alive, also while one long call computes."""
-        stop = threading.Event()
-
-        def beat() -> None:
-            while not stop.wait(20):
-                self.store.renew(digests)
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
     def _member(self, digest: str) -> Replica:
         run = self.graph.runs[digest]
         mask, start = materialise(run, self.store, self.data_dir)
@@ -207,9 +226,9 @@ class Engine:
             seed=run.seed,
             start=start,
             mask=mask,
-            begin=self._span(digest)[0],
+            begin=self._spans[digest][0],
             noise=run.noise,
-            keep=frozenset(self._wanted(digest) | stored | ({self._span(digest)[1]} if digest in self.graph.ends else set())),
+            keep=frozenset(self._wanted(digest) | stored | ({self._spans[digest][1]} if digest in self.graph.ends else set())),
             resume=checkpoints.load(self.store.checkpoint_path(digest)),
             rate=run.task.recipe.learning_rate,
         )

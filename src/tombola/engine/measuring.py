@@ -1,8 +1,9 @@
 """Carry measurements out: evaluate what the store lacks, and keep what was found."""
 
 import json
+import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tombola.core.trees import Tree
 from tombola.data.dataset import load
 from tombola.engine import checkpoints, provenance
 from tombola.engine.progress import Progress
+from tombola.engine.queue import Queue, renewed
 from tombola.engine.reading import load_tree
 from tombola.engine.resolved import resolved
 from tombola.evaluation.adversary import Adversary
@@ -43,37 +45,48 @@ _SECONDS = 20.0
 """Between two checkpoints of a loop."""
 
 
-def execute_measurements(wanted: Iterable[Measurement], store: Store, data_dir: Path | None, progress: Progress) -> None:
+def execute_measurements(wanted: Iterable[Measurement], store: Store, data_dir: Path | None, progress: Progress, workers: int = 1) -> None:
     """Evaluate those measurements that the store lacks; the runs they look at are all in it."""
-    missing = {measurement.digest: measurement for measurement in wanted if measurement.digest not in store.measurements}
+    asked, kept = {measurement.digest: measurement for measurement in wanted}, store.measurements
 
     @lru_cache(maxsize=16)  # neighbours look at the same networks
     def weights(parent: RunRef) -> Tree:
         return load_tree(parent.run, parent.what, store, data_dir)
 
-    progress.start_measurements(missing)
-    kept = store.measurements
+    queue = Queue(kept, asked, kept.__contains__)
+    progress.start_measurements(queue.missing)
     with progress:
-        while missing:
-            for digest, measurement in missing.items():
-                if digest in kept or not kept.claim(digest):
-                    continue  # another process has evaluated it, or is about to
+        while queue.missing or not queue.confirm(() if workers > 1 else asked):
+            free = queue.free(queue.missing)
+            first = random.randrange(len(free)) if free and workers > 1 else 0  # several workers begin at different ones
+            for digest in [*free[first:], *free[:first]]:
+                claimed = queue.claim([digest])
                 try:
-                    began, compiled = time.monotonic(), compiling.seconds()
-                    query = _ask(measurement, [weights(parent) for parent in measurement.of], data_dir)
-                    if isinstance(query, Loop):
-                        query = _looped(query, digest, kept, progress)
-                    found = query.read(evaluate(measurement.task, load(measurement.task.data, data_dir), query.networks, query.parts))
-                    _put(measurement, found, query.networks.points, time.monotonic() - began, compiling.seconds() - compiled, kept)
-                    if not np.isfinite([value for name, values in found.items() if "loss" in name for value in values.reshape(-1)]).all():
-                        progress.warn(f"measurement {digest} ({measurement.name}): of some networks the loss is not finite; they read NaN")
-                    checkpoints.remove(kept.checkpoint_path(digest))
-                    progress.advance(1)
+                    if not claimed or digest in kept:
+                        break  # another process is at these, too: what is left is looked up again
+                    with renewed(kept, claimed):
+                        _evaluate(asked[digest], weights, kept, data_dir, progress)
                 finally:
-                    kept.release([digest])
-            missing = {digest: measurement for digest, measurement in missing.items() if digest not in kept}
-            if missing:
-                time.sleep(0.5)
+                    kept.release(claimed)
+            if not free:
+                for pause in queue.pauses(queue.missing):
+                    progress.waiting(queue.held.values())
+                    time.sleep(pause)
+            queue.look()
+            progress.remaining(queue.missing)
+
+
+def _evaluate(measurement: Measurement, weights: Callable[[RunRef], Tree], kept: Store, data_dir: Path | None, progress: Progress) -> None:
+    began, compiled, digest = time.monotonic(), compiling.seconds(), measurement.digest
+    query = _ask(measurement, [weights(parent) for parent in measurement.of], data_dir)
+    if isinstance(query, Loop):
+        query = _looped(query, digest, kept, progress)
+    found = query.read(evaluate(measurement.task, load(measurement.task.data, data_dir), query.networks, query.parts))
+    _put(measurement, found, query.networks.points, time.monotonic() - began, compiling.seconds() - compiled, kept)
+    if not np.isfinite([value for name, values in found.items() if "loss" in name for value in values.reshape(-1)]).all():
+        progress.warn(f"measurement {digest} ({measurement.name}): of some networks the loss is not finite; they read NaN")
+    checkpoints.remove(kept.checkpoint_path(digest))
+    progress.advance(1)
 
 
 def _looped(loop: Loop, digest: str, store: Store, progress: Progress) -> Query:
@@ -86,7 +99,6 @@ def _looped(loop: Loop, digest: str, store: Store, progress: Progress) -> Query:
             if time.monotonic() - saved > _SECONDS:
                 saved = time.monotonic()
                 checkpoints.save_state(path, state)
-                store.renew([digest])
             progress.advance(min(share, 0.999) - shown)
             shown = min(share, 0.999)
             state = loop.advance(state)

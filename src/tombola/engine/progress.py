@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -75,6 +76,18 @@ class Progress:
         left = list(missing)
         self._done = self._total - sum(self._lengths.get(digest, 0) for digest in left)
         self._draw()
+
+    def waiting(self, holders: Iterable[str]) -> None:
+        """What is left is done by other processes, "host:process" each, and waited for."""
+        counts = Counter(holders)
+        few = [f"{name or 'another process'} ({count})" for name, count in counts.most_common(3)]
+        more = [f"{len(counts) - len(few)} more"] if len(counts) > len(few) else []
+        self._what, self._said = f"waiting for {self._nouns} of {', '.join(few + more)}", ""
+        self._draw()
+
+    def sharing(self, workers: int) -> None:
+        """So many workers, whose own progress stands elsewhere, train what is left."""
+        self._what = f"{workers} worker{'s' if workers > 1 else ''}"
 
     def warn(self, text: str) -> None:
         """A line that stays; where nothing is printed, it waits for `warn_python`."""

@@ -110,11 +110,15 @@ def labels(study: Study, rows: Sequence[Row]) -> dict[str, str]:
     return {row.run.digest: f"level {row.level}, {study.arms.get(row.arm, row.arm)}, replicate {row.replicate}" for row in reversed(rows)}
 
 
-def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: bool = False, keep: Sequence[str] = ()) -> Findings:
-    """Train and evaluate what the store lacks, then measure. Tables are bitwise the same however often that was interrupted.
+def run_study(
+    study: Study, store: Store, data_dir: Path | None = None, quiet: bool = False, keep: Sequence[str] = (), workers: int = 1
+) -> Findings:
+    """Train and evaluate what the store lacks, then measure. Tables are bitwise the same however often that was interrupted, and by
+    how many processes it was shared.
 
     Args:
         keep: arms whose weights at the end of training are to be in the store; runs that are there without are trained again.
+        workers: processes that share the study, this one among them.
     """
     rows = planned(study)
     while True:
@@ -125,7 +129,7 @@ def run_study(study: Study, store: Store, data_dir: Path | None = None, quiet: b
             if not _finished(found, store, data_dir):
                 from tombola.engine.compute import compute
 
-                compute(found.graph, found.measurements, store, data_dir, progress)
+                compute(found.graph, found.measurements, store, data_dir, progress, workers)
                 found = _parts(study, rows, store, keep)  # records keep what they have read
                 _note(study, found, store)
             results = _results(study, found, store, data_dir)

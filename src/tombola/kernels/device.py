@@ -19,13 +19,16 @@ MOST_FREED = 2**30
 PINNED = {"jax_default_matmul_precision": "float32", "jax_threefry_partitionable": True, "jax_numpy_dtype_promotion": "standard"}
 """Settings of JAX that change which numbers come out, whatever the environment says: a description has one result. A GPU would
 multiply in TF32, or worse, unasked (`Recipe.precision` asks), and another layout of the random bits draws other weights."""
+CORES = "TOMBOLA_CORES"
+"""Variable that says how many cores a process has for itself, where several share a machine."""
 _library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
 _prepared = _keeps = False
 
 
 def cores() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processor cores this process may use: those of the machine, or what is left to it of them, by `CORES` or by Slurm."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([there, *(int(os.environ[name]) for name in (CORES, "SLURM_CPUS_ON_NODE") if os.environ.get(name, "").isdecimal())]))
 
 
 def _keep_memory(arenas: int) -> None:

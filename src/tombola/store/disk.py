@@ -1,6 +1,7 @@
 """The files of a store in a folder on disk, which any number of processes share."""
 
 import os
+import re
 import shutil
 import socket
 import time
@@ -8,13 +9,24 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tombola.core.errors import TombolaError
 from tombola.core.files import draft_name, running, sweep, take_away, write_atomically
 
-STALE_SECONDS = 120.0
-"""A claim that was not renewed for so long is taken over, wherever its holder ran."""
+STALE_SECONDS = 300.0
+"""A claim that was not renewed for so long is taken over, wherever its holder ran. NFS may show a file as it was a minute ago."""
+_AGE_SECONDS = 60.0
+"""Between two looks at the age of a claim that is waited for."""
+
+
+class Work(NamedTuple):
+    """What is in progress in a store, as one listing of a folder shows it."""
+
+    claimed: set[str]
+    """Records that have a claim, be it of a process that lives or of one that has died."""
+    begun: set[str]
+    """Records that have a checkpoint."""
 
 
 class Disk:
@@ -23,6 +35,8 @@ class Disk:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._known: dict[str, tuple[str, float]] = {}
+        """Record -> what its claim says ("" of one that is dead), and when that was looked at."""
 
     def room(self, name: str) -> "Disk":
         """A store within this one."""
@@ -50,8 +64,8 @@ class Disk:
         with open(f"{self.path}/{name}", "rb", buffering=0) as file:
             return file.read()
 
-    def names(self, folder: str) -> list[str]:
-        """Of the files in a folder; none if it is not there."""
+    def names(self, folder: str = "") -> list[str]:
+        """Of what is in a folder; none if it is not there. One listing, in which nothing is opened."""
         try:
             return os.listdir(f"{self.path}/{folder}")
         except OSError:
@@ -120,7 +134,7 @@ class Disk:
     def claim(self, record: str) -> bool:
         """Take a run for this process; False while another process that is alive holds it."""
         path = self._claim(record)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._known.pop(record, None)
         if self._create(path):
             return True
         if self._state(path) == "held":
@@ -142,6 +156,31 @@ class Disk:
             if self._reads(path) == self._holder:  # who was suspended for long may have lost it
                 path.unlink(missing_ok=True)
 
+    def work(self) -> Work:
+        """What is in progress; one listing."""
+        parts = [name.partition(".") for name in self.names(".work")]
+        found = Work(*({record for record, _, kind in parts if kind == which} for which in ("claim", "checkpoint.safetensors")))
+        for record in self._known.keys() - found.claimed:
+            del self._known[record]
+        return found
+
+    def holders(self, claimed: Iterable[str], closely: bool = True) -> dict[str, str]:
+        """Record -> "host:process" of those claims that live processes hold.
+
+        `closely`: each claim is read once and its age looked at once a minute. Otherwise one that was not read yet counts as held, by
+        "". Whether a process of this machine lives is always seen.
+        """
+        found: dict[str, str] = {}
+        for record in claimed:
+            if closely and (record not in self._known or time.monotonic() - self._known[record][1] > _AGE_SECONDS):
+                text = self._reads(self._claim(record))
+                self._known[record] = text if self._state(self._claim(record), text) == "held" else "", time.monotonic()
+            if record not in self._known:
+                found[record] = ""
+            elif (holder := _holder(self._known[record][0])) and not _gone(holder):
+                found[record] = f"{holder[0]}:{holder[1]}"
+        return found
+
     def claimed(self, record: str) -> bool:
         """Whether a live process holds it."""
         return self._state(self._claim(record)) == "held"
@@ -150,12 +189,18 @@ class Disk:
         return self.path / ".work" / f"{record}.claim"
 
     def _create(self, path: Path) -> bool:
-        try:
-            with open(path, "x") as file:
-                file.write(self._holder)
-        except FileExistsError:
-            return False
-        return True
+        for last in (False, True):
+            try:
+                with open(path, "x") as file:
+                    file.write(self._holder)
+                return True
+            except FileExistsError:
+                return False
+            except FileNotFoundError:
+                if last:
+                    raise
+                path.parent.mkdir(parents=True, exist_ok=True)
+        return False
 
     def _reads(self, path: Path) -> str:
         try:
@@ -163,20 +208,40 @@ class Disk:
         except (OSError, ValueError):
             return ""
 
-    def _state(self, path: Path) -> Literal["free", "held", "dead"]:
+    def _state(self, path: Path, text: str | None = None) -> Literal["free", "held", "dead"]:
+        """Of a claim, of which `text` was read."""
         try:
-            age = time.time() - path.stat().st_mtime
+            renewed = path.stat().st_mtime
         except OSError:
             return "free"
+        age = self._now() - renewed
         if age < 0:  # its date lies in the future: it counts from now on
             with suppress(OSError):
                 os.utime(path)
-        host, _, rest = self._reads(path).partition(":")
-        pid = rest.partition(":")[0]
-        if not pid.isdecimal():  # created and not yet written, which takes a moment; or no claim at all
+        holder = _holder(self._reads(path) if text is None else text)
+        if holder is None:  # created and not yet written, which takes a moment; or no claim at all
             return "held" if age < 5 else "dead"
-        gone = host == socket.gethostname() and not running(int(pid))
-        return "dead" if gone or age >= STALE_SECONDS else "held"
+        return "dead" if _gone(holder) or age >= STALE_SECONDS else "held"
+
+    def _now(self) -> float:
+        """What the clock says that dates claims: that of the machine where the files are, of which a file just touched tells."""
+        clock = self.path / ".work" / ".clock"
+        try:
+            clock.touch()
+            return clock.stat().st_mtime
+        except OSError:  # who may only look
+            return time.time()
+
+
+def _holder(text: str) -> tuple[str, int] | None:
+    """Machine and process of a claim; None of what is none."""
+    found = re.match(r"([^:]*):([0-9]{1,9}):", text)
+    return (found[1], int(found[2])) if found else None
+
+
+def _gone(holder: tuple[str, int]) -> bool:
+    """Whether it is a process of this machine which has ended."""
+    return holder[0] == socket.gethostname() and not running(holder[1])
 
 
 @contextmanager

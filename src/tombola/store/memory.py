@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from tombola.store.disk import Work
+
 
 class Memory:
     """As `tombola.store.disk.Disk`, for one process, and as long as somebody holds it."""
@@ -31,8 +33,10 @@ class Memory:
         except KeyError:
             raise FileNotFoundError(name) from None
 
-    def names(self, folder: str) -> list[str]:
-        """Of the files in a folder; none if it is not there."""
+    def names(self, folder: str = "") -> list[str]:
+        """Of what is in a folder; none if it is not there."""
+        if not folder:
+            return list({name.partition("/")[0]: None for name in self._files})
         return [name.removeprefix(f"{folder}/") for name in self._files if name.startswith(f"{folder}/")]
 
     def records(self) -> list[str]:
@@ -70,6 +74,14 @@ class Memory:
     def claim(self, record: str) -> bool:
         """True: nobody else can hold it."""
         return True
+
+    def work(self) -> Work:
+        """Nothing that another process is at."""
+        return Work(set(), set())
+
+    def holders(self, claimed: Iterable[str], closely: bool = True) -> dict[str, str]:
+        """None."""
+        return {}
 
     def claimed(self, record: str) -> bool:
         """False, as nobody trains it at another place."""

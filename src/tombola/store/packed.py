@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,6 +10,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_z
 
 from tombola.core.errors import TombolaError
 from tombola.core.files import draft_name
+from tombola.store.disk import Work
 
 
 class Packed:
@@ -39,8 +40,10 @@ class Packed:
         except (KeyError, BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
             raise OSError(f"{self.path / name}: {error}") from None
 
-    def names(self, folder: str) -> list[str]:
-        """Of the files in a folder; none if it is not there."""
+    def names(self, folder: str = "") -> list[str]:
+        """Of what is in a folder; none if it is not there."""
+        if not folder:
+            return list({name.partition("/")[0]: None for name in self._sizes})
         return [name.removeprefix(f"{folder}/") for name in self._sizes if name.startswith(f"{folder}/")]
 
     def records(self) -> list[str]:
@@ -57,6 +60,14 @@ class Packed:
     def claimed(self, record: str) -> bool:
         """False, likewise."""
         return False
+
+    def work(self) -> Work:
+        """Nothing."""
+        return Work(set(), set())
+
+    def holders(self, claimed: Iterable[str], closely: bool = True) -> dict[str, str]:
+        """None."""
+        return {}
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TombolaError(
