@@ -206,7 +206,10 @@ def test_weights_that_no_study_needs_are_kept_when_asked_for(study, capsys, fold
         ("runs --where densty<1", "did you mean 'density'"),
         ("runs --where density<few", "is compared with the number"),
         ("runs --sort dates", "did you mean 'date'"),
-        ("export frankle2019.sparsity -o x", "14 runs of frankle2019.sparsity are so; they differ in arm (--arm: ticket, reinit, random)"),
+        (
+            "export frankle2019.sparsity -o x",
+            "14 runs of frankle2019.sparsity are so; they differ in arm (ticket, reinit, random; choose with --arm)",
+        ),
         ("export frankle2019.sparsity --arm ticket --where level>2 -o x", "no run of frankle2019.sparsity is so"),
         ("export zhou2019.signs --level 1 -o x", "is no study that was carried out on this store (frankle2019.sparsity)"),
         (f"run frankle2019.sparsity {SMOKE} --keep tickets", "did you mean 'ticket'"),
@@ -385,7 +388,9 @@ def test_a_store_is_measured_checked_packed_and_pruned(study, capsys, folder, tm
     assert call(f"store pack frankle2019.sparsity {SMOKE} --store {kept} -o {packed}") == 2
     assert "4 of 14 runs are not in store" in capsys.readouterr().err
 
+    shutil.rmtree(kept / "studies")
     assert "4 runs new" in output(capsys, f"store merge {packed} --store {kept}")
+    assert len(json.loads(output(capsys, f"runs --study frankle2019.sparsity --store {kept} --json"))) == 14
     assert "14 of 14 runs are done" in output(capsys, f"status frankle2019.sparsity {SMOKE} --store {kept}")
     (next(kept.glob("[0-9a-f]*/metrics.csv"))).write_text("?")
     assert call(f"store verify --store {kept}") == 2

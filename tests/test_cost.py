@@ -1,6 +1,7 @@
 """Estimates of time: learnt from what a store has, of what it lacks, with the steps that a search would take."""
 
 import jax
+import numpy as np
 import pytest
 
 from tombola.engine import cost, provenance
@@ -19,14 +20,14 @@ from tombola.studies.frankle2020.onset import Search
 TASK = task("digits-mlp", "smoke")
 
 
-def put(store, spec, seconds, steps=100, **made):
+def put(store, spec, seconds, steps=100, weights=(), **made):
     """A finished run, or measurement, of which nothing but its time is known."""
     versions = {"command": "", "date": "", "versions": {}, "device": provenance.device(), "trained_together": 2}
     files = {"spec.json": dump_json(spec.canonical()), "made.json": dump_json(versions | {"seconds": seconds} | made)}
     files |= {"metrics.csv": f"step,val_loss\n0,1\n{steps},1\n".encode()}
     if isinstance(spec, Run):
         files["summary.json"] = dump_json({"density": 1.0, "kept": 1, "prunable": 1})
-    store.put(spec.digest, files, {})
+    store.put(spec.digest, files, {f"weights/{step}it.safetensors": {"w": np.zeros(1)} for step in weights})
 
 
 def runs(of=TASK, number=3):
@@ -35,15 +36,15 @@ def runs(of=TASK, number=3):
 
 def test_a_step_takes_the_median_without_compilation_of_those_that_are_alike():
     store = Store()
-    for run, seconds, compiled in zip(runs(), (10.0, 12.0, 40.0), (0.0, 2.0, 30.0), strict=True):
+    for run, seconds, compiled in zip(runs(), (10.0, 22.0, 60.0), (0.0, 2.0, 30.0), strict=True):
         put(store, run, seconds, compiling=compiled)
     put(store, Run(task=TASK, seed=9), 1000.0, device="another")
     put(store, Run(task=task("mnist1d-mlp", "smoke"), seed=9), 1000.0)
     # two replicas together: on two devices at once, on one after each other, on a GPU counted by replica
-    for devices, each in ((2, 0.1), (1, 0.05), (0, 0.05)):
+    for devices, each in ((2, 0.2), (1, 0.1), (0, 0.1)):
         assert Timings(store, devices).step(TASK) == pytest.approx(Timed(each, 16.0))
     longer = TASK.but(recipe=TASK.recipe.but(steps="9000it", learning_rate=1.0))
-    assert Timings(store, 2).step(longer) == pytest.approx(Timed(0.1, 16.0))
+    assert Timings(store, 2).step(longer) == pytest.approx(Timed(0.2, 16.0))
     assert Timings(store, 2).step(task("digits-20-mlp", "smoke")) is None
 
 
@@ -78,13 +79,15 @@ def test_what_is_stored_is_subtracted_and_the_rest_takes_what_the_store_took():
     assert nothing.evaluating > 0
     assert nothing.seconds > nothing.training + nothing.evaluating + nothing.compiling
     graph, measurements = with_foreseen(one, planned(one))
-    for run in list(graph.runs.values())[:3]:
-        put(store, run, 10.0, compiling=4.0)
+    for run in (one for one in graph.runs.values() if one.begin == "0it"):
+        put(store, run, 10.0, weights=(0, 50, 100), compiling=4.0)
     put(store.measurements, measurements[0], 2.0)
     found = estimate(one, store)
-    # the weights that others need are not there, so the dense run is trained again
-    assert (found.missing_runs, found.missing_measurements, found.learnt) == (5 - 3 + 1 + 2, 1, True)
-    assert found.evaluating == 2.0
+    assert (found.missing_runs, found.missing_measurements, found.learnt) == (2, 1, True)
+    # 6 seconds took 100 steps of two together, whatever the devices; the two that are missing train 50 together
+    assert (found.training, found.evaluating, found.compiling) == pytest.approx((3.0, 2.0, 4.0))
+    put(store, next(one for one in graph.runs.values() if one.begin == "50it"), 10.0)
+    assert estimate(one, store).missing_runs == 2  # one that lacks the weights that others need is trained again
 
 
 def test_a_search_is_counted_with_the_steps_that_it_would_try():
@@ -96,7 +99,7 @@ def test_a_search_is_counted_with_the_steps_that_it_would_try():
     assert len(measurements) == len(tried) == 2 + 4
     assert places == 19
     assert {run.begin for run in graph.runs.values() if run.noise} == {one.steps[place] for place in tried}
-    further = (*planned(one), *one.tried(0, one.steps[9]))
+    further = (*planned(one), *one.tried(0, one.steps[14]))
     assert len(with_foreseen(one, further)[1]) == len(measurements)
 
 

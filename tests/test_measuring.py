@@ -23,6 +23,7 @@ from tombola.evaluation.weight_combinations import evaluate
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.measurements import Context, measurements
 from tombola.procedures.run import Action, Run
+from tombola.store.places import places
 from tombola.store.store import Store
 from tombola.studies.base import Row
 from tombola.training.cohort import setup
@@ -285,3 +286,19 @@ def test_a_study_grows_until_its_results_call_for_no_more(tmp_path, evaluated):
     with pytest.raises(TombolaError, match="measurements are not in store"):
         findings(study, store)
     assert len(evaluated) == 3
+
+
+# -- weights that nobody needs -------------------------------------------------------------------------------------------
+
+
+def test_the_first_arms_last_weights_are_kept_and_others_when_asked_for(tmp_path):
+    first, second = Row("first", 0, 0, DENSE), Row("second", 0, 0, DENSE.but(seed=7))
+    study = made_up(TASK, rows=(second, first), arms={"unused": "", "first": "", "second": ""}, columns=(), measure=lambda *_: {})
+    store, end = Store(tmp_path), int(TASK.recipe.steps.removesuffix("it"))
+    steps = lambda: {row.arm: store.get(row.run.digest).steps() for row in (first, second)}  # noqa: E731
+    before = run_study(study, store, quiet=True)
+    assert steps() == {"first": {end}, "second": set()}
+    assert run_study(study, store, quiet=True, keep=["second"]).table.equals(before.table)
+    assert steps() == {"first": {end}, "second": {end}}
+    assert list(before.table.run) == [second.run.digest, first.run.digest]
+    assert {(one["run"], one["arm"]) for one in places(store)} == {(row.run.digest, row.arm) for row in (first, second)}

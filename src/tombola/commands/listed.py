@@ -2,6 +2,7 @@
 
 import operator
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -84,8 +85,8 @@ def _differences(rows: Sequence[Listed]) -> str:
     for name in ("arm", "level", "replicate", "variant", "draw", "task", "configuration"):
         values = list(dict.fromkeys(str(row[name]) for row in rows))
         if len(values) > 1:
-            option = f"--{name}" if name in ("arm", "level", "replicate") else f"--where {name}="
-            told.append(f"{name} ({option}: {', '.join(values[:6])}{', ...' if len(values) > 6 else ''})")
+            option = f"--{name}" if name in ("arm", "level", "replicate") else f"--where {name}=..."
+            told.append(f"{name} ({', '.join(map(shlex.quote, values[:6]))}{', ...' if len(values) > 6 else ''}; choose with {option})")
     return "; ".join(told)
 
 

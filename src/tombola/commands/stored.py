@@ -36,36 +36,32 @@ def runs(store: Path, json: bool, study: str | None, where: Sequence[str], sort:
         return printed([{**rows[0], "places": [{name: row[name] for name in NOWHERE} for row in rows]} for rows in of.values()])
     digests = [row["run"] for row in found]
     short = next((size for size in range(8, 16) if len({one[:size] for one in digests}) == len(digests)), 16)
-    tested = {key for row in found for key in row if key.startswith("test_")}
-    header = [
-        "run",
-        "study",
-        "arm",
-        "level",
-        "rep",
-        "density",
-        tested.copy().pop().replace("_", " ") if len(tested) == 1 else "test",
-        "date",
-        "size",
-    ]
-    columns([header, *([rows[0]["run"][:short], *_told(rows, len(tested) == 1)] for rows in of.values())])
+    columns(_listed(list(of.values()), short))
 
 
-def _told(rows: Sequence[Listed], alike: bool) -> list[str]:
-    """A run's line: its first place, and in how many other studies it has one; what is tested without its name where all have the same."""
-    row, others = rows[0], len({one["study"] for one in rows}) - 1
-    study = f"{row['study']} +{others}" if others else row["study"]
-    name = next(key for key in row if key.startswith("test_"))
-    numbers = ["-" if row[one] is None else str(row[one]) for one in ("level", "replicate")]
-    tested = str(row[name]) if alike else f"{name.removeprefix('test_')} {row[name]}"
-    place = [study or row["task"], row["arm"] or "-", *numbers]
-    return [
-        *(one if len(one) <= 26 else f"{one[:24]}.." for one in place),
-        f"{row['density']:.4g}",
-        tested,
-        row["date"][:10],
-        amount(row["bytes"]),
-    ]
+def _listed(runs: Sequence[Sequence[Listed]], short: int) -> list[list[str]]:
+    """A line a run, of at most 100 characters but for the variant: its first place, and in how many other studies it has one."""
+    tested = {key for (row, *_) in runs for key in row if key.startswith("test_")}
+    test = next(iter(tested)).replace("_", " ") if len(tested) == 1 else "test"
+    variants = ["variant"] if any(row["variant"] for (row, *_) in runs) else []
+    lines = [["run", "study", "arm", "level", "rep", "density", test, "date", "size", *variants]]
+    for row, *more in runs:
+        others = len({one["study"] for one in more} - {row["study"]})
+        study = f"{row['study'] or row['task']}{f' +{others}' if others else ''}"
+        place = (
+            _cut(study, 24),
+            _cut(row["arm"] or "-", 12),
+            *("-" if row[one] is None else str(row[one]) for one in ("level", "replicate")),
+        )
+        name, value = next((key, str(row[key])) for key in row if key.startswith("test_"))
+        value = value if len(tested) == 1 else f"{name.removeprefix('test_')} {value}"
+        own = [row["variant"]] if variants else []
+        lines.append([row["run"][:short], *place, f"{row['density']:.4g}", value, row["date"][:10], amount(row["bytes"]), *own])
+    return lines
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 2]}.."
 
 
 def why(run: str, store: Path, json: bool) -> None:

@@ -227,7 +227,7 @@ def _dtype(name: str, dataset: Dataset) -> np.dtype:
 def _loader(name: str) -> Loader:
     if name not in datasets and re.search(r"-[0-9a-f]{12}$", name):
         raise TombolaError(
-            f"the arrays {name!r} are not in this process; give them again with from_arrays (the same arrays get the same name)"
+            f"the arrays {name!r} are not in this process; give them again with from_arrays or --data (the same arrays get the same name)"
         )
     return datasets[name]
 
