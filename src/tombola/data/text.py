@@ -27,15 +27,28 @@ LEAST_BLOCKS = 40
 WIKIPEDIA = "enwiki2015.norm20m.txt"
 """20 million characters of English Wikipedia of 2015: a to z in lower case, single spaces, digits spelled out."""
 _SHA256 = "6dd50f09d031c469f83ada68686a6e05eda816ffb6a1c389266aafe7fd7c767b"
-TEXTS = {"wikipedia": None, "wikipedia-4m": 4_000_000}
-"""Data set -> how many of its characters; None: all."""
+TEXTS: dict[str, dict[str, int]] = {
+    "wikipedia": {},
+    "wikipedia-4m": {"characters": 4_000_000},
+    "wikipedia-parts": {"characters": 4_000_000, "length": 64, "parts": 10},
+}
+"""Data set -> options of `from_text`."""
 _ABOUT = {"shape": (LENGTH,), "classes": None, "source": "English Wikipedia of 2015, as words"}
 FACTS = {"wikipedia": {"examples": 97_341, "test": 5_123, **_ABOUT}, "wikipedia-4m": {"examples": 18_641, "test": 981, **_ABOUT}}
+FACTS["wikipedia-parts"] = {"examples": 9_320, "test": 491, **_ABOUT, "shape": (64,), "classes": 10}
 _CHUNK = 1 << 22
 _WORD = re.compile(r"[^\W_]+")
 
 
-def from_text(path: Path | str, *, length: int = LENGTH, min_count: int = 5, test: float = TEST, characters: int | None = None) -> Data:
+def from_text(
+    path: Path | str,
+    *,
+    length: int = LENGTH,
+    min_count: int = 5,
+    test: float = TEST,
+    characters: int | None = None,
+    parts: int | None = None,
+) -> Data:
     """The `Data` of a text file (UTF-8; plain, .gz or .xz), registered under a name made of its content.
 
     Words are runs of letters and digits, in lower case. Those that come less than `min_count` times are left out, as if they were not
@@ -44,29 +57,36 @@ def from_text(path: Path | str, *, length: int = LENGTH, min_count: int = 5, tes
     Args:
         test: share of the blocks that is the test set, drawn once by a fixed key.
         characters: the text ends after so many; None: all of it.
+        parts: classes, which a network tells blocks apart by: in which of so many stretches of the text, of as many blocks each, a block
+            stands; None: there are no classes.
 
     Raises:
         TombolaError: a file that is not there or is no text, has too few words that come often enough, or does not fit into memory.
     """
     place = Path(path).expanduser()
-    for name, value, least in (("length", length, 2), ("min_count", min_count, 1), ("characters", characters or 1, 1)):
+    for name, value, least in (
+        ("length", length, 2),
+        ("min_count", min_count, 1),
+        ("characters", characters or 1, 1),
+        ("parts", 2 if parts is None else parts, 2),
+    ):
         whole(name, value, least)
     name = re.sub(r"[^A-Za-z0-9._-]", "-", place.name.partition(".")[0]) or "text"
-    return registered(name, _dataset(place, length, min_count, test, characters))
+    return registered(name, _dataset(place, length, min_count, test, characters, parts))
 
 
-def text_dataset(path: Path, characters: int | None = None) -> Dataset:
+def text_dataset(path: Path, characters: int | None = None, length: int = LENGTH, parts: int | None = None) -> Dataset:
     """A text as a data set, by the defaults of `from_text`."""
-    return _dataset(path, LENGTH, 5, TEST, characters)
+    return _dataset(path, length, 5, TEST, characters, parts)
 
 
-def _dataset(path: Path, length: int, min_count: int, test: float, characters: int | None) -> Dataset:
+def _dataset(path: Path, length: int, min_count: int, test: float, characters: int | None, parts: int | None) -> Dataset:
     places: dict[str, int] = {}
-    parts: list[np.ndarray] = []
+    chunks: list[np.ndarray] = []
     for words in _words(path, characters):
-        parts.append(np.fromiter((places.setdefault(word, len(places)) for word in words), np.int32, len(words)))
-        _check_memory(path, 3 * 4 * sum(map(len, parts)))
-    text = np.concatenate(parts)
+        chunks.append(np.fromiter((places.setdefault(word, len(places)) for word in words), np.int32, len(words)))
+        _check_memory(path, 3 * 4 * sum(map(len, chunks)))
+    text = np.concatenate(chunks)
     counts, spelt = np.bincount(text, minlength=1), list(places)
     often = np.flatnonzero(counts >= min_count)
     order = sorted(often.tolist(), key=lambda place: (-counts[place], spelt[place]))
@@ -82,7 +102,9 @@ def _dataset(path: Path, length: int, min_count: int, test: float, characters: i
         raise TombolaError(f"text {path} has {len(text)} words that count; at least {LEAST_BLOCKS * length} are needed; give a longer one")
     chosen = held_out(len(blocks), test)
     pool, known = blocks[~chosen], tuple(spelt[place] for place in order)
-    return Dataset(pool, None, blocks[chosen], None, None, round(VALIDATION * len(pool)), vocabulary=len(known), words=known)
+    part = (np.arange(len(blocks)) * parts // len(blocks)).astype(np.int32) if parts else None
+    own, tests = (None, None) if part is None else (part[~chosen], part[chosen])
+    return Dataset(pool, own, blocks[chosen], tests, parts, round(VALIDATION * len(pool)), vocabulary=len(known), words=known)
 
 
 def _words(path: Path, characters: int | None) -> Iterator[list[str]]:
@@ -123,7 +145,7 @@ def wikipedia_file(folder: Path | None) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _wikipedia(characters: int | None) -> Callable[[Path | None], Dataset]:
+def _wikipedia(**options: int) -> Callable[[Path | None], Dataset]:
     def loader(folder: Path | None = None) -> Dataset:
         path = wikipedia_file(folder)
         if path is None:
@@ -138,10 +160,10 @@ def _wikipedia(characters: int | None) -> Callable[[Path | None], Dataset]:
             raise TombolaError(f"cannot read {path} ({getattr(error, 'strerror', None) or error}); restore it") from None
         if found != _SHA256:
             raise TombolaError(f"{path} is another text than the studies': its SHA-256 is {found[:12]}...; use it as --data {path}")
-        return text_dataset(path, characters)
+        return text_dataset(path, **options)
 
     return loader
 
 
-for _name, _characters in TEXTS.items():
-    datasets.add(_name, _wikipedia(_characters))
+for _name, _options in TEXTS.items():
+    datasets.add(_name, _wikipedia(**_options))

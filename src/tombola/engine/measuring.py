@@ -12,6 +12,7 @@ import numpy as np
 from tombola.core.masks import Mask
 from tombola.core.trees import Tree
 from tombola.data.dataset import load
+from tombola.data.split import split
 from tombola.engine import checkpoints, provenance
 from tombola.engine.progress import Progress
 from tombola.engine.queue import Queue, renewed
@@ -30,6 +31,7 @@ from tombola.procedures import layer_measurements as layer_measurements  # likew
 from tombola.procedures import mask_search as mask_search  # likewise
 from tombola.procedures import pass_time as pass_time  # likewise
 from tombola.procedures import supermask_measurements as supermask_measurements  # likewise
+from tombola.procedures import text_attacks as text_attacks  # likewise
 from tombola.procedures import words as words  # likewise
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.measurements import Context, Loop, Query, measurements
@@ -154,11 +156,17 @@ def _ask(measurement: Measurement, parents: list[Tree], data_dir: Path | None) -
     seen, network = partial(on_training_examples, task, data_dir), resolved(task, data_dir)[0].network
     dataset = lambda: load(task.data, data_dir)  # noqa: E731
 
+    def tested(count: int | None) -> tuple[np.ndarray, np.ndarray]:
+        found = dataset()
+        chosen = split(found, task.data, measurement.seed).test[:count]
+        assert found.test_targets is not None
+        return np.asarray(found.test_inputs[chosen]), np.asarray(found.test_targets[chosen])
+
     def smaller(weights: Tree, mask: Mask) -> tuple[Network, Tree]:
         model, left = compact_model(task.model, network.data, weights, mask)
         return build(model, network.data), left.weights
 
-    context = Context(network, measurement.seed, None, None, population, adversary, seen, dataset, data_dir, smaller)
+    context = Context(network, measurement.seed, None, None, population, adversary, seen, dataset, data_dir, tested, smaller)
     return measurements.call(measurement.name, context, *parents, **measurement.options)
 
 

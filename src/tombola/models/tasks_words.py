@@ -33,3 +33,13 @@ def words_skipgram(scale: str) -> Task:
 def words_skipgram_4m(scale: str) -> Task:
     """The same of the first 4 million characters, 10,601 words."""
     return _words(scale, "wikipedia-4m")
+
+
+@tasks.register("words-parts")
+def words_parts(scale: str) -> Task:
+    """In which tenth of 4 million characters of Wikipedia a block of 64 words stands, by the mean of the words' vectors."""
+    recipe = Recipe(steps=Step("3000it"), batch=64, learning_rate=1e-3, evaluate_every=Step("100it"), test_every=Step("500it"))
+    if scale == "smoke":
+        recipe = recipe.but(steps="60it", evaluate_every="30it", test_every="30it")
+    rates = {"embedding": 0.2, "dense": 0.2, "output": 0.1}
+    return Task(data=Data(name="wikipedia-parts"), model=Model(name="bag_of_words"), recipe=recipe, rates=rates)

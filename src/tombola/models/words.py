@@ -1,5 +1,7 @@
 """Word embeddings: a vector of each word, and one of each word as context."""
 
+import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import jax
@@ -11,6 +13,7 @@ from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.parts import models
 from tombola.core.task import Count
+from tombola.models.mlp import MLP
 
 
 class SkipGram(nnx.Module):
@@ -48,3 +51,29 @@ def skip_gram(
             f"examples are {data.dtype} {data.shape}, but words of a text are needed, tokens (length,); make them with tb.from_text"
         )
     return SkipGram(data.vocabulary, data.shape[0], dimension, output_scale, rngs)
+
+
+class BagOfWords(nnx.Module):
+    """The mean of the vectors of a text's words, and a classifier of it."""
+
+    kinds = {"input": "embedding"}
+
+    def __init__(self, words: int, dimension: int, widths: Sequence[int], classes: int, rngs: nnx.Rngs) -> None:
+        self.input = nnx.Embed(words, dimension, rngs=rngs)
+        self.head = MLP(dimension, widths, classes, 0.0, rngs)
+
+    def __call__(self, words: jax.Array) -> jax.Array:
+        return self.head(self.input(words).mean(1))
+
+
+@models.register
+def bag_of_words(data: DataInfo, *, dimension: Count = 32, widths: tuple[Count, ...] = (64,), rngs: nnx.Rngs) -> nnx.Module:
+    """The vectors of a text's words, averaged (layer `input`, (words, dimension)), and hidden layers (`head`). Iyyer et al. 2015.
+
+    Inputs are tokens (B, words).
+    """
+    if data.vocabulary is None or len(data.shape) != 1:
+        raise TombolaError(
+            f"examples are {data.dtype} {data.shape}, but words of a text are needed; make them with tb.from_text(..., parts=10)"
+        )
+    return BagOfWords(data.vocabulary, dimension, widths, math.prod(data.outputs), rngs)

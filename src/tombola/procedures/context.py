@@ -34,6 +34,8 @@ class Context(NamedTuple):
     """The task's data; None where there are none."""
     data_dir: Path | None = None
     """The folder of data files, into which a measurement may look."""
+    tested: Callable[[int | None], tuple[Any, Any]] | None = None
+    """n -> (inputs, targets) of the first n test examples of the seed; None where there are no data."""
     smaller: Callable[[Tree, Mask], tuple[Network, Tree]] | None = None
     """(weights, mask) -> the task's network without its dead units, and its weights; None where there is no task."""
 

@@ -14,6 +14,7 @@ TEST_EXAMPLES = {
     "circles": 500,
     "breast_cancer": 114,
     "wine": 44,
+    "wikipedia-parts": 491,
 }
 CLASSES = {
     **dict.fromkeys(TEST_EXAMPLES, 10),
