@@ -14,13 +14,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	@echo "installing Tombola and what it needs into $(VENV): a minute or two, once"
+	@echo "installing Tombola and what it needs into $(VENV): a few minutes, once"
 	@$(PIP) --editable .
 	@touch $@
 	@echo "installed: $(BIN)/tombola says what to try first"
 
 $(VENV)/.developer: pyproject.toml | $(BIN)/python
-	@echo "installing what checks need into $(VENV): a minute or two, once"
+	@echo "installing what checks need into $(VENV): a few minutes, once"
 	@$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
@@ -30,7 +30,7 @@ $(VENV)/.bench: $(VENV)/.developer
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
-	@echo "installing what the site needs into $(VENV): a minute or two, once"
+	@echo "installing what the site needs into $(VENV): a few minutes, once"
 	@$(PIP) --editable '.[docs]'
 	@touch $@ $(VENV)/.installed
 

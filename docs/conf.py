@@ -28,7 +28,7 @@ html_math_renderer = "mathml"
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 suppress_warnings = ["ref.python"]  # two classes are called Attacked: the objective, and what `tb.attack` returns
-nb_execution_mode, nb_execution_timeout, nb_execution_in_temp = "cache", 240, True
+nb_execution_mode, nb_execution_timeout, nb_execution_in_temp = "cache", 600, True
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 

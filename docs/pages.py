@@ -391,6 +391,8 @@ def _verdicts(name: str) -> dict[str, dict[str, str]]:
 def _cost(name: str) -> str:
     from tombola.engine.configuring import resolve
     from tombola.engine.cost import estimate
+    from tombola.engine.progress import duration
+    from tombola.kernels.device import cores
     from tombola.store.store import Store
 
     rows = []
@@ -401,11 +403,9 @@ def _cost(name: str) -> str:
         except TombolaError as error:
             return f"What it costs, `tombola show {name}` says; here it could not be worked out: {error}."
         numbers = [f"{n:,}" for n in (study.replicates, cost.runs, cost.replica_steps, cost.measurements)]
-        rows.append(f"| `{scale}` | {' | '.join(numbers)} | {cost.floating_point_operations:.1e} |")
-    head = (
-        "| scale | replicates | runs | steps, all runs together | measurements | floating-point operations |\n|---|---|---|---|---|---|\n"
-    )
-    return f"What it costs:\n\n{head}" + "\n".join(rows)
+        rows.append(f"| `{scale}` | {' | '.join(numbers)} | {cost.floating_point_operations:.1e} | {duration(cost.seconds)} |")
+    head = "| scale | replicates | runs | steps, all runs together | measurements | floating-point operations | about |\n|---|---|---|---|---|---|---|\n"
+    return f"What it costs, roughly, on {cores()} cores:\n\n{head}" + "\n".join(rows)
 
 
 def _fields(study: Any) -> list[str]:

@@ -85,7 +85,7 @@ def test_the_demonstration_says_what_it_does_shows_it_and_says_what_to_try(study
     monkeypatch.setattr("tombola.commands.beginning.subprocess.Popen", started)
     said = output(capsys, "demo -o demonstrated")
     first, last = said.split("LTH-C3")[0], said.split("LTH-C3")[-1]
-    for words in ("14 small networks", "minutes", "demonstrated/index.html", "the same command goes on"):
+    for words in ("14 small networks", "all trained already", "demonstrated/index.html", "the same command goes on"):
         assert words in first, words
     assert "winning ticket" in said
     for words in ("demonstrated/index.html", "tombola run frankle2020.onset -o onset", "tombola new study"):

@@ -36,7 +36,9 @@ def welcome() -> None:
 def demo(store: Path, output: Path) -> None:
     """Winning tickets on MNIST-1D: what it does, figures while it runs, the result, what to try next."""
     from tombola.engine.configuring import resolve
-    from tombola.engine.study import run_study, study_graph
+    from tombola.engine.cost import estimate
+    from tombola.engine.progress import duration
+    from tombola.engine.study import run_study
     from tombola.report.files import writable
     from tombola.report.page import write
     from tombola.report.table import terminal
@@ -44,9 +46,11 @@ def demo(store: Path, output: Path) -> None:
 
     writable(output)
     study = resolve(_DEMO)
+    print(study.answers, flush=True)
+    cost = estimate(study, Store(store))
+    left = f"{cost.missing_runs} to train, about {duration(cost.seconds)} on this machine" if cost.missing_runs else "all trained already"
     print(
-        f"{study.answers}\n"
-        f"{len(study_graph(study).runs)} small networks on MNIST-1D (Frankle & Carbin 2019): a few minutes on two cores.\n"
+        f"{cost.runs} small networks on MNIST-1D (Frankle & Carbin 2019), {left}.\n"
         f"Figures so far, from the first results on, every {_EVERY} s: {output / 'index.html'}\n"
         "Stop it whenever you like: the same command goes on where it stopped.\n",
         flush=True,
