@@ -404,7 +404,8 @@ def _cost(name: str) -> str:
             return f"What it costs, `tombola show {name}` says; here it could not be worked out: {error}."
         numbers = [f"{n:,}" for n in (study.replicates, cost.runs, cost.replica_steps, cost.measurements)]
         rows.append(f"| `{scale}` | {' | '.join(numbers)} | {cost.floating_point_operations:.1e} | {duration(cost.seconds)} |")
-    head = "| scale | replicates | runs | steps, all runs together | measurements | floating-point operations | about |\n|---|---|---|---|---|---|---|\n"
+    names = ("scale", "replicates", "runs", "steps, all runs together", "measurements", "floating-point operations", "time")
+    head = f"| {' | '.join(names)} |\n{'|---' * len(names)}|\n"
     return f"What it costs, roughly, on {cores()} cores:\n\n{head}" + "\n".join(rows)
 
 
