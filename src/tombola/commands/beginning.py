@@ -62,10 +62,7 @@ def demo(store: Path, output: Path) -> None:
     print_paths(written)
     print(f"\nThe figures, verdicts and numbers: {written[0]}\nTo try next:")
     print_commands(
-        (
-            f'run {_DEMO} --sweep \'criterion=["large_final", "movement"]\' -o criteria',
-            "another criterion beside it; what is stored is reused",
-        ),
+        (f"run {_DEMO} --set criterion=movement -o movement", "another criterion; the same dense networks are used again"),
         ("run frankle2020.onset -o onset", "from which step on is a network stable to SGD noise? A minute"),
         ("list", "all studies, tasks and parts"),
         ("new study mine.first", "a commented file with a study of your own"),
