@@ -108,6 +108,7 @@ def _parser() -> _Parser:
     run.add_argument(
         "--workers", metavar="N", type=_workers, default=1, help="so many processes share the work, and the cores of this machine"
     )
+    run.add_argument("--ray", metavar="ADDRESS", help="the workers run on the Ray cluster of this address: HOST:PORT of its head, or auto")
     work = verb("work", "be one of several workers on studies: compute what the store lacks, print no table", configured, stored, data)
     work.add_argument("--workers", metavar="N", type=_workers, default=1, help="how many there are; each takes its share (default: 1)")
     submit = verb("submit", "send workers on studies to a cluster, as one array job", configured, stored, data, printed)

@@ -89,6 +89,7 @@ def run(
     output: Path | None,
     keep: Sequence[str],
     workers: int,
+    ray: str | None,
     **options: Any,
 ) -> None:
     """Carry a study out, here or by several workers."""
@@ -100,14 +101,14 @@ def run(
     found = resolved(study, options, data_dir)
     if output is not None:
         writable(output)  # known before the work, not after it
-    if workers > 1:
+    if workers > 1 or ray is not None:
         from tombola.engine.runners.starting import work_arguments, work_through
 
         if keep:
             raise TombolaError(
-                f"--keep {keep[0]} is for one process; leave --workers {workers} out, or run it again with --keep afterwards"
+                f"--keep {keep[0]} is for one process; leave --workers and --ray out, or run it again with --keep afterwards"
             )
-        work_through(found, workers, Store(store), work_arguments([study], workers, store, data_dir, options))
+        work_through(found, workers, ray, Store(store), work_arguments([study], workers, store, data_dir, options))
     findings = run_study(found, Store(store), data_dir, keep=keep)
     written = write([findings], output) if output else []
     if json:

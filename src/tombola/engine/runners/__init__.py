@@ -1,1 +1,1 @@
-"""Several workers on one store: processes of this machine, jobs of Slurm. Each runs the same local engine."""
+"""Several workers on one store: processes of this machine, tasks of Ray, jobs of Slurm. Each runs the same local engine."""

@@ -5,17 +5,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tombola.engine.runners.on_ray import Ray
 from tombola.engine.runners.processes import Processes
-from tombola.engine.runners.workers import follow
+from tombola.engine.runners.workers import Workers, follow
 from tombola.store.store import Store
 from tombola.studies.base import Study
 
 
-def work_through(study: Study, workers: int, store: Store, arguments: Sequence[str]) -> None:
-    """Have a study carried out by processes of this machine."""
+def work_through(study: Study, workers: int, ray: str | None, store: Store, arguments: Sequence[str]) -> None:
+    """Have a study carried out by workers: tasks of Ray, if an address is given, else processes of this machine."""
     store.prepare()
     logs = store.folder.absolute() / "logs"
-    follow(Processes([sys.executable, "-m", "tombola", *arguments], workers, logs), study, store)
+    started: Workers
+    if ray is not None:
+        started = Ray(arguments, workers, logs, ray)
+    else:
+        started = Processes([sys.executable, "-m", "tombola", *arguments], workers, logs)
+    follow(started, study, store)
 
 
 def work_arguments(studies: Sequence[str], workers: int, store: Path, data_dir: Path | None, options: Mapping[str, Any]) -> list[str]:
