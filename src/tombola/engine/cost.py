@@ -15,7 +15,7 @@ from tombola.engine.reading import done
 from tombola.engine.resolved import program_of, resolved
 from tombola.engine.steps import first_iteration, last_iteration
 from tombola.engine.study import followed, with_foreseen
-from tombola.engine.timings import Timings
+from tombola.engine.timings import FIXED, Timings
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.measurements import Loop
 from tombola.procedures.run import Run
@@ -78,7 +78,7 @@ def estimate(study: Study, store: Store, data_dir: Path | None = None) -> Cost:
         floating_point_operations=sum(length * step_operations(clock.setup(run.task)) for run, length in steps.items()),
         missing_runs=len(missing),
         missing_measurements=len(unmeasured),
-        training=sum(length * clock.at_once(count) * clock.step(task) for (task, _, length), count in together.items()),
+        training=sum(clock.at_once(count) * (length * clock.step(task) + FIXED) for (task, _, length), count in together.items()),
         evaluating=sum(one for one in evaluating if one is not None),
         compiling=clock.compiling(missing, unmeasured),
         learnt=clock.learnt,
