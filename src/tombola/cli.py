@@ -135,6 +135,15 @@ def _parser() -> _Parser:
     report.add_argument("studies", metavar="STUDY", nargs="+")
     claims = verb("claims", "the papers' claims with their verdicts so far", configured, stored, data, printed)
     claims.add_argument("studies", metavar="STUDY|DIR", nargs="*", help="studies, or folders of reports, whose tables are judged again")
+    audit = verb("audit", "tickets, stability, layers and supermask of a network, in a given time", _loading(), stored, data, printed)
+    audit.add_argument("--task", metavar="TASK", help="a task (`tombola list`), or the one whose recipe your network and data are put in")
+    audit.add_argument("--model", metavar="MODEL", help="your network: a name, package.module:Class or path.py:Class")
+    _data(audit)
+    audit.add_argument("--minutes", metavar="N", type=float, default=10.0, help="the time there is (default: 10)")
+    audit.add_argument("--seed", metavar="S", type=_whole, default=0, help="seed of all studies (default: 0)")
+    audit.add_argument(
+        "-o", "--output", metavar="DIR", type=_path, default=Path("audit"), help="where the page is written (default: audit/)"
+    )
     placed = _Parser(add_help=False)
     placed.add_argument("--arm", metavar="ARM", help="runs of this arm of a study")
     placed.add_argument("--level", metavar="N", type=_whole, help="runs of this level")

@@ -1,5 +1,6 @@
 """What the verbs of the command line do: each prints a table, or JSON."""
 
+from tombola.commands.audit import audit
 from tombola.commands.beginning import demo, new, welcome
 from tombola.commands.cluster import submit, work
 from tombola.commands.completion import completion
@@ -11,6 +12,7 @@ from tombola.commands.studies import adopt, catalogue, claims, report, run, show
 
 __all__ = [
     "adopt",
+    "audit",
     "catalogue",
     "claims",
     "completion",

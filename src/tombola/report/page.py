@@ -34,7 +34,14 @@ _SYMBOLS = {
 }
 
 
-def write(reports: Sequence[Findings], folder: Path, running: str = "", every: float = 15.0) -> list[Path]:
+def write(
+    reports: Sequence[Findings],
+    folder: Path,
+    running: str = "",
+    every: float = 15.0,
+    answers: Sequence[tuple[str, str]] = (),
+    notes: Sequence[str] = (),
+) -> list[Path]:
     """Write index.html and a folder for each study: table.csv, curves.csv, the details tables, claims.json, study.toml, and of each figure
     svg, pdf, png, its caption (txt) and the numbers behind its marks (json).
 
@@ -45,6 +52,8 @@ def write(reports: Sequence[Findings], folder: Path, running: str = "", every: f
     Args:
         running: how far a study is that is not complete; the page then says so, and loads itself again.
         every: seconds after which it does.
+        answers: (what is asked, the answer), which stand before all else.
+        notes: what is to be known of the answers.
     """
     folder = Path(folder)
     writable(folder)
@@ -53,13 +62,11 @@ def write(reports: Sequence[Findings], folder: Path, running: str = "", every: f
         paths, section = _study(report, folder, name)
         written += paths
         sections.append(section)
-    return [
-        write_file(folder / "index.html", _page(sections, [entries([report]) for report in reports], running, every).encode()),
-        *written,
-    ]
+    page = _page(sections, [entries([report]) for report in reports], running=running, every=every, answers=answers, notes=notes)
+    return [write_file(folder / "index.html", page.encode()), *written]
 
 
-def _page(sections: Sequence[dict[str, Any]], lines: Sequence[list[Entry]], running: str, every: float) -> str:
+def _page(sections: Sequence[dict[str, Any]], lines: Sequence[list[Entry]], **said: Any) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     here = Path(__file__).parent
@@ -70,8 +77,7 @@ def _page(sections: Sequence[dict[str, Any]], lines: Sequence[list[Entry]], runn
         studies=sections,
         ledger=[(section["id"], line) for section, own in zip(sections, lines, strict=True) for line in own] if len(sections) > 1 else [],
         overall=overall([line for own in lines for line in own]),
-        running=running,
-        every=every,
+        **said,
         css=_markup((here / "page.css").read_text()),
         script=_markup((here / "page.js").read_text()),
         glossary=GLOSSARY,
