@@ -25,7 +25,7 @@ TASK = task("digits-mlp")
 
 def test_the_largest_size_that_fits_is_chosen(monkeypatch):
     monkeypatch.setattr(audit, "SIZES", audit.SIZES[5:])
-    monkeypatch.setattr(audit, "pace", lambda task, data_dir: Pace(1e-4, 0.01, 1.0))
+    monkeypatch.setattr(audit, "pace", lambda task, data_dir: Pace(1e-2, 1.0, 10.0))
     needed = [audit.estimated(audit.studies_at(TASK, size, 0, None), audit.pace(TASK, None), None) for size in audit.SIZES]
     assert needed == sorted(needed, reverse=True)
     assert audit.plan(TASK, 1e6, 0, None).size == audit.SIZES[0]
@@ -149,6 +149,9 @@ def test_what_is_not_complete_says_so():
     assert answers.answer(part._replace(lacks="3 of 9 runs"))[1].startswith("So far (3 of 9 runs): Tickets with 50 %")
     said = "There is no answer yet: the time was over with 3 of 9 runs done."
     assert answers.answer(part._replace(findings=None, lacks="3 of 9 runs"))[1] == said
+    assert answers.answer(tickets(0.9)._replace(lacks="3 of 9 runs"))[1] == said  # the dense network alone
+    searching = part_of("frankle2020.onset", {"onset": [np.inf], "share": [np.inf]}, lacks="3 of 9 runs")
+    assert answers.answer(searching)[1] == said  # of a search that is not over nothing follows
     states = (("A", "not judged", ("x", "y")), ("B", "undecided", ()), ("C", "not judged", ("x",)))
     verdicts = [SimpleNamespace(id=name, verdict=state, reasons=why) for name, state, why in states]
     part.findings.verdicts.extend(verdicts)

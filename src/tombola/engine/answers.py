@@ -26,7 +26,7 @@ TITLES = {
 def answer(part: Part) -> tuple[str, str]:
     """(what is asked, the answer)."""
     title = TITLES[part.study.name]
-    if part.findings is None:
+    if part.findings is None or (part.lacks and not _SAYS[part.study.name](part.findings)):
         return title, f"There is no answer yet: the time was over with {part.lacks} done."
     said = _ANSWERS[part.study.name](part.findings)
     return title, f"So far ({part.lacks}): {said}" if part.lacks else said
@@ -113,6 +113,15 @@ _ANSWERS: dict[str, Callable[[Findings], str]] = {
     "zhang2019.robustness": _layers,
     "zhou2019.supermask": _mask,
 }
+
+
+_SAYS: dict[str, Callable[[Findings], bool]] = {
+    "frankle2019.sparsity": lambda found: bool((found.table.level > 0).any()),
+    "frankle2020.onset": lambda found: False,
+    "zhang2019.robustness": lambda found: bool(len(found.table)),
+    "zhou2019.supermask": lambda found: bool(len(found.table)),
+}
+"""Whether there is something to say of what a study has so far; of a search that is not over there is not."""
 
 
 def _title(objective: Objective) -> str:
