@@ -83,7 +83,7 @@ class Text(TicketStudy):
             task = task.but(data=from_text(self.text))
         elif self.task.data.name != "wikipedia-parts":
             raise TombolaError(
-                f"task {self.task.data.name!r} has no text that words can be swapped in; leave --task out, or set text=FILE.txt"
+                f"data set {self.task.data.name!r} has no text that words can be swapped in; leave it out, or set text=FILE.txt"
             )
         return dense_run(self, 0, task)
 
