@@ -82,6 +82,15 @@ def test_an_algorithm_gives_the_same_sums_and_gradients(algorithm, shape):
     assert_close(out_and_gradients(convolution(algorithm), shape), out_and_gradients(lax.conv_general_dilated, shape))
 
 
+@needs_compiler
+@pytest.mark.parametrize("shape", ["strided", "blocks of channels, strided", "small images", "one image, other strides", "a prime batch"])
+def test_any_number_of_threads_gives_the_same_bits(shape):
+    alone = out_and_gradients(convolution("native"), SHAPES[shape])
+    for threads in (2, 3, 100):
+        for one, other in zip(out_and_gradients(convolution("native", threads), SHAPES[shape]), alone, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_an_algorithm_works_over_replicas(algorithm):
     shape = SHAPES["square"]
@@ -198,6 +207,14 @@ def test_an_algorithm_leaves_what_is_not_nnx_own():
 def test_a_cpu_computes_in_c_or_from_patches(monkeypatch, compiler, algorithm):
     monkeypatch.setattr(plans, "available", lambda: compiler)
     assert plan(2, convolutional=True).algorithm == algorithm
+
+
+@needs_compiler
+def test_a_replica_that_trains_alone_has_all_cores(monkeypatch):
+    monkeypatch.setattr(plans, "cores", lambda: 5)
+    devices = len(jax.devices())
+    assert [plan(count, convolutional=True).threads for count in (1, 2)] == [5, 5 // min(2, devices)]
+    assert plan(1, convolutional=False).threads == 1
 
 
 # -- the fastest, measured ---------------------------------------------------------------------------------------------

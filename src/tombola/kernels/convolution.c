@@ -3,7 +3,9 @@
 
    One image at a time, with a margin of zeros around it; a block of WIDE channels of some neighbouring pixels is held in
    registers while all taps of the window and all channels are summed into it. Weights are put in the order in which they
-   are met. */
+   are met.
+
+   Threads share images, or entries of the gradient of a kernel, never a sum: the same bits come out of any number of them. */
 
 #include "native.h"
 
@@ -129,6 +131,7 @@ static inline __attribute__((always_inline)) void some_channels(const int P, con
 typedef struct {
   int64_t batch, inputs, outputs;
   Pair images, kernel, out, stride, low; /* low: zeros before the images */
+  int64_t threads;
 } Shape;
 
 static int64_t pixels(Pair size) { return size.high * size.wide; }
@@ -138,12 +141,43 @@ static Pair reached(Shape s) {
   return (Pair){(s.out.high - 1) * s.stride.high + s.kernel.high, (s.out.wide - 1) * s.stride.wide + s.kernel.wide};
 }
 
+/* Images that are padded and correlated, each by itself: `room` is what a thread has to pad one in. */
+typedef struct {
+  const float *images;
+  Pair size;
+  int64_t channels, batch;
+  float *in;
+  int64_t room;
+  Pair low, padded;
+  Steps from, to;
+  const int64_t *taps;
+  int64_t met, count;
+  const float *weights;
+  float *out;
+  Pair out_size;
+  int64_t outputs;
+} Correlation;
+
+/* The share of a thread: images in a row. */
+static void some_images(const void *given, int64_t mine, int64_t threads) {
+  const Correlation *c = given;
+  int64_t size = pixels(c->size) * c->channels, end = c->batch * (mine + 1) / threads;
+  float *in = c->in + mine * c->room;
+  for (int64_t image = c->batch * mine / threads; image < end; image++) {
+    place(c->images + image * size, c->size, c->channels, in, c->low, c->padded, c->channels);
+    correlate(in, c->from, c->channels, c->taps, c->met, c->count, c->weights, c->out + image * c->to.image, c->to, c->out_size, c->outputs,
+              c->images + (image + 1) * size, image + 1 < end ? size : 0);
+  }
+}
+
 /* y = x * w */
 static int forward(Shape s, const float *images, const float *kernel, float *out) {
   int64_t count = pixels(s.kernel), all = blocks(s.outputs) * count * s.inputs * WIDE;
   Pair padded = reached(s);
-  Steps from = {0, s.stride.high * padded.wide * s.inputs, s.stride.wide * s.inputs}, to = {0, s.out.wide * s.outputs, s.outputs};
-  float *in = zeros(pixels(padded) * s.inputs), *weights = zeros(all);
+  int64_t room = pixels(padded) * s.inputs;
+  Steps from = {0, s.stride.high * padded.wide * s.inputs, s.stride.wide * s.inputs};
+  Steps to = {pixels(s.out) * s.outputs, s.out.wide * s.outputs, s.outputs};
+  float *in = zeros(s.threads * room), *weights = zeros(all);
   int64_t *taps = malloc((size_t)count * sizeof(int64_t));
   int failed = !in || !weights || !taps;
   if (!failed) {
@@ -152,11 +186,8 @@ static int forward(Shape s, const float *images, const float *kernel, float *out
         memcpy(weights + (block * count * s.inputs + row) * WIDE, kernel + row * s.outputs + block * WIDE,
                (size_t)smaller(WIDE, s.outputs - block * WIDE) * sizeof(float));
     for (int64_t tap = 0; tap < count; tap++) taps[tap] = (tap / s.kernel.wide * padded.wide + tap % s.kernel.wide) * s.inputs;
-    for (int64_t image = 0; image < s.batch; image++) {
-      place(images + image * pixels(s.images) * s.inputs, s.images, s.inputs, in, s.low, padded, s.inputs);
-      correlate(in, from, s.inputs, taps, count, count, weights, out + image * pixels(s.out) * s.outputs, to, s.out, s.outputs,
-                images + (image + 1) * pixels(s.images) * s.inputs, image + 1 < s.batch ? pixels(s.images) * s.inputs : 0);
-    }
+    in_threads(s.threads, some_images, &(Correlation){images, s.images, s.inputs, s.batch, in, room, s.low, padded, from, to, taps, count, count,
+                                                      weights, out, s.out, s.outputs});
   }
   free(in);
   free(weights);
@@ -167,6 +198,52 @@ static int forward(Shape s, const float *images, const float *kernel, float *out
 #define ROOM 6144 /* floats of a band of rows: it stays in the nearest cache */
 #define FEWEST 64 /* pixels that are summed before the sums are put away: of several images, if they are small */
 
+/* Products of images and gradients, `several` images and `rows` at a time; `in` and `widened` have room for each thread. */
+typedef struct {
+  Shape s;
+  const float *images, *out;
+  float *in, *widened, *sums;
+  Pair padded;
+  int64_t several, rows, width;
+  Steps from, of;
+} Products;
+
+/* The share of a thread: of all (tap, channels, block) every so many. */
+static void some_entries(const void *given, int64_t mine, int64_t threads) {
+  const Products *p = given;
+  const Shape s = p->s;
+  const Steps from = p->from, of = p->of;
+  int64_t count = pixels(s.kernel), seen = pixels(s.images) * s.inputs, sent = pixels(s.out) * s.outputs;
+  float *in = p->in + mine * p->several * from.image, *widened = p->widened ? p->widened + mine * p->several * of.image : NULL;
+  for (int64_t image = 0, some; image < s.batch; image += some) {
+    some = smaller(p->several, s.batch - image);
+    for (int64_t i = 0; i < some; i++) {
+      place(p->images + (image + i) * seen, s.images, s.inputs, in + i * from.image, s.low, p->padded, s.inputs);
+      if (widened) place(p->out + (image + i) * sent, s.out, s.outputs, widened + i * of.image, (Pair){0}, s.out, of.pixel);
+    }
+    const float *gradients = widened ? widened : p->out + image * of.image;
+    for (int64_t row = 0; row < s.out.high; row += p->rows) {
+      Pair band = {smaller(p->rows, s.out.high - row), s.out.wide};
+      if (image + some < s.batch) { /* the first of the next ones, if they are several */
+        int64_t part = row / p->rows, parts = (s.out.high + p->rows - 1) / p->rows;
+        expect(p->images + (image + some) * seen, seen, part, parts);
+        expect(p->out + (image + some) * sent, sent, part, parts);
+      }
+      int64_t entry = 0;
+      for (int64_t tap = 0; tap < count; tap++) {
+        const float *x = in + row * from.row + (tap / s.kernel.wide * p->padded.wide + tap % s.kernel.wide) * s.inputs;
+        for (int64_t channel = 0, channels; channel < s.inputs; channel += channels) {
+          channels = part_of(s.inputs - channel);
+          for (int64_t block = 0; block < p->width; block++)
+            if (entry++ % threads == mine)
+              OF_SIZE(channels, some_channels, x + channel, from, gradients + row * of.row + block * WIDE, of, some, band,
+                      p->sums + ((block * count + tap) * s.inputs + channel) * WIDE);
+        }
+      }
+    }
+  }
+}
+
 /* The gradient of the kernel: x' g */
 static int gradient_of_kernel(Shape s, const float *images, const float *out, float *gradient) {
   int64_t count = pixels(s.kernel), width = blocks(s.outputs), step = width * WIDE, all = width * count * s.inputs * WIDE;
@@ -175,34 +252,11 @@ static int gradient_of_kernel(Shape s, const float *images, const float *out, fl
   if (several == 1) rows = larger(1, ROOM / (padded.wide * s.stride.high * s.inputs + s.out.wide * step));
   Steps from = {pixels(padded) * s.inputs, s.stride.high * padded.wide * s.inputs, s.stride.wide * s.inputs};
   Steps of = {pixels(s.out) * step, s.out.wide * step, step};
-  float *in = zeros(several * from.image), *widened = step == s.outputs ? NULL : zeros(several * of.image), *sums = zeros(all);
+  float *in = zeros(s.threads * several * from.image), *sums = zeros(all);
+  float *widened = step == s.outputs ? NULL : zeros(s.threads * several * of.image);
   int failed = !in || (step != s.outputs && !widened) || !sums;
   if (!failed) {
-    for (int64_t image = 0, some; image < s.batch; image += some) {
-      some = smaller(several, s.batch - image);
-      for (int64_t i = 0; i < some; i++) {
-        place(images + (image + i) * pixels(s.images) * s.inputs, s.images, s.inputs, in + i * from.image, s.low, padded, s.inputs);
-        if (widened) place(out + (image + i) * pixels(s.out) * s.outputs, s.out, s.outputs, widened + i * of.image, (Pair){0}, s.out, step);
-      }
-      const float *gradients = widened ? widened : out + image * of.image;
-      for (int64_t row = 0; row < s.out.high; row += rows) {
-        Pair band = {smaller(rows, s.out.high - row), s.out.wide};
-        if (image + some < s.batch) { /* the first of the next ones, if they are several */
-          int64_t part = row / rows, parts = (s.out.high + rows - 1) / rows;
-          expect(images + (image + some) * pixels(s.images) * s.inputs, pixels(s.images) * s.inputs, part, parts);
-          expect(out + (image + some) * pixels(s.out) * s.outputs, pixels(s.out) * s.outputs, part, parts);
-        }
-        for (int64_t tap = 0; tap < count; tap++) {
-          const float *x = in + row * from.row + (tap / s.kernel.wide * padded.wide + tap % s.kernel.wide) * s.inputs;
-          for (int64_t channel = 0, channels; channel < s.inputs; channel += channels) {
-            channels = part_of(s.inputs - channel);
-            for (int64_t block = 0; block < width; block++)
-              OF_SIZE(channels, some_channels, x + channel, from, gradients + row * of.row + block * WIDE, of, some, band,
-                      sums + ((block * count + tap) * s.inputs + channel) * WIDE);
-          }
-        }
-      }
-    }
+    in_threads(s.threads, some_entries, &(Products){s, images, out, in, widened, sums, padded, several, rows, width, from, of});
     for (int64_t row = 0; row < count * s.inputs; row++)
       for (int64_t block = 0; block < width; block++)
         memcpy(gradient + row * s.outputs + block * WIDE, sums + (block * count * s.inputs + row) * WIDE,
@@ -229,8 +283,10 @@ static int gradient_of_images(Shape s, const float *out, const float *kernel, fl
                  larger(0, -floored(s.low.wide + 1 - s.kernel.wide, s.stride.wide))};
   Pair padded = {before.high + larger(s.out.high, (s.images.high - 1 + s.low.high) / s.stride.high + 1),
                  before.wide + larger(s.out.wide, (s.images.wide - 1 + s.low.wide) / s.stride.wide + 1)};
-  Steps from = {0, padded.wide * s.outputs, s.outputs}, to = {0, s.stride.high * s.images.wide * s.inputs, s.stride.wide * s.inputs};
-  float *in = zeros(pixels(padded) * s.outputs), *weights = zeros(all);
+  int64_t room = pixels(padded) * s.outputs;
+  Steps from = {0, padded.wide * s.outputs, s.outputs};
+  Steps to = {pixels(s.images) * s.inputs, s.stride.high * s.images.wide * s.inputs, s.stride.wide * s.inputs};
+  float *in = zeros(s.threads * room), *weights = zeros(all);
   int64_t *taps = malloc((size_t)count * sizeof(int64_t));
   int failed = !in || !weights || !taps;
   for (int64_t phase = 0; !failed && phase < pixels(s.stride); phase++) {
@@ -247,12 +303,9 @@ static int gradient_of_images(Shape s, const float *out, const float *kernel, fl
             weights[((to / WIDE * count + met) * s.outputs + from) * WIDE + to % WIDE] = kernel[(tap * s.inputs + to) * s.outputs + from];
         met++;
       }
-    for (int64_t image = 0; image < s.batch; image++) {
-      place(out + image * pixels(s.out) * s.outputs, s.out, s.outputs, in, before, padded, s.outputs);
-      correlate(in, from, s.outputs, taps, met, count, weights,
-                gradient + ((image * s.images.high + first.high) * s.images.wide + first.wide) * s.inputs, to, size, s.inputs,
-                out + (image + 1) * pixels(s.out) * s.outputs, image + 1 < s.batch ? pixels(s.out) * s.outputs : 0);
-    }
+    float *there = gradient + (first.high * s.images.wide + first.wide) * s.inputs;
+    in_threads(s.threads, some_images, &(Correlation){out, s.out, s.outputs, s.batch, in, room, before, padded, from, to, taps, met, count, weights,
+                                                      there, size, s.inputs});
   }
   free(in);
   free(weights);
@@ -262,10 +315,11 @@ static int gradient_of_images(Shape s, const float *out, const float *kernel, fl
 
 /* ---- what XLA calls ------------------------------------------------------------------------------------------------ */
 
-/* The numbers: height and width of the strides, and of the zeros before the images. */
+/* The numbers: height and width of the strides, and of the zeros before the images; threads. */
 static Shape shape(XLA_FFI_CallFrame *frame, const XLA_FFI_Buffer *images, const XLA_FFI_Buffer *kernel, const XLA_FFI_Buffer *out) {
   const int64_t *window = numbers(frame), *x = images->dims, *w = kernel->dims, *y = out->dims;
-  return (Shape){x[0], w[2], w[3], {x[1], x[2]}, {w[0], w[1]}, {y[1], y[2]}, {window[0], window[1]}, {window[2], window[3]}};
+  return (Shape){x[0], w[2], w[3], {x[1], x[2]}, {w[0], w[1]}, {y[1], y[2]}, {window[0], window[1]}, {window[2], window[3]},
+                 smaller(larger(1, window[4]), smaller(MOST_THREADS, x[0]))};
 }
 
 /* (images, kernel) -> outputs */

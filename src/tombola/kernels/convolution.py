@@ -18,7 +18,7 @@ Algorithm = Literal["direct", "native", "patch_gradients", "patches", "in_turn"]
 """How convolutions are computed:
 
 * `direct`: as XLA does. Under `vmap`, replicas become groups of one grouped convolution.
-* `native`: in C, ``convolution.c``, on a CPU with a compiler (`available`).
+* `native`: in C, ``convolution.c``, on a CPU with a compiler (`available`), on as many threads as are given: the same bits on any number.
 * `patch_gradients`: forward as XLA does; gradients by matrix products with patches, a few images at a time. XLA's CPU back
   end computes the gradient of a kernel as a convolution with a window as large as the image, several times slower.
 * `patches`: matrix products with patches throughout. Under `vmap` they are batched products.
@@ -41,7 +41,7 @@ def available() -> bool:
     return native.available("convolution")
 
 
-def convolution(algorithm: Algorithm) -> Callable[..., Any]:
+def convolution(algorithm: Algorithm, threads: int = 1) -> Callable[..., Any]:
     """A function to stand for ``lax.conv_general_dilated``, as `conv_general_dilated` of ``nnx.Conv``.
 
     Images (batch, height, width, channels) with kernels (height, width, inputs, outputs) go by the algorithm; whatever
@@ -58,7 +58,7 @@ def convolution(algorithm: Algorithm) -> Callable[..., Any]:
             padding = lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], window_strides, padding)
         window = _Window(tuple(window_strides), tuple((int(low), int(high)) for low, high in padding))
         known = algorithm != "native" or _in_c(window, images, kernel)
-        return _convolution(algorithm if known else "direct", window)(images, kernel)
+        return _convolution(algorithm if known else "direct", window, threads)(images, kernel)
 
     return convolve
 
@@ -84,14 +84,14 @@ def _in_c(window: _Window, images: Any, kernel: Any) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _convolution(algorithm: Algorithm, window: _Window) -> Callable[[Any, Any], Any]:
+def _convolution(algorithm: Algorithm, window: _Window, threads: int) -> Callable[[Any, Any], Any]:
     """(images, kernel) -> outputs, with the gradients of the algorithm."""
     if algorithm in ("patches", "direct"):
         return partial(_by_patches if algorithm == "patches" else _direct, window)
     forward = partial(_direct, window)
     gradients: Callable[..., tuple[Any, Any]] = partial(_direct_gradients, window)
     if algorithm == "native":
-        forward, gradients = partial(_native, window), partial(_native_gradients, window)
+        forward, gradients = partial(_native, window, threads), partial(_native_gradients, window, threads)
     elif algorithm == "patch_gradients":
         gradients = partial(_patch_gradients, window)
     else:
@@ -110,18 +110,18 @@ def _direct_gradients(window: _Window, images: Any, kernel: Any, out: Any) -> tu
     return jax.vjp(partial(_direct, window), images, kernel)[1](out)
 
 
-def _native(window: _Window, images: Any, kernel: Any) -> Any:
-    return _call("convolution", window, jax.eval_shape(partial(_direct, window), images, kernel), images, kernel)
+def _native(window: _Window, threads: int, images: Any, kernel: Any) -> Any:
+    return _call("convolution", window, threads, jax.eval_shape(partial(_direct, window), images, kernel), images, kernel)
 
 
-def _native_gradients(window: _Window, images: Any, kernel: Any, out: Any) -> tuple[Any, Any]:
-    of_images = _call("convolution_gradient_of_images", window, images, out, kernel)  # dropped by XLA where nobody asks for it
-    return of_images, _call("convolution_gradient_of_kernel", window, kernel, images, out)
+def _native_gradients(window: _Window, threads: int, images: Any, kernel: Any, out: Any) -> tuple[Any, Any]:
+    of_images = _call("convolution_gradient_of_images", window, threads, images, out, kernel)  # dropped by XLA where nobody asks for it
+    return of_images, _call("convolution_gradient_of_kernel", window, threads, kernel, images, out)
 
 
-def _call(handler: str, window: _Window, like: Any, *operands: Any) -> Any:
+def _call(handler: str, window: _Window, threads: int, like: Any, *operands: Any) -> Any:
     (high, _), (wide, _) = window.padding
-    return native.call(handler, jax.ShapeDtypeStruct(like.shape, jnp.float32), *operands, numbers=(*window.strides, high, wide))
+    return native.call(handler, jax.ShapeDtypeStruct(like.shape, jnp.float32), *operands, numbers=(*window.strides, high, wide, threads))
 
 
 def _by_patches(window: _Window, images: Any, kernel: Any) -> Any:
@@ -191,10 +191,10 @@ def trial() -> bool:
     """Whether convolutions in C and their gradients are XLA's, with stride 1 and 2."""
     images = jnp.sin(jnp.arange(2 * 6 * 5 * 3, dtype=jnp.float32)).reshape(2, 6, 5, 3)
     kernel = jnp.cos(jnp.arange(3 * 3 * 3 * 17, dtype=jnp.float32)).reshape(3, 3, 3, 17)
-    for stride in (1, 2):
+    for stride, threads in ((1, 1), (2, 2)):
         window = _Window((stride, stride), ((1, 1), (1, 1)))
         out = _direct(window, images, kernel)
-        found = _native(window, images, kernel), *_native_gradients(window, images, kernel, out)
+        found = _native(window, threads, images, kernel), *_native_gradients(window, threads, images, kernel, out)
         wanted = out, *_direct_gradients(window, images, kernel, out)
         if not all(bool(jnp.allclose(one, other, rtol=1e-4, atol=1e-3)) for one, other in zip(found, wanted, strict=True)):
             return False

@@ -3,6 +3,7 @@
 #ifndef TOMBOLA_NATIVE_H
 #define TOMBOLA_NATIVE_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,35 @@ static inline int asked_for_version(XLA_FFI_CallFrame *frame) {
   metadata->api_version.major_version = XLA_FFI_API_MAJOR;
   metadata->api_version.minor_version = XLA_FFI_API_MINOR;
   return 1;
+}
+
+#define MOST_THREADS 64
+
+/* What one of several threads does of a job. */
+typedef struct {
+  void (*work)(const void *job, int64_t mine, int64_t threads);
+  const void *job;
+  int64_t mine, threads;
+} Share;
+
+static inline void *begin_share(void *given) {
+  const Share *share = given;
+  share->work(share->job, share->mine, share->threads);
+  return NULL;
+}
+
+/* work(job, mine, threads) for each of the shares; one for which there is no thread is done by this one. */
+static inline void in_threads(int64_t threads, void (*work)(const void *, int64_t, int64_t), const void *job) {
+  Share shares[MOST_THREADS];
+  pthread_t others[MOST_THREADS];
+  int64_t begun = 1;
+  for (; begun < threads; begun++) {
+    shares[begun] = (Share){work, job, begun, threads};
+    if (pthread_create(&others[begun], NULL, begin_share, &shares[begun])) break;
+  }
+  work(job, 0, threads);
+  for (int64_t other = begun; other < threads; other++) work(job, other, threads);
+  for (int64_t other = 1; other < begun; other++) pthread_join(others[other], NULL);
 }
 
 #endif

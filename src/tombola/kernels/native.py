@@ -26,7 +26,7 @@ import numpy as np
 from tombola.core.files import cache_folder, write_atomically
 
 _HEADER = Path(__file__).with_suffix(".h")
-_FLAGS = ("-O3", "-fno-math-errno", "-shared", "-fPIC", "-w")
+_FLAGS = ("-O3", "-fno-math-errno", "-shared", "-fPIC", "-pthread", "-w")
 _TUNED = ("-march=native",)
 
 KERNELS: dict[str, tuple[str, ...]] = {

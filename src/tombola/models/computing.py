@@ -20,6 +20,8 @@ class Computing(NamedTuple):
 
     algorithm: Algorithm = "direct"
     """Of convolutions."""
+    threads: int = 1
+    """That share a convolution, of the algorithm `native`."""
     precision: Precision = "float32"
     """Of convolutions and linear layers, and of their gradients."""
     products: Mapping[str, Callable[..., Any]] = {}
@@ -35,7 +37,7 @@ def adapt(module: nnx.Module, how: Computing) -> None:
     """Change how a module computes, in place; what its author has given an algorithm or a product of its own is left alone."""
     lower = tf32 if how.precision == "tf32" else lambda function: function
     if (how.algorithm, how.precision) != ("direct", "float32"):
-        convolve = lambda *given, **options: lower(partial(convolution(how.algorithm), **options))(*given)  # noqa: E731
+        convolve = lambda *given, **options: lower(partial(convolution(how.algorithm, how.threads), **options))(*given)  # noqa: E731
         module.set_attributes(_takes_any_algorithm, conv_general_dilated=convolve, raise_if_not_found=False)
     for path, node in linear(module) if how.products or how.precision == "tf32" else ():
         if path in how.products:

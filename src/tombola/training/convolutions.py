@@ -16,6 +16,7 @@ import numpy as np
 
 from tombola.core.files import cache_folder, write_atomically
 from tombola.kernels.convolution import Algorithm
+from tombola.models.computing import Computing
 from tombola.training.plan import Plan
 from tombola.training.program import gradient
 from tombola.training.setup import Setup
@@ -68,7 +69,7 @@ def measured(found: Setup, replicas: int) -> dict[Algorithm, float]:
     targets, key = jnp.zeros((replicas, batch, *found.target.shape), found.target.dtype), jax.random.key(0) if network.stochastic else None
     seconds: dict[Algorithm, float] = {}
     for algorithm in CANDIDATES:
-        step = jax.jit(jax.vmap(gradient(found, algorithm), in_axes=(0, 0, 0, 0, None)))
+        step = jax.jit(jax.vmap(gradient(found, Computing(algorithm, precision=found.recipe.precision)), in_axes=(0, 0, 0, 0, None)))
         seconds[algorithm] = _least_seconds(partial(step, trained, weights, images, targets, key))
     return seconds
 

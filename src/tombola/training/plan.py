@@ -25,6 +25,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from tombola.kernels.convolution import Algorithm, available
+from tombola.kernels.device import cores
 
 _MOST_DENSE, _MOST_CONVOLUTIONAL = 512, 16
 """Replicas that share a GPU through vmap at most, so that the weights of all and activations fit its memory."""
@@ -49,6 +50,8 @@ class Plan:
     """Inputs come from the host, each replica's batch by itself (True), or lie on the devices whole (False)."""
     algorithm: Algorithm = "direct"
     """How convolutions are computed."""
+    threads: int = 1
+    """That share a replica's convolutions, where they are done in C."""
     native: bool = False
     """Whether what XLA does slowly on a CPU is done in C, where there is a compiler (`tombola.kernels.native`): Adam, the rows of
     a batch, and the sparse products of replicas with few weights left (`tombola.training.sparse_storage`)."""
@@ -90,7 +93,8 @@ def plan(replicas: int, convolutional: bool, streamed: bool = False, batch: int 
     at_evaluation = 5000 if not (convolutional or streamed) else -(-500 // shares) * shares
     if streamed or cpu:
         algorithm: Algorithm = "direct" if not cpu else "native" if convolutional and available() else "patch_gradients"
-        return Plan(mesh, 1, not (convolutional or streamed), at_evaluation, streamed=streamed, algorithm=algorithm, native=cpu)
+        threads = cores() // rows if algorithm == "native" else 1
+        return Plan(mesh, 1, not (convolutional or streamed), at_evaluation, streamed, algorithm, threads, native=cpu)
     at_once = min(-(-replicas // rows), _MOST_CONVOLUTIONAL if convolutional else _MOST_DENSE)
     return Plan(mesh, at_once, loop=True, evaluation_batch=at_evaluation)
 

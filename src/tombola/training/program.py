@@ -16,7 +16,6 @@ from tombola.core.step import Step
 from tombola.core.task import MaskSchedule
 from tombola.core.trees import Tree
 from tombola.data.augment import augmentations
-from tombola.kernels.convolution import Algorithm
 from tombola.kernels.rows import rows
 from tombola.models.computing import Computing
 from tombola.training import optimizers, tables
@@ -139,12 +138,13 @@ def _compile(setup: Setup, plan: Plan) -> Program:
         _compile.cache_clear()
         jax.clear_caches()  # of what else is compiled for each architecture
     network, recipe, objective = setup.network, setup.recipe, setup.objective
-    judge, width = scorer(setup, Computing(plan.algorithm, recipe.precision)), len(objective.columns)
+    how = Computing(plan.algorithm, plan.threads, recipe.precision)
+    judge, width = scorer(setup, how), len(objective.columns)
     paths = setup.trained
-    rate, gradients = learning_rate(recipe, setup.timeline), gradient(setup, plan.algorithm)
+    rate, gradients = learning_rate(recipe, setup.timeline), gradient(setup, how)
 
     def outputs_of(weights: Tree, inputs: Any) -> Any:
-        return network.apply(weights, inputs, train=False, how=Computing(plan.algorithm, recipe.precision))[0]
+        return network.apply(weights, inputs, train=False, how=how)[0]
 
     def trained(weights: Tree) -> Tree:
         return {path: weights[path] for path in weights if path in paths}
@@ -255,12 +255,12 @@ def _compile(setup: Setup, plan: Plan) -> Program:
     )
 
 
-def gradient(setup: Setup, algorithm: Algorithm = "direct") -> Callable[..., tuple[Tree, Tree]]:
+def gradient(setup: Setup, how: Computing | None = None) -> Callable[..., tuple[Tree, Tree]]:
     """(leaves that train, weights, images, targets, dropout key or None) -> gradients of a batch's mean loss, running statistics.
 
     By the leaves that train alone: no gradient is computed of a frozen layer, and none goes further back than the first that trains.
     """
-    network, objective, how = setup.network, setup.objective, Computing(algorithm, setup.recipe.precision)
+    network, objective, how = setup.network, setup.objective, how or Computing(precision=setup.recipe.precision)
 
     def loss(before: Tree, weights: Tree, images: Any, targets: Any, dropout: Any) -> tuple[Any, Tree]:
         whole = {**weights, **before}
