@@ -77,7 +77,7 @@ types: $(VENV)/.developer
 	$(BIN)/mypy
 
 bench: $(VENV)/.bench
-	$(BIN)/python benchmarks/bench.py --output benchmarks/results.json
+	$(BIN)/python benchmarks/bench.py --output benchmarks/results
 
 lines:
 	$(PYTHON) benchmarks/lines.py

@@ -1,6 +1,6 @@
 """The benchmark: Tombola against a plain PyTorch loop and against arithmetic, and what a study's time goes to.
 
-    python benchmarks/bench.py [-o benchmarks/results.json] [--torch-python PATH] [--smoke]
+    python benchmarks/bench.py [-o benchmarks/results] [--torch-python PATH] [--smoke]
 
 Every part runs in a process of its own, one after the other, so that PyTorch and JAX share neither memory nor threads.
 On CPU cores only, two of them at most; the machine should have nothing else to do. Takes about fifteen minutes.
@@ -9,20 +9,24 @@ On CPU cores only, two of them at most; the machine should have nothing else to 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from networks import networks
 from plain_loop import installed_torch, torch_times
-from setting import CORES, Effort, confine, effort, show
+from setting import CORES, Effort, confine, effort, show, undisturbed
 from starts import starts
 from table import table
+
+from tombola.engine.provenance import processor
 
 HERE = Path(__file__).parent
 
@@ -37,12 +41,15 @@ def main() -> None:
     results["seconds"] = time.perf_counter() - began
     print(table(results))
     if given.output:
-        given.output.write_text(json.dumps(results, indent=1) + "\n")
+        file = given.output / f"{re.sub(r'[^a-z0-9]+', '-', results['processor'].lower())}.json" if given.output.is_dir() else given.output
+        file.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", metavar="FILE.json", type=Path, help="also write every number as JSON")
+    parser.add_argument(
+        "-o", "--output", metavar="PATH", type=Path, help="also write every number as JSON: a file, or a folder that has one a processor"
+    )
     parser.add_argument("--torch-python", metavar="PATH", default=sys.executable, help="a Python that has PyTorch (default: this one)")
     parser.add_argument("--smoke", action="store_true", help="everything once and tiny: shows that it runs; its numbers mean nothing")
     return parser.parse_args()
@@ -54,14 +61,15 @@ def measure(length: str, spent: Effort, torch_python: str, cache: Path) -> dict[
     # GPUs are left out: this compares cores with cores. Compiled programs and generated data live in a fresh cache.
     os.environ |= {"JAX_PLATFORMS": "cpu", "TOMBOLA_CACHE": str(cache)}
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
-    smoke = length == "smoke"
+    smoke, disturbed = length == "smoke", {}
+    part = partial(in_a_process, disturbed)
     names, torch_version = networks(smoke), installed_torch(torch_python)
     parts: dict[str, Callable[[], Any]] = {
         "start": lambda: starts(spent, cache if smoke else cache / "starts"),
         "study": lambda: part("shares.py", cores, length),
         "tombola": lambda: {name: part("tombola_loop.py", cores, length, name) for name in names},
         "tombola_one_core": lambda: {name: part("tombola_loop.py", 1, length, name, 2) for name in spent.one_core},
-        "torch": lambda: torch_times(torch_python, length, spent) if torch_version else None,
+        "torch": lambda: torch_times(torch_python, length, spent, disturbed) if torch_version else None,
         "arithmetic": lambda: part("gemm.py", length),
         "paths": lambda: part("paths.py", cores, length),
         "memory": lambda: part("memory.py", cores, length),
@@ -75,6 +83,8 @@ def measure(length: str, spent: Effort, torch_python: str, cache: Path) -> dict[
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "smoke": smoke,
         "cores": cores,
+        "processor": processor(),
+        "disturbed": disturbed,
         "device": results["study"].pop("device"),
         "versions": results["study"].pop("versions") | ({"torch": torch_version} if torch_version else {}),
         **results,
@@ -94,13 +104,18 @@ def check_same_networks(results: dict[str, Any]) -> None:
             raise SystemExit(f"{name}: PyTorch's has {found['parameters']} parameters, Tombola's {results['tombola'][name]['parameters']}")
 
 
-def part(script: str, *words: object) -> dict[str, Any]:
-    """The JSON that a part of the benchmark prints, run in a process of its own."""
-    show(f"{script} {' '.join(map(str, words))}")
-    done = subprocess.run([sys.executable, HERE / script, *map(str, words)], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{script} failed:\n{done.stderr}")
-    return json.loads(done.stdout)
+def in_a_process(disturbed: dict[str, float], script: str, *words: object) -> dict[str, Any]:
+    """The JSON that a part of the benchmark prints, run in a process of its own; again where other work disturbed it."""
+    what = " ".join(map(str, (script, *words)))
+    show(what)
+
+    def run() -> dict[str, Any]:
+        done = subprocess.run([sys.executable, HERE / script, *map(str, words)], capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{script} failed:\n{done.stderr}")
+        return json.loads(done.stdout)
+
+    return run() if "smoke" in words else undisturbed(what, disturbed, run)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from networks import NETWORKS, networks
-from setting import CORES, Effort, show, summary
+from setting import CORES, Effort, show, summary, undisturbed
 
 LOOP = Path(__file__).parent / "torch_loop.py"
 WAYS = ((1, 1), (1, CORES), (CORES, 1))
@@ -18,23 +19,30 @@ def installed_torch(python: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def torch_times(python: str, length: str, spent: Effort) -> dict[str, Any]:
+def torch_times(python: str, length: str, spent: Effort, disturbed: dict[str, float]) -> dict[str, Any]:
     """Network -> its number of parameters, and "PxT option" -> wall time per step and replica, one replica a process."""
-    return {name: network_times(python, name, length, spent) for name in networks(length == "smoke")}
+    return {name: network_times(python, name, length, spent, disturbed) for name in networks(length == "smoke")}
 
 
-def network_times(python: str, name: str, length: str, spent: Effort) -> dict[str, Any]:
+def network_times(python: str, name: str, length: str, spent: Effort, disturbed: dict[str, float]) -> dict[str, Any]:
     parameters, found = 0, {}
     for processes, threads in WAYS:
-        show(f"torch_loop.py {name} {length} {processes} x {threads}")
-        command = [python, str(LOOP), name, length, str(threads)]
-        loops = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
-        parameters = round(max(answers(loops)))
-        for option in NETWORKS[name].torch:
-            found[f"{processes}x{threads} {option}"] = summary(measured(loops, name, option, spent))
-        for loop in loops:
-            loop.communicate()
+        what = f"torch_loop.py {name} {length} {processes} x {threads}"
+        show(what)
+        way = partial(way_times, [python, str(LOOP), name, length, str(threads)], processes, name, spent)
+        parameters, times = way() if length == "smoke" else undisturbed(what, disturbed, way)
+        found |= {f"{processes}x{threads} {option}": time for option, time in times.items()}
     return {"parameters": parameters, "seconds_per_step_and_replica": found}
+
+
+def way_times(command: list[str], processes: int, name: str, spent: Effort) -> tuple[int, dict[str, Any]]:
+    """Number of parameters; option -> times, of so many processes at once."""
+    loops = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    parameters = round(max(answers(loops)))
+    times = {option: summary(measured(loops, name, option, spent)) for option in NETWORKS[name].torch}
+    for loop in loops:
+        loop.communicate()
+    return parameters, times
 
 
 def measured(loops: list[subprocess.Popen[str]], name: str, option: str, spent: Effort) -> list[float]:

@@ -4,6 +4,7 @@ from statistics import mean
 from typing import Any
 
 from networks import NETWORKS
+from setting import DISTURBED
 from table_training import memory, scaling, speed, torch
 from words import brief, met, seconds, share, title
 
@@ -26,8 +27,15 @@ def _heading(results: dict[str, Any]) -> list[str]:
         f"Tombola benchmark, {results['date']}{' (SMOKE: the numbers mean nothing)' if results['smoke'] else ''}",
         f"{results['device']}; {results['cores']} cores used",
         versions,
+        *_disturbed(results["disturbed"]),
         f"Each number is a median, with its range. All of it took {results['seconds']:.0f} s.",
     ]
+
+
+def _disturbed(shares: dict[str, float]) -> list[str]:
+    most = sorted((share, what) for what, share in shares.items() if share > DISTURBED)[::-1]
+    quiet = [f"Other work had at most {max(shares.values()):.0%} of the cores."] if shares else []
+    return [f"DISTURBED: other work had {share:.0%} of the cores during {what}: not to be believed" for share, what in most] or quiet
 
 
 def _levels(results: dict[str, Any]) -> list[str]:

@@ -21,8 +21,12 @@ PARTS = {"training", "evaluation", "store", "progress", "starts and masks", "rep
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     """(what it printed, what it wrote)."""
-    output = tmp_path_factory.mktemp("bench") / "results.json"
-    return script("bench.py", "--smoke", "-o", output), json.loads(output.read_text())
+    folder = tmp_path_factory.mktemp("bench")
+    printed = script("bench.py", "--smoke", "-o", folder)
+    (output,) = folder.iterdir()
+    assert output.suffix == ".json"
+    assert output.stem == output.stem.lower()
+    return printed, json.loads(output.read_text())
 
 
 def script(name, *words):
@@ -57,7 +61,7 @@ def test_every_number_is_there_and_finite(smoke):
     _, results = smoke
     assert results["smoke"]
     assert results.keys() == {
-        *("date", "smoke", "cores", "device", "versions", "seconds", "seconds_of_parts"),
+        *("date", "smoke", "cores", "processor", "disturbed", "device", "versions", "seconds", "seconds_of_parts"),
         *("tombola", "tombola_one_core", "torch", "arithmetic", "study", "paths", "memory", "start"),
     }
     for path, number in numbers(results):
@@ -72,6 +76,29 @@ def test_every_number_is_there_and_finite(smoke):
         assert results["arithmetic"][name]["limit_seconds"]["median"] > 0
     assert results["start"].keys() == {"first_step_compiled", "first_step_nothing_compiled", "help", "finished_study"}
     assert results["start"]["finished_study"]["runs"] == 4  # dense, and three arms of a level
+
+
+@pytest.mark.parametrize(
+    ("seconds_of_others", "calls", "share"),
+    [([0, 0.01], 1, 0.01), ([0, 9, 9, 9.04], 2, 0.04), ([0, 9, 9, 15, 15, 22], 3, 6)],
+    ids=["quiet", "disturbed once", "disturbed always: the least"],
+)
+def test_what_other_work_disturbed_is_measured_again(part, monkeypatch, seconds_of_others, calls, share):
+    setting, found, shares = part("setting"), iter(range(9)), {}
+    monkeypatch.setattr(setting, "_of_others", iter(seconds_of_others).__next__)
+    monkeypatch.setattr(setting.time, "perf_counter", iter([0, 1, 0, 1, 0, 1]).__next__)
+    monkeypatch.setattr(setting.os, "cpu_count", lambda: 1)
+    least = setting.undisturbed("lenet", shares, found.__next__)
+    assert least == int(np.argmin(np.diff(seconds_of_others)[::2]))
+    assert shares == {"lenet": pytest.approx(share)}
+    assert next(found) == calls
+
+
+def test_disturbed_numbers_are_said_to_be_so(smoke, part):
+    assert "DISTURBED" not in smoke[0]
+    text = part("table").table(smoke[1] | {"disturbed": {"conv2 2": 0.3, "mlp 2": 0.01}})
+    assert "DISTURBED: other work had 30% of the cores during conv2 2: not to be believed" in text
+    assert "Other work had at most 1% of the cores." in part("table").table(smoke[1] | {"disturbed": {"mlp 2": 0.01}})
 
 
 def test_full_length_covers_every_network_at_every_number_of_replicas(part):

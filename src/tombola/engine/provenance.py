@@ -31,16 +31,19 @@ def device() -> str:
     import jax
 
     devices = jax.devices()
-    kind = devices[0].device_kind if devices[0].platform != "cpu" else _processor()
+    kind = devices[0].device_kind if devices[0].platform != "cpu" else processor()
     return f"{kind}, {len(devices)} {devices[0].platform.upper()} device{'s' if len(devices) > 1 else ''}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name, family and model where Linux tells them: vendors give one name to different processors."""
     try:
         with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+            said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in file)}
+    except OSError:
+        said = {}
+    numbers = [f"{name.removeprefix('cpu ')} {said[name]}" for name in ("cpu family", "model") if name in said]
+    return ", ".join([said.get("model name") or platform.processor() or platform.machine(), *numbers])
 
 
 def command() -> str:
