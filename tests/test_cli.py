@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from tombola import cli
+from tombola.commands.listed import chosen
+from tombola.core.errors import TombolaError
 from tombola.core.spec import digest_of
 from tombola.engine.configuring import resolve
 from tombola.store import disk, store
@@ -183,6 +185,11 @@ def test_runs_are_listed_narrowly_chosen_and_sorted(study, capsys, folder):
     assert len(sparse) == 8
     first = sparse[0]
     assert first["bytes"] == sum(path.stat().st_size for path in (folder / "runs" / first["run"]).rglob("*") if path.is_file())
+
+
+def test_runs_of_a_store_that_says_no_study_are_not_chosen_by_one():
+    with pytest.raises(TombolaError, match="no run of this store says its study: drop --study, or"):
+        chosen([{"run": "abc", "study": "", "level": None}], [], study="frankle2019.sparsity")
 
 
 def test_weights_that_no_study_needs_are_kept_when_asked_for(study, capsys, folder, tmp_path):

@@ -78,7 +78,7 @@ def test_new_unit_i_is_old_unit_order_i():
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.booleans(), st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_inverse_order_undoes_it_bitwise(first, second, spread, mask, seed):
     random = np.random.default_rng(seed)
     units = (Units("a", first, "a", ("a/bias",), "b", 1), Units("b", second, "b", ("b/bias",), "c", spread))

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tombola.api.pruning import prune as prune_stacked
@@ -59,7 +59,6 @@ def test_the_ladder_of_conv4_is_the_papers():
 
 
 @given(st.integers(1, 200), st.floats(0, 1), st.integers(0, 2**32 - 1), st.booleans())
-@settings(deadline=None)
 def test_exactly_the_rounded_share_of_what_is_left_goes(size, rate, seed, tied):
     random = np.random.default_rng(seed)
     scores = {"a": np.zeros(size) if tied else random.random(size)}
@@ -73,7 +72,6 @@ def test_exactly_the_rounded_share_of_what_is_left_goes(size, rate, seed, tied):
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=4), st.floats(0.01, 1), st.integers(0, 2**32 - 1))
-@settings(deadline=None)
 def test_global_pruning_counts_over_all_layers(sizes, rate, seed):
     random = np.random.default_rng(seed)
     scores = {f"l{index}": random.random((size, 2)) for index, size in enumerate(sizes)}

@@ -221,7 +221,7 @@ def test_negative_scores_and_impossible_rates_are_one_line():
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 1), st.sampled_from(["layer", "global"]), st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_counts_are_exact_and_rounds_are_nested(first, second, rate, scope, seed):
     random = np.random.default_rng(seed)
     units = (Units("a", first, "a", (), "b", 1), Units("b", second, "b", (), "c", 3))

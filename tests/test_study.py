@@ -136,7 +136,7 @@ def test_a_claim_about_other_networks_judges_nothing():
     assert found.reasons == ("the claim is about convolutional networks",)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(-5, 5).map(lambda x: round(x, 3)), min_size=6, max_size=10, unique=True), st.floats(-1, 1))
 def test_intervals_and_tests_are_scipys(values, least):
     found = effect("x", "pp", values, least=least)

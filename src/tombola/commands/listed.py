@@ -37,6 +37,8 @@ def chosen(rows: Sequence[Listed], where: Sequence[str], **places: Any) -> list[
     for name, value in places.items():
         if value is not None:
             there = {row[name] for row in found} - {"", None}
+            if found and not there:
+                raise TombolaError(f"no run of this store says its {name}: drop --{name}, or `tombola run` its study again, which notes it")
             if value not in there:
                 raise unknown(name, value, map(str, there))
             found = [row for row in found if row[name] == value]
