@@ -16,6 +16,7 @@ from jax import lax
 from jax.sharding import Mesh
 
 from tombola.core.data_info import DataInfo
+from tombola.core.files import cache_folder
 from tombola.core.task import Model, Recipe
 from tombola.kernels.convolution import ROWS, available, convolution
 from tombola.models.computing import Computing
@@ -166,7 +167,8 @@ def test_other_vectors_give_the_same_sums(tmp_path, flag, word):
     files = [str(Path(__file__).with_name(name)) for name in ("test_convolution.py", "test_sparse_storage.py", "test_native.py")]
     which = "(native and same_sums) or sparse_product_and_its_gradients or adam_in_c_is_that"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", which]
-    environment = os.environ | {"CC": str(compiler), "TOMBOLA_CACHE": str(tmp_path / "cache")}
+    programs = {"JAX_COMPILATION_CACHE_DIR": str(cache_folder() / "xla"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # the same
+    environment = os.environ | programs | {"CC": str(compiler), "TOMBOLA_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert len(list((tmp_path / "cache" / "kernels").glob("*.so"))) == 3
