@@ -10,23 +10,15 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tombola.core.errors import TombolaError
 from tombola.core.extras import extra
 from tombola.core.loading import summary
+from tombola.store.disk import Work
 
 STALE_SECONDS = 300.0
 """A claim that was not renewed for so long is taken over."""
-
-
-class Work(NamedTuple):
-    """What is in progress in a store, as one listing shows it."""
-
-    claimed: set[str]
-    """Records that have a claim, be it of a process that lives or of one that has died."""
-    begun: set[str]
-    """Records that have a checkpoint: none."""
 
 
 class Address(str):
