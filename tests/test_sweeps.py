@@ -1,5 +1,6 @@
 """Several settings of one study side by side, studies as files, the ledger of claims, and reports of studies that still run."""
 
+import json
 import shutil
 
 import pandas as pd
@@ -7,13 +8,14 @@ import pytest
 
 from tombola import cli
 from tombola.core.errors import TombolaError
-from tombola.engine.configuring import resolve
+from tombola.engine.configuring import explained, fields_of, resolve
 from tombola.engine.study import findings_so_far, run_study, study_graph
 from tombola.engine.study_files import read, written
 from tombola.report.ledger import judged_again, overall, read_table
 from tombola.report.page import write
 from tombola.store.store import Store
 from tombola.studies.catalogue import studies
+from tombola.studies.columns import MEANINGS
 
 TINY = {"scale": "smoke", "task": "digits-mlp", "settings": [("steps", "20it"), ("evaluate_every", "10it"), ("levels", 1)]}
 NAME = "frankle2019.sparsity"
@@ -81,7 +83,7 @@ def test_settings_are_compared_in_one_figure(swept):
     assert all(label in caption for label in ("criterion large_final", "criterion movement", "winning ticket"))
 
 
-def test_every_study_can_be_swept():
+def test_every_study_can_be_swept_and_explains_its_fields_and_columns():
     for name, kind in studies.items():
         if name.startswith("test"):
             continue
@@ -90,6 +92,11 @@ def test_every_study_can_be_swept():
         assert {row.variant.partition(" | ")[0] for row in both.rows()} == {"seed 0", "seed 1"}
         assert len(list(both.rows())) == 2 * len(list(one.rows()))
         assert issubclass(kind, type(one))
+        shown = {panel.metric for figure in one.figures() for panel in (*figure.panels, figure.across) if panel is not None}
+        assert [column for column in one.columns if column not in {*shown, *MEANINGS, *one.meanings}] == []
+        words = explained(one)
+        assert words.keys() == fields_of(one).keys()
+        assert [path for path, field in words.items() if not (field.meaning and field.allowed)] == []
 
 
 @pytest.mark.parametrize(
@@ -228,16 +235,48 @@ def test_a_study_that_still_runs_has_a_report_of_what_is_there(swept, tmp_path, 
     part, how_far = findings_so_far(study, store)
     assert how_far == "7 of 8 runs"
     assert len(part.table) == len(whole.table) - 1
-    page = write([part], tmp_path / "page", running=how_far)[0].read_text()
-    assert "Still running: 7 of 8 runs so far" in page
+    page = write([part], tmp_path / "page", every=5)[0].read_text()
+    assert "Not complete: 7 of 8 runs so far" in page
     assert 'http-equiv="refresh"' in page
     empty, how_far = findings_so_far(study, Store(tmp_path / "none"))
     assert (empty, how_far) == (None, "0 of 8 runs")
     settings = [text for key, value in TINY["settings"] for text in ("--set", f"{key}={value}")]
-    common = ["--scale", "smoke", "--task", "digits-mlp", *settings, "--store", str(folder / "store"), "-o", str(tmp_path / "watched")]
+    common = ["--scale", "smoke", "--task", "digits-mlp", *settings, "--store"]
+    assert cli.main(["report", NAME, *common, str(tmp_path / "store"), "-o", str(tmp_path / "page")]) == 2
+    assert "1 of 8 runs are not in store" in capsys.readouterr().err
+    assert cli.main(["report", NAME, *common, str(tmp_path / "store"), "-o", str(tmp_path / "page"), "--partial"]) == 0
+    assert f"{NAME}: 7 of 8 runs" in capsys.readouterr().out
+    assert "refresh" not in (tmp_path / "page" / "index.html").read_text()
+    assert all(line.reason.startswith("only 7 of 8 runs so far") for line in judged_again(tmp_path / "page"))
+    assert cli.main(["report", NAME, *common, str(tmp_path / "none"), "-o", str(tmp_path / "page"), "--partial"]) == 2
+    assert "has 0 of 8 runs" in capsys.readouterr().err
+    common += [str(folder / "store"), "-o", str(tmp_path / "watched")]
     assert cli.main(["watch", NAME, *common]) == 0  # complete: one page, and it ends
     assert "complete" in capsys.readouterr().out
     assert "refresh" not in (tmp_path / "watched" / "index.html").read_text()
+
+
+def test_the_ledger_finds_what_was_carried_out_says_what_does_not_fit_and_writes_its_page(swept, tmp_path, capsys):
+    store = tmp_path / "store"
+    shutil.copytree(swept[0] / "store", store)
+    settings = [text for key, value in TINY["settings"] for text in ("--set", f"{key}={value}")]
+    assert cli.main(["run", NAME, "--scale", "smoke", "--task", "digits-mlp", *settings, "--store", str(store)]) == 0
+    capsys.readouterr()
+    assert cli.main(["claims", "--store", str(store), "-o", str(tmp_path / "ledger"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["claims"]
+    own = [line for line in found if line["study"] == NAME]
+    assert {(line["testbed"], line["state"]) for line in own} == {("digits-mlp", "not judged")}
+    assert any("2 of the 6 replicates" in line["reason"] for line in own)
+    assert {line["state"] for line in found if line["study"] == "zhou2019.mask1"} == {"not run"}
+    page = (tmp_path / "ledger" / "claims.html").read_text()
+    assert page.count(f"<td>{NAME}</td>") == len(own)
+    assert cli.main(["claims", "zhou2019.mask1", "autoencoders.halves", "--task", "digits-mlp", "--store", str(store), "--json"]) == 0
+    states = {line["study"]: (line["state"], line["reason"]) for line in json.loads(capsys.readouterr().out)["claims"]}
+    assert states["zhou2019.mask1"] == ("not run", "")
+    assert states["autoencoders.halves"][0] == "does not fit"
+    assert "no layer or kind of layer 'encoder'" in states["autoencoders.halves"][1]
+    assert cli.main(["claims", "zhou2019.mask1", NAME, "--task", "digits-mpl", "--store", str(store)]) == 2
+    assert "did you mean 'digits-mlp'" in capsys.readouterr().err
 
 
 def test_the_ledger_tells_what_is_damaged_from_what_was_not_run(swept, tmp_path, capsys):

@@ -15,6 +15,7 @@ from tombola.store import upkeep
 from tombola.store.difference import difference
 from tombola.store.files import dump_json
 from tombola.store.packed import pack
+from tombola.store.places import note, study_files
 from tombola.store.store import Damaged, Store
 
 MADE = {"command": "x", "date": "x", "device": "x", "seconds": 1.0, "versions": {}, "trained_together": 1}
@@ -105,6 +106,7 @@ def test_two_stores_become_one(store, tmp_path):
     (other.folder / broken / "metrics.csv").write_bytes(b"?")
     (store.folder / mended / "metrics.csv").write_bytes(b"?")
     other.measurements.put(digest_of({"a": 1}), {"spec.json": b'{"a": 1}'}, {"found.safetensors": {"a": np.arange(3)}})
+    note(other, "frankle2019.sparsity", "digits-mlp", "abc", [], 'study = "frankle2019.sparsity"')
     for _ in range(2):
         became = {(kind, digest): word for kind, digest, word in upkeep.merge(store, other)}
         words = [became["run", digest_of(spec_of(seed))] for seed in (1, 2, 3, 4, 5, 6)]
@@ -112,6 +114,7 @@ def test_two_stores_become_one(store, tmp_path):
             assert words == ["more", "same", "new", "differs", "damaged", "new"]
             assert became["measurement", digest_of({"a": 1})] == "new"
     assert words == ["same", "same", "same", "differs", "damaged", "same"]
+    assert study_files(store) == ['study = "frankle2019.sparsity"']
     assert store.get(digest_of(spec_of(1))).steps() == {0, 10}
     assert store.get(mine).steps() == {10}
     assert store.get(mine).metrics()["val_loss"].tolist() == [2.5, 1.5]

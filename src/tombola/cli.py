@@ -122,6 +122,7 @@ def _parser() -> _Parser:
     submit.add_argument("--dry-run", action="store_true", help="only print the job")
     for parser_of_several in (work, submit):
         parser_of_several.add_argument("studies", metavar="STUDY", nargs="+", help="studies' names, or study files (.toml)")
+    _style(run)
     status = verb("status", "how far a study is", configured, stored, data, printed)
     adopt = verb("adopt", "have results found that an earlier version of your own code made", configured, stored, data, printed)
     watch = verb("watch", "write the report of a study while it runs, again and again", configured, stored, data)
@@ -133,6 +134,8 @@ def _parser() -> _Parser:
     report = verb("report", "write tables, figures and a page of finished studies", configured, stored, data, printed)
     report.add_argument("-o", "--output", metavar="DIR", type=_path, required=True)
     report.add_argument("studies", metavar="STUDY", nargs="+")
+    _style(report)
+    report.add_argument("--partial", action="store_true", help="also of studies that are not complete: what they have so far")
     claims = verb("claims", "the papers' claims with their verdicts so far", configured, stored, data, printed)
     claims.add_argument("studies", metavar="STUDY|DIR", nargs="*", help="studies, or folders of reports, whose tables are judged again")
     audit = verb("audit", "tickets, stability, layers and supermask of a network, in a given time", _loading(), stored, data, printed)
@@ -144,6 +147,9 @@ def _parser() -> _Parser:
     audit.add_argument(
         "-o", "--output", metavar="DIR", type=_path, default=Path("audit"), help="where the page is written (default: audit/)"
     )
+    claims.add_argument("-o", "--output", metavar="DIR", type=_path, help="also write the ledger's page, DIR/claims.html")
+    cite = verb("cite", "what to cite: the papers that studies judge, and Tombola, as BibTeX", _loading())
+    cite.add_argument("studies", metavar="STUDY", nargs="+")
     placed = _Parser(add_help=False)
     placed.add_argument("--arm", metavar="ARM", help="runs of this arm of a study")
     placed.add_argument("--level", metavar="N", type=_whole, help="runs of this level")
@@ -224,6 +230,12 @@ def _store(parser: Any, configured: Any, stored: Any, data: Any, printed: Any) -
 def _data(parser: Any) -> None:
     parser.add_argument("--data", metavar="DATA", type=_path, help="your own data: FILE.npz, or a folder with a folder of images a class")
     parser.add_argument("--image-size", metavar="N", type=_whole, help="height and width of the images of --data FOLDER")
+
+
+def _style(parser: Any) -> None:
+    parser.add_argument("--style", choices=["page", "paper", "talk"], default="page", help="of the figures (default: page)")
+    parser.add_argument("--width", metavar="INCHES", type=float, help="of all figures, as they are shown")
+    parser.add_argument("--font-size", metavar="PT", type=float, help="of their text, as it is shown")
 
 
 def _loading() -> _Parser:

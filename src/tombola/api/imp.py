@@ -56,7 +56,7 @@ class Tickets(Shown, list[Trajectory]):
 
 def imp(
     task: Task,
-    levels: int,
+    levels: int | None = None,
     *,
     pruning: Pruning | None = None,
     replicates: int = 8,
@@ -71,6 +71,7 @@ def imp(
     rounds; every level trains to the same last step T.
 
     Args:
+        levels: None: as many as `densities` are named.
         pruning: rates, criterion, scope, ...; the task's own rates and scope where it names none.
         fields: of `Pruning`, one by one, instead: ``criterion="movement"``, ``rewind="500it"``; `fraction` is another name of
             `rates`. ``rewind="detected"``: the step at which the recipe's detector found the stable phase of the dense network
@@ -80,11 +81,14 @@ def imp(
     Returns:
         levels + 1 trajectories, a list that draws itself; `trajectory.mask` is the mask it trained under.
     """
-    session, count = Session.of(task, store, data_dir), whole("levels", levels)
+    session = Session.of(task, store, data_dir)
     own = seeds(seed, whole("replicates", replicates, 1))
     fields |= {"rewind": _detected(session, own)} if fields.get("rewind") == "detected" else {}
     pruning = pruning_of(pruning, fields).of(task)
-    rates_by_path(session.network, pruning.rates)  # raises before anything trains
+    if levels is None and not pruning.densities:
+        raise TombolaError("say how many rounds there are, levels=5, or to which densities, densities=[0.5, 0.2, 0.1]")
+    count = whole("levels", len(pruning.densities) if levels is None else levels)
+    rates_by_path(session.network, pruning.at(task, max(1, count)).rates)  # raises before anything trains
     chains = [imp_runs(session.task, one, count, pruning) for one in own]
     return Tickets(session.train([list(level) for level in zip(*chains, strict=True)], [pruning.rewind, pruning.prune_at]))
 

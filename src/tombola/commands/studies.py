@@ -1,17 +1,13 @@
-"""Verbs of studies: what there is, what one would do, carrying it out, its report, its claims."""
+"""Verbs of studies: what there is, what one would do, carrying it out, its report."""
 
-import json as json_text
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tombola.commands.configured import options_of, origins, resolved, study_file
+from tombola.commands.configured import resolved
 from tombola.commands.printing import columns, print_paths, printed
 from tombola.core.errors import TombolaError
-from tombola.core.spec import Spec
-from tombola.store.store import Damaged, Store
-from tombola.studies.catalogue import studies as registry
+from tombola.store.store import Store
 
 
 def catalogue(json: bool, load: Sequence[Path]) -> None:
@@ -33,54 +29,6 @@ def catalogue(json: bool, load: Sequence[Path]) -> None:
         columns([[f"  {row['name']}", row["what"]] for row in rows])
 
 
-def show(study: str, store: Path, data_dir: Path | None, json: bool, toml: bool, **options: Any) -> None:
-    """A study's configuration, runs and estimated cost."""
-    from tombola.engine.configuring import configuration_of
-    from tombola.engine.cost import estimate, told
-    from tombola.engine.planned import planned
-    from tombola.engine.reading import built_info
-    from tombola.engine.study import study_graph
-
-    found = resolved(study, options, data_dir)
-    if toml:
-        return print(study_file(study, options, found), end="")
-    arms: dict[str, int] = {}
-    for row in planned(found):
-        arms[row.arm] = arms.get(row.arm, 0) + 1
-    configuration = {name: _shown(value) for name, value in configuration_of(found).items()}
-    origin, chosen = origins(found, study, options), options_of(found, study, options)
-    graph, claimed = study_graph(found), [claim.id for claim in found.claims]
-    task = next(iter(graph.runs.values())).task
-    layers, cost = built_info(task, data_dir).prunable_weights, estimate(found, Store(store), data_dir)
-    if json:
-        return printed(
-            {
-                "study": found.name,
-                "answers": found.answers,
-                "claims": claimed,
-                "configuration": configuration,
-                "origins": origin,
-                "options": {name: {"value": value, "origin": where} for name, (value, where) in chosen.items()},
-                "arms": arms,
-                "measurements": cost.measurements,
-                "layers": [{"name": layer.name, "kind": layer.kind, "prunable": size} for layer, size in layers],
-                "cost": asdict(cost) | {"seconds": cost.seconds},
-            }
-        )
-    print(f"{found.name}: {found.answers}\nclaims: {', '.join(claimed) or 'none'}\n")
-    columns([["field", "value", "from"], *([f"  {name}", _as_setting(value), origin[name]] for name, value in configuration.items())])
-    print()
-    columns([["option", "value", "from"], *([f"  {name}", _as_setting(value), where] for name, (value, where) in chosen.items())])
-    print(f"\nlayers of {task.model.name.partition('@')[0]}, their kinds and prunable weights:")
-    columns([[f"  {layer.name}", layer.kind, f"{size:,}"] for layer, size in layers])
-    print(f"\nruns: {cost.runs} ({', '.join(f'{count} {arm}' for arm, count in arms.items())})")
-    if cost.measurements:
-        print(f"measurements: {cost.measurements}, made when the runs have been trained")
-    print(f"steps: {cost.replica_steps:,}, all runs together; about {cost.floating_point_operations:.2g} floating-point operations")
-    for line in told(cost, found):
-        print(line)
-
-
 def run(
     study: str,
     store: Path,
@@ -93,6 +41,7 @@ def run(
     **options: Any,
 ) -> None:
     """Carry a study out, here or by several workers."""
+    style = _style(options)
     from tombola.engine.study import run_study
     from tombola.report.files import writable
     from tombola.report.page import write
@@ -110,21 +59,33 @@ def run(
             )
         work_through(found, workers, ray, Store(store), work_arguments([study], workers, store, data_dir, options))
     findings = run_study(found, Store(store), data_dir, keep=keep)
-    written = write([findings], output) if output else []
+    written = write([findings], output, style=style) if output else []
     if json:
         return printed(as_json(findings) | {"files": [str(path) for path in written]})
     print(terminal(findings))
     print_paths(written)
 
 
-def report(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, output: Path, **options: Any) -> None:
-    """Write the report of finished studies."""
-    from tombola.engine.study import findings
+def report(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, output: Path, partial: bool, **options: Any) -> None:
+    """Write the report of finished studies; `partial`: of what others have so far, too."""
+    from tombola.engine.study import findings, findings_so_far
     from tombola.report.page import write
 
-    written = write([findings(resolved(study, options, data_dir), Store(store), data_dir) for study in studies], output)
+    style, found, how_far = _style(options), [], {}
+    for study in studies:
+        configured = resolved(study, options, data_dir)
+        if not partial:
+            found.append(findings(configured, Store(store), data_dir))
+            continue
+        own, how_far[study] = findings_so_far(configured, Store(store), data_dir)
+        found += [own] if own is not None else []
+    if not found:
+        raise TombolaError(f"nothing can be reported yet: {', '.join(f'{study} has {far}' for study, far in how_far.items())}")
+    written = write(found, output, style=style)
     if json:
-        return printed({"files": [str(path) for path in written]})
+        return printed({"files": [str(path) for path in written], **({"so far": how_far} if partial else {})})
+    for study, far in how_far.items():
+        print(f"{study}: {far or 'complete'}")
     print_paths(written)
 
 
@@ -165,43 +126,6 @@ def adopt(study: str, store: Path, data_dir: Path | None, json: bool, **options:
     print(f"{study}: {found} runs and measurements that earlier code made are found now, too")
 
 
-def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, **options: Any) -> None:
-    """The ledger: claims of studies, with their verdicts where the store has the runs, or of reports' tables."""
-    from tombola.core.loading import load_files
-    from tombola.engine.study import findings
-    from tombola.report.ledger import Entry, entry, judged_again, overall
-
-    lines = []
-    load_files(options["load"])
-    kept = Store(store)
-    for name in studies or list(registry):
-        if Path(name).is_dir():
-            lines += judged_again(Path(name))
-            continue
-        if "/" in name and not name.endswith(".toml"):
-            raise TombolaError(f"{name!r} is neither a study nor a folder; give the folder that `tombola run STUDY -o DIR` wrote")
-        found, state, why = resolved(name, options, data_dir), "not run", ""
-        try:
-            lines += [entry(verdict, name, found.task.name) for verdict in findings(found, kept, data_dir).verdicts]
-            continue
-        except Damaged as damage:
-            state, why = "damaged", str(damage)
-        except TombolaError:
-            pass
-        lines += [Entry(claim.id, name, found.task.name, state, "-", 0, why, "") for claim in found.claims]
-    if json:
-        return printed({"claims": [asdict(line) for line in lines], "overall": overall(lines)})
-    head = ["claim", "verdict", "parts hold", "n", "study", "testbed", "reason, or the sentence"]
-    rows = [[one.claim, one.state, one.parts, str(one.n or "-"), one.study, one.testbed, one.reason or one.sentence] for one in lines]
-    columns([head, *rows])
-    several = {claim: said for claim, said in overall(lines).items() if sum(line.claim == claim for line in lines) > 1}
-    if several:
-        print("\nover testbeds")
-        columns([[claim, said] for claim, said in several.items()])
-    if any(line.state == "not run" for line in lines):
-        print("\n`not run` is said of this configuration; give the --scale, --task, --set ... that you ran a study with")
-
-
 def watch(study: str, store: Path, data_dir: Path | None, output: Path, every: float, **options: Any) -> None:
     """Write the report of what a study has so far, again and again until it is complete."""
     import time
@@ -219,7 +143,7 @@ def watch(study: str, store: Path, data_dir: Path | None, output: Path, every: f
         if how_far != before:
             print(f"{study}: {how_far or 'complete'}", flush=True)
         if report is not None:
-            paths = write([report], output, running=how_far, every=every)
+            paths = write([report], output, every=every if how_far else 0)
             if before is None or not how_far:
                 print(paths[0], flush=True)
         if not how_far:
@@ -228,18 +152,22 @@ def watch(study: str, store: Path, data_dir: Path | None, output: Path, every: f
         time.sleep(every)
 
 
+def cite(studies: Sequence[str], load: Sequence[Path]) -> None:
+    """What to cite, as BibTeX."""
+    from tombola.core.loading import load_files
+    from tombola.report.cite import bibtex
+    from tombola.studies.catalogue import studies as registry
+
+    load_files(load)
+    print(bibtex(*(registry[name] for name in studies)), end="")
+
+
+def _style(options: dict[str, Any]) -> Any:
+    """The style of figures, of the options, which are taken out."""
+    from tombola.report.style import style_of
+
+    return style_of(options.pop("style"), options.pop("width"), options.pop("font_size"))
+
+
 def _first_line(part: Any) -> str:
     return (getattr(part, "answers", None) or getattr(part, "__doc__", None) or "").strip().split("\n")[0]
-
-
-def _shown(value: Any) -> Any:
-    """As one would write it after ``--set KEY=``: JSON values."""
-    if isinstance(value, Spec):
-        return {name: _shown(part) for name, part in value.canonical().items() if name != "spec"}
-    return [_shown(part) for part in value] if isinstance(value, list | tuple) else value
-
-
-def _as_setting(value: Any) -> str:
-    if value is None:
-        return ""
-    return str(value) if isinstance(value, str | int | float) else json_text.dumps(value)

@@ -2,16 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
-from typing import Any, ClassVar, Self
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema
 
 from tombola.core.brief import brief
-from tombola.core.errors import TombolaError, shown
+from tombola.core.errors import TombolaError, nearest, shown
+from tombola.core.fields import described
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
 
 FORMAT = 1
 """Version of the canonical form. It goes into every digest: change it and no stored run is found any more."""
@@ -27,7 +34,19 @@ def _strict(schema: Any) -> Any:
     return found | {"strict": True} if schema.get("type") in ("int", "float") else found
 
 
-class Spec(BaseModel):
+class _Kind(ModelMetaclass):
+    """Of classes of descriptions: `help`, `dir` and editors see their fields and methods, and nothing of pydantic's."""
+
+    def __dir__(cls) -> list[str]:  # noqa: N805
+        own = [kind for kind in cls.__mro__ if not kind.__module__.startswith(("pydantic", "builtins", "abc"))]
+        return sorted({name for kind in own for name in vars(kind) if not name.startswith("_") and name != "model_config"})
+
+    @property
+    def __doc__(cls) -> str:  # type: ignore[override]  # noqa: N805
+        return described(cls, vars(cls).get("__doc__") or "")
+
+
+class Spec(BaseModel, metaclass=_Kind):
     """A frozen description. Two specs are equal exactly if their canonical forms are.
 
     Numbers are finite and are what they are said to be: 3.0 is no whole number, True and "3" are no numbers, NumPy's are.
@@ -49,7 +68,15 @@ class Spec(BaseModel):
         try:
             super().__init__(**{name: _pythons(value) for name, value in values.items()})
         except ValidationError as error:
-            raise TombolaError(f"{type(self).__name__}: {one_line(error)}") from None
+            raise TombolaError(f"{type(self).__name__}: {one_line(error, type(self).model_fields)}") from None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """`help` shows the fields with their defaults; their types, which are long, stand with what they mean."""
+        fields = cls.model_fields.items()
+        needed = [Parameter(name, Parameter.KEYWORD_ONLY) for name, one in fields if one.is_required()]
+        others = [Parameter(name, Parameter.KEYWORD_ONLY, default=one.default) for name, one in fields if not one.is_required()]
+        cls.__signature__ = Signature([*needed, *others])
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -134,12 +161,15 @@ def _pythons(value: Any) -> Any:
     return type(value)(map(_pythons, value)) if type(value) in (list, tuple) else value
 
 
-def one_line(error: ValidationError) -> str:
-    """The first complaint of a pydantic error as one line: field, what was given, what is allowed."""
+def one_line(error: ValidationError, fields: Iterable[str] = ()) -> str:
+    """The first complaint of a pydantic error as one line: field, what was given, what is allowed; `fields`: that there are."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"there is no field {where!r}"
+        near = nearest(where, fields)
+        return f"there is no field {where!r}" + (
+            f"; did you mean {near!r}?" if near else f"; there are {', '.join(fields)}" if fields else ""
+        )
     if first["type"] == "missing":
         return f"the field {where!r} is needed"
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").replace("a valid integer", "a whole number")

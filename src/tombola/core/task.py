@@ -27,6 +27,7 @@ class Data(Spec):
     """A data set by name and how much of it is used; the split is drawn per replicate from its stream `split`."""
 
     name: str
+    """Of a registered data set (`tombola list`)."""
     train: Count | None = None
     """Training examples; None: all that the validation set leaves."""
     validation: Count | None = None
@@ -64,6 +65,7 @@ class Model(Spec):
     name: Annotated[str, BeforeValidator(models.described)]
     """A user's own as ``name@digest``, by its code: an edited network is another network."""
     options: Annotated[dict[str, Any], AfterValidator(plain_options)] = {}
+    """What else the network takes, such as ``{"widths": [300, 100]}`` of `mlp`."""
     initializer: Annotated[str, BeforeValidator(initializers.described)] = "glorot_normal"
     """How kernels are drawn (biases are 0, normalisation is the identity); ``own``: as the module itself draws them."""
     gain: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
@@ -105,14 +107,18 @@ class MaskSchedule(Spec):
     """A mask that moves during training: a registered schedule (`tombola.training.mask_schedules`) and its options."""
 
     name: Annotated[str, BeforeValidator(mask_schedules.described)]
+    """Of a registered mask schedule."""
     options: Annotated[dict[str, Any], AfterValidator(plain_options)] = {}
+    """What else the schedule takes, such as ``{"final": 0.1}`` of `gradual`."""
 
 
 class Detect(Spec):
     """A detector of the stable phase, asked at stops of training (`tombola.training.detectors`)."""
 
     name: Annotated[str, BeforeValidator(detectors.described)]
+    """Of a registered detector."""
     options: Annotated[dict[str, Any], AfterValidator(plain_options)] = {}
+    """What else the detector takes."""
     level: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """The stable phase has begun at the first stop where the detector's signal is beyond it; None: the detector's own level."""
     beside: tuple[Annotated[str, BeforeValidator(detectors.described)], ...] = ()
@@ -133,7 +139,9 @@ class Recipe(Spec):
     steps: Step
     """Length T of training, counted from iteration 0 also where a run begins later."""
     batch: Count
+    """Training examples in a step."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """Of the optimiser, at the top of its schedule."""
     optimizer: Annotated[str, BeforeValidator(optimizers.described)] = "adam"
     """A registered optimiser (`tombola.training.optimizers`): sgd, momentum, nesterov, adam, adamw, or a user's own."""
     optimizer_options: dict[str, Any] = {}
@@ -149,6 +157,7 @@ class Recipe(Spec):
     milestones: tuple[Step, ...] = ()
     """Steps at which a `stepped` learning rate is multiplied by `decay`."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Factor of a `stepped` learning rate at each milestone."""
     warmup: Step = Step("0it")
     """Length k of a linear rise of the learning rate: iteration t has (t + 1) / k of it, so the first has 1 / k, not 0."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -173,6 +182,14 @@ class Recipe(Spec):
     """Spacing of the evaluations on test data; None: as `evaluate_every`. The iteration of minimum validation
     loss and the last one are always tested, exactly."""
 
+    def tested(self) -> Self:
+        """The same, tested at each evaluation where `test_every` would leave no test before the end, as of a training that was cut."""
+        if self.test_every is None:
+            return self
+        (whole, length), (epochs, spacing) = self.steps.order, self.test_every.order
+        none = 2 * epochs > whole if not (length or spacing) else 2 * spacing > length and not (whole or epochs)
+        return self.but(test_every=None) if none else self
+
 
 class Task(Spec):
     """Data, model, objective and recipe. How it is called and pruned by default are labels: runs of equal content are equal."""
@@ -180,10 +197,15 @@ class Task(Spec):
     labels: ClassVar[frozenset[str]] = frozenset({"name", "rates", "scope"})
 
     data: Data
+    """What is learnt from."""
     model: Model
+    """Which network learns."""
     recipe: Recipe
+    """How it is trained."""
     objective: Learnt = Field(default_factory=lambda: find_objective("classification")())
+    """What is learnt: a registered objective, by its name or as a table of its name and options."""
     name: str = "custom"
+    """How the task is called in tables; it changes no run."""
     rates: Rates = {"dense": 0.2, "conv": 0.2, "output": 0.1, "shortcut": 0.0, "embedding": 0.2}
     """The share of its remaining weights that one round of pruning takes from a layer, by its kind or its name."""
     scope: Literal["layer", "global", "row", "column"] = "layer"

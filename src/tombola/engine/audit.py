@@ -200,9 +200,7 @@ def carry_out(studies: Sequence[Study], store: Store, data_dir: Path | None, sec
 
 def _so_far(study: Study, store: Store, data_dir: Path | None) -> Part:
     with suppress(TombolaError):  # of a study that searches: what is there calls for further runs
-        found, how_far = findings_so_far(study, store, data_dir)
-        count, _, whole = how_far.partition(" of ")
-        return Part(study, found, f"{how_far} and a part of the measurements" if whole.startswith(f"{count} ") else how_far)
+        return Part(study, *findings_so_far(study, store, data_dir))
     return Part(study, None, "a part of its runs")
 
 

@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
-from tombola.core.errors import TombolaError, unknown
+from tombola.core.errors import TombolaError, nearest, shown, unknown
+from tombola.core.fields import FieldHelp, help_of
 from tombola.core.loading import load_part
 from tombola.core.objective import Objective
 from tombola.core.spec import Spec
@@ -99,6 +100,7 @@ def apply(study: Study, settings: Iterable[str | tuple[str, Any]]) -> Study:
     others.
     """
     waiting = [parsed(setting) for setting in settings]
+    keys = [key for key, _ in waiting]
     while waiting:
         refused: list[tuple[str, Any]] = []
         errors: list[TombolaError] = []
@@ -111,6 +113,15 @@ def apply(study: Study, settings: Iterable[str | tuple[str, Any]]) -> Study:
         if len(refused) == len(waiting):
             raise errors[0]
         waiting = refused
+    return _followed(study, {".".join(path_of(study, key)) for key in keys})
+
+
+def _followed(study: Study, given: Set[str]) -> Study:
+    """What follows from fields that were set where it was not set itself: rounds from densities, tests from the length of training."""
+    if "pruning.densities" in given and "levels" not in given and isinstance(getattr(study, "levels", None), int):
+        study = study.but(levels=len(study.pruning.densities))  # type: ignore[attr-defined]
+    if "task.recipe.steps" in given and "task.recipe.test_every" not in given:
+        study = study.but(task=study.task.but(recipe=study.task.recipe.tested()))
     return study
 
 
@@ -138,6 +149,19 @@ def fields_of(spec: Spec, prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def explained(spec: Spec, prefix: str = "") -> dict[str, FieldHelp]:
+    """Every field of a configuration, by its full path, in words."""
+    found: dict[str, FieldHelp] = {}
+    for name, words in help_of(type(spec)).items():
+        value = getattr(spec, name)
+        if isinstance(value, Spec):
+            found |= {f"{prefix}{name}": words} if isinstance(value, Objective) else {}
+            found |= explained(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = words
+    return found
+
+
 def configuration_of(study: Study) -> dict[str, Any]:
     """Every field of a study by its full path; of a sweep what its settings differ in first, then what they have in common."""
     if not isinstance(study, Sweep):
@@ -155,7 +179,10 @@ def path_of(study: Study, key: str) -> list[str]:
         path = _field(there, key[:place])
         if path and isinstance(there[path], Mapping):
             return [*path.split("."), key[place + 1 :]]
-    raise unknown("field", key, {*there, *(path.rsplit(".", 1)[-1] for path in there)})
+    names = {*there, *(path.rsplit(".", 1)[-1] for path in there)}
+    if near := nearest(key, names):
+        raise TombolaError(f"unknown field {shown(key)}: did you mean {near!r}? `tombola show {study.name}` explains all fields")
+    raise unknown("field", key, names)
 
 
 def _field(there: Iterable[str], key: str) -> str:

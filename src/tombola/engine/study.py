@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,7 @@ from tombola.engine.planned import blaming, drawable, planned
 from tombola.engine.progress import Progress
 from tombola.engine.reading import built_info, done, load_tree, network_info
 from tombola.engine.steps import first_iteration, last_iteration
+from tombola.engine.study_files import written
 from tombola.engine.tables import Measured, curves, made_by, measured_rows, table_of
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.network_info import NetworkInfo
@@ -35,6 +37,17 @@ if TYPE_CHECKING:
 
 _READ = ("metrics.csv", "summary.json", "made.json")
 """Files of every run from which tables are made."""
+
+
+class Lacking(TombolaError):
+    """The store has not all of a study."""
+
+    def __init__(self, study: Study, store: Store, lacking: str) -> None:
+        """`lacking`: what it has not, in words: "12 of 54 runs are"."""
+        self.lacking = lacking
+        self.nothing_there = lacking.split()[0] == lacking.split()[2]
+        remedy = f"`tombola run {study.name}` with the same options computes them"
+        super().__init__(f"{study.name}: {lacking} not in store {str(store.folder)!r}; {remedy}")
 
 
 class Parts(NamedTuple):
@@ -90,7 +103,8 @@ def _note(study: Study, found: Parts, store: Store) -> None:
         return
     places = [Place(row.run.digest, row.variant, row.arm, row.level, row.replicate, row.draw) for row in found.rows]
     without = found.graph.runs.keys() - {place.run for place in places}
-    note(store, study.name, study.task.name, study.digest, [*places, *map(Place, sorted(without))])
+    described = written(study, task=study.task.name, scale="small")  # every field is in it, so that the scale is of no matter
+    note(store, study.name, study.task.name, study.digest, [*places, *map(Place, sorted(without))], described)
 
 
 def _measurements(study: Study, rows: Sequence[Row]) -> list[Measurement]:
@@ -187,21 +201,16 @@ def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) ->
     None where no row can be measured yet. Tables that need all runs (details) are left out, with the figures that draw them. When all
     is there, these are the study's findings, and the text is "".
     """
-    rows = planned(study)
-    whole = _parts(study, rows, store)
-    there = {digest for digest, record in whole.runs.items() if record.exists()}
+    whole, results = followed(study, store, data_dir)
     if not lacking(whole):
-        return findings(study, store, data_dir), ""
+        return _findings(study, results or _results(study, whole, store, data_dir), whole), ""
+    there = {digest: record for digest, record in whole.runs.items() if record.exists()}
+    evaluated = {measurement: record for measurement, record in whole.measurements.items() if record.exists()}
     how_far = f"{len(there)} of {len(whole.runs)} runs"
-    done_rows = tuple(
-        row for row in rows if row.run.digest in there and (row.measurement is None or whole.measurements[row.measurement].exists())
-    )
-    found = Parts(
-        done_rows,
-        Graph({digest: run for digest, run in whole.graph.runs.items() if digest in there}),
-        {measurement: record for measurement, record in whole.measurements.items() if record.exists()},
-        {digest: record for digest, record in whole.runs.items() if digest in there},
-    )
+    if len(there) == len(whole.runs):
+        how_far += f" and {len(evaluated)} of {len(whole.measurements)} measurements"
+    done_rows = tuple(row for row in whole.rows if row.run.digest in there and (row.measurement is None or row.measurement in evaluated))
+    found = Parts(done_rows, Graph({digest: whole.graph.runs[digest] for digest in there}), evaluated, there)
     results = _results(study, found, store, data_dir)
     measured = []
     for row in done_rows:
@@ -210,7 +219,7 @@ def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) ->
     if not measured:
         return None, how_far
     of = {row.run: results[row.run] for row, _ in measured}
-    return _judged(study, measured, results, [result.made for result in of.values()]), how_far
+    return replace(_judged(study, measured, results, [result.made for result in of.values()]), so_far=how_far), how_far
 
 
 def _findings(study: Study, results: Results, found: Parts) -> Findings:
@@ -251,9 +260,7 @@ def _further(study: Study, rows: Sequence[Row], results: Results) -> tuple[Row, 
 
 def _results(study: Study, parts: Parts, store: Store, data_dir: Path | None) -> Results:
     if less := lacking(parts):
-        raise TombolaError(
-            f"{study.name}: {less} not in store {str(store.folder)!r}; `tombola run {study.name}` with the same options computes them"
-        )
+        raise Lacking(study, store, less)
 
     @lru_cache(maxsize=8)  # of all runs together: a study may look at thousands
     def weights(run: Run, what: str) -> Tree:

@@ -20,11 +20,14 @@ DEFAULTS = "tombola.toml"
 """What a file is called that says what is not said otherwise: in the folder where one works, and in the user's configuration folder."""
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, text: str | None = None) -> dict[str, Any]:
     """What a study file says, as options of the command line have it: `study`, `scale`, `task`, `model`, `data`, `image_size`,
     `replicates`, `seed`, `settings`, `sweep` and `load`. Paths are those beside the file. Raises in one line for another key.
+
+    Args:
+        text: the file's, where it is known.
     """
-    found = _read(path, _KEYS, "study file")
+    found = _read(path, _KEYS, "study file", text)
     if not isinstance(found.get("study"), str):
         raise TombolaError(f'study file {str(path)!r} names no study; write study = "frankle2019.sparsity", say, as its first line')
     return found
@@ -38,10 +41,10 @@ def defaults() -> dict[str, dict[str, Any]]:
     return {str(path): _read(path, _DEFAULTS, "file of defaults") for path in (own, Path(DEFAULTS)) if path.is_file()}
 
 
-def _read(path: Path, keys: Sequence[str], kind: str) -> dict[str, Any]:
+def _read(path: Path, keys: Sequence[str], kind: str, text: str | None = None) -> dict[str, Any]:
     what = f"{kind} {str(path)!r}"
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8") if text is None else text)
     except OSError as error:
         raise TombolaError(f"{what} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -1,6 +1,7 @@
 """The tables of a study whose results are there."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +77,14 @@ def made_by(study: Study, made: Sequence[Mapping[str, Any]], measurements: Seque
     several = lambda values: "; ".join(dict.fromkeys(values))  # noqa: E731
     seconds = sum(one["seconds"] / one["trained_together"] for one in made)
     dates = sorted(one["date"] for one in made)
-    commands = list(dict.fromkeys(one["command"] for one in made))
+    now, commands = provenance.command(), Counter((one["command"], one["versions"]["tombola"]) for one in made)
+    ours = [command for command, _ in commands if study.name in command.split() and "run" in command.split()]
+    own = now if now.startswith("tombola run") or not ours else ours[-1]
+    others = [f"{count} by tombola {version}: {command}" for (command, version), count in commands.items() if command != own]
     return {
-        "command": "\n".join(commands[:3] + ["..."] * (len(commands) > 3)),
-        "reported with": provenance.command(),
+        "command": own,
+        **({"reported with": now} if now != own else {}),
+        **({"runs of other commands": "; ".join(others[:5] + ["..."] * (len(others) > 5))} if others else {}),
         "task": study.task.name,
         "replicates": str(study.replicates),
         "seed": str(study.seed),

@@ -35,6 +35,26 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, len(kept))
 
 
+MOST_REPLICATES_TOLD = 1_000
+"""Beyond, a number of replicates that would decide is no advice."""
+
+
+def replicates_to_decide(found: Interval, least: float) -> int | None:
+    """How many replicates in all it takes until the 95 % t-interval lies on one side of `least`, if the mean and the standard deviation
+    over replicates stay as they are. None where that is more than 1,000, or cannot be said.
+
+    >>> replicates_to_decide(Interval(1.0, -0.5, 2.5, 6), 0.0)
+    11
+    """
+    if found.n < 2 or not np.isfinite([found.low, found.high]).all():
+        return None
+    deviation = (found.high - found.low) / 2 * np.sqrt(found.n) / _t_quantile(0.975, found.n - 1)
+    enough = (
+        n for n in range(found.n, MOST_REPLICATES_TOLD + 1) if _t_quantile(0.975, n - 1) * deviation < abs(found.mean - least) * np.sqrt(n)
+    )
+    return next(enough, None)
+
+
 @cache
 def _t_quantile(p: float, degrees: int) -> float:
     """Of Student's t. From `scipy.special`: to import all of `scipy.stats` takes a second."""

@@ -19,7 +19,8 @@ GLOBAL_RATES = {"conv": 0.2, "dense": 0.0, "output": 0.0, "shortcut": 0.0}
 
 
 def task(name: str, scale: str = "small", **recipe: Any) -> Task:
-    """A named task at a scale; further arguments change fields of its recipe.
+    """A named task at a scale; further arguments change fields of its recipe. Where `steps` alone would leave no test before the end,
+    the task is tested at each evaluation.
 
     >>> task("mnist1d-mlp", steps="1000it").recipe.steps
     '1000it'
@@ -27,7 +28,8 @@ def task(name: str, scale: str = "small", **recipe: Any) -> Task:
     if scale not in SCALES:
         raise unknown("scale", scale, SCALES)
     found = tasks[name](scale)
-    return found.but(name=name, recipe=found.recipe.but(**recipe)) if recipe else found.but(name=name)
+    changed = found.recipe.but(**recipe) if recipe else found.recipe
+    return found.but(name=name, recipe=changed.tested() if "steps" in recipe and "test_every" not in recipe else changed)
 
 
 def _at(scale: str, by_scale: Mapping[str, Mapping[str, Any]], **common: Any) -> Recipe:

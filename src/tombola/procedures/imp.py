@@ -18,8 +18,9 @@ def imp_runs(task: Task, seed: int, levels: int, pruning: Pruning | None = None,
 def imp_chain(dense: Run, levels: int, pruning: Pruning) -> list[Run]:
     """The same from a dense run, whatever it starts from, and under its own SGD noise."""
     chain, back = [dense], Action(name="rewind", of=(dense.at(pruning.rewind),))
-    for _ in range(levels):
-        chain.append(dense.but(mask=pruned_mask(pruning, dense, chain[-1]), kept=back, begin=pruning.rewind))
+    for level in range(1, levels + 1):
+        mask = pruned_mask(pruning.at(dense.task, level), dense, chain[-1])
+        chain.append(dense.but(mask=mask, kept=back, begin=pruning.rewind))
     return chain
 
 

@@ -1,9 +1,12 @@
 """How a network is pruned, as one value: what tasks, studies, `tombola.imp` and the mask action `prune` pass on whole."""
 
-from typing import Any, Self
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Any, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from tombola.core.errors import TombolaError
 from tombola.core.spec import Spec
 from tombola.core.step import Step
 from tombola.core.task import KINDS, Rates, Task
@@ -18,10 +21,13 @@ class Pruning(Spec):
     rates: Rates = {}
     """Share of its remaining weights that a round takes from a layer, by the layer's name, or that of its block (such as `encoder`), or
     else its kind; one number: of all kinds. What is not named is as the task has it."""
+    densities: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    """In place of rates: the share of its weights that each layer has left after round 1, 2, ..., to within a weight; falling. Layers
+    whose rate is 0 in the task are left whole. Studies that prune by rounds take as many rounds as there are densities."""
     scope: Scope | None = None
     """`layer`: the share is taken from each layer; `global`: from all of them together; `row`, `column`: from each row (a word) or
     column (a dimension) of a layer's kernel. None: as the task has it."""
-    criterion: str = "large_final"
+    criterion: Annotated[str, criteria] = "large_final"
     """A registered criterion; in Python a function (initial, final) -> scores too. A user's own as ``name@digest``, by its code."""
     structure: Structure = "weights"
     """`units`: whole units and channels are pruned, by the norm of their weights' scores."""
@@ -49,17 +55,39 @@ class Pruning(Spec):
         check_structure(self.structure, self.norm)
         return self
 
+    @model_validator(mode="after")
+    def _densities_fall(self) -> Self:
+        if any(later >= sooner for sooner, later in pairwise(self.densities)):
+            raise ValueError(f"densities = {list(self.densities)}, but each has to be below the one before")
+        if self.densities and self.rates:
+            raise ValueError("both rates and densities are given, which say the same thing; leave one out")
+        return self
+
     def of(self, task: Task) -> Self:
         """The same with the task's own rates and scope where it has none."""
-        return self.but(rates={**task.rates, **self.rates}, scope=self.scope or task.scope)
+        return self.but(rates={} if self.densities else {**task.rates, **self.rates}, scope=self.scope or task.scope)
+
+    def at(self, task: Task, level: int) -> Self:
+        """That of one round, from 1 on: where densities are named, the rates that lead from the one before to its own."""
+        return self._from(task, (1.0, *self.densities)[level - 1 : level + 1]) if self.densities else self
+
+    def _from(self, task: Task, ends: Sequence[float]) -> Self:
+        if len(ends) < 2:
+            count = len(self.densities)
+            raise TombolaError(f"densities = {list(self.densities)}, but more rounds are asked for; name more, or set levels={count}")
+        return self.but(densities=(), rates={name: (1 - ends[1] / ends[0]) * bool(rate) for name, rate in task.rates.items()})
 
     def at_once(self, task: Task, rounds: int) -> Self:
         """One round that takes as much as so many do: 1 - (1 - rate)^rounds."""
+        if self.densities:
+            return self._from(task, (1.0, *self.densities[rounds - 1 : rounds]))
         rates = self.of(task).rates
         return self.but(rates={name: rate if rounds == 1 else 1 - (1 - rate) ** rounds for name, rate in rates.items()})
 
     def options(self, task: Task) -> dict[str, Any]:
         """Those of the mask action `prune`; what is at its default is left out where it came later than stored runs."""
+        if self.densities:
+            raise TombolaError("densities are for studies that prune round by round; here rates say what is pruned, so set these")
         found = self.of(task)
         options: dict[str, Any] = {"rates": found.rates, "criterion": found.criterion, "scope": found.scope}
         if may_tie(found.criterion, task.model.initializer):

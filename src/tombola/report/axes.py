@@ -8,7 +8,7 @@ from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tombola.report.style import PALE, typeset
+from tombola.report.style import PALE, now, typeset
 from tombola.studies.figure import Panel
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure as Canvas
 
-_WIDTHS = {1: 3.9, 2: 6.4, 3: 8.6, 4: 8.6}
-"""Inches of a figure of so many columns of panels."""
 _FLAT, _FLATTEST = 2.0, 5.0
 """Limits are shared by the variants of a metric unless they are so many times as long as those of the typical variant, or of any."""
 _OUTLYING = 2.5
@@ -49,10 +47,11 @@ def facets(panels: Sequence[Panel], titles: Mapping[str, str], height: float = 2
     """
     many = len(panels) > 1
     count = len(panels) if many else len(titles)
-    across = min(range(1, min(4, count) + 1), key=lambda across: _unfit(count, across))
+    widths = now().widths
+    across = min(range(1, min(len(widths), count) + 1), key=lambda across: _unfit(count, across))
     deep = math.ceil(count / across)
     rows = deep * (len(titles) if many else 1)
-    canvas = empty((_WIDTHS[across], (height + 0.25 + 0.17 * any(titles.values())) * rows))
+    canvas = empty((widths[across - 1], (height + 0.25 + 0.17 * any(titles.values())) * rows))
     axes = canvas.subplots(rows, across, squeeze=False)
     found = []
     for place, variant in enumerate(titles):
@@ -60,7 +59,7 @@ def facets(panels: Sequence[Panel], titles: Mapping[str, str], height: float = 2
             at = index if many else place
             row, column = deep * place * many + at // across, at % across
             if titles[variant] and index == 0:
-                title(axes[row, column], titles[variant], _WIDTHS[across] / (1 if many else across) - 0.2)
+                title(axes[row, column], titles[variant], widths[across - 1] / (1 if many else across) - 0.2)
             last = place == len(titles) - 1 and at + across >= count if many else at + across >= count
             found.append(Facet(axes[row, column], variant, panel, many or column == 0, last))
     for ax in set(axes.flat) - {facet.ax for facet in found}:
@@ -84,7 +83,7 @@ def empty(size: tuple[float, float]) -> "Canvas":
 
 def nothing(why: str) -> "Canvas":
     """A figure in the place of one that has nothing to show (levels beyond those that a small scale runs)."""
-    canvas = empty((_WIDTHS[1], 0.6))
+    canvas = empty((now().widths[0], 0.6))
     canvas.text(0.5, 0.5, why, ha="center", va="center")
     return canvas
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tombola.report.axes import nothing, threshold_marks
-from tombola.report.result import arms_of, rows_of
+from tombola.report.result import arms_of, own_settings, rows_of
 from tombola.report.style import Look, looks
 from tombola.studies.base import Findings
 from tombola.studies.figure import Figure
@@ -47,7 +47,7 @@ class Drawing:
     def caption(self) -> str:
         """What the study says of the figure, then what its marks mean."""
         marks = [*self.marks(), *self.notes] if len(self.rows) else []
-        return " ".join(filter(None, dict.fromkeys([self.figure.caption, *marks])))
+        return " ".join(filter(None, dict.fromkeys([self.figure.caption, own_settings(self.report), *marks])))
 
     def means(self, marks: str, spread: str = "", where: str = "") -> str:
         """What marks show: "Lines show means over 8 replicates, bands their 95 % t-intervals"; of one replicate there is no spread."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from tombola.report import axes, text
 from tombola.report.drawing import Drawing
-from tombola.report.style import INK
+from tombola.report.style import INK, now
 from tombola.studies.figure import Panel
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-WIDTH = 8.6
-"""Inches of a figure's width at most."""
 _GREYS = "Greys"
 LETTER = 0.062
 """Inches of a letter of a label, about."""
@@ -47,7 +45,7 @@ class Grid(Drawing):
         rows = self.rows if "variant" in self.rows.columns else self.rows.assign(variant="")
         self.groups, panels = text.titled(rows, self.report, self.by), self.figure.panels
         (width, height), (beside, apart, below), many = self.size(), self.around, len(panels) > 1
-        room = int((WIDTH - beside - 0.9) / (width + 0.25 + apart)) or 1
+        room = int((max(now().widths) - beside - 0.9) / (width + 0.25 + apart)) or 1
         fastest = next((count for column in reversed(self.by) if (count := rows[column].nunique()) > 1), 1)
         across = fastest if fastest <= room else math.ceil(len(self.groups) / math.ceil(len(self.groups) / room))
         across = len(panels) if many else across
@@ -55,7 +53,7 @@ class Grid(Drawing):
         lines = max(math.ceil(0.075 * len(name) / wide) for name, _ in self.groups)
         canvas = axes.empty(
             (
-                min(WIDTH, (width + 0.25 + apart) * across + beside + (0 if many else 0.9)),
+                now().fit((width + 0.25 + apart) * across + beside + (0 if many else 0.9)),
                 (height + 0.16 * lines + below) * down + (0.7 if many else 0.2),
             )
         )

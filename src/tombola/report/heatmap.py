@@ -8,7 +8,8 @@ import numpy as np
 from tombola.report import axes, text
 from tombola.report.axes import short
 from tombola.report.drawing import classed, of_row
-from tombola.report.grid import LETTER, WIDTH, Grid
+from tombola.report.grid import LETTER, Grid
+from tombola.report.style import now
 from tombola.report.summary import summarise
 from tombola.studies.figure import Panel
 
@@ -47,8 +48,8 @@ class HeatMap(Grid):
     def size(self) -> tuple[float, float]:
         """As many cells as there are, a line of text high."""
         rows, columns = self.rows.row.nunique(), self.rows.column.nunique()
-        count = len(self.figure.panels)
-        room = (WIDTH - self.around[0] - 0.3 * count) / count if count > 1 else WIDTH - 2.5
+        count, most = len(self.figure.panels), max(now().widths)
+        room = (most - self.around[0] - 0.3 * count) / count if count > 1 else most - 2.5
         return min(max(1.6, 0.42 * columns), max(1.6, room)), max(0.5, 0.19 * rows)
 
     def marks(self) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tombola.core.source import source_digest
 from tombola.report.files import write_file
 from tombola.report.result import arms_of, variants_of
+from tombola.report.style import now
 from tombola.store.files import dump_json
 from tombola.studies.base import Findings
 from tombola.studies.figure import Figure
@@ -64,7 +65,7 @@ def of_figure(figure: Figure, report: Findings, frames: Sequence[str]) -> str:
     """What a figure is drawn from; `frames`: of all the report's tables."""
     study = report.study
     labels = (study.name, study.digest, report.columns, arms_of(report), variants_of(report), study.counted, report.figures)
-    return hashlib.sha256(repr((figure, labels, list(report.details), list(frames))).encode()).hexdigest()
+    return hashlib.sha256(repr((figure, now(), labels, list(report.details), list(frames))).encode()).hexdigest()
 
 
 def _checksum(path: Path) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+NOT_COMPLETE = "# Not complete: "
+"""Begins the study.toml of a report of a study that is still running; how far it was follows."""
 _NAMES = ("study", "task", "variant", "arm", "run")
 """Columns of texts, whatever they look like: an arm may be called 0.1."""
 
@@ -38,16 +40,19 @@ class Entry:
     sentence: str
 
 
-def entry(verdict: Verdict, study: str, testbed: str) -> Entry:
-    """The line of a verdict."""
+def entry(verdict: Verdict, study: str, testbed: str, so_far: str = "") -> Entry:
+    """The line of a verdict; `so_far`: how much of its study is there, if not all."""
+    why = [f"only {so_far} so far"] if so_far else []
+    if verdict.verdict == "undecided":
+        why.append(text.said(verdict).removeprefix("undecided: "))
     states = [state for state in verdict.parts if state != "shown"]
     parts = f"{states.count('holds')} of {len(states)}" if states else "-"
-    return Entry(verdict.id, study, testbed, verdict.verdict, parts, verdict.n, "; ".join(verdict.reasons), verdict.sentence)
+    return Entry(verdict.id, study, testbed, verdict.verdict, parts, verdict.n, "; ".join([*why, *verdict.reasons]), verdict.sentence)
 
 
 def entries(reports: Iterable[Findings]) -> list[Entry]:
     """The lines of all claims of some reports."""
-    return [entry(verdict, report.study.name, report.study.task.name) for report in reports for verdict in report.verdicts]
+    return [entry(verdict, report.study.name, report.study.task.name, report.so_far) for report in reports for verdict in report.verdicts]
 
 
 def overall(lines: Sequence[Entry]) -> dict[str, str]:
@@ -74,10 +79,19 @@ def judged_again(folder: Path) -> list[Entry]:
         table = read_table(path)
         study = _configured(path, table)
         place = path.parent.relative_to(folder).as_posix().removeprefix(study.name).strip("./")
-        found += [entry(verdict, study.name, place or str(table.task.iloc[0])) for verdict in study.judge(table)]
+        testbed, so_far = place or str(table.task.iloc[0]), _so_far(path.with_name("study.toml"))
+        found += [entry(verdict, study.name, testbed, so_far) for verdict in study.judge(table)]
     if not found:
         raise TombolaError(f"no table of a report (table.csv) is below {str(folder)!r}; `tombola run STUDY -o {folder}` writes one there")
     return found
+
+
+def _so_far(path: Path) -> str:
+    try:
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return first.removeprefix(NOT_COMPLETE) if first.startswith(NOT_COMPLETE) else ""
 
 
 def read_table(path: Path) -> "pd.DataFrame":

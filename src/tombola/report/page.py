@@ -3,24 +3,31 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from tombola.core.parts import users_code
 from tombola.engine.study_files import written
 from tombola.evaluation.verdict import Effect
-from tombola.report import figures, text
+from tombola.report import figures, papers, text
+from tombola.report.cite import bibtex
+from tombola.report.columns import dictionary
 from tombola.report.files import safe_names, writable, write_file
 from tombola.report.glossary import GLOSSARY
 from tombola.report.kept import Kept, of_figure, of_frame
-from tombola.report.ledger import Entry, entries, overall
+from tombola.report.ledger import NOT_COMPLETE, Entry, entries, overall
 from tombola.report.numbers import Numbers, numbers_of
 from tombola.report.result import plain
+from tombola.report.style import STYLES, Style, drawn_as, now
 from tombola.report.table import as_csv, claims_as_json
 from tombola.store.files import dump_json
 from tombola.studies.base import Findings
 from tombola.studies.figure import Figure
+from tombola.studies.sweep import Sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,61 +41,106 @@ _SYMBOLS = {
 }
 
 
+class Section(NamedTuple):
+    """What a page has of a study: its folder, and what is shown of it."""
+
+    id: str
+    """Of the section, and the name of the folder."""
+    name: str
+    task: str
+    lines: list[Entry]
+    html: str
+
+
 def write(
     reports: Sequence[Findings],
     folder: Path,
-    running: str = "",
-    every: float = 15.0,
+    every: float = 0.0,
+    style: Style | None = None,
     answers: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
 ) -> list[Path]:
-    """Write index.html and a folder for each study: table.csv, curves.csv, the details tables, claims.json, study.toml, and of each figure
-    svg, pdf, png, its caption (txt) and the numbers behind its marks (json).
+    """Write index.html and a folder for each study: table.csv, curves.csv, the details tables and columns.csv, which explains all of
+    them; claims.json, study.toml; for a paper tables.tex, tables.md, figures.tex and references.bib; code.py, where parts are the
+    user's own; and of each figure svg, pdf, png, its caption (txt) and the numbers behind its marks (json).
 
     Nothing is loaded from elsewhere: the page may be mailed, archived, opened offline. It is written last, so that
-    it never links to a file that is not there. Tables and figures that are there already, made from the same, are left
-    (`tombola.report.kept`). Returns all paths, the page's first.
+    it never links to a file that is not there. Studies that the page had before stay on it; the same study of the same task is
+    replaced. Tables and figures that are there already, made from the same, are left (`tombola.report.kept`). Returns all paths, the
+    page's first.
 
     Args:
-        running: how far a study is that is not complete; the page then says so, and loads itself again.
-        every: seconds after which it does.
+        every: seconds after which the page loads itself again, while a study is running; 0: it does not.
+        style: of the figures; None: as for a page.
         answers: (what is asked, the answer), which stand before all else.
         notes: what is to be known of the answers.
     """
     folder = Path(folder)
     writable(folder)
-    written, sections = [], []
-    for name, report in zip(safe_names(report.study.name for report in reports), reports, strict=True):
-        paths, section = _study(report, folder, name)
+    sections = {one.id: one for one in sections_of(folder)}
+    names = safe_names(_folder_of(report, sections) for report in reports)
+    written = []
+    for name, report in zip(names, reports, strict=True):
+        with drawn_as(style or Style()):
+            paths, sections[name] = _study(report, folder, name)
         written += paths
-        sections.append(section)
-    page = _page(sections, [entries([report]) for report in reports], running=running, every=every, answers=answers, notes=notes)
+    page = _rendered("page.html", **_page([*sections.values()]), every=every, answers=answers, notes=notes)
     return [write_file(folder / "index.html", page.encode()), *written]
 
 
-def _page(sections: Sequence[dict[str, Any]], lines: Sequence[list[Entry]], **said: Any) -> str:
+def _folder_of(report: Findings, there: Mapping[str, Section]) -> str:
+    """What a study's folder is called: by the study, and by its task too where another task's has that name."""
+    name, task = report.study.name, report.study.task.name
+    taken = there.get(safe_names([name])[0])
+    return name if taken is None or taken.task == task else f"{name}--{task}"
+
+
+_SECTION = re.compile(r'<section id="([^"]+)">\n<script[^>]*>(.*?)</script>.*?</section><!-- end of a study -->', re.DOTALL)
+
+
+def sections_of(folder: Path) -> list[Section]:
+    """The studies on the page of a folder, whose own folders are still there; none if there is no page, or none of ours."""
+    try:
+        page = (folder / "index.html").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return []
+    found = []
+    for match in _SECTION.finditer(page):
+        with suppress(ValueError, TypeError, KeyError):  # of a page that is damaged
+            said = json.loads(match[2])
+            own = Section(match[1], said["name"], said["task"], [Entry(**line) for line in said["lines"]], match[0])
+            if own.id in safe_names([own.id]) and (folder / own.id).is_dir():
+                found.append(own)
+    return found
+
+
+def _page(sections: Sequence[Section]) -> dict[str, Any]:
+    """What the page says of its studies together."""
+    lines = [(one.id, line) for one in sections for line in one.lines]
+    return {
+        "title": sections[0].name if len(sections) == 1 else f"{len(sections)} studies",
+        "studies": [one._replace(html=_markup(one.html)) for one in sections],
+        "ledger": lines if len(sections) != 1 else [],
+        "overall": overall([line for _, line in lines]),
+    }
+
+
+def ledger_page(lines: Sequence[Entry], path: Path) -> Path:
+    """Write a page of claims and their verdicts alone."""
+    shown = {"title": "Claims", "studies": [], "ledger": [("", line) for line in lines], "overall": overall(lines)}
+    return write_file(path, _rendered("page.html", **shown, every=0, answers=(), notes=()).encode())
+
+
+def _rendered(template: str, **values: Any) -> str:
+    """A template of this folder, filled."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     here = Path(__file__).parent
     environment = Environment(loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.finalize = lambda value: plain(value) if type(value) is str else value
-    return environment.get_template("page.html").render(
-        title=sections[0]["name"] if len(sections) == 1 else f"{len(sections)} studies",
-        studies=sections,
-        ledger=[(section["id"], line) for section, own in zip(sections, lines, strict=True) for line in own] if len(sections) > 1 else [],
-        overall=overall([line for own in lines for line in own]),
-        **said,
-        css=_markup((here / "page.css").read_text()),
-        script=_markup((here / "page.js").read_text()),
-        glossary=GLOSSARY,
-        symbols=_SYMBOLS,
-        said=text.said,
-        state_of=text.state_of,
-        estimate=text.estimate,
-        p_value=text.p_value,
-        least=text.least,
-        levels=_levels,
-    )
+    files = {"css": _markup((here / "page.css").read_text()), "script": _markup((here / "page.js").read_text())}
+    said = {name: getattr(text, name) for name in ("said", "state_of", "estimate", "p_value", "least")}
+    return environment.get_template(template).render(glossary=GLOSSARY, symbols=_SYMBOLS, levels=_levels, **said, **files, **values)
 
 
 def _markup(content: str) -> Any:
@@ -98,7 +150,7 @@ def _markup(content: str) -> Any:
     return Markup(content)
 
 
-def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], dict[str, Any]]:
+def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], Section]:
     """The files of a study, and what the page shows of it."""
     kept, study = Kept(folder / name), report.study
     frames = {"table": report.table, "curves": report.curves, **report.details}
@@ -107,6 +159,7 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], dict[
     tables = [path for file, table in files for path in _table(file, frames[table], made_from[table], kept)]
     tables.append(write_file(folder / name / "claims.json", dump_json(claims_as_json(report.verdicts))))
     described = written(study, task=study.task.name, scale="small")  # every field is in it, so that the scale is of no matter
+    described = f"{NOT_COMPLETE}{report.so_far}\n{described}" if report.so_far else described
     tables.append(write_file(folder / name / "study.toml", described.encode()))
     names = safe_names(["claims", "study", *(figure.name for figure in report.figures)])[2:]
     drawn = [
@@ -114,12 +167,18 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], dict[
         for figure, stem in zip(report.figures, names, strict=True)
     ]
     kept.note()
+    tables += [write_file(folder / name / file, content.encode()) for file, content in _for_papers(report, names, drawn).items()]
     replicates, numbers, note = report.table.replicate.nunique(), *numbers_of(report)
     tally = Counter(verdict.verdict for verdict in report.verdicts)
     claims = ", ".join(f"{count} {verdict}" for verdict, count in tally.items()) or "none"
     counted = {"rounds": "density", "steps": "step", "layers": "number of layers reset", "widths": "width"}[study.counted]
+    lines = entries([report])
+    kept_lines = {"name": study.name, "task": study.task.name, "lines": [asdict(line) for line in lines]}
     shown = {
         "id": name,
+        "kept": _markup(json.dumps(kept_lines).replace("<", "\\u003c")),
+        "so_far": report.so_far,
+        "left_out": len(study.figures()) > len(report.figures),
         "name": study.name,
         "answers": study.answers,
         "facts": f"Task {study.task.name}, {replicates} replicate{'s' if replicates != 1 else ''}. Claims: {claims}.",
@@ -133,7 +192,28 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], dict[
         "provenance": [(key, value) for key, value in report.provenance.items() if key != "command"],
         "configuration": _configuration(report),
     }
-    return [*tables, *(path for paths, _ in drawn for path in paths)], shown
+    section = Section(name, study.name, study.task.name, lines, _rendered("section.html", one=shown))
+    return [*tables, *(path for paths, _ in drawn for path in paths)], section
+
+
+def _for_papers(report: Findings, stems: Sequence[str], drawn: "Sequence[tuple[list[Path], dict[str, Any]]]") -> dict[str, str]:
+    """Name -> content of what goes into a paper."""
+    study, tables, narrow = report.study, papers.tables_of(report), min(now().widths)
+    widths = [float(one["width"]) / 72 for _, one in drawn]
+    included = [
+        papers.figure(stem, one["title"], one["caption"], now().zoom * width, now() == STYLES["paper"] and width > narrow + 0.1)
+        for stem, width, (_, one) in zip(stems, widths, drawn, strict=True)
+    ]
+    kinds = {type(one) for one in study.settings.values()} if isinstance(study, Sweep) else {type(study)}
+    code = users_code(study.canonical(), *(kind for kind in kinds if not kind.__module__.startswith("tombola.")))
+    return {
+        "columns.csv": as_csv(dictionary(report)).decode(),
+        "tables.md": papers.markdown(tables),
+        "tables.tex": papers.latex(tables),
+        **({"figures.tex": "\n".join(included)} if included else {}),
+        "references.bib": bibtex(*kinds),
+        **({"code.py": code} if code else {}),
+    }
 
 
 def _table(name: str, frame: "pd.DataFrame", made_from: str, kept: Kept) -> list[Path]:

@@ -11,7 +11,7 @@ from tombola.report import axes
 from tombola.report.drawing import Drawing, classed, handle, of_row
 from tombola.report.lines import axis_of, placed
 from tombola.report.result import rows_of, titles, variants_of
-from tombola.report.style import DENSE_LINE, PALE, STAR, Look, looks, symbols
+from tombola.report.style import DENSE_LINE, PALE, STAR, Look, looks, now, symbols
 from tombola.report.summary import GROUP, summarise
 from tombola.report.text import LAYERS, STEP, WIDTH, level_titles, titled
 from tombola.studies.base import Findings
@@ -136,7 +136,7 @@ class Dots(Drawing):
         several = 0.7 * len(groups[0].series) if self.figure.kind == "heatmap" else 1.0
         slots = [_ROW * len(group.rows) * max(1.0, several) for group in groups]
         letters = max(len(label) for group in groups for label in group.rows.values())
-        canvas = axes.empty((min(8.6, 0.065 * letters + 0.4 + 2.3 * len(panels)), sum(slots) + 0.75 * canvas_rows))
+        canvas = axes.empty((now().fit(0.065 * letters + 0.4 + 2.3 * len(panels)), sum(slots) + 0.75 * canvas_rows))
         grid = canvas.subplots(canvas_rows, len(panels), squeeze=False, height_ratios=slots)
         for index, group in enumerate(groups):
             for ax, panel in zip(grid[index], panels, strict=True):

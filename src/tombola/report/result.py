@@ -1,7 +1,9 @@
 """What of a finished study is shown, and in which order."""
 
+import re
 import unicodedata
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from tombola.studies.base import Findings
 from tombola.studies.figure import Figure, Panel
@@ -15,10 +17,32 @@ def plain(name: str) -> str:
     return "".join("?" if unicodedata.category(sign) == "Cc" else sign for sign in name)
 
 
+def named(label: str) -> str:
+    """A label with the user's own parts by their names, without the digests of their code."""
+    return plain(re.sub(r"(?<=\w)@[0-9a-f]{16}\b", "", label))
+
+
+def own_settings(report: Findings) -> str:
+    """A sentence for captions that says how this study prunes where that is not as by default; "" if it is."""
+    pruning = getattr(report.study, "pruning", None)
+    if pruning is None:
+        return ""
+    usual = type(pruning)()
+    changed = {name: getattr(pruning, name) for name in type(pruning).model_fields if getattr(pruning, name) != getattr(usual, name)}
+    said = [f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in changed.items()]
+    return f"Pruning: {', '.join(said)}." if said else ""
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " and ".join(f"{one:g} ({name})" for name, one in value.items())
+    return " and ".join(map(_in_words, value)) if isinstance(value, tuple) else named(str(value))
+
+
 def arms_of(report: Findings) -> dict[str, str]:
     """Arm to label, in the study's order; arms that only the table has come last, under their own names."""
     known = report.study.arms if report.arms is None else report.arms
-    return {arm: plain(known.get(arm, arm)) for arm in dict.fromkeys([*known, *report.table.arm.unique()])}
+    return {arm: named(known.get(arm, arm)) for arm in dict.fromkeys([*known, *report.table.arm.unique()])}
 
 
 def variants_of(report: Findings) -> dict[str, str]:
@@ -27,7 +51,7 @@ def variants_of(report: Findings) -> dict[str, str]:
     present = list(dict.fromkeys(variant for frame in frames for variant in frame.variant.unique()))
     known = report.study.variants if report.variants is None else report.variants
     ordered = [*(variant for variant in known if variant in present), *present]
-    return {variant: plain(known.get(variant, variant)) for variant in dict.fromkeys(ordered)}
+    return {variant: named(known.get(variant, variant)) for variant in dict.fromkeys(ordered)}
 
 
 def rows_of(figure: Figure, report: Findings) -> "pd.DataFrame":

@@ -4,12 +4,77 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tombola.core.errors import TombolaError
+
 if TYPE_CHECKING:
     from matplotlib.text import Text
+
+
+@dataclass(frozen=True)
+class Style:
+    """How large figures are drawn. Their text is 8 pt (ticks 7.5) in a drawing that is `zoom` times smaller than it is to be shown."""
+
+    widths: tuple[float, ...] = (3.9, 6.4, 8.6, 8.6)
+    """Inches of a drawing with so many panels side by side; more there are not."""
+    zoom: float = 1.0
+    exact: bool = False
+    """Whether figures have these widths and no others, as columns of a paper ask."""
+
+    def fit(self, inches: float) -> float:
+        """The width of a figure that needs so many inches."""
+        most = max(self.widths)
+        return next((width for width in self.widths if width >= inches), most) if self.exact else min(most, inches)
+
+
+STYLES = {
+    "page": Style(),
+    "paper": Style((3.25, 6.75, 6.75), exact=True),
+    "talk": Style((3.2, 5.2, 6.25), zoom=1.6, exact=True),
+}
+"""For a page; for a paper of two columns, one or both of them wide (3.25 and 6.75 inches); for slides, 13 pt on up to 10 inches."""
+_TEXT, _PANEL = 8.0, 2.1
+"""Points of the text; inches of the narrowest panel."""
+_style: ContextVar[Style] = ContextVar("style", default=STYLES["page"])
+
+
+def style_of(name: str = "page", width: float | None = None, font_size: float | None = None) -> Style:
+    """A style by name, or one of one's own.
+
+    Args:
+        width: of all figures, in inches as they are shown.
+        font_size: of their text, in points as they are shown; None: that of the named style.
+    """
+    found = STYLES[name]
+    zoom = font_size / _TEXT if font_size else found.zoom
+    widths = tuple(one * found.zoom / zoom for one in found.widths) if width is None else (width / zoom,)
+    if not (0.5 <= zoom <= 5 and _PANEL <= widths[0] <= 30):
+        given = ", ".join(f"{words} {one:g}" for words, one in (("width", width), ("font size", font_size)) if one is not None)
+        raise TombolaError(
+            f"{given}: no panel is readable so; give at least {_PANEL * zoom:.2g} inches at that size of text, and 4 to 40 pt"
+        )
+    across = max(1, int(widths[0] / _PANEL)) if width is not None else 1
+    return Style(widths * across, zoom, exact=found.exact or width is not None)
+
+
+def now() -> Style:
+    """How figures are drawn now."""
+    return _style.get()
+
+
+@contextmanager
+def drawn_as(style: Style) -> Iterator[None]:
+    """Draw figures in a style."""
+    token = _style.set(style)
+    try:
+        yield
+    finally:
+        _style.reset(token)
+
 
 INK, PALE = "#262626", "#8c8c8c"
 DENSE_LINE: dict[str, Any] = {"color": PALE, "linewidth": 0.8, "linestyle": (0, (6, 3))}

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tombola.evaluation.verdict import Effect, Verdict
+from tombola.evaluation.statistics import MOST_REPLICATES_TOLD, Interval, replicates_to_decide
+from tombola.evaluation.verdict import LEVEL, Effect, Verdict
 from tombola.report.result import arms_of, of_levels, variants_of
 from tombola.report.summary import alike, densities_of
 from tombola.studies.base import Findings
@@ -154,7 +155,26 @@ def said(verdict: Verdict) -> str:
             return f"{verdict.verdict}: {states.count('contradicted')} of {len(states)} parts contradicted"
         case "not judged":
             return f"{verdict.verdict}: {'; '.join(verdict.reasons) or 'nothing was measured'}"
+        case "undecided" if len(states) == 1:
+            return f"{verdict.verdict}: {why_undecided(next(effect for effect in verdict.effects if effect.judged))}"
+        case "undecided":
+            return f"{verdict.verdict}: of {len(states)} parts none holds, and none is contradicted"
     return verdict.verdict
+
+
+def why_undecided(effect: Effect) -> str:
+    """Why a part is undecided, and how many replicates would decide it.
+
+    "its interval reaches over 0; if mean and spread stay as they are, 14 replicates in all would decide it".
+    """
+    border = f"the least effect, {least(effect)} {effect.unit}".rstrip() if effect.least else "0"
+    if effect.low > effect.least:
+        return f"its interval lies above {border}, but p = {p_value(effect)} is above {LEVEL:g}"
+    if effect.high <= effect.least:
+        return f"its interval lies below {border}, but with as many tests p is above {LEVEL:g}"
+    needed = replicates_to_decide(Interval(effect.mean, effect.low, effect.high, effect.n), effect.least)
+    more = f"{needed:,} replicates in all would decide it" if needed else f"not even {MOST_REPLICATES_TOLD:,} replicates would decide it"
+    return f"its interval reaches over {border}; if mean and spread stay as they are, {more}"
 
 
 def state_of(state: str, verdict: Verdict, effect: Effect) -> str:
@@ -163,6 +183,10 @@ def state_of(state: str, verdict: Verdict, effect: Effect) -> str:
     """
     if state == "shown":
         return "shown, not judged"
+    if state == "undecided" and said(verdict) == f"{state}: {why_undecided(effect)}":
+        return state
+    if state == "undecided":
+        return f"{state}: {why_undecided(effect)}"
     known = verdict.verdict == "not judged" and len(verdict.reasons) == 1
     return f"{state}: {effect.lacks}" if state == "not judged" and effect.lacks and not known else state
 

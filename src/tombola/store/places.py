@@ -22,9 +22,14 @@ class Place(NamedTuple):
     draw: int | None = None
 
 
-def note(store: Store, study: str, task: str, configuration: str, places: Iterable[Place]) -> None:
-    """Write down the places of a study's runs. A store that cannot be written goes without: it is for finding runs alone."""
-    name, content = f"{FOLDER}/{configuration}.json", json.dumps({"study": study, "task": task, "places": list(places)}).encode()
+def note(store: Store, study: str, task: str, configuration: str, places: Iterable[Place], described: str = "") -> None:
+    """Write down the places of a study's runs. A store that cannot be written goes without: it is for finding runs alone.
+
+    Args:
+        described: the study file of its configuration, by which `tombola claims` finds the study.
+    """
+    said = {"study": study, "task": task, "places": list(places), "described": described}
+    name, content = f"{FOLDER}/{configuration}.json", json.dumps(said).encode()
     with suppress(OSError):
         if store.files.read(name) == content:
             return
@@ -45,3 +50,13 @@ def places(store: Store) -> Iterator[dict[str, Any]]:
         except (OSError, ValueError, TypeError, KeyError):
             continue
         yield from (of_study | one for one in own)
+
+
+def study_files(store: Store) -> list[str]:
+    """The texts of the study files that were noted, by the names of the studies; a note that cannot be read is passed over."""
+    found = []
+    for name in store.files.names(FOLDER):
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            said = json.loads(store.files.read(f"{FOLDER}/{name}"))
+            found.append((str(said["study"]), str(said["described"])))
+    return [described for _, described in sorted(found) if described]

@@ -72,12 +72,17 @@ class Study(Spec):
     and labels are translated."""
     paper: ClassVar[str] = ""
     """Whose claims are judged, e.g. "Zhou et al. 2019"."""
+    meanings: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    """Column of the table -> its unit and what it holds, of those that no axis of a figure shows and that are the study's own."""
     scales: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": {"replicates": 2}}
     """Scale -> fields that are otherwise than by default."""
 
     task: Task
+    """Data, network, objective and recipe."""
     replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] = 8
+    """Repetitions of the whole study, each from a seed of its own; claims are judged from six on."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """From which the seeds of the replicates follow."""
 
     # -- attributes of the class, or properties where they depend on the configuration ----------------------------------
 
@@ -161,7 +166,12 @@ class Study(Spec):
     @property
     def claims(self) -> list[Claim]:
         """Those that its methods make (`tombola.studies.claims.claim`), in their order, those of the classes before it first."""
-        found = {name: one for kind in reversed(type(self).__mro__) for name, one in vars(kind).items() if isinstance(one, Claim)}
+        return self.claims_of_class()
+
+    @classmethod
+    def claims_of_class(cls) -> list[Claim]:
+        """The same before the study is configured."""
+        found = {name: one for kind in reversed(cls.__mro__) for name, one in vars(kind).items() if isinstance(one, Claim)}
         return list(found.values())
 
     def judge(self, table: "pd.DataFrame") -> list[Verdict]:
@@ -191,6 +201,8 @@ class Findings(Shown):
     """Arm to label where the table's are not the study's; None: they are."""
     variants: Mapping[str, str] | None = None
     """Likewise."""
+    so_far: str = ""
+    """How much of the study is there, "12 of 54 runs"; "" if all of it is."""
 
     def tables(self) -> "dict[str, pd.DataFrame]":
         """`table`, `curves`, and the details tables that its figures draw."""

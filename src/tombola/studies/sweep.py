@@ -58,6 +58,10 @@ class Sweep(Study):
         return self.first.answers
 
     @property
+    def default_task(self) -> str:  # type: ignore[override]
+        return self.first.default_task
+
+    @property
     def learns(self) -> tuple[str, ...]:  # type: ignore[override]
         return self.first.learns
 

@@ -84,7 +84,9 @@ class PruningStudy(Study):
 
     @property
     def rates(self) -> dict[str, float]:
-        """Rates by kind or name of layer: the study's own over the task's."""
+        """Rates by kind or name of layer: the study's own over the task's. Raises where densities are named instead."""
+        if self.pruning.densities:
+            raise TombolaError(f"study {self.name!r} is about rates, so it takes no densities; set rates")
         return self.pruning.of(self.task).rates
 
 

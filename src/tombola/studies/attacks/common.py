@@ -50,7 +50,9 @@ class UnderAttack(TicketStudy):
     attacks: Annotated[tuple[Attack, ...], Field(min_length=1)] = ("fgsm", "pgd", "square", "random")
     """Whose minimum counts: an example is right under attack if it is right under each of them, and unattacked."""
     steps_of_pgd: Count = 40
+    """Steps of projected gradient descent."""
     restarts: Count = 5
+    """Random starts of projected gradient descent; the worst counts."""
     attacked_examples: Count | None = 300
     """The first test examples; None: all."""
 

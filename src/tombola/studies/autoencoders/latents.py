@@ -36,6 +36,7 @@ class Latents(Coded):
     levels: Levels = 16
     """Rounds of pruning after the dense run."""
     latents: Count = 16
+    """Size of the code."""
     betas: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.5, 1.0)
     """Factors on the KL term."""
 

@@ -39,6 +39,7 @@ class Cost(Finding):
     columns = (*Finding.columns, "acc_shuffled", "acc_reinit", "collapsed")
 
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(METHODS)
+    """Ways to find a ticket."""
 
     @property
     def arms(self) -> Mapping[str, str]:

@@ -29,6 +29,7 @@ class Sanity(Finding):
     arms = {"ticket": "as found"} | CONTROLS
 
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = CHECKED
+    """Ways to find a mask."""
 
     @property
     def variants(self) -> Mapping[str, str]:

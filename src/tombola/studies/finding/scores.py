@@ -52,6 +52,7 @@ class Scores(Rewound):
 
     densities: tuple[float, ...] = (0.5, 0.2, 0.1, 0.05, 0.02)
     scores: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(SCORES)
+    """Ways to rank single weights."""
     units: tuple[str, ...] = tuple(UNITS)
     """Ways to rank whole units."""
     unit_shares: tuple[Share, ...] = (0.5, 0.2)

@@ -39,6 +39,7 @@ class Optimizers(Compared):
     }
 
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)] = ADAM + OTHERS
+    """Optimisers with their learning rates."""
     compared: tuple[Level, ...] = (7, 10, 13)
     """Levels at which tickets are also re-initialised."""
 

@@ -41,6 +41,7 @@ class Strategies(Pruned):
     """Each strategy's network at every level, under masks that the strategy itself found; every round trains for T iterations."""
 
     strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = tuple(STRATEGIES)
+    """What is done after pruning."""
     late: Step | None = None
     """The step k of weight rewinding; None: a tenth of training."""
     stepped: bool = True

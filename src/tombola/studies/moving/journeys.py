@@ -64,6 +64,7 @@ class Journeys(Iterative):
     updates: Annotated[int, Field(ge=10)] = 20
     """Updates of SET and RigL in the length of a training, of which they make three quarters."""
     drop: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """The share of a layer's weights that SET and RigL exchange at first; it falls along a cosine."""
 
     def rows(self) -> Iterable[Row]:
         """Each arm at each density."""

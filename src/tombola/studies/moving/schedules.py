@@ -41,6 +41,7 @@ class Schedules(Iterative):
     scales = {"smoke": {"replicates": 2, "densities": (0.1,), "per_round": 0.9, "shots": (0.1,), "updates": 8}}
 
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(METHODS)
+    """Ways to prune."""
     shots: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
     """Shares of training after which the network is pruned once; 1: at its end, and not trained on."""
     updates: Annotated[int, Field(ge=2)] = 40

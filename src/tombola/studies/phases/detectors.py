@@ -53,6 +53,7 @@ class Detectors(Settings):
     arms = ARMS
 
     detectors: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(ARMS)
+    """Detectors that are compared."""
 
     def watched(self, name: str, replicate: int) -> Run:
         """The dense run of a setting with all detectors, which look at the steps k."""

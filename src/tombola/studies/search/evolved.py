@@ -33,11 +33,15 @@ class Evolved(Study):
     budget: Annotated[int, Field(ge=1000)] = 15_000_000
     """Example forward passes of the strategy that trains; around weights trained by gradients it gets a tenth."""
     strategy: Literal["SNES", "Sep_CMA_ES"] = "SNES"
+    """The evolution strategy."""
     population: Annotated[int, Field(ge=4)] = 64
+    """Networks in a generation."""
     std: Positive = 0.1
     """Sigma at the beginning; around weights trained by gradients a tenth of it."""
     batch: Count = 256
+    """Training examples on which all networks of a generation are scored."""
     mask_densities: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.7, 0.5, 0.4, 0.3, 0.2, 0.1)
+    """Shares of each layer that are kept."""
 
     def rows(self) -> Iterable[Row]:
         """One measurement a replicate and kind of training."""

@@ -31,6 +31,7 @@ class Overlap(Searched):
     scales = {"smoke": {**Searched.settings_of("smoke"), "searchers": ("genetic", "pbil", "bernoulli")}}
 
     searchers: Annotated[tuple[Searcher | Gradient, ...], Field(min_length=2)] = ("genetic", "pbil", "snes", "bernoulli", "edge_popup")
+    """Ways to search a mask, whose masks are compared."""
 
     @property
     def columns(self) -> tuple[str, ...]:

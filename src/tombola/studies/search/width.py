@@ -29,6 +29,7 @@ class Width(Searched):
     counted = "widths"
 
     searchers: Annotated[tuple[Searcher | Gradient, ...], Field(min_length=1)] = ("random", "genetic", "pbil", "snes", "bernoulli")
+    """Ways to search a mask."""
     widths: Annotated[tuple[Count, ...], Field(min_length=2)] = (20, 50, 100)
     """Units of the one hidden layer, from small to large."""
     target: Share = 0.4

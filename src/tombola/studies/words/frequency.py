@@ -26,6 +26,7 @@ class Frequency(WordStudy):
     scales = {"smoke": {"replicates": 2, "densities": (0.5, 0.1)}}
 
     densities: Densities = (0.5, 0.3, 0.2, 0.1, 0.05)
+    """Shares of the table's entries that are kept, after training."""
     again: Densities = (0.1,)
     """Those of them that are trained again under the mask."""
 

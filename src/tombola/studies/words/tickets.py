@@ -64,7 +64,7 @@ class Tickets(WordTickets):
 
     def _beside(self, replicate: int, level: int, dense: Run, ticket: Run) -> Iterator[Row]:
         whole, pruning = self.task.model.options.get("dimension", DIMENSION), self.pruning.of(self.task)
-        density = (1 - max(pruning.rates[kind] for kind in ("embedding", "output"))) ** level
+        density = (1 - max(self.rates.get(kind, 0.0) for kind in ("embedding", "output"))) ** level
         few = max(1, round(density * whole))
         action = Action(name="prune_dimensions", of=(dense.at("end"), dense.its_mask()), options={"rate": 1 - few / whole})
         model = self.task.model.but(options={**self.task.model.options, "dimension": few})

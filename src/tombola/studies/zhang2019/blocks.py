@@ -40,6 +40,7 @@ class Blocks(common.Classes):
     variants = {unit: f"{unit}s" for unit in UNITS}
 
     units: Annotated[tuple[Unit, ...], Field(min_length=1)] = UNITS
+    """What is put back together."""
     draws: Annotated[int, Field(ge=1, le=1000)] = 10
     """Fresh draws of each unit."""
 

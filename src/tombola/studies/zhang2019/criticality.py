@@ -35,6 +35,7 @@ class Criticality(common.Layers):
     train_examples: Count | None = None
     """Training examples on which the valley is measured; None: all."""
     unit: Unit = "layer"
+    """What is moved together: `layer`, `block`, `stage`."""
     places: Annotated[int, Field(ge=2, le=10_000)] = 11
     """Evenly spaced places a from the initial values (0) to the final ones (1)."""
     noises: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = tuple(

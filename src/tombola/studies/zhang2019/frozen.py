@@ -35,6 +35,7 @@ class Frozen(common.Classes):
     }
 
     unit: Unit = "layer"
+    """What is frozen together: `layer`, `block`, `stage`."""
     margin: Annotated[float, Field(ge=0)] | None = None
     """What counts as no difference in accuracy, in pp; None: 0.2 with 10,000 test examples, 1 with fewer."""
 

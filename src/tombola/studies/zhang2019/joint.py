@@ -47,6 +47,7 @@ class Joint(common.Robust):
     reset_to: Step = common.INITIAL
     """The step."""
     unit: Unit = "layer"
+    """What is put back together: `layer`, `block`, `stage`."""
     subsets: Annotated[int, Field(ge=0, le=1000)] = 10
     """Random sets of each size."""
 

@@ -34,6 +34,7 @@ class Tickets(PruningStudy, common.Layers):
     levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (3, 7, 11)
     """Rounds of pruning after which networks are looked at, beside the dense one (20 % a round: 51, 21, 8.6 %)."""
     kinds: Annotated[tuple[Kind, ...], Field(min_length=1)] = ("ticket", "random", "reinit")
+    """Sparse networks that are compared."""
     draws: Annotated[int, Field(ge=1, le=1000)] = 10
     """Fresh draws of each layer."""
 

@@ -42,6 +42,7 @@ class MaskTraining(Study):
     mask_steps: Step = Step("5000it")
     """Length of the training of masks."""
     mask_batch: Count = 250
+    """Training examples in a step of the training of masks."""
 
     def learning(self, arm: Learner, density: float, values: str, replicate: int) -> Run:
         """The run that learns a mask over initial values, or over signed constants."""

@@ -53,6 +53,7 @@ class Mask0(Masked):
     }
 
     treatments: Annotated[tuple[Treatment, ...], Field(min_length=1)] = TREATMENTS
+    """What pruned weights are held at."""
 
     def chains(self, replicate: int) -> Mapping[str, Sequence[Run]]:
         distinct("treatments", self.treatments)

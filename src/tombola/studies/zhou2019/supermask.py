@@ -54,6 +54,7 @@ class Supermasks(PruningStudy):
     }
 
     criteria: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(arms)
+    """Criteria that choose the masks."""
     levels: Levels = 24
     """Rounds L: the l-th mask keeps what l rounds of pruning at `rates` leave."""
     pictured: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=4)] = (4, 8, 14)

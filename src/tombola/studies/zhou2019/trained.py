@@ -52,6 +52,7 @@ class Trained(MaskTraining):
     variants = VALUES
 
     learners: Annotated[tuple[Learner, ...], Field(min_length=1)] = LEARNERS
+    """Ways to learn a mask."""
     densities: dict[Learner, Share] = dict.fromkeys(LEARNERS, 0.5)
     """The share of the weights that is kept: at the start of training, and of `edge_popup` all along."""
     samples: Count = 10
