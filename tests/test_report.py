@@ -32,8 +32,9 @@ from tombola.report.result import arms_of, named, panels_of
 from tombola.report.style import looks, sequence, style_of
 from tombola.report.summary import summarise
 from tombola.report.table import as_csv, as_json, claims_as_json, terminal
-from tombola.studies.base import Findings
+from tombola.studies.base import COLUMNS, Findings
 from tombola.studies.catalogue import studies
+from tombola.studies.columns import MEANINGS
 from tombola.studies.figure import Figure, Known, Panel
 
 LEVELS, REPLICATES = 6, 3
@@ -1014,6 +1015,7 @@ def test_every_column_of_every_table_is_explained(report, written):
     assert by_file == {"table.csv": set(report.table.columns), "curves.csv": set(report.curves.columns)}
     known = {(row["file"], row["column"]): (row["unit"], row["meaning"]) for row in table}
     assert known["table.csv", "acc_es"] == ("share, of 1", "test accuracy at early stop")
+    assert set(COLUMNS) <= set(MEANINGS)
     assert known["table.csv", "iters"] == ("", "iterations to 1.5x")  # of the axis
     assert known["table.csv", "missing"] == ("", "of this study's own making")
     assert known["curves.csv", "test_acc"] == ("share, of 1", "accuracy on the test set; nan where it was not tested")

@@ -8,6 +8,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "replicate": ("", "which repetition of the whole study, from 0; each has its own initialisation, order of data and validation set"),
     "level": ("", "rounds of pruning so far; or a place in a list of steps k or widths, or a number of layers, in studies of these"),
     "density": ("share, of 1", "share of its prunable weights that the network has left"),
+    "run": ("", "digest of the run, which `tombola export` and `tombola why` take"),
     "draw": ("", "which of several random draws of the same replicate, from 0"),
     "kept": ("weights", "weights under the mask"),
     "prunable": ("weights", "weights that pruning may take; biases are none of them"),
