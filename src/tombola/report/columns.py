@@ -19,7 +19,7 @@ def dictionary(report: Findings) -> "pd.DataFrame":
 
     panels = {panel.metric: panel for figure in report.figures for panel in (*figure.panels, figure.across) if panel is not None}
     own = {Wording(report.study.task, report.study.learns).columns([name])[0]: said for name, said in MEANINGS.items()}
-    own |= {field: ("", "field of the configuration that differs between settings") for field in getattr(report.study, "swept", ())}
+    own |= dict.fromkeys(getattr(report.study, "swept", ()), ("", "field of the configuration that differs between settings"))
     frames = {"table": report.table, "curves": report.curves, **report.details}
     rows = []
     for file, frame in frames.items():
