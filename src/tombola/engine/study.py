@@ -206,9 +206,8 @@ def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) ->
         return _findings(study, results or _results(study, whole, store, data_dir), whole), ""
     there = {digest: record for digest, record in whole.runs.items() if record.exists()}
     evaluated = {measurement: record for measurement, record in whole.measurements.items() if record.exists()}
-    how_far = f"{len(there)} of {len(whole.runs)} runs"
-    if len(there) == len(whole.runs):
-        how_far += f" and {len(evaluated)} of {len(whole.measurements)} measurements"
+    trained = len(there) == len(whole.runs)
+    how_far = f"{len(there)} of {len(whole.runs)} runs" + f" and {len(evaluated)} of {len(whole.measurements)} measurements" * trained
     done_rows = tuple(row for row in whole.rows if row.run.digest in there and (row.measurement is None or row.measurement in evaluated))
     found = Parts(done_rows, Graph({digest: whole.graph.runs[digest] for digest in there}), evaluated, there)
     results = _results(study, found, store, data_dir)
