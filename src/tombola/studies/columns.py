@@ -143,6 +143,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "threshold_acc": ("share, of 1", "test accuracy of the most probable mask"),
     "threshold_density": ("share, of 1", "share of weights that the most probable mask keeps"),
     "sampled_spread": ("share, of 1", "standard deviation of the accuracy over masks that are drawn"),
+    "known": ("share, of 1", "words of the attacked texts that have anything to be swapped for"),
     "clean_acc": ("share, of 1", "test accuracy without an attack"),
     "fgsm_acc": ("share, of 1", "test accuracy under FGSM"),
     "pgd_acc": ("share, of 1", "test accuracy under projected gradient descent"),
