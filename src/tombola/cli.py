@@ -144,9 +144,7 @@ def _parser() -> _Parser:
     _data(audit)
     audit.add_argument("--minutes", metavar="N", type=float, default=10.0, help="the time there is (default: 10)")
     audit.add_argument("--seed", metavar="S", type=_whole, default=0, help="seed of all studies (default: 0)")
-    audit.add_argument(
-        "-o", "--output", metavar="DIR", type=_path, default=Path("audit"), help="where the page is written (default: audit/)"
-    )
+    audit.add_argument("-o", "--output", metavar="DIR", type=_path, default=Path("audit"), help="folder of the page (default: audit/)")
     claims.add_argument("-o", "--output", metavar="DIR", type=_path, help="also write the ledger's page, DIR/claims.html")
     cite = verb("cite", "what to cite: the papers that studies judge, and Tombola, as BibTeX", _loading())
     cite.add_argument("studies", metavar="STUDY", nargs="+")
@@ -193,9 +191,7 @@ def _parser() -> _Parser:
     shell = verb("completion", "print what completes commands in a shell")
     shell.add_argument("shell", metavar="SHELL", help="bash, zsh, fish or tcsh")
     demo = verb("demo", "winning tickets on MNIST-1D in a few minutes, and what to try next", stored)
-    demo.add_argument(
-        "-o", "--output", metavar="DIR", type=_path, default=Path("report"), help="where the report is written (default: report/)"
-    )
+    demo.add_argument("-o", "--output", metavar="DIR", type=_path, default=Path("report"), help="folder of the report (default: report/)")
     new = verb("new", "write a commented file with a study, a model or an objective of your own, which runs as it is")
     new.add_argument("kind", metavar="study|model|objective", choices=("study", "model", "objective"))
     new.add_argument("name", metavar="NAME", help="what it is called; the file is NAME.py, in this folder")
