@@ -52,6 +52,13 @@ def math(writer: Any, node: Any) -> None:
     raise nodes.SkipNode
 
 
+def drop_empty(app: Any, tree: nodes.document, page: str) -> None:
+    """Where a long call said how far it was, nothing is left when it is done."""
+    for node in list(tree.findall(nodes.literal_block)):
+        if "text_plain" in node["classes"] and not node.astext().strip():
+            node.parent.remove(node)
+
+
 def check_offline(app: Any, error: Exception | None) -> None:
     """No page loads anything from elsewhere."""
     if error is None and app.builder.name == "html":
@@ -67,4 +74,5 @@ def setup(app: Any) -> None:
     """What Sphinx is told."""
     app.add_html_math_renderer("mathml", (math, None), (math, None))
     app.connect("builder-inited", write_pages)
+    app.connect("doctree-resolved", drop_empty)
     app.connect("build-finished", check_offline)
