@@ -211,7 +211,7 @@ def test_a_worker_takes_its_share_of_what_is_ready(workers, elsewhere, sizes, st
     """6 dense runs on a device that takes all at once, as a GPU does."""
     digests, found = chains(6, 1)
     laid_out = []
-    monkeypatch.setattr(execute, "plan", lambda count, *_: laid_out.append(count) or execute_plan(count))
+    monkeypatch.setattr(execute, "plan", lambda count, *_: laid_out.append(count) or execute_plan(6))
     engine = Engine(found, store, progress=Progress(quiet=True), workers=workers)
     for chain in digests[:elsewhere]:
         claimed_elsewhere(store, chain[0])
