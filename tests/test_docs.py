@@ -136,7 +136,7 @@ def test_the_reference_has_every_public_name_once(pages):
     text = pages.reference()
     for name in tb.__all__:
         assert len(re.findall(rf"^`+{{py:\w+}} tombola\.{name}(?![\w.])", text, re.MULTILINE)) == 1, name
-    assert "imp(task: Task, levels: int, *, pruning: Pruning | None = None" in text
+    assert "imp(task: Task, levels: int | None = None, *, pruning: Pruning | None = None" in text
     assert "```{py:attribute} learning_rate\n:type: float" in text  # without what checks it
     assert "- `eps`: " in text
     assert "**Raises**" in text
