@@ -249,3 +249,23 @@ def test_actions_go_by_the_names_of_the_field_and_are_stored_under_those_they_ha
 def test_an_error_of_no_single_field_names_none():
     with pytest.raises(TombolaError, match=r"^Pruning: norm 'l1' ranks whole units"):
         Pruning(norm="l1")
+
+
+def test_fields_follow_and_explain_themselves():
+    import pydoc
+
+    from tombola.core.task import Recipe
+    from tombola.models.tasks import task
+    from tombola.procedures.imp import imp_runs
+
+    cut = {steps: task("mnist1d-mlp", steps=steps).recipe.test_every for steps in ("800it", "1000it")}
+    assert cut == {"800it": None, "1000it": "500it"}  # the task's own is 500it
+    assert task("mnist1d-mlp", steps="800it", test_every="700it").recipe.test_every == "700it"
+    _, first, second = imp_runs(task("mnist1d-mlp"), 0, 2, densities=[0.5, 0.2])
+    assert first.mask.options["rates"]["dense"] == pytest.approx(0.5)
+    assert second.mask.options["rates"]["output"] == pytest.approx(0.6)  # 0.5 -> 0.2
+    shown = pydoc.plain(pydoc.render_doc(Recipe))
+    assert "learning_rate: Of the optimiser" in shown
+    assert "model_dump" not in shown
+    with pytest.raises(TombolaError, match="did you mean 'learning_rate'"):
+        task("mnist1d-mlp", lr=1)
