@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toys import tested_on
+from toys import own_test_set
 
 import tombola as tb
 from tombola.api.session import Session
@@ -157,7 +157,7 @@ def test_what_is_left_of_a_network_falls_with_the_radius_and_is_the_least_of_all
     assert (found.robust <= np.min([*found.by_attack.values()], axis=0)).all()
     assert (found.by_attack["pgd"] <= found.by_attack["fgsm"]).all()
     assert (found.by_attack["pgd"][:, 1] < found.by_attack["random"][:, 1]).all()
-    own = [tested_on(trained.task, seed) for seed in trained.seeds]
+    own = [own_test_set(trained.task, seed) for seed in trained.seeds]
     said = [tb.predict(trained.task, trained.final, inputs[:100], scaled=True)[i].argmax(-1) for i, (inputs, _) in enumerate(own)]
     np.testing.assert_allclose(found.clean, [(one == targets[:100]).mean() for one, (_, targets) in zip(said, own, strict=True)])
     assert (found.distance > 0.05).all()

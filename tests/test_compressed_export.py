@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from toys import tested_on
+from toys import own_test_set
 
 import tombola as tb
 from tombola import cli
@@ -139,7 +139,7 @@ def test_a_loaded_supermask_classifies_as_the_run_did(findings, folder):
     weights, _ = exported(run, "--packed")
     data = dataset.load(run.task.data)
     network = build(run.task.model, DataInfo.of_classes(data.shape, data.classes))
-    inputs, targets = tested_on(run.task, run.seed)
+    inputs, targets = own_test_set(run.task, run.seed)
     outputs, _ = network.apply(weights, inputs, train=False)
     acc = float((np.asarray(outputs).argmax(-1) == targets).mean())
     assert acc == pytest.approx(Store(folder / "runs").find(run.digest).metrics()["test_acc"][-1], abs=1e-6)

@@ -215,6 +215,7 @@ VALUES = {
     "replicates": "3",
     "seed": "1",
     "rates": 'rates={"dense": 0.5}',
+    "densities": "densities=[0.7, 0.6, 0.5, 0.4]",
     "scope": "global",
     "criterion": "magnitude_increase",
     "structure": "units",

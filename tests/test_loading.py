@@ -294,6 +294,7 @@ def test_results_of_earlier_code_are_said_and_adopted_and_the_code_is_kept(folde
         "missing": 0,
         "measurements": 0,
         "measurements missing": 0,
+        "workers": {},
     }
 
     forget()

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pandas as pd
 import pytest
-from toys import tested_on
+from toys import own_test_set
 
 import tombola as tb
 from tombola.api.train import train
@@ -370,7 +370,7 @@ def test_procedures_in_python():
     ends = unstable.paths.error["test"][0, 0][[-1, 0]]
     assert ends == pytest.approx([child.metrics["test_mse"][0, -1] for child in unstable.children], rel=1e-4)
     layers = tb.robustness(task, levels[0], ["0it"])
-    _, targets = tested_on(task, levels[0].seeds[0])
+    _, targets = own_test_set(task, levels[0].seeds[0])
     assert layers.chance[0] == pytest.approx(targets.var(axis=0).mean(), rel=1e-5)
     assert layers.own_error[0] == pytest.approx(levels[0].metrics["test_mse"][0, -1], rel=1e-4)
     tb.supermask(task, steps="10it", samples=2)
@@ -390,7 +390,7 @@ def test_a_focal_loss_on_the_command_line(focal, tmp_path, capsys):
     shown = json.loads(capsys.readouterr().out)["configuration"]
     assert (shown["task.objective"], shown["task.objective.gamma"]) == ("focal", 1.0)
     main(["runs", "--store", str(tmp_path / "store")])
-    assert " acc 0." in capsys.readouterr().out
+    assert "test acc" in capsys.readouterr().out
 
 
 # -- what is wrong, in one line ------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from toys import tested_on
+from toys import own_test_set
 
 import tombola as tb
 from tombola.core.errors import TombolaError
@@ -239,7 +239,7 @@ def test_a_search_counts_its_passes_chooses_on_validation_and_reports_that_mask(
         network = build(TASK.model, setup(TASK, dataset).data)
         weights, mask = network.init(replicate_seed(4, index)), {path: leaf[index] for path, leaf in found.mask.items()}
         inside = {path: leaf * mask[path] if path in mask else leaf for path, leaf in weights.items()}
-        inputs, targets = tested_on(TASK, replicate_seed(4, index))
+        inputs, targets = own_test_set(TASK, replicate_seed(4, index))
         outputs, _ = network.apply(inside, inputs, train=False)
         assert (np.asarray(outputs).argmax(1) == targets).mean() == pytest.approx(found.accuracy[index, -1])
         assert tb.masks.density(mask) == pytest.approx(found.density[index, -1])

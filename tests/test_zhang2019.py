@@ -119,6 +119,7 @@ VALUES = {
     "noises": "[0.5]",
     "epsilon": "0.1",
     "rates": 'rates={"dense": 0.5}',
+    "densities": "densities=[0.7, 0.6, 0.5, 0.4]",
     "scope": "global",
     "criterion": "magnitude_increase",
     "structure": "units",

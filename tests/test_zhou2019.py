@@ -144,6 +144,7 @@ SETTINGS = {
     "seed": "seed=1",
     "levels": "levels=3",
     "rates": "rates.dense=0.5",
+    "densities": "densities=[0.7, 0.6, 0.5, 0.4]",
     "scope": "scope=global",
     "rewind": "rewind=1it",
     "prune_at": "prune_at=20it",
@@ -165,7 +166,8 @@ def settable(study):
     return dict.fromkeys(field for field in own if field not in study.chosen)
 
 
-FIELDS = [(name, field) for name in NAMES for field in settable(small(name)) if field not in ("margin",)]
+NOT_SEEN = {*((name, "margin") for name in NAMES), ("mask0", "densities")}  # mask0 has rates to prune by
+FIELDS = [(name, field) for name in NAMES for field in settable(small(name)) if (name, field) not in NOT_SEEN]
 
 
 @cache

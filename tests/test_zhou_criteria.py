@@ -135,7 +135,7 @@ def test_rounds_rank_what_is_left(name):
         expected = np.zeros_like(before)
         places = np.argwhere(before)[np.argsort(alone, kind="stable")[before.sum() - twice.mask[path][0].sum() :]]
         expected[tuple(places.T)] = True
-        assert (twice.mask[path][0] == expected).mean() > 0.999  # equal ranks may be split otherwise
+        assert (twice.mask[path][0] != expected).sum() <= 2  # of two equal ranks the other may be kept
     by_hand = tb.prune(tb.score(once, name), 0.5, mask=once.mask, quiet=True)
     assert all((leaf == twice.mask[path]).all() for path, leaf in by_hand.items())
     arguments = [{path: leaf[0] for path, leaf in tree.items()} for tree in (dense.initial, once.final, once.mask)]

@@ -14,7 +14,7 @@ def made_up(task, replicates=1, rows=(), **own):
     return type(Study)("MadeUp", (Study,), body)(task=task, replicates=replicates)
 
 
-def tested_on(task, seed):
+def own_test_set(task, seed):
     """Inputs and targets of the test set that a replicate has."""
     dataset = load(task.data)
     own = split(dataset, task.data, seed).test

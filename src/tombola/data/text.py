@@ -80,7 +80,7 @@ def text_dataset(path: Path, characters: int | None = None, length: int = LENGTH
     return _dataset(path, length, 5, TEST, characters, parts)
 
 
-def _dataset(path: Path, length: int, min_count: int, test: float, characters: int | None, parts: int | None) -> Dataset:
+def _dataset(path: Path, length: int, min_count: int, test: float, characters: int | None, parts: int | None = None) -> Dataset:
     places: dict[str, int] = {}
     chunks: list[np.ndarray] = []
     for words in _words(path, characters):

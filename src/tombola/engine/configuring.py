@@ -100,20 +100,22 @@ def apply(study: Study, settings: Iterable[str | tuple[str, Any]]) -> Study:
     others.
     """
     waiting = [parsed(setting) for setting in settings]
-    keys = [key for key, _ in waiting]
+    given: set[str] = set()
     while waiting:
         refused: list[tuple[str, Any]] = []
         errors: list[TombolaError] = []
         for key, value in waiting:
             try:
-                study = _replaced(study, path_of(study, key), _value(value) if isinstance(value, str) else value)
+                path = path_of(study, key)
+                study = _replaced(study, path, _value(value) if isinstance(value, str) else value)
+                given.add(".".join(path))
             except TombolaError as error:
                 refused.append((key, value))
                 errors.append(error)
         if len(refused) == len(waiting):
             raise errors[0]
         waiting = refused
-    return _followed(study, {".".join(path_of(study, key)) for key in keys})
+    return _followed(study, given)
 
 
 def _followed(study: Study, given: Set[str]) -> Study:

@@ -20,14 +20,14 @@ class Computing(NamedTuple):
 
     algorithm: Algorithm = "direct"
     """Of convolutions."""
-    threads: int = 1
-    """That share a convolution, of the algorithm `native`."""
     precision: Precision = "float32"
     """Of convolutions and linear layers, and of their gradients."""
     products: Mapping[str, Callable[..., Any]] = {}
     """Path of a linear layer's kernel -> (inputs, kernel) -> outputs, in the place of their product."""
     record: Callable[[str, Any, Any], None] | None = None
     """Is told of each linear and convolutional layer the path of its kernel, what it reads, and its outputs without the bias."""
+    threads: int = 1
+    """That share a convolution, of the algorithm `native`."""
 
 
 PLAIN = Computing()

@@ -138,7 +138,7 @@ def _compile(setup: Setup, plan: Plan) -> Program:
         _compile.cache_clear()
         jax.clear_caches()  # of what else is compiled for each architecture
     network, recipe, objective = setup.network, setup.recipe, setup.objective
-    how = Computing(plan.algorithm, plan.threads, recipe.precision)
+    how = Computing(plan.algorithm, recipe.precision, threads=plan.threads)
     judge, width = scorer(setup, how), len(objective.columns)
     paths = setup.trained
     rate, gradients = learning_rate(recipe, setup.timeline), gradient(setup, how)
