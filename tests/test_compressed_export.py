@@ -28,7 +28,8 @@ from tombola.store.export import load_ticket
 from tombola.store.files import load_tree, save_tree
 from tombola.store.store import Store
 
-SETTINGS = ("steps=40it", "evaluate_every=20it", "mask_steps=40it")
+ONE_EACH = 'densities={"rescaled": [0.5], "signed": [0.5], "edge_popup": [0.2]}'  # each density is a program to compile
+SETTINGS = ("steps=40it", "evaluate_every=20it", "mask_steps=40it", ONE_EACH)
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +255,7 @@ def test_a_file_of_no_format_of_ours_is_refused(findings, form):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(800, marks=pytest.mark.slow)])
 def test_a_forged_file_is_refused_in_one_line_or_loads_to_the_same(findings, count):
     plain = exported(run_of(findings, "rescaled"))
     exported(run_of(findings, "rescaled"), "--packed")
