@@ -205,11 +205,11 @@ print(hashlib.sha256(b"".join(run.final[path].tobytes() for path in sorted(run.f
 
 def test_a_result_does_not_depend_on_the_number_of_devices():
     found = []
-    for count in (1, 2, 4):
+    for count in (1, 4):  # with fewer than replicas: `test_devices`, and every test on two cores
         environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
         command = [sys.executable, "-c", _ON_DEVICES, str(count)]
         found.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def test_the_plan_of_an_accelerator_is_the_same_training_up_to_rounding():
