@@ -464,7 +464,7 @@ def test_replicates_must_agree():
         train(digits(), start=two.final, mask=mask)
 
 
-def test_each_replica_is_own_test_set_its_own_examples():
+def test_each_replica_is_tested_on_its_own_examples():
     task = digits().but(data=Data(name="digits", fresh_test=True))
     found = tb.train(task, replicates=2)
     dataset = load(task.data)
