@@ -376,7 +376,7 @@ def of_pair(study, row, results):
 def test_the_columns_of_a_pair():
     row = of_pair(*pair("part=train", "form=midpoint"))
     expected = {
-        **{"kept": 7, "prunable": 9, "draw": 0, "step": 25, "share": 0.25, "instability": 0.15},
+        **{"draw": 0, "step": 25, "share": 0.25, "instability": 0.15},
         **{"test_maximum": 0.35, "test_midpoint": 0.15, "test_linear": 0.325},
         **{"train_maximum": 0.15, "train_midpoint": 0.15, "train_linear": 0.15},
         **{"distance": 3, "cosine": 0.5, "since_start": 5, "since_initial": 15, "of_start": 0.6, "of_initial": 0.2},
@@ -454,7 +454,7 @@ def searched(monkeypatch, truth, *settings):
         assert len(known) < 1000
     results = Results(known, None)
     values = [found for row in rows if (found := study.measure(row, results))]
-    tried = study.details(results)["tried"].groupby("replicate").x.apply(sorted).tolist()
+    tried = pd.DataFrame(study.details(results)["tried"]).groupby("replicate").x.apply(sorted).tolist()
     return [step.iterations(19) for step in study.steps], values, tried
 
 

@@ -1,17 +1,26 @@
 """What the store has of runs: whether all that is wanted, and weights and masks as trees in the order of their network."""
 
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tombola.core.step import Step
 from tombola.core.task import Task
 from tombola.core.trees import Tree, select
 from tombola.data.dataset import load
 from tombola.engine.graph import Graph
-from tombola.engine.steps import iteration
+from tombola.engine.steps import first_iteration, iteration, last_iteration
+from tombola.procedures.measurement import Measurement
 from tombola.procedures.network_info import NetworkInfo, from_json, network_info_of
 from tombola.procedures.run import Given, Run
 from tombola.store.store import Damaged, Record, Store
+from tombola.studies.results import Result, Results
+
+if TYPE_CHECKING:
+    from tombola.training.setup import Setup
 
 
 def network_info(record: Record, task: Task, data_dir: Path | None) -> NetworkInfo:
@@ -59,3 +68,47 @@ def done(found: Graph, digest: str, store: Store, data_dir: Path | None) -> bool
 def wanted(found: Graph, digest: str, data_dir: Path | None) -> set[int]:
     """Iterations whose weights are wanted of a run."""
     return {iteration(found.runs[digest], step, data_dir) for step in found.keep[digest]}
+
+
+def stored_results(
+    found: Graph, runs: Mapping[str, Record], measurements: Mapping[Measurement, Record], store: Store, data_dir: Path | None
+) -> Results:
+    """What the runs of a graph left, by the records of their digests, and what measurements found; weights are read when asked for."""
+
+    @lru_cache(maxsize=8)  # of all runs together: a study may look at thousands
+    def weights(run: Run, what: str) -> Tree:
+        return load_tree(run, what, store, data_dir)
+
+    @cache
+    def measured(measurement: Measurement) -> Tree:
+        return measurements[measurement].found()
+
+    def setup(task: Task) -> "Setup":
+        from tombola.engine.resolved import resolved
+
+        return resolved(task, data_dir)[0]
+
+    runs_of = {run.task: runs[digest] for digest, run in found.runs.items()}
+
+    @cache
+    def info(task: Task) -> NetworkInfo:
+        return network_info(runs_of[task], task, data_dir) if task in runs_of else built_info(task, data_dir)
+
+    results = {run: _result(run, runs[digest], partial(weights, run), data_dir) for digest, run in found.runs.items()}
+    return Results(results, measured, setup, measurements.keys(), info)
+
+
+def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: Path | None) -> Result:
+    summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
+    made, begin, end = record.json("made"), first_iteration(run, data_dir), last_iteration(run, data_dir)
+    return Result(
+        record.metrics(),
+        summary,
+        weights,
+        begin,
+        end,
+        made["seconds"] / made["trained_together"],
+        made,
+        record.signals(),
+        run.task.objective,
+    )

@@ -1,39 +1,29 @@
 """From a study to its tables: carry its runs out, measure each, judge the claims."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.step import Step
-from tombola.core.task import Task
-from tombola.core.trees import Tree
 from tombola.engine.damage import discard
 from tombola.engine.graph import Graph, graph
 from tombola.engine.planned import blaming, drawable, planned
 from tombola.engine.progress import Progress
-from tombola.engine.reading import built_info, done, load_tree, network_info
-from tombola.engine.steps import first_iteration, last_iteration
+from tombola.engine.reading import done, stored_results
 from tombola.engine.study_files import written
 from tombola.engine.tables import Measured, curves, made_by, measured_rows, table_of
 from tombola.procedures.measurement import Measurement
-from tombola.procedures.network_info import NetworkInfo
-from tombola.procedures.run import Run
 from tombola.store.places import Place, note
 from tombola.store.store import Damaged, Record, Store
 from tombola.studies.base import Findings, Row, Study
-from tombola.studies.results import Result, Results
+from tombola.studies.results import Results
 from tombola.studies.wording import Wording
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from tombola.training.setup import Setup
 
 _READ = ("metrics.csv", "summary.json", "made.json")
 """Files of every run from which tables are made."""
@@ -223,8 +213,10 @@ def findings_so_far(study: Study, store: Store, data_dir: Path | None = None) ->
 
 def _findings(study: Study, results: Results, found: Parts) -> Findings:
     measured = measured_rows(study, found.rows, results)
+    with blaming(study, "figures"):
+        drawn = {figure.detail for figure in study.figures()}
     with blaming(study, "details"):
-        details = Wording(study.task, study.learns).frames(study.details(results))
+        details = Wording(study.task, study.learns).frames(study.details(results), drawn)
     if taken := {"table", "curves"} & details.keys():
         raise TombolaError(f"{study.name}: no details table may be called {taken.pop()!r}, as a file of every report is; rename it")
     evaluated = [record.json("made") for record in found.measurements.values()]
@@ -260,41 +252,4 @@ def _further(study: Study, rows: Sequence[Row], results: Results) -> tuple[Row, 
 def _results(study: Study, parts: Parts, store: Store, data_dir: Path | None) -> Results:
     if less := lacking(parts):
         raise Lacking(study, store, less)
-
-    @lru_cache(maxsize=8)  # of all runs together: a study may look at thousands
-    def weights(run: Run, what: str) -> Tree:
-        return load_tree(run, what, store, data_dir)
-
-    @cache
-    def measured(measurement: Measurement) -> Tree:
-        return parts.measurements[measurement].found()
-
-    def setup(task: Task) -> "Setup":
-        from tombola.engine.resolved import resolved
-
-        return resolved(task, data_dir)[0]
-
-    runs_of = {run.task: parts.runs[digest] for digest, run in parts.graph.runs.items()}
-
-    @cache
-    def info(task: Task) -> NetworkInfo:
-        return network_info(runs_of[task], task, data_dir) if task in runs_of else built_info(task, data_dir)
-
-    found = {run: _result(run, parts.runs[digest], partial(weights, run), data_dir) for digest, run in parts.graph.runs.items()}
-    return Results(found, measured, setup, parts.measurements.keys(), info)
-
-
-def _result(run: Run, record: Record, weights: Callable[[str], Tree], data_dir: Path | None) -> Result:
-    summary = {name: np.nan if value is None else value for name, value in record.json("summary").items()}
-    made, begin, end = record.json("made"), first_iteration(run, data_dir), last_iteration(run, data_dir)
-    return Result(
-        record.metrics(),
-        summary,
-        weights,
-        begin,
-        end,
-        made["seconds"] / made["trained_together"],
-        made,
-        record.signals(),
-        run.task.objective,
-    )
+    return stored_results(parts.graph, parts.runs, parts.measurements, store, data_dir)

@@ -36,6 +36,7 @@ def table_of(study: Study, measured: Measured, results: Results) -> "pd.DataFram
 
     lines, words, known = [], Wording(study.task, study.learns), {*COLUMNS, *study.columns}
     columns, fields = words.columns(study.columns), list[str]()
+    told = [name for name in ("kept", "prunable", "draw") if name in study.columns]
     with blaming(study, "varied"):
         varied = [study.varied(row) for row, _ in measured]
     for (row, found), own in zip(measured, varied, strict=True):
@@ -43,6 +44,7 @@ def table_of(study: Study, measured: Measured, results: Results) -> "pd.DataFram
         where = dict(zip(COLUMNS, (study.name, row.run.task.name, row.variant, row.arm, row.replicate, row.level, *run), strict=True))
         where |= {f"sweep {key}" if key in (*COLUMNS, *columns) else key: value for key, value in own.items()}
         fields = list(where)[len(COLUMNS) :]
+        where |= {name: row.draw if name == "draw" else results[row.run].summary[name] for name in told}
         for values in found if isinstance(found, list) else [found]:
             if (unknown := [name for name in values if name not in known]) and not ours(study):  # ours share what they measure
                 raise TombolaError(

@@ -3,16 +3,20 @@
 What a file with a study of one's own needs is here, too: ``from tombola.studies import TicketStudy, study, ...``.
 """
 
+from tombola.core.errors import TombolaError
+from tombola.core.step import Step
+from tombola.core.task import Task
 from tombola.evaluation.verdict import Effect
 from tombola.procedures.imp import pruned_mask
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Study, Values, study
+from tombola.studies.base import Row, Scale, Study, Values, study
 from tombola.studies.claims import DENSE, Evidence, aside, claim, hardest
 from tombola.studies.dense import dense_run
 from tombola.studies.figure import Figure, Known, Panel
-from tombola.studies.results import Result, Results
+from tombola.studies.results import Details, Frame, Result, Results
 from tombola.studies.setting import Setting
+from tombola.studies.shown import picture
 from tombola.studies.tickets import (
     ACC_ES,
     ACC_FINAL,
@@ -21,7 +25,13 @@ from tombola.studies.tickets import (
     TO_1P1,
     TO_1P5,
     TRAIN_ACC,
+    Each,
+    Level,
+    Levels,
+    Positive,
     PruningStudy,
+    Several,
+    Share,
     TicketStudy,
     chain_rows,
     randomly_masked,
@@ -40,26 +50,39 @@ __all__ = [
     "TO_1P5",
     "TRAIN_ACC",
     "Action",
+    "Details",
+    "Each",
     "Effect",
     "Evidence",
     "Figure",
+    "Frame",
     "Known",
+    "Level",
+    "Levels",
     "Measurement",
     "Panel",
+    "Positive",
     "PruningStudy",
     "Result",
     "Results",
     "Row",
     "Run",
+    "Scale",
     "Setting",
+    "Several",
+    "Share",
+    "Step",
     "Study",
+    "Task",
     "TicketStudy",
+    "TombolaError",
     "Values",
     "aside",
     "chain_rows",
     "claim",
     "dense_run",
     "hardest",
+    "picture",
     "pruned_mask",
     "randomly_masked",
     "reinitialised",

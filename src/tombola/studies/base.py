@@ -18,7 +18,7 @@ from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Run
 from tombola.studies.claims import Claim
 from tombola.studies.figure import Figure
-from tombola.studies.results import Results
+from tombola.studies.results import Details, Results
 from tombola.studies.shown import Shown
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ class Row:
     within it, and figures have panels for each."""
     measurement: Measurement | None = None
     """Networks to be evaluated for this row, when its runs have been trained."""
+
+    @property
+    def place(self) -> int:
+        """Which of the networks that its measurement looks at is the row's own."""
+        assert self.measurement is not None
+        return [parent.run for parent in self.measurement.of].index(self.run)
 
 
 Values = dict[str, Any]
@@ -88,7 +94,7 @@ class Study(Spec):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What `measure` fills, in the table's order."""
+        """What `measure` fills, in the table's order; `kept`, `prunable` and `draw` are the row's run's where it says nothing else."""
         return ()
 
     @property
@@ -149,8 +155,9 @@ class Study(Spec):
         """Those that only `details` reads; rows bring their own."""
         return ()
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
-        """Further tables by name, for figures that the table cannot draw.
+    def details(self, results: Results) -> Details:
+        """Further tables by name, for figures that the table cannot draw: each a frame, frames one after the other, or rows. What rows
+        that are drawn do not say is the same for all: variant and arm "", level 0, density 1.
 
         A profile's columns are variant, arm, level, density, replicate, x, value; an image's arm, level, density, row, column,
         value; a surface's variant, arm, level, density, x, y, value, and network: "" on the grid, else the name of the network that

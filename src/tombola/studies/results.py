@@ -1,6 +1,6 @@
 """What a study's runs left, and what its measurements found."""
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,15 @@ from tombola.procedures.network_info import NetworkInfo
 from tombola.procedures.run import Given, Run
 
 if TYPE_CHECKING:
+    from pandas import DataFrame as Frame
+    from pandas import Series as Column
+
+    from tombola.studies.base import Row
     from tombola.training.setup import Setup
+else:
+    Frame, Column = "pd.DataFrame", "pd.Series"  # pandas is loaded when a table is made
+Details = Mapping[str, "Frame | Sequence[Frame] | Sequence[Mapping[str, Any]]"]
+"""Name -> a details table: a frame, frames one after the other, or rows."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,16 @@ class Results(Mapping[Run, Result]):
         an epoch), `network_info` as much of that as needs no JAX; `known` are the measurements there are.
         """
         self._results, self.measured, self.setup, self.known, self.network_info = results, measured, setup, known, network_info
+
+    def of(self, row: "Row") -> Mapping[str, Any]:
+        """The arrays of a row's measurement by name."""
+        assert row.measurement is not None
+        return self.measured(row.measurement)
+
+    def where(self, row: "Row", **others: Any) -> dict[str, Any]:
+        """Where a row stands in details tables, with what `others` says instead, and besides."""
+        density = self[row.run].summary["density"]
+        return {"variant": row.variant, "arm": row.arm, "level": row.level, "density": density, "replicate": row.replicate, **others}
 
     def __getitem__(self, run: Run | Given) -> Result:
         return self._results[run]  # type: ignore[index]

@@ -1,6 +1,6 @@
 """What results have in common: they show themselves, as a line, as tables, as pictures, and in notebooks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from tombola.core.brief import brief
 from tombola.core.errors import unknown
 from tombola.core.objective import Objective
 from tombola.studies.figure import Figure, Panel
+from tombola.studies.results import Details
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,3 +85,28 @@ def long(axes: Sequence[tuple[str, Any]], **columns: Any) -> "pd.DataFrame":
     shape = tuple(len(names) for _, names in axes)
     filled = {name: np.broadcast_to(of.reshape(*of.shape, *[1] * (len(shape) - of.ndim)), shape) for name, of in columns.items()}
     return pd.DataFrame({name: of.reshape(-1) for name, of in filled.items()}, index=index).reset_index()
+
+
+def picture(values: np.ndarray, **where: Any) -> "pd.DataFrame":
+    """A picture (rows, columns) as a details table, and where it stands in that."""
+    return long([("row", range(len(values))), ("column", range(values.shape[1]))], value=values).assign(**where)
+
+
+_FIRST = {"variant": "", "arm": "", "level": 0, "density": 1.0}
+"""What details tables that are drawn begin with, and what those have there that do not say it."""
+
+
+def framed(details: Details, drawn: Container[str] = ()) -> "dict[str, pd.DataFrame]":
+    """Details tables as frames; those that are drawn begin with variant, arm, level and density, and `replicate` where there is one."""
+    import pandas as pd
+
+    found = dict[str, pd.DataFrame]()
+    for name, given in details.items():
+        parts = given if isinstance(given, pd.DataFrame) else list(given)
+        joined = pd.concat(parts, ignore_index=True) if isinstance(parts, list) and parts and isinstance(parts[0], pd.DataFrame) else parts
+        found[name] = frame = pd.DataFrame(joined)
+        if name in drawn:
+            frame = frame.assign(**{column: value for column, value in _FIRST.items() if column not in frame})
+            first = [column for column in (*_FIRST, "replicate") if column in frame]
+            found[name] = frame[[*first, *(column for column in frame if column not in first)]]
+    return found

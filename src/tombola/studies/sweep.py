@@ -16,7 +16,8 @@ from tombola.procedures.run import Run
 from tombola.studies.base import Row, Study, Values
 from tombola.studies.claims import Claim
 from tombola.studies.figure import Figure
-from tombola.studies.results import Results
+from tombola.studies.results import Details, Frame, Results
+from tombola.studies.shown import framed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,15 +142,13 @@ class Sweep(Study):
     def measurements(self) -> Sequence[Measurement]:
         return [measurement for one in self.settings.values() for measurement in one.measurements()]
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
-        import pandas as pd
-
-        found: dict[str, list[pd.DataFrame]] = {}
+    def details(self, results: Results) -> Details:
+        found: dict[str, list[Frame]] = {}
         for at, one in self.settings.items():
-            for name, frame in one.details(results).items():
-                variants = frame.variant if "variant" in frame else [""] * len(frame)
-                found.setdefault(name, []).append(frame.assign(variant=[_named(at, variant) for variant in variants]))
-        return {name: pd.concat(frames, ignore_index=True) for name, frames in found.items()}
+            for name, frame in framed(one.details(results)).items():
+                own = frame.get("variant", [""] * len(frame))
+                found.setdefault(name, []).append(frame.assign(variant=[_named(at, variant) for variant in own]))
+        return found
 
     def figures(self) -> Sequence[Figure]:
         own, at = self.first.figures(), list(self.settings)

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
@@ -19,6 +19,18 @@ from tombola.studies.figure import Panel
 from tombola.studies.results import Result, Results
 from tombola.studies.testbeds import margin as margin
 
+T = TypeVar("T")
+
+
+def _each_once(values: Sequence[T]) -> Sequence[T]:
+    distinct("", values)
+    return values
+
+
+Each = Annotated[tuple[T, ...], AfterValidator(_each_once)]
+"""Values of a field, each given once."""
+Several = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_once)]
+"""One of them at least."""
 Levels = Annotated[int, Field(ge=1, le=60)]
 Level = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -148,7 +160,7 @@ def distinct(name: str, values: Sequence[Any]) -> None:
     """Raise if a value comes twice: its rows would be taken for one another's."""
     for value in values:
         if list(values).count(value) > 1:
-            raise TombolaError(f"{name}: {value!r} is given twice; name each once")
+            raise TombolaError(f"{name}: {value!r} is given twice; name each once".removeprefix(": "))
 
 
 def spread_levels(levels: int, most: int = 6) -> tuple[int, ...]:

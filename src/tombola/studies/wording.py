@@ -1,17 +1,15 @@
 """Studies are written in the words of classification; on a task with another objective they say its own."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tombola.core.objective import Objective, find_objective
 from tombola.core.task import Task
 from tombola.studies.base import Values
 from tombola.studies.figure import Figure, Panel
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.studies.results import Details, Frame
+from tombola.studies.shown import framed
 
 
 class Wording:
@@ -29,11 +27,10 @@ class Wording:
         """A row's."""
         return found if self.as_written else {_column(name, self.objective): value for name, value in found.items()}
 
-    def frames(self, found: "dict[str, pd.DataFrame]") -> "dict[str, pd.DataFrame]":
-        """Details tables."""
-        if self.as_written:
-            return found
-        return {name: frame.rename(columns=lambda one: _column(one, self.objective)) for name, frame in found.items()}
+    def frames(self, details: Details, drawn: Container[str]) -> dict[str, Frame]:
+        """Details tables, some of which are drawn."""
+        called = (lambda one: one) if self.as_written else (lambda one: _column(one, self.objective))
+        return {name: frame.rename(columns=called) for name, frame in framed(details, drawn).items()}
 
     def figures(self, found: Sequence[Figure]) -> tuple[Figure, ...]:
         """Figures, without those by class where there are no classes."""

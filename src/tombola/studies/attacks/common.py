@@ -1,37 +1,16 @@
 """What the studies of attacks share: radii and attacks, networks of a chain attacked together, the columns that are measured."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-import numpy as np
 from pydantic import Field
 
 from tombola.core.task import Count, Task
-from tombola.procedures.measurement import Measurement
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Scale, Values
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.tickets import Positive, TicketStudy
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.studies import Figure, Measurement, Panel, Positive, Results, Row, Run, Scale, TicketStudy, Values
 
 Attack = Literal["fgsm", "pgd", "square", "random"]
 ROBUST = Panel("robust_acc", "test accuracy under attack (%)", 100)
 PGD = Panel("pgd_acc", "test accuracy under PGD (%)", 100)
-COLUMNS: tuple[str, ...] = (
-    "kept",
-    "prunable",
-    "draw",
-    "clean_acc",
-    "robust_acc",
-    "fgsm_acc",
-    "pgd_acc",
-    "square_acc",
-    "random_acc",
-    "distance",
-)
 EQUAL = 5.0
 """Difference of accuracy under attack, in pp, within which networks are equally fragile."""
 OTHER_RADII = {"mnist": (0.1, 0.2, 0.3), "fashion-mnist": (0.1, 0.2, 0.3)}
@@ -42,7 +21,7 @@ class UnderAttack(TicketStudy):
     """Networks that are trained, and then attacked on test examples."""
 
     paper = "Tombola's own question"
-    columns = COLUMNS
+    columns = ("kept", "prunable", "draw", "clean_acc", *(f"{name}_acc" for name in ("robust", *get_args(Attack))), "distance")
 
     levels: Annotated[int, Field(ge=1, le=60)] = 10
     eps: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.05, 0.1, 0.2)
@@ -83,32 +62,12 @@ class UnderAttack(TicketStudy):
 
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         """A row for each radius."""
-        assert row.measurement is not None
-        found, summary = results.measured(row.measurement), results[row.run].summary
-        place = [parent.run for parent in row.measurement.of].index(row.run)
-        common = {name: summary[name] for name in ("kept", "prunable")} | {"draw": row.draw, "clean_acc": float(found["clean_acc"][place])}
-        common["distance"] = float(found["distance"][place])
-        left = ("robust", *self.attacks)
+        found, left = results.of(row), ("robust", *self.attacks)
+        common = {name: float(found[name][row.place]) for name in ("clean_acc", "distance")}
         return [
-            {**common, "variant": variant, **{f"{name}_acc": float(found[f"{name}_acc"][place, index]) for name in left}}
+            {**common, "variant": variant, **{f"{name}_acc": float(found[f"{name}_acc"][row.place, index]) for name in left}}
             for index, variant in enumerate(self.variants)
         ]
-
-    def frame_of_pictures(self, rows: Sequence[Row], results: Results, shape: tuple[int, int]) -> "pd.DataFrame":
-        """PGD's examples for networks at the largest radius: the first four test examples, two by two."""
-        import pandas as pd
-
-        frames = []
-        for row in rows:
-            assert row.measurement is not None
-            found = results.measured(row.measurement)
-            place = [parent.run for parent in row.measurement.of].index(row.run)
-            four = [one.reshape(shape) for one in found["picture"][place][:4]]
-            square = np.block([four[:2], four[2:]])
-            columns, lines = np.meshgrid(np.arange(square.shape[1]), np.arange(square.shape[0]))
-            at = {"variant": f"{self.eps[-1]:g}", "arm": row.arm, "level": row.level, "density": results[row.run].summary["density"]}
-            frames.append(pd.DataFrame({**at, "row": lines.reshape(-1), "column": columns.reshape(-1), "value": square.reshape(-1)}))
-        return pd.concat(frames, ignore_index=True)
 
     @property
     def ensemble(self) -> str:

@@ -5,14 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from tombola.core.task import Task
 from tombola.evaluation.statistics import rank_correlation
-from tombola.evaluation.verdict import Effect
+from tombola.studies import DENSE, Effect, Evidence, Figure, Panel, Results, Row, Scale, Task, Values, claim, study
 from tombola.studies.attacks.common import UnderAttack
-from tombola.studies.base import Row, Scale, Values, study
-from tombola.studies.claims import DENSE, Evidence, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
 from tombola.studies.tickets import Positive, randomly_masked, reinitialised, tickets
 
 KINDS = {"free": "any change", "constrained": "plausible changes alone"}
@@ -77,13 +72,10 @@ class Tables(UnderAttack):
 
     def measure(self, row: Row, results: Results) -> Values:
         """What is left under attack; of plausible changes alone, what those leave."""
-        assert row.measurement is not None
-        found, result = results.measured(row.measurement), results[row.run]
-        place = [parent.run for parent in row.measurement.of].index(row.run)
-        first = next(iter(result.weights("mask").values()))
+        found, place = results.of(row), row.place
+        first = next(iter(results[row.run].weights("mask").values()))
         left = "robust_acc" if row.variant == "free" else "plausible_acc"
         return {
-            **{name: result.summary[name] for name in ("kept", "prunable")},
             "clean_acc": float(found["clean_acc"][place]),
             "left_acc": float(found[left][place, 0]),
             "implausible": float(found["implausible"][place, 0]),

@@ -6,18 +6,11 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from tombola.core.errors import TombolaError
 from tombola.core.parts import tasks
 from tombola.core.task import Count, Task
 from tombola.evaluation.paired import at_an_end
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.measurement import Measurement
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Scale, Values, study
+from tombola.studies import Effect, Figure, Measurement, Panel, Results, Row, Run, Scale, TombolaError, Values, dense_run, study
 from tombola.studies.claims import DENSE, Evidence, aside, claim, hardest
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
 from tombola.studies.tickets import Share, TicketStudy, reinitialised, tickets
 
 SETS = {"near": "near words", "frequent": "words as frequent"}
@@ -105,16 +98,13 @@ class Text(TicketStudy):
 
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         """A row for each set of words and each share."""
-        assert row.measurement is not None
-        found, summary = results.measured(row.measurement), results[row.run].summary
-        place = [parent.run for parent in row.measurement.of].index(row.run) - 1  # after the dictionary
+        found, place = results.of(row), row.place - 1  # after the dictionary
         clean = float(found["clean_acc"][place])
-        common = {**{name: summary[name] for name in ("kept", "prunable")}, "clean_acc": clean}
         left = {(name, share): float(found[f"{name}_acc"][place, index]) for name in SETS for index, share in enumerate(self.shares)}
         return [
             {
-                **common,
                 "variant": f"{name} {share:g}",
+                "clean_acc": clean,
                 "left_acc": acc,
                 "success": 1 - acc / clean if clean else np.nan,
                 "known": float(found[f"{name}_known"]),

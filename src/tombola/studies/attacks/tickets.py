@@ -1,19 +1,13 @@
 """Whether tickets are more or less robust than dense networks and their controls."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tombola.evaluation.paired import at_an_end
-from tombola.evaluation.verdict import Effect
+from tombola.studies import DENSE, Details, Effect, Evidence, Figure, Panel, Results, Row, aside, claim, hardest, picture, study
 from tombola.studies.attacks.common import EQUAL, ROBUST, UnderAttack
-from tombola.studies.base import Row, study
-from tombola.studies.claims import DENSE, Evidence, aside, claim, hardest
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
 from tombola.studies.tickets import randomly_masked, reinitialised, tickets
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PICTURED = {"digits": (8, 8), "mnist": (28, 28), "fashion-mnist": (28, 28)}
 """Data set -> height and width of its pictures."""
@@ -33,19 +27,23 @@ class Tickets(UnderAttack):
             for arm, control in (("reinit", reinitialised), ("random", lambda ticket, level: randomly_masked(self, ticket, level))):
                 yield from self.rows_of(arm, replicate, [chain[0], *(control(run, level) for level, run in enumerate(chain[1:], 1))], 1)
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
-        """Attacked examples of the first replicate."""
+    def details(self, results: Results) -> Details:
+        """Attacked examples of the first replicate at the largest radius: the first four test examples, two by two."""
         if self.task.data.name not in PICTURED:
             return {}
-        rows = [row for row in self.rows() if row.arm == "ticket" and row.replicate == 0 and row.level in (0, self.levels)]
-        return {"picture": self.frame_of_pictures(rows, results, PICTURED[self.task.data.name])}
+        pictures = []
+        for row in self.rows():
+            if row.arm == "ticket" and row.replicate == 0 and row.level in (0, self.levels):
+                four = [one.reshape(PICTURED[self.task.data.name]) for one in results.of(row)["picture"][row.place][:4]]
+                pictures.append(picture(np.block([four[:2], four[2:]]), **results.where(row, variant=f"{self.eps[-1]:g}")))
+        return {"picture": pictures}
 
     def figures(self) -> Sequence[Figure]:
         plain = Figure("clean", "Accuracy unattacked", (Panel("clean_acc", "test accuracy (%)", 100),), variants=(f"{self.eps[0]:g}",))
         far = Panel("distance", "median distance to another class (2-norm)")
         by_level = Figure("distance", "How far inputs have to move (DeepFool)", (far,), variants=(f"{self.eps[0]:g}",))
         found = (self.robust_figure("robust", "Accuracy under attack, standard training"), plain, by_level)
-        picture = Figure(
+        pictures = Figure(
             "picture",
             "Test examples as PGD changes them against the dense network and the sparsest ticket",
             (Panel("value", "input"),),
@@ -55,7 +53,7 @@ class Tickets(UnderAttack):
             variants=(f"{self.eps[-1]:g}",),
             caption=f"The first four test examples of a replicate, at radius {self.eps[-1]:g}.",
         )
-        return (*found, picture) if self.task.data.name in PICTURED else found
+        return (*found, pictures) if self.task.data.name in PICTURED else found
 
     @claim(
         "ATT-C1",

@@ -5,14 +5,9 @@ from typing import Any
 
 from tombola.core.task import Count, Task
 from tombola.evaluation.paired import at_an_end
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action, Run
+from tombola.studies import Action, Effect, Evidence, Figure, Known, Panel, Positive, Row, Run, Scale, aside, claim, study, tickets
 from tombola.studies.attacks.common import PGD, UnderAttack
-from tombola.studies.base import Row, Scale, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Known, Panel
 from tombola.studies.testbeds import network_of
-from tombola.studies.tickets import Positive, tickets
 
 PUBLISHED = {1.0: 45.3, 0.513: 60.1, 0.169: 59.9, 0.036: 48.8}
 """Density -> accuracy under PGD in per cent of LeNet on MNIST at radius .3 (Cosentino et al. 2019)."""

@@ -1,24 +1,13 @@
 """Whether attacks on one network of a chain carry over to others of other densities."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tombola.core.errors import TombolaError
 from tombola.core.task import Count
 from tombola.evaluation.paired import at_an_end
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
+from tombola.studies import Details, Effect, Evidence, Figure, Panel, Results, Row, TombolaError, Values, claim, study, tickets
 from tombola.studies.attacks.common import UnderAttack
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.tickets import tickets
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CARRIED = Panel("carried", "attacks that carry over (%)", 100)
 LESS = 1.0
@@ -52,8 +41,7 @@ class Transfer(UnderAttack):
 
     def _pairs(self, row: Row, results: Results) -> tuple[np.ndarray, int, int]:
         """The matrix of what carries over, the number of tickets, and the place of this row's."""
-        assert row.measurement is not None
-        matrix = results.measured(row.measurement)["transfer"]
+        matrix = results.of(row)["transfer"].astype(float)
         return matrix, len(matrix) // 2, row.level
 
     def measure(self, row: Row, results: Results) -> list[Values]:
@@ -61,36 +49,20 @@ class Transfer(UnderAttack):
         matrix, count, place = self._pairs(row, results)
         if place >= count:
             return []
-        summary = {name: results[row.run].summary[name] for name in ("kept", "prunable")} | {"own": float(matrix[place, place])}
-        others = [float(matrix[place, other]) for other in range(count) if other != place]
-        return [
-            {**summary, "arm": "again", "carried": float(matrix[place, count + place])},
-            {**summary, "arm": "density", "carried": float(np.mean(others))},
-        ]
+        carried = {"again": matrix[place, count + place], "density": np.mean(np.delete(matrix[place, :count], place))}
+        return [{"own": float(matrix[place, place]), "arm": arm, "carried": float(value)} for arm, value in carried.items()]
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """What carries over from each ticket to each."""
-        import pandas as pd
-
-        frames = []
+        found = []
         for row in self.rows():
             matrix, count, place = self._pairs(row, results)
             if place < count:
-                at = {
-                    "variant": "",
-                    "arm": "",
-                    "level": 0,
-                    "density": 1.0,
-                    "replicate": row.replicate,
-                    "row": self._called(row.run, results),
-                }
-                for other, target in enumerate(parent.run for parent in row.measurement.of[:count]):  # type: ignore[union-attr]
-                    assert isinstance(target, Run)
-                    frames.append({**at, "column": self._called(target, results), "carried": float(matrix[place, other])})
-        return {"transfer": pd.DataFrame(frames)}
-
-    def _called(self, run: Run, results: Results) -> str:
-        return f"{100 * results[run].summary['density']:.3g} %"
+                assert row.measurement is not None
+                names = [f"{100 * results[parent.run].summary['density']:.3g} %" for parent in row.measurement.of[:count]]
+                cells = zip(names, matrix[place].tolist(), strict=False)
+                found += [{"replicate": row.replicate, "row": names[place], "column": name, "carried": value} for name, value in cells]
+        return {"transfer": found}
 
     def figures(self) -> Sequence[Figure]:
         said = (

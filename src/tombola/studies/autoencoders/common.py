@@ -2,23 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from tombola.core.parts import tasks
-from tombola.core.task import Task
-from tombola.procedures.measurement import Measurement
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Values
-from tombola.studies.claims import Evidence
-from tombola.studies.figure import Panel
-from tombola.studies.results import Results
-from tombola.studies.tickets import PruningStudy
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.studies import Evidence, Frame, Measurement, Panel, PruningStudy, Results, Row, Run, Task, Values, picture
 
 COLLAPSED = 0.25
 """Share of dense networks that collapsed, above which nothing is judged."""
@@ -86,7 +76,6 @@ class Coded(PruningStudy):
         bound = row.run.task.objective.name == "elbo"
         nothing = not found["latent_active"].any() if bound else not float(found["mse"]) < _NEXT_TO_NOTHING * chance
         return {
-            **{name: results[row.run].summary[name] for name in ("kept", "prunable")},
             **{name: float(found.get(name, math.nan)) for name in self.columns if name in found and np.ndim(found[name]) == 0},
             "lost": (score - best) / (chance - best) if chance > best else math.nan,
             "probe_lost": _share(dense["probe_acc"], found["probe_acc"], found["probe_chance"]),
@@ -145,29 +134,18 @@ def gallery(pictures: np.ndarray, across: int, gap: int = 0) -> np.ndarray:
     return padded.reshape(down, across, height, breadth).swapaxes(1, 2).reshape(down * height, across * breadth)
 
 
-def image(values: np.ndarray, arm: str, level: int, density: float, low: float = 0.0, high: float = np.inf) -> "pd.DataFrame":
-    """An image as a details table; values outside `low` and `high` are shown as these, and `low` as 0, which is white."""
-    import pandas as pd
-
-    rows, columns = np.indices(values.shape)
-    where = {"variant": "", "arm": arm, "level": level, "density": density, "replicate": 0}
-    shown = values.clip(low, high) - low
-    return pd.DataFrame({**where, "row": rows.reshape(-1), "column": columns.reshape(-1), "value": shown.reshape(-1)})
-
-
-def reconstructions(study: Coded, rows: Iterable[Row], results: Results) -> "pd.DataFrame":
-    """Of some rows, one image each: test examples, and under each row of them what the network makes of it."""
-    import pandas as pd
-
+def reconstructions(rows: Iterable[Row], results: Results) -> list[Frame]:
+    """Of some rows, one picture each: test examples, and under each row of them what the network makes of it; the least value of the
+    examples is 0, which is white.
+    """
     found = []
     for row in rows:
-        measured = results.measured(study.coded(row.run))
-        originals, made = measured["originals"], measured["pictures"]
-        half = max(1, len(made) // 2)
+        originals, made = (results.of(row)[name] for name in ("originals", "pictures"))
+        half, least = max(1, len(made) // 2), float(originals.min())
         pairs = [part[start : start + half] for start in range(0, len(made), half) for part in (originals, made)]
-        span, density = (float(originals.min()), float(originals.max())), results[row.run].summary["density"]
-        found.append(image(gallery(np.concatenate(pairs), half, gap=1), row.arm, row.level, density, *span))
-    return pd.concat(found, ignore_index=True)
+        shown = gallery(np.concatenate(pairs), half, gap=1).clip(least, float(originals.max())) - least
+        found.append(picture(shown, **results.where(row, variant="")))
+    return found
 
 
 def of_first(rows: Iterable[Row], levels: Sequence[int], variant: str = "") -> list[Row]:

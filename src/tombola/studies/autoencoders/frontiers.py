@@ -6,16 +6,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from tombola.core.task import Task
 from tombola.evaluation.paired import interpolated
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action, Run
+from tombola.studies import Action, Effect, Evidence, Figure, Row, Run, Scale, Task, aside, claim, dense_run, study
 from tombola.studies.autoencoders.common import ACTIVE, HOYER, LOST, MSE, PROBE, USED, WEIGHTS, Coded
-from tombola.studies.base import Row, Scale, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure
-from tombola.studies.tickets import Level, Share, at_once, distinct
+from tombola.studies.tickets import Level, Several, Share, at_once
 
 HELPS = "Settings count that lower what is compared by 5 % of the dense network's or more, and further than all weaker settings."
 Strengths = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
@@ -43,9 +37,9 @@ class Frontiers(Coded):
     scales = {"smoke": {"replicates": 2, "rounds": (10,), "unit_rounds": (3,), "shares": (0.25,), "probed": 200}}
     chosen = {"structure": "arms of both structures are there"}
 
-    rounds: Annotated[tuple[Level, ...], Field(min_length=1)] = (3, 6, 10, 14)
+    rounds: Several[Level] = (3, 6, 10, 14)
     """Masks of weights: as many as so many rounds of pruning take."""
-    unit_rounds: Annotated[tuple[Level, ...], Field(min_length=1)] = (1, 2, 4, 7)
+    unit_rounds: Several[Level] = (1, 2, 4, 7)
     """Masks of whole units likewise."""
     gate_strengths: Strengths = (0.01, 0.02, 0.05, 0.1)
     """lambda of the term `gate_l0`; these and the next three are for the digits; for larger pictures all are ten times as much."""
@@ -82,7 +76,6 @@ class Frontiers(Coded):
             dense = dense_run(self, replicate, self.base)
             yield self.row("dense", replicate, 0, dense)
             for arm, structure, rounds in (("weights", "weights", self.rounds), ("units", "units", self.unit_rounds)):
-                distinct("rounds", rounds)
                 for level, count in enumerate(rounds, 1):
                     yield self.row(arm, replicate, level, self._masked(dense, structure, count))
             loss: dict[str, list[Task]] = {

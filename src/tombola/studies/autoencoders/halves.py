@@ -2,20 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from tombola.core.task import Task
 from tombola.evaluation.paired import interpolated
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
+from tombola.studies import Effect, Evidence, Figure, Frame, Levels, Row, Run, Share, Task, claim, study, tickets
 from tombola.studies.autoencoders.common import KINDS, LOST, PROBE, Coded, kinds, little
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.figure import Figure
-from tombola.studies.tickets import Levels, Share, tickets
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @study("autoencoders.halves", task="digits-ae", answers="Which half of an autoencoder can be pruned: encoder, decoder, or both?")
@@ -56,7 +46,7 @@ class Halves(Coded):
         caption = "Density of the whole network. Lost: of the way from the dense network to the mean picture."
         return [Figure("halves", "Pruning one half or both", (LOST, PROBE), caption=caption)]
 
-    def _at(self, rows: Evidence, arm: str, low: float, high: float) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    def _at(self, rows: Evidence, arm: str, low: float, high: float) -> tuple[Frame, Frame]:
         """What a half has lost at those of its levels that lie between two densities, and what both have lost at as few weights."""
         own = rows.only(arm=arm).levels(low, high)
         both = 100 * interpolated(rows.table, "lost", "both", arm)
@@ -93,5 +83,5 @@ class Halves(Coded):
             yield table.effect(name, "pp", values.mean(axis=1), lacks=self.collapsed(rows) or _unreached(values))
 
 
-def _unreached(values: "pd.DataFrame") -> str:
+def _unreached(values: Frame) -> str:
     return "" if values.shape[1] else "no level that the claim is about was run"

@@ -1,22 +1,15 @@
 """Does a mask empty the latents that the KL term of the bound switches off?"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from tombola.core.task import Count
 from tombola.evaluation.verdict import LEAST_UNITS, Effect
-from tombola.studies.autoencoders.common import LOST, PICTURED, PICTURES, Coded, gallery, image, of_first, reconstructions
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.tickets import Levels, distinct, tickets
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.studies import Details, Evidence, Figure, Frame, Levels, Panel, Results, Row, Several, Values, claim, picture, study, tickets
+from tombola.studies.autoencoders.common import LOST, PICTURED, PICTURES, Coded, gallery, of_first, reconstructions
 
 _VALUE = Panel("value", "value of a pixel")
 _SHOWN = 10
@@ -37,7 +30,7 @@ class Latents(Coded):
     """Rounds of pruning after the dense run."""
     latents: Count = 16
     """Size of the code."""
-    betas: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.5, 1.0)
+    betas: Several[Annotated[float, Field(gt=0)]] = (0.5, 1.0)
     """Factors on the KL term."""
 
     @property
@@ -45,7 +38,6 @@ class Latents(Coded):
         return {f"{beta:g}": f"beta = {beta:g}" for beta in self.betas}
 
     def rows(self) -> Iterable[Row]:
-        distinct("betas", self.betas)
         model = self.task.model.but(options={**self.task.model.options, "latents": self.latents})
         for variant, beta in zip(self.variants, self.betas, strict=True):
             task = self.task.but(model=model, objective=self.task.objective.but(beta=beta))
@@ -66,18 +58,15 @@ class Latents(Coded):
             "recall": hits / inactive.sum() if inactive.any() else np.nan,
         }
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
-        import pandas as pd
-
+    def details(self, results: Results) -> Details:
         rows = of_first(self.rows(), (0, self.levels), next(iter(self.variants)))
         ways = []
         for row in rows:
-            measured = results.measured(self.coded(row.run))
-            shown = np.argsort(~measured["latent_active"].astype(bool), kind="stable")[:_SHOWN]
-            pictures = measured["traversal"][shown]
+            shown = np.argsort(~results.of(row)["latent_active"].astype(bool), kind="stable")[:_SHOWN]
+            pictures = results.of(row)["traversal"][shown]
             made = gallery(pictures.reshape(-1, *pictures.shape[2:]), pictures.shape[1], gap=1)
-            ways.append(image(made, row.arm, row.level, results[row.run].summary["density"], min(0.0, float(made.min()))))
-        return {"pictures": reconstructions(self, rows, results), "ways": pd.concat(ways, ignore_index=True)}
+            ways.append(picture(made - min(0.0, float(made.min())), **results.where(row, variant="")))
+        return {"pictures": reconstructions(rows, results), "ways": ways}
 
     def figures(self) -> Sequence[Figure]:
         counts = (Panel("latents_active", "active latents"), Panel("emptied", "latents that the mask empties"))
@@ -110,7 +99,7 @@ class Latents(Coded):
             for name, column in (("emptied latents that were inactive", "precision"), ("inactive latents that are emptied", "recall")):
                 yield rows.effect(f"{name}, above 80 %", "pp", 100 * kept[column] - 80, lacks=self.collapsed(rows) or none)
 
-    def _before_silence(self, table: "pd.DataFrame") -> "pd.DataFrame":
+    def _before_silence(self, table: Frame) -> Frame:
         """Of each replicate with an inactive latent, the ticket of the last round up to which none has fallen silent."""
         import pandas as pd
 

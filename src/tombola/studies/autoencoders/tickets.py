@@ -1,11 +1,11 @@
 """Winning tickets of autoencoders: how sparse they are, against variational ones, and what they lose first."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
-from tombola.evaluation.verdict import Effect
+from tombola.studies import Details, Effect, Evidence, Figure, Panel, Results, Row, claim, study
 from tombola.studies.autoencoders.common import (
     ACTIVE,
     HOYER,
@@ -22,14 +22,7 @@ from tombola.studies.autoencoders.common import (
     of_first,
     reconstructions,
 )
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
 from tombola.studies.tickets import Level, Levels, reinitialised, spread_levels, tickets
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _VALUE = Panel("value", "value of a pixel")
 
@@ -58,9 +51,9 @@ class Tickets(Coded):
                 for level in (one for one in self.compared if one <= self.levels):
                     yield self.row("reinit", replicate, level, reinitialised(chain[level], level), variant)
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         shown = of_first(self.rows(), spread_levels(self.levels, 4), next(iter(self.variants)))
-        return {"pictures": reconstructions(self, [row for row in shown if row.arm == "ticket"], results)}
+        return {"pictures": reconstructions([row for row in shown if row.arm == "ticket"], results)}
 
     def figures(self) -> Sequence[Figure]:
         lost = "Lost: of the way from the dense network to the mean picture, by squared error or the negative ELBO."

@@ -2,10 +2,7 @@
 
 from typing import Any
 
-from tombola.core.step import Step
-from tombola.procedures.imp import pruned_mask
-from tombola.procedures.run import Action, Run
-from tombola.studies.dense import dense_run
+from tombola.studies import Action, Run, Step, dense_run, pruned_mask
 from tombola.studies.moving.common import AtDensities, Iterative, going_on, moving, sparse
 
 METHODS = {

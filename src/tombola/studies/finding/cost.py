@@ -2,23 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated
 
-from pydantic import Field
-
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
 from tombola.pruning.early_bird import LOOK_BACK, THRESHOLD, magnitude_mask, settled
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim, hardest
-from tombola.studies.dense import dense_run
+from tombola.studies import Effect, Evidence, Figure, Panel, Results, Row, Run, Values, claim, dense_run, hardest, study
 from tombola.studies.effort import SPENT, efforts
-from tombola.studies.figure import Figure, Panel
 from tombola.studies.finding.common import AT_START, METHODS, Finding, control, looks
 from tombola.studies.moving.common import labels
-from tombola.studies.results import Results
 from tombola.studies.testbeds import near_chance
-from tombola.studies.tickets import ACC_FINAL, distinct, run_metrics
+from tombola.studies.tickets import ACC_FINAL, Several, run_metrics
 
 SHUFFLED = Panel("acc_shuffled", "accuracy of the mask, shuffled within layers (%)", 100)
 REINIT = Panel("acc_reinit", "accuracy of the mask over fresh weights (%)", 100)
@@ -38,7 +29,7 @@ class Cost(Finding):
     scales = {"smoke": {"replicates": 2, "densities": (0.1,), "per_round": 0.9, "methods": ("random", "snip", "one_shot", "gradual")}}
     columns = (*Finding.columns, "acc_shuffled", "acc_reinit", "collapsed")
 
-    methods: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(METHODS)
+    methods: Several[str] = tuple(METHODS)
     """Ways to find a ticket."""
 
     @property
@@ -47,7 +38,6 @@ class Cost(Finding):
 
     def rows(self) -> Iterable[Row]:
         """All methods and densities, of iterative ones the first; controls are rows that the table leaves out."""
-        distinct("methods", self.methods)
         for replicate in range(self.replicates):
             yield Row("dense", replicate, 0, dense_run(self, replicate))
             for arm in self.methods:

@@ -6,15 +6,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tombola.core.task import Count, Task
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action
-from tombola.studies.base import Row, Scale, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.dense import dense_run
+from tombola.studies import ACC_FINAL, Action, Effect, Evidence, Figure, Row, Scale, claim, dense_run, study
 from tombola.studies.effort import SPENT
-from tombola.studies.figure import Figure
 from tombola.studies.finding.common import Finding, control
-from tombola.studies.tickets import ACC_FINAL
 
 ARMS = {
     "all": "mask from all data",

@@ -1,24 +1,15 @@
 """When have masks settled? The distance of early-bird tickets, as it is and relative to chance."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
 from tombola.core import masks
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
 from tombola.pruning.early_bird import LOOK_BACK, THRESHOLD, distance, magnitude_mask
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Details, Effect, Evidence, Figure, Panel, Results, Row, Run, Values, claim, dense_run, study
 from tombola.studies.finding.common import looks
 from tombola.studies.moving.common import AtDensities
-from tombola.studies.results import Results
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FOUND = Panel("found", "settled after (% of training)", 100)
 TO_FINAL = Panel("to_final", "distance of the settled mask to the final one (of chance)")
@@ -77,22 +68,17 @@ class EarlyBird(AtDensities):
         per_epoch = results.network_info(self.task).steps_per_epoch
         return [step.iterations(per_epoch, end) for step in looks(self)]
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Both distances between neighbouring looks."""
-        import pandas as pd
-
         rows = []
         for row in (one for one in self.rows() if one.arm == "plain"):
             found, steps = self._masks(row, results), self._steps(results, results[row.run].end)
             p = masks.density(found[0])
-            where = {"variant": "", "level": row.level, "density": self.densities[row.level - 1], "replicate": row.replicate}
+            where = results.where(row, density=self.densities[row.level - 1])
             for before, after, x in zip(found, found[1:], steps[1:], strict=False):
                 value = distance(before, after)
-                rows += [
-                    {**where, "arm": "relative", "x": x, "value": value},
-                    {**where, "arm": "plain", "x": x, "value": value * 2 * p * (1 - p)},
-                ]
-        return {"distances": pd.DataFrame(rows)}
+                rows += [{**where, "arm": "relative", "x": x, "value": value}, {**where, "x": x, "value": value * 2 * p * (1 - p)}]
+        return {"distances": rows}
 
     def figures(self) -> Sequence[Figure]:
         panel = Panel("value", "distance between neighbouring looks", threshold=self.threshold)

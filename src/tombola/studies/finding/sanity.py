@@ -1,20 +1,10 @@
 """Sanity checks: what is left of a method if its mask is shuffled within layers, laid over fresh weights, or its score inverted."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated
 
-from pydantic import Field
-
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.imp import pruned_mask
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, claim, hardest
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure
+from tombola.studies import ACC_FINAL, Effect, Evidence, Figure, Row, Run, Several, claim, dense_run, hardest, pruned_mask, study
 from tombola.studies.finding.common import AT_START, CONTROLS, METHODS, Finding, at_start, control
 from tombola.studies.moving.common import labels
-from tombola.studies.tickets import ACC_FINAL, distinct
 
 CHECKED = ("snip", "grasp", "synflow", "one_shot", "imp")
 KEPT = ("shuffled", "reinit")
@@ -28,7 +18,7 @@ class Sanity(Finding):
     scales = {"smoke": {"replicates": 2, "densities": (0.1,), "per_round": 0.9, "methods": ("snip", "imp")}}
     arms = {"ticket": "as found"} | CONTROLS
 
-    methods: Annotated[tuple[str, ...], Field(min_length=1)] = CHECKED
+    methods: Several[str] = CHECKED
     """Ways to find a mask."""
 
     @property
@@ -37,7 +27,6 @@ class Sanity(Finding):
 
     def rows(self) -> Iterable[Row]:
         """Ticket and controls by method; the dense network stands with the ticket of each."""
-        distinct("methods", self.methods)
         for replicate in range(self.replicates):
             for method in self.variants:
                 yield Row("ticket", replicate, 0, dense_run(self, replicate), variant=method)

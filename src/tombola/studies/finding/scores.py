@@ -1,24 +1,14 @@
 """Scores beyond magnitude: what they are worth without retraining, and what is left of it after rewinding and retraining."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
-from tombola.core.step import Step
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.imp import pruned_mask
-from tombola.procedures.measurement import Measurement
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Values, study
+from tombola.studies import Action, Effect, Figure, Measurement, Panel, Results, Row, Run, Step, Values, dense_run, pruned_mask, study
 from tombola.studies.claims import Evidence, claim, hardest
-from tombola.studies.dense import dense_run
 from tombola.studies.effort import efforts
-from tombola.studies.figure import Figure, Panel
 from tombola.studies.moving.common import Rewound, labels
-from tombola.studies.results import Results
-from tombola.studies.tickets import ACC_FINAL, Share, distinct, reinitialised, run_metrics
+from tombola.studies.tickets import ACC_FINAL, Each, Several, Share, reinitialised, run_metrics
 
 SCORES = {
     "large_final": "magnitude",
@@ -51,9 +41,9 @@ class Scores(Rewound):
     variants = {"weights": "single weights", "units": "whole units"}
 
     densities: tuple[float, ...] = (0.5, 0.2, 0.1, 0.05, 0.02)
-    scores: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(SCORES)
+    scores: Several[str] = tuple(SCORES)
     """Ways to rank single weights."""
-    units: tuple[str, ...] = tuple(UNITS)
+    units: Each[str] = tuple(UNITS)
     """Ways to rank whole units."""
     unit_shares: tuple[Share, ...] = (0.5, 0.2)
     """Shares of a layer's units that are kept."""
@@ -66,8 +56,6 @@ class Scores(Rewound):
 
     def rows(self) -> Iterable[Row]:
         """The retrained networks; each with the run that shows it without retraining."""
-        for name, given in (("scores", self.scores), ("units", self.units)):
-            distinct(name, given)
         for replicate in range(self.replicates):
             dense = dense_run(self, replicate)
             for variant, arms, places in (("weights", SCORES, self.densities), ("units", UNITS, self.unit_shares)):
@@ -108,17 +96,13 @@ class Scores(Rewound):
         if ":" in row.arm:
             return []
         values = {**run_metrics(row, results), **efforts(row.run, results)}
-        dense = results[dense_run(self, row.replicate)]
-        bare = float("nan")
         if "/" not in row.arm:
-            bare = (
-                results[self.bare(dense_run(self, row.replicate), row.arm, row.level)].shown("test", 0)
-                if row.level
-                else dense.shown("test")
-            )
-        found = results.measured(row.measurement) if row.measurement else {}
-        speedup = float(found["whole_seconds"] / found["smaller_seconds"]) if found else float("nan")
-        return {**values, "acc_pruned": bare, "speedup": speedup}
+            dense = dense_run(self, row.replicate)
+            bare, first = (self.bare(dense, row.arm, row.level), 0) if row.level else (dense, -1)
+            values["acc_pruned"] = results[bare].shown("test", first)
+        if row.measurement is not None:
+            values["speedup"] = float(results.of(row)["whole_seconds"] / results.of(row)["smaller_seconds"])
+        return values
 
     def figures(self) -> Sequence[Figure]:
         caption = "Pruned once, by scores of the trained dense network."

@@ -6,12 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tombola.core.task import Task
 from tombola.evaluation.paired import interpolated
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Study
-from tombola.studies.claims import Evidence
-from tombola.studies.figure import Known, Panel
+from tombola.studies import Evidence, Known, Panel, Row, Run, Study, Task
 from tombola.studies.testbeds import network_of
 from tombola.studies.tickets import ACC_ES, ES, Level, PruningStudy, TicketStudy, chain_rows, reinitialised
 

@@ -2,22 +2,15 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tombola.evaluation import connectivity as of
-from tombola.evaluation.verdict import Effect
 from tombola.pruning.controls import shuffle
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Details, Effect, Evidence, Figure, Frame, Panel, Results, Row, Values, aside, claim, picture, study
 from tombola.studies.frankle2019.common import Pruned
-from tombola.studies.results import Results
 from tombola.studies.tickets import chain_rows, spread_levels, tickets
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EVEN = 0.5
 """log2 of the unevenness over that under a random mask: below, connections are nearly as even as chance leaves them (1.41 times); above,
@@ -57,12 +50,9 @@ class Connectivity(Pruned):
             if not leaf.all()  # a layer that is never pruned
         ]
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Sorted shares of connections by layer, direction, level and replicate; the same of each input, averaged."""
-        import pandas as pd
-
-        profile: list[dict[str, Any]] = []
-        images: list[pd.DataFrame] = []
+        profile, images = list[Values](), list[Frame]()
         chains = [tickets(self, replicate) for replicate in range(self.replicates)]
         for level in self._shown():
             inputs = []
@@ -73,8 +63,11 @@ class Connectivity(Pruned):
                 for layer, arm, counts, leaf in _connections(mask):
                     where = {"variant": layer, "arm": arm, "level": level, "density": density, "replicate": replicate}
                     profile += [{**where, "x": x, "value": y} for x, y in _ranked(counts * counts.size / leaf.size)]
-            images.append(_image(np.mean(inputs, 0), level, density))
-        return {"connections": pd.DataFrame(profile), "inputs": pd.concat(images, ignore_index=True)}
+            mean = np.mean(inputs, 0)
+            side = math.isqrt(mean.size)
+            square = mean.reshape(side if side * side == mean.size else 1, -1)
+            images.append(picture(square, arm="ticket", level=level, density=density))
+        return {"connections": profile, "inputs": images}
 
     def _shown(self) -> tuple[int, ...]:
         return spread_levels(self.levels, 4)
@@ -122,7 +115,7 @@ class Connectivity(Pruned):
             yield aside(counted, "random masks differ in this too, by the shape of the layer alone")
 
 
-def _log_ratio(rows: Evidence, first: str, second: str, at: Sequence[int]) -> "pd.DataFrame":
+def _log_ratio(rows: Evidence, first: str, second: str, at: Sequence[int]) -> Frame:
     one, other = rows.pair(first, second, "unevenness", at)
     return np.log2(one / other)
 
@@ -139,13 +132,3 @@ def _ranked(shares: np.ndarray, most: int = 101) -> list[tuple[float, float]]:
     ordered = np.sort(shares)[::-1]
     places = np.unique(np.linspace(0, len(ordered) - 1, min(most, len(ordered))).round().astype(int))
     return [(100 * (place + 0.5) / len(ordered), float(ordered[place])) for place in places]
-
-
-def _image(values: np.ndarray, level: int, density: float) -> "pd.DataFrame":
-    import pandas as pd
-
-    side = math.isqrt(values.size)
-    width = side if side * side == values.size else values.size
-    index = np.arange(values.size)
-    where = {"arm": "ticket", "level": level, "density": density}
-    return pd.DataFrame({**where, "row": index // width, "column": index % width, "value": values})

@@ -2,12 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tombola.core.errors import TombolaError
-from tombola.core.task import Task
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, study
-from tombola.studies.claims import DENSE, Evidence, claim
-from tombola.studies.figure import Figure
+from tombola.studies import DENSE, Effect, Evidence, Figure, Row, Task, TombolaError, claim, study
 from tombola.studies.frankle2019.common import CONVS, Compared, about
 from tombola.studies.tickets import ACC_ES, ACC_FINAL, ES, Level, Positive, Share, tickets
 

@@ -3,36 +3,26 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from tombola.core.task import Task
 from tombola.evaluation.histogram import density_of, valley
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Action, Details, Effect, Evidence, Figure, Panel, Results, Row, Run, Task, Values, aside, claim, study
 from tombola.studies.frankle2019.common import ARMS, Compared
-from tombola.studies.results import Results
 from tombola.studies.tickets import (
     ACC_ES,
     ACC_FINAL,
     RUN_METRICS,
     Level,
     Positive,
+    Several,
     at_once,
     chain_rows,
-    distinct,
     run_metrics,
     spread_levels,
     tickets,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EDGES = np.linspace(-2.5, 2.5, 41)
 """Bins of the histograms, in standard deviations of the layer's initial values."""
@@ -54,7 +44,7 @@ class InitialValues(Compared):
     }
     columns = (*RUN_METRICS, *VALLEYS)
 
-    noise: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 1.0, 2.0, 3.0)
+    noise: Several[Positive] = (0.5, 1.0, 2.0, 3.0)
     """Standard deviations of the Gaussian noise, in those of the layer's initialiser."""
     compared: tuple[Level, ...] = (5, 7, 9, 11, 13)
     """Levels at which the controls are trained."""
@@ -78,7 +68,6 @@ class InitialValues(Compared):
 
     def rows(self) -> Iterable[Row]:
         """Tickets and their controls, then tickets of SGD."""
-        distinct("noise", self.noise)
         for replicate in range(self.replicates):
             chain = tickets(self, replicate)
             yield from chain_rows("ticket", replicate, chain)
@@ -117,11 +106,9 @@ class InitialValues(Compared):
             found |= {name: valley(values, sigma) for name, (_, values, sigma) in layers.items()}
         return found
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Histograms of the kept weights' initial values by layer, for the task's optimiser and for SGD."""
-        import pandas as pd
-
-        found: dict[str, list[dict[str, Any]]] = {"ticket": [], "sgd": []}
+        found: dict[str, list[Values]] = {"ticket": [], "sgd": []}
         centres = (EDGES[:-1] + EDGES[1:]) / 2
         for arm, task in self._tasks().items():
             for replicate in range(self.replicates):
@@ -132,7 +119,7 @@ class InitialValues(Compared):
                         where = {"variant": layer, "arm": arm, "level": level, "density": density, "replicate": replicate}
                         heights = density_of(values / sigma, EDGES)
                         found[arm] += [{**where, "x": float(x), "value": float(y)} for x, y in zip(centres, heights, strict=True)]
-        return {f"initial_values_{name}": pd.DataFrame(found[arm]) for name, arm in (("task", "ticket"), ("sgd", "sgd"))}
+        return {"initial_values_task": found["ticket"], "initial_values_sgd": found["sgd"]}
 
     def figures(self) -> Sequence[Figure]:
         noisy = tuple(f"noise{scale:g}" for scale in self.noise)

@@ -5,14 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from tombola.core.keys import generator
 from tombola.evaluation.movement import exchanged, largest
 from tombola.evaluation.movement import movement as moved
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Effect, Evidence, Figure, Panel, Results, Row, Run, Values, aside, chain_rows, claim, study, tickets
 from tombola.studies.frankle2019.common import Pruned
-from tombola.studies.results import Results
-from tombola.studies.tickets import chain_rows, tickets
 
 DISTANCE = Panel("distance", "mean |w_f - w_i| (standard deviations of w_i)", log=True)
 AWAY = Panel("away", "share with |w_f| > |w_i| (%)", 100)

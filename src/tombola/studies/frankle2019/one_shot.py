@@ -5,10 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, study
-from tombola.studies.claims import DENSE, Evidence, aside, claim
-from tombola.studies.figure import Figure
+from tombola.studies import DENSE, Effect, Evidence, Figure, Row, aside, claim, study
 from tombola.studies.frankle2019.common import Pruned
 from tombola.studies.tickets import ACC_ES, ACC_FINAL, ES, TO_1P1, at_once, chain_rows, reinitialised, tickets
 

@@ -5,12 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, study
-from tombola.studies.claims import DENSE, Evidence, aside, claim
-from tombola.studies.figure import Figure
+from tombola.studies import DENSE, Effect, Evidence, Figure, Row, Setting, aside, claim, study
 from tombola.studies.frankle2019.common import Compared
-from tombola.studies.setting import Setting
 from tombola.studies.tickets import ACC_ES, TO_1P1, Level, distinct, tickets
 
 LEAST, MOST = 2.5e-5, 6.4e-3

@@ -2,16 +2,9 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated
 
-from pydantic import Field
-
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure
+from tombola.studies import ACC_ES, ACC_FINAL, ES, Effect, Evidence, Figure, Row, Several, Share, aside, claim, study, tickets
 from tombola.studies.frankle2019.common import Pruned, at_points_of
-from tombola.studies.tickets import ACC_ES, ACC_FINAL, ES, Share, distinct, tickets
 
 
 @study("frankle2019.rates", task="mnist1d-mlp", answers="How much may one round of pruning take?")
@@ -24,7 +17,7 @@ class PruningRates(Pruned):
         "paper": {"levels": 60, "smallest": 0.012},
     }
 
-    fractions: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.1, 0.2, 0.4, 0.6, 0.8)
+    fractions: Several[Share] = (0.1, 0.2, 0.4, 0.6, 0.8)
     """Share of the remaining weights that a round takes where the task's rate is highest; other layers in proportion."""
     smallest: Share = 0.03
     """Rounds go on until the density is at or below this (nominally), or `levels` rounds are done."""
@@ -35,7 +28,6 @@ class PruningRates(Pruned):
 
     def rows(self) -> Iterable[Row]:
         """Ladder by ladder."""
-        distinct("fractions", self.fractions)
         ladders = {fraction: self._ladder(fraction) for fraction in self.fractions}
         places = {density: place for place, density in enumerate(sorted({d for ladder in ladders.values() for d in ladder}, reverse=True))}
         highest = max(self.rates.values()) or 1.0

@@ -6,14 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tombola.core.errors import TombolaError
-from tombola.core.task import Task
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, Scale, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.figure import Figure
+from tombola.studies import Effect, Evidence, Figure, Results, Row, Scale, Task, TombolaError, Values, claim, study
 from tombola.studies.frankle2019.common import OfPaper, at_points_of
-from tombola.studies.results import Results
 from tombola.studies.tickets import ACC_ES, ACC_FINAL, ES, RUN_METRICS, Level, chain_rows, distinct, run_metrics, tickets
 
 

@@ -7,11 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from tombola.evaluation.paired import growth
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, study
-from tombola.studies.claims import DENSE, Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import DENSE, Effect, Evidence, Figure, Panel, Row, Run, aside, claim, study
 from tombola.studies.frankle2019.common import Pruned, early_stop
 from tombola.studies.tickets import ACC_ES, ACC_FINAL, ES, TO_1P1, TO_1P5, TRAIN_ACC, chain_rows, randomly_masked, reinitialised, tickets
 

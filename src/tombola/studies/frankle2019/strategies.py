@@ -1,21 +1,12 @@
 """What becomes of the weights after a round of pruning: the paper's two strategies (appendix B), and rewinding (Renda et al. 2020)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from tombola.core.errors import TombolaError
-from tombola.core.step import Step
 from tombola.core.task import Recipe, Task
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.imp import pruned_mask
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure
+from tombola.studies import Action, Effect, Evidence, Figure, Row, Run, Step, TombolaError, aside, claim, pruned_mask, study
 from tombola.studies.frankle2019.common import Pruned
-from tombola.studies.tickets import ACC_ES, ACC_FINAL, chain_rows, distinct, tickets
+from tombola.studies.tickets import ACC_ES, ACC_FINAL, Several, chain_rows, tickets
 
 Strategy = Literal["reset", "continued", "weight_rewinding", "lr_rewinding", "fine_tuning"]
 STRATEGIES: dict[Strategy, str] = {
@@ -40,7 +31,7 @@ RENDA: tuple[tuple[Strategy, Strategy], ...] = (("lr_rewinding", "fine_tuning"),
 class Strategies(Pruned):
     """Each strategy's network at every level, under masks that the strategy itself found; every round trains for T iterations."""
 
-    strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)] = tuple(STRATEGIES)
+    strategies: Several[Strategy] = tuple(STRATEGIES)
     """What is done after pruning."""
     late: Step | None = None
     """The step k of weight rewinding; None: a tenth of training."""
@@ -67,7 +58,6 @@ class Strategies(Pruned):
 
     def rows(self) -> Iterable[Row]:
         """Strategy by strategy; the dense run stands with the first."""
-        distinct("strategies", self.strategies)
         for variant, task in self._tasks().items():
             for replicate in range(self.replicates):
                 chains = self._chains(replicate, task)

@@ -5,12 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tombola.core.step import Step
-from tombola.core.task import Task
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, Scale, study
-from tombola.studies.claims import DENSE, Evidence, claim
-from tombola.studies.figure import Figure
+from tombola.studies import DENSE, Effect, Evidence, Figure, Row, Scale, Step, Task, claim, study
 from tombola.studies.frankle2019.common import Compared, about
 from tombola.studies.tickets import ACC_ES, ACC_FINAL, Positive, chain_rows, tickets
 

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tombola.core.task import Task
-from tombola.studies.base import Row, Scale
+from tombola.studies import Row, Scale, Task, tickets
 from tombola.studies.frankle2020.common import EXTREME, FEW, ONE_SHOT, Rounds, Sparse, from_step
-from tombola.studies.tickets import tickets
 
 
 class Beside(Sparse):

@@ -2,31 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import Field
 
-from tombola.core.errors import TombolaError
-from tombola.core.step import Step
 from tombola.core.task import Count, Task
 from tombola.evaluation.barrier import FORMS, STABLE, Form, at_chance, barrier, check_ends
-from tombola.evaluation.verdict import Effect
 from tombola.procedures import paths
 from tombola.procedures.measurement import BatchNorm, Measurement
 from tombola.procedures.paths import from_step as from_step
-from tombola.procedures.run import Run
 from tombola.pruning.pruning import Pruning
+from tombola.studies import Effect, Evidence, Figure, Panel, PruningStudy, Result, Results, Run, Share, Step, TombolaError
 from tombola.studies.base import Counted, Row, Scale, Study, Values
-from tombola.studies.claims import Evidence
 from tombola.studies.dense import dense_run as dense_run
 from tombola.studies.dense import for_noise
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Result, Results
-from tombola.studies.tickets import PruningStudy, Share
-
-if TYPE_CHECKING:
-    pass
 
 Stream = Literal["data_order", "augmentation", "dropout"]
 Part = Literal["test", "train"]
@@ -108,15 +98,13 @@ class Paths(Study):
     def of_pair(self, row: Row, results: Results) -> Values:
         """The columns of a pair of networks. Raises if what was evaluated is not what was trained."""
         assert row.measurement is not None
+        found = results.of(row)
         first, second = (results[parent.run] for parent in row.measurement.of[:2])
-        found = results.measured(row.measurement)
         self.check_ends(found, (first, second))
         barriers = {f"{part}_{form}": float(barrier(found[f"{part}_error"], found["a"], form)) for part in PARTS for form in FORMS}
         start, initial = (float(np.mean(found.get(name, np.nan))) for name in ("since_start", "since_initial"))
         distance, ends = float(found["distance"]), found[f"{self.part}_error"][[-1, 0]]
         return {
-            "kept": first.summary["kept"],
-            "prunable": first.summary["prunable"],
             "draw": row.draw,
             "step": first.begin,
             "share": first.begin / first.end,

@@ -2,25 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from tombola.core.step import Step
-from tombola.core.task import Task
 from tombola.evaluation.paired import densities
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Scale, Values
-from tombola.studies.claims import Evidence
-from tombola.studies.figure import Panel
+from tombola.studies import Effect, Evidence, Frame, Panel, Results, Row, Run, Scale, Step, Task, Values
 from tombola.studies.frankle2020.common import EXTREME, FEW, METRICS, ONE_SHOT, Sparse, dense_run, from_step
 from tombola.studies.frankle2020.trends import crossing
-from tombola.studies.results import Results
-from tombola.studies.tickets import Level, distinct, margin, randomly_masked, reinitialised, tickets
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.studies.tickets import Level, Several, margin, randomly_masked, reinitialised, tickets
 
 CONTROLS = ("random", "reinit")
 LATEST = 0.125
@@ -45,7 +35,7 @@ class Grid(Sparse):
     columns = (*METRICS, "gap", "stable", "matching")
     arms = {"ticket": "IMP with rewinding", "random": "random pruning", "reinit": "IMP mask, fresh init", "dense": "dense network"}
 
-    compared: Annotated[tuple[Level, ...], Field(min_length=1)] = (3, 6, 9, 12)
+    compared: Several[Level] = (3, 6, 9, 12)
     """Rounds of pruning (20 % each: 51, 26, 13.5, 7 % density) after which networks are looked at."""
     margin: Annotated[float, Field(ge=0)] | None = None
     """Percentage points below the dense network's accuracy (of `part`) that still match it; None: 0.2 with 10,000 test
@@ -66,7 +56,6 @@ class Grid(Sparse):
     @cached_property
     def places(self) -> dict[Place, list[Row]]:
         """The rows of every place: a row a pair of children, with the place of k as their level, and the round as variant."""
-        distinct("compared", self.compared)
         found: dict[Place, list[Row]] = {}
         for replicate, index, k, dense in self.starts():
             for (arm, level), parent in self.parents(replicate, k).items():
@@ -114,7 +103,7 @@ class Grid(Sparse):
         """Levels of the steps k up to `LATEST`."""
         return [level for level, share in densities(table.table, "share").items() if share <= LATEST]
 
-    def onsets(self, table: Evidence, arm: str) -> "pd.DataFrame":
+    def onsets(self, table: Evidence, arm: str) -> Frame:
         """From which k on an arm is stable, and matching, by replicate, in fractions of places; NaN: at no k that was run."""
         import pandas as pd
 

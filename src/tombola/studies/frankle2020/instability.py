@@ -2,21 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tombola.evaluation.barrier import STABLE
 from tombola.evaluation.paired import densities
 from tombola.evaluation.statistics import rank_correlation
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Known
+from tombola.studies import Effect, Evidence, Figure, Frame, Known, aside, claim, study
 from tombola.studies.frankle2020.beside import Beside
 from tombola.studies.frankle2020.common import ACCURACY, COSINE, DISAGREEMENT, OF_INITIAL, network
 from tombola.studies.frankle2020.trends import worst
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EARLY = {"ResNet-20": 0.03, "VGG-16": 0.015, "ResNet-50": 0.2}
 """The paper's larger networks, and the share of training by which they are stable."""
@@ -116,7 +109,7 @@ class Stability(Beside):
             called = "2-norm" if metric == "distance" else metric
             yield table.effect(f"{table.called(arm)}: {called}: {side}{table.said(levels[:1])}", "share left", values, lacks=lacks)
 
-    def _left(self, table: Evidence, metric: str, arm: str, at: Sequence[int]) -> "pd.DataFrame":
+    def _left(self, table: Evidence, metric: str, arm: str, at: Sequence[int]) -> Frame:
         """A metric as a share of its mean at the first k, by replicate and level."""
         values = table.of(metric, arm)
         return values[list(at)] / values.iloc[:, 0].mean() if values.shape[1] else values

@@ -6,11 +6,8 @@ from itertools import combinations
 import numpy as np
 
 from tombola.evaluation.barrier import barrier
-from tombola.procedures.measurement import Measurement
-from tombola.studies.base import Row, Values, study
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Figure, Measurement, Panel, Results, Row, Values, study
 from tombola.studies.frankle2020.common import Instability, from_step
-from tombola.studies.results import Results
 
 
 @study("frankle2020.layers", task="digits-noise-mlp", answers="Which layers make the barrier between two copies?")
@@ -29,7 +26,7 @@ class Layers(Instability):
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         """A row for each layer: barrier_l = max over a of E(one layer mixed) - (E(W) + E(W')) / 2, or another form of it."""
         assert row.measurement is not None
-        found, begin, end = results.measured(row.measurement), results[row.run].begin, results[row.run].end
+        found, begin, end = results.of(row), results[row.run].begin, results[row.run].end
         self.check_ends(found, [results[parent.run] for parent in row.measurement.of])
         first, second = found[f"{self.part}_ends"]
         rows: list[Values] = []
@@ -38,7 +35,7 @@ class Layers(Instability):
             path = np.concatenate([[second], found[f"{self.part}_error/{name}"], [first]])
             height = float(barrier(path, np.concatenate([[0.0], found["a"], [1.0]]), self.form))
             of_layer = {"instability": self.if_learnt(found, (first, second), height), "distance": float(found[f"distance/{name}"])}
-            rows.append({"draw": row.draw, "step": begin, "share": begin / end, "arm": name.split("/", 1)[1], **of_layer})
+            rows.append({"step": begin, "share": begin / end, "arm": name.split("/", 1)[1], **of_layer})
         return rows
 
     def figures(self) -> Sequence[Figure]:

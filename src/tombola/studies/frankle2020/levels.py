@@ -5,15 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tombola.core.step import Step
 from tombola.evaluation.barrier import Form
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Effect, Evidence, Figure, Levels, Panel, PruningStudy, Row, Step, aside, claim, study, tickets
 from tombola.studies.frankle2020.common import DISTANCE, NOT_TRAVELLED, SMOKE, Paths, Sparse, steps_of
 from tombola.studies.frankle2020.trends import worst
-from tombola.studies.tickets import Levels, PruningStudy, tickets
 
 UNREWOUND = "k0it"
 

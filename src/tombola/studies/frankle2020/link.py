@@ -2,17 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tombola.evaluation.statistics import rank_correlation
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure
+from tombola.studies import Effect, Evidence, Figure, Frame, Row, aside, claim, study
 from tombola.studies.frankle2020.grid import LATEST, PLACES, Grid
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 OURS = "a question that the paper leaves open, not one of its claims"
 
@@ -73,6 +66,6 @@ class Link(Grid):
         yield table.effect("k of matching later than k of stability", PLACES, later, lacks=lacks)
 
 
-def _correlation(rows: "pd.DataFrame") -> list[float]:
+def _correlation(rows: Frame) -> list[float]:
     """-Spearman's rho of instability and gap, by replicate."""
     return [-rank_correlation(group.instability, group.gap) for _, group in rows.groupby("replicate")]

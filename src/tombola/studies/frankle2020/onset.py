@@ -2,21 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from tombola.core.errors import TombolaError
-from tombola.core.step import Step
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Details, Figure, Panel, Results, Row, Run, Step, TombolaError, Values, study, tickets
 from tombola.studies.frankle2020.common import SMOKE, Rounds, Sparse, dense_run, from_step
-from tombola.studies.results import Results
-from tombola.studies.tickets import tickets
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Search(NamedTuple):
@@ -112,25 +103,19 @@ class Onset(Sparse):
         found, result = self.search(row.replicate, results), results[row.run]
         first, after = (float(found.tried.get(place, (none,))[0]) for place, none in ((found.stable, np.inf), (found.unstable, np.nan)))
         return {
-            "kept": result.summary["kept"],
-            "prunable": result.summary["prunable"],
             "onset": first,
             "share": first / result.end,
             "after": after,
             "tries": len(found.tried),
         }
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Instability at every step that was tried, by replicate."""
-        import pandas as pd
-
-        rows = []
-        for replicate in range(self.replicates):
-            density = results[self._ticket(replicate, self.steps[0])].summary["density"]
-            where = {"variant": "", "arm": "onset", "level": self.levels, "density": density, "replicate": replicate}
-            tried = self.search(replicate, results).tried.values()
-            rows += [{**where, "x": begin, "value": instability} for begin, instability in tried]
-        return {"tried": pd.DataFrame(rows)}
+        found = []
+        for row in (one for one in self.rows() if one.arm == "onset"):
+            tried = self.search(row.replicate, results).tried.values()
+            found += [results.where(row, x=begin, value=instability) for begin, instability in tried]
+        return {"tried": found}
 
     def figures(self) -> Sequence[Figure]:
         each = f"Each replicate tries steps of its own, of {len(self.steps)}, so that a mean may be of few."

@@ -1,16 +1,10 @@
 """The error along the way from one child to another, dense and sparse (figure 2 and appendix)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from tombola.studies.base import study
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Details, Figure, Panel, Results, study
 from tombola.studies.frankle2020.beside import Beside
 from tombola.studies.frankle2020.common import PARTS
-from tombola.studies.results import Results
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @study(
@@ -27,16 +21,14 @@ class Path(Beside):
     shares = (0.0, 0.125)
     variants = {"test": "test set", "train": "training set"}
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Errors at every point, averaged over the pairs of a replicate."""
         import pandas as pd
 
         frames = []
         for row in self.rows():
-            assert row.measurement is not None
-            found, density = results.measured(row.measurement), results[row.run].summary["density"]
-            where = {"arm": row.arm, "level": row.level, "density": density, "replicate": row.replicate}
-            frames += [pd.DataFrame({**where, "variant": part, "x": found["a"], "value": found[f"{part}_error"]}) for part in PARTS]
+            found = results.of(row)
+            frames += [pd.DataFrame(results.where(row, variant=part, x=found["a"], value=found[f"{part}_error"])) for part in PARTS]
         return {"paths": pd.concat(frames).groupby(["variant", "arm", "level", "replicate", "x"], as_index=False).mean()}
 
     def figures(self) -> Sequence[Figure]:

@@ -3,18 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from tombola.core.task import Task
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Scale, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.figure import Figure
+from tombola.studies import Action, Effect, Evidence, Figure, Row, Run, Scale, Several, Task, claim, study
 from tombola.studies.frankle2020.common import ACCURACY, DISTANCE, NOT_TRAVELLED, Children, dense_run
-from tombola.studies.tickets import distinct
 
 
 @study("frankle2020.permuted", task="digits-mlp", answers="Does the barrier between networks vanish when their units are matched?")
@@ -34,7 +26,7 @@ class Permuted(Children):
         "other_matched": "other initialisation, units matched",
     }
 
-    sizes: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)] = ({},)
+    sizes: Several[dict[str, Any]] = ({},)
     """Options of the model, such as {"widths": [200, 100]}, one a size; {} is the task's own."""
 
     @classmethod
@@ -44,7 +36,6 @@ class Permuted(Children):
         return {**sizes, **super().at(scale, task)}
 
     def rows(self) -> Iterable[Row]:
-        distinct("sizes", self.sizes)
         for replicate in range(self.replicates):
             for level, options in enumerate(self.sizes):
                 task = self.task.but(model=self.task.model.but(options={**self.task.model.options, **options}))

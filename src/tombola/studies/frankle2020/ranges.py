@@ -6,19 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tombola.core.errors import TombolaError
-from tombola.core.step import Step
-from tombola.core.task import Task
 from tombola.evaluation.paired import densities
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.measurement import Measurement
+from tombola.studies import Effect, Evidence, Figure, Measurement, Panel, Results, Step, Task, TombolaError, claim
 from tombola.studies.base import Row, Scale, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.figure import Figure, Panel
 from tombola.studies.frankle2020.common import EXTREME, network
 from tombola.studies.frankle2020.grid import PLACES, Grid, Place
 from tombola.studies.frankle2020.trends import settled
-from tombola.studies.results import Results
 
 BOUNDS = {"ResNet-20": (0.79, 0.13), "VGG-16": (0.16, 0.0112)}
 """Densities above which any network matches, and above which tickets do: the paper's, 80.0 and 13.4, 16.8 and 1.2 %, each moved off

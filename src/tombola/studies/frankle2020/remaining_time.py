@@ -2,13 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.figure import Figure
+from tombola.studies import Effect, Evidence, Figure, Results, Row, Values, claim, study
 from tombola.studies.frankle2020.common import ACCURACY, OF_INITIAL, Instability, from_step
 from tombola.studies.frankle2020.trends import worst
-from tombola.studies.results import Results
 
 
 @study(

@@ -3,14 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tombola.core.errors import TombolaError
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure
+from tombola.studies import Effect, Evidence, Figure, Level, Row, TombolaError, aside, claim, study
 from tombola.studies.frankle2020.common import network
 from tombola.studies.frankle2020.grid import CONTROLS, LATEST, PLACES, Grid
-from tombola.studies.tickets import Level
 
 CAPACITY = 10.0
 """Percentage points that a control may fall short of the dense network: one that falls further cannot hold what is to be learnt, and

@@ -1,20 +1,13 @@
 """The error over the plane through three children of W_k, as contours."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
-from tombola.core.step import Step
-from tombola.procedures.measurement import Measurement
-from tombola.studies.base import Row, study
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Details, Figure, Measurement, Panel, Results, Row, Step, study
 from tombola.studies.frankle2020.common import FEW, Instability, dense_run, from_step
-from tombola.studies.results import Results
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.studies.shown import long
 
 
 @study("frankle2020.surface", task="digits-noise-mlp", answers="What does the error look like between and around three copies?")
@@ -50,21 +43,16 @@ class Surface(Instability):
         options = {"grid": self.grid, "margin": self.margin, "train": self.train_examples}
         return Measurement(task=dense.task, seed=dense.seed, name="plane", of=tuple(run.at("end") for run in three), options=options)
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Errors on the grid of each plane, and at its networks."""
-        import pandas as pd
-
         frames = []
         for level, plane in enumerate(self.measurements()):
             found = results.measured(plane)
-            x, y = np.meshgrid(found["x"], found["y"])
-            where = {"variant": "", "arm": "dense", "level": level, "density": 1.0}
-            error, own = found[f"{self.part}_error"], found[f"{self.part}_networks"]
-            frames.append(pd.DataFrame({**where, "x": x.ravel(), "y": y.ravel(), "value": error.ravel(), "network": ""}))
-            names = [f"child {index + 1}" for index in range(3)]
-            places = found["networks"]
-            frames.append(pd.DataFrame({**where, "x": places[:, 0], "y": places[:, 1], "value": own, "network": names}))
-        return {"surface": pd.concat(frames, ignore_index=True)}
+            grid = long([("y", found["y"]), ("x", found["x"])], value=found[f"{self.part}_error"]).assign(network="")
+            x, y = found["networks"].T
+            own = long([("network", [f"child {index + 1}" for index in range(3)])], x=x, y=y, value=found[f"{self.part}_networks"])
+            frames += [one.assign(arm="dense", level=level) for one in (grid, own)]
+        return {"surface": frames}
 
     def figures(self) -> Sequence[Figure]:
         error = Panel("value", f"{'training' if self.part == 'train' else 'test'} error (%)", 100)

@@ -1,24 +1,16 @@
 """What the studies of initialisations share: a learning rate chosen for each of them on validation data, before anything is pruned."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from tombola.core.keys import replicate_seed
-from tombola.core.task import Task
 from tombola.procedures.imp import imp_chain
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Values
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.tickets import Level, Positive, TicketStudy, distinct, reinitialised
+from tombola.studies import Action, Details, Figure, Panel, Results, Row, Run, Task, Values
+from tombola.studies.tickets import Level, Positive, Several, TicketStudy, reinitialised
 from tombola.studies.transplant.common import TRAINED, trained
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 TUNED: tuple[str, ...] = (*TRAINED, "rate", "val_acc")
 """Columns of a run of a variant."""
@@ -40,7 +32,7 @@ class Tuned(TicketStudy):
 
     compared: Annotated[tuple[Level, ...], Field(min_length=1)] = (5, 10, 13)
     """Levels at which tickets are compared with others; those beyond `levels` do not count."""
-    factors: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.3, 1.0, 3.0)
+    factors: Several[Positive] = (0.3, 1.0, 3.0)
     """Learning rates that are tried, as multiples of the task's."""
 
     def settings(self) -> Mapping[str, tuple[Task, Action | None]]:
@@ -58,7 +50,6 @@ class Tuned(TicketStudy):
         return Run(task=task.but(recipe=recipe), seed=replicate_seed(self.seed, replicate), kept=start)
 
     def rows(self) -> Iterable[Row]:
-        distinct("factors", self.factors)
         for variant in self.settings():
             for draw, factor in enumerate(self.factors):
                 for replicate in range(self.replicates):
@@ -88,20 +79,15 @@ class Tuned(TicketStudy):
             return []
         result = results[row.run]
         rate = {"rate": row.run.task.recipe.learning_rate, "val_acc": result.shown("val")}
-        return {**trained(row.run, results, row.draw), **rate}
+        return {**trained(row.run, results), **rate}
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Validation accuracy of each variant at each learning rate."""
-        import pandas as pd
-
-        found: list[Values] = []
-        for variant in self.settings():
-            for factor in self.factors:
-                for replicate in range(self.replicates):
-                    value = results[self.dense(replicate, variant, factor)].shown("val")
-                    where = {"variant": "", "arm": "dense", "level": 0, "density": 1.0, "replicate": replicate}
-                    found.append({**where, "row": self.variants.get(variant, variant), "column": f"x {factor:g}", "value": value})
-        return {"rates": pd.DataFrame(found)}
+        rates = []
+        for row in self.rows():
+            cell = {"row": self.variants.get(row.variant, row.variant), "column": f"x {self.factors[row.draw]:g}"}
+            rates.append({"arm": "dense", "replicate": row.replicate, **cell, "value": results[row.run].shown("val")})
+        return {"rates": rates}
 
     def rates_figure(self) -> Figure:
         """The grid of learning rates from which each variant has its own."""

@@ -4,13 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from tombola.core.keys import replicate_seed
 from tombola.core.task import Count, Task
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Study, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure
-from tombola.studies.results import Results
-from tombola.studies.tickets import ACC_FINAL, Share
+from tombola.studies import ACC_FINAL, Action, Effect, Evidence, Figure, Results, Row, Run, Share, Study, Values, aside, claim, study
 from tombola.studies.transplant.common import COLLAPSED, TRAINED, trained
 
 

@@ -7,19 +7,12 @@ import numpy as np
 from pydantic import Field
 
 from tombola.core.keys import replicate_seed
-from tombola.core.task import Task
 from tombola.evaluation import similarity
 from tombola.evaluation.movement import largest
-from tombola.evaluation.verdict import Effect
 from tombola.procedures.imp import imp_chain
-from tombola.procedures.measurement import Measurement
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Action, Effect, Evidence, Figure, Measurement, Panel, Results, Row, Run, Task, Values, claim, study
 from tombola.studies.initial.common import NOTE, TUNED, Tuned
-from tombola.studies.results import Results
-from tombola.studies.tickets import ACC_FINAL, Positive, chain_rows, distinct
+from tombola.studies.tickets import ACC_FINAL, Each, Positive, chain_rows
 from tombola.studies.transplant.common import FEW
 
 MEASURED: tuple[str, ...] = (*TUNED, "predicted", "signs_kept", "overlap", "aligned")
@@ -44,7 +37,7 @@ class Gain(Tuned):
     columns = MEASURED
     arms = {"ticket": "winning ticket", "reinit": "same mask, fresh draw"}
 
-    gains: Annotated[tuple[Positive, ...], Field(min_length=2)] = (0.25, 0.5, 1.0, 2.0, 4.0)
+    gains: Annotated[Each[Positive], Field(min_length=2)] = (0.25, 0.5, 1.0, 2.0, 4.0)
     """Factors on all initial weights, from small to large."""
 
     @property
@@ -52,7 +45,6 @@ class Gain(Tuned):
         return {f"{gain:g}": f"gain {gain:g}" for gain in self.gains}
 
     def settings(self) -> Mapping[str, tuple[Task, Action | None]]:
-        distinct("gains", self.gains)
         return {f"{gain:g}": (self.task.but(model=self.task.model.but(gain=self.task.model.gain * gain)), None) for gain in self.gains}
 
     def sparse(self, replicate: int, variant: str, chain: Sequence[Run]) -> Iterable[Row]:
@@ -70,10 +62,9 @@ class Gain(Tuned):
 
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         found = super().measure(row, results)
-        nothing = dict.fromkeys(("predicted", "signs_kept", "overlap", "aligned"), np.nan)
         if isinstance(found, list) or row.measurement is None:
-            return found if isinstance(found, list) else {**found, **nothing}
-        result, alike = results[row.run], results.measured(row.measurement)
+            return found
+        result, alike = results[row.run], results.of(row)
         mask, begin, end = (result.weights(what) for what in ("mask", row.run.begin, "end"))
         dense = results[self._dense_of(row.run)].weights("0it")
         chosen = {path: largest(np.asarray(dense[path]), int(np.count_nonzero(leaf))) for path, leaf in mask.items()}

@@ -1,20 +1,13 @@
 """Initialisers of all kinds: does each of them have tickets, and what do those buy that look at data first?"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from tombola.core.task import Task
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Values, study
+from tombola.studies import ACC_FINAL, Action, Effect, Figure, Panel, Results, Row, Run, Several, Task, Values, chain_rows, study
 from tombola.studies.claims import Evidence, aside, claim, hardest
-from tombola.studies.figure import Figure, Panel
 from tombola.studies.initial.common import NOTE, TUNED, Tuned
-from tombola.studies.results import Results
-from tombola.studies.tickets import ACC_FINAL, chain_rows, distinct
 from tombola.studies.transplant.common import COLLAPSED
 
 MEASURED: tuple[str, ...] = (*TUNED, "early_loss")
@@ -41,7 +34,7 @@ class Initialisers(Tuned):
     scales = {**Tuned.scales, "smoke": {**Tuned.scales["smoke"], "names": ("glorot_normal", "bimodal", "lsuv")}}
     arms = {"ticket": "winning ticket", "reinit": "same mask, fresh draw"}
 
-    names: Annotated[tuple[str, ...], Field(min_length=1)] = NAMES
+    names: Several[str] = NAMES
     """Initialisers, or value actions that make initial values; the first is what the others are compared with."""
 
     @property
@@ -49,7 +42,6 @@ class Initialisers(Tuned):
         return {name: name.replace("_", " ") for name in self.names}
 
     def settings(self) -> Mapping[str, tuple[Task, Action | None]]:
-        distinct("names", self.names)
         return {
             name: (self.task, Action(name=name, options={"stream": "init"}))
             if name in LEARNT

@@ -5,14 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tombola.core.step import Step
-from tombola.evaluation.verdict import Effect
 from tombola.procedures.run import Action, Run, RunRef
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure
-from tombola.studies.results import Results
-from tombola.studies.tickets import ACC_FINAL, Level, TicketStudy, distinct, reinitialised, tickets
+from tombola.studies import Effect, Evidence, Figure, Results, Row, Step, Values, aside, claim, study
+from tombola.studies.tickets import ACC_FINAL, Each, Level, TicketStudy, reinitialised, tickets
 from tombola.studies.transplant.common import COLLAPSED, TRAINED, trained
 
 NOTE = "Judged at 3 to 8 % density, on test accuracy at the end. Signs are those of the ticket's own training."
@@ -34,7 +29,7 @@ class LearntSigns(TicketStudy):
 
     compared: Annotated[tuple[Level, ...], Field(min_length=1)] = (5, 10, 13)
     """Levels at which tickets are compared with others; those beyond `levels` do not count."""
-    shares: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=2)] = (0.0, 0.02, 0.05, 0.1, 0.3, 1.0)
+    shares: Annotated[Each[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2)] = (0.0, 0.02, 0.05, 0.1, 0.3, 1.0)
     """Steps whose signs are taken, as shares of training: the first but one is the early step that is judged, the last the end."""
 
     @property
@@ -52,7 +47,6 @@ class LearntSigns(TicketStudy):
         return f"signs_{share:g}"
 
     def rows(self) -> Iterable[Row]:
-        distinct("shares", self.shares)
         for replicate in range(self.replicates):
             chain = tickets(self, replicate)
             yield Row("ticket", replicate, 0, chain[0])

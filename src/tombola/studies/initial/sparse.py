@@ -2,12 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tombola.core.task import Task
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure
+from tombola.studies import Action, Effect, Evidence, Figure, Row, Run, Task, aside, claim, study
 from tombola.studies.initial.common import NOTE, Tuned
 from tombola.studies.tickets import ACC_FINAL, Positive, chain_rows, randomly_masked, reinitialised
 from tombola.studies.transplant.common import COLLAPSED

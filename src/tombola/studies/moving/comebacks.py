@@ -1,25 +1,15 @@
 """Do comebacks matter? Pruning at a step forbids the weights that would come back."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from tombola.core.step import Step
 from tombola.evaluation.journeys import follow, magnitudes
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Effect, Evidence, Figure, Frame, Panel, Results, Row, Run, Step, Values, aside, claim, dense_run, study
 from tombola.studies.moving.common import AtDensities, once
-from tombola.studies.results import Results
-from tombola.studies.tickets import ACC_FINAL, Share, distinct
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.studies.tickets import ACC_FINAL, Each, Share
 
 COMEBACKS = Panel("comebacks", "weights of the final mask that pruning forbids (%)", 100)
 LOST = Panel("lost", "test accuracy lost to the latest pruning (pp)", 100)
@@ -39,7 +29,7 @@ class Comebacks(AtDensities):
     scales = {"smoke": {"replicates": 2, "densities": (0.1,), "shots": (0.1, 0.5)}}
     columns = (*AtDensities.columns, "share", "comebacks", "lost")
 
-    shots: Annotated[tuple[Share, ...], Field(min_length=2)] = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65)
+    shots: Annotated[Each[Share], Field(min_length=2)] = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65)
     """Shares of training after which the network is pruned."""
 
     @property
@@ -48,7 +38,6 @@ class Comebacks(AtDensities):
 
     def rows(self) -> Iterable[Row]:
         """A network for each density and step; the dense one stands with the first."""
-        distinct("shots", self.shots)
         for replicate in range(self.replicates):
             for place, arm in enumerate(self.arms):
                 if place == 0:
@@ -112,7 +101,7 @@ class Comebacks(AtDensities):
         )
 
 
-def _correlations(rows: "pd.DataFrame", of: str) -> list[float]:
+def _correlations(rows: Frame, of: str) -> list[float]:
     """For each value of a column, Spearman's correlation of what is forbidden with what is lost, the mean over levels."""
     found = []
     for _, own in rows.groupby(of):

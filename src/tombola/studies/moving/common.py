@@ -7,18 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from tombola.core.errors import TombolaError
 from tombola.core.keys import MOST_REPLICATES
-from tombola.core.step import Step
 from tombola.core.task import KINDS, MaskSchedule, Task
-from tombola.procedures.imp import pruned_mask
-from tombola.procedures.run import Action, Run
 from tombola.pruning.pruning import Pruning
 from tombola.pruning.selection import Scope
-from tombola.studies.base import Row, Study, Values
-from tombola.studies.dense import dense_run
+from tombola.studies import Action, Results, Row, Run, Step, Study, TombolaError, Values, dense_run, pruned_mask
 from tombola.studies.effort import EFFORT, efforts
-from tombola.studies.results import Results
 from tombola.studies.tickets import RUN_METRICS, Share, run_metrics
 
 

@@ -4,17 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tombola.core.step import Step
 from tombola.evaluation.journeys import follow, magnitudes
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Effect, Evidence, Figure, Panel, Results, Row, Run, Share, Step, Values, claim, dense_run, study
 from tombola.studies.frankle2020.onset import Onset
-from tombola.studies.results import Results
-from tombola.studies.tickets import Share
 
 ONSET = Panel("onset", "first stable step k (iteration)", log=True)
 DECIDED = Panel("decided", "step at which half of the final mask is decided (iteration)", log=True)

@@ -2,28 +2,17 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from tombola.core.step import Step
-from tombola.core.task import Task
 from tombola.evaluation.early_stopping import es_iteration
 from tombola.evaluation.journeys import Journeys as Followed
 from tombola.evaluation.journeys import follow, magnitudes, survival
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Details, Effect, Evidence, Figure, Panel, Results, Row, Run, Step, Task, Values, claim, dense_run, study
 from tombola.studies.moving.common import Iterative, moving, sparse
 from tombola.studies.moving.picture import FATES, rows_of_fates
-from tombola.studies.results import Results
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ALL = "all"
 """The variant of all layers together."""
@@ -103,8 +92,7 @@ class Journeys(Iterative):
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         """Of the dense network a row for each layer, and one for all; of the others one."""
         result, density = results[row.run], self.densities[row.level - 1]
-        values: Values = dict.fromkeys(COLUMNS, float("nan"))
-        values |= {"variant": ALL, "density": density, "kept": result.summary["kept"], "prunable": result.summary["prunable"]}
+        values: Values = {"variant": ALL, "density": density}
         if row.arm == "dense":
             followed, steps = self.follow(row, results)
             stop, censored = es_iteration(result.metrics)
@@ -127,24 +115,19 @@ class Journeys(Iterative):
         final = magnitudes({path: result.weights("end")[path] for path in info.prunable}, spread)
         return follow(((at, dict(result.weights(str(step)))) for at, step in zip(steps, self.steps(), strict=True)), final, spread), steps
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """AUC by look and layer, and the picture: of the first replicate, at the last density."""
-        import pandas as pd
-
         found = []
         for row in (one for one in self.rows() if one.arm == "dense"):
             followed, steps = self.follow(row, results)
-            where = {"arm": "dense", "level": row.level, "density": self.densities[row.level - 1], "replicate": row.replicate}
+            where = results.where(row, density=self.densities[row.level - 1])
             for name, values in {ALL: followed.pooled, **{_name(path): one for path, one in followed.auc.items()}}.items():
                 found += [{**where, "variant": name, "x": x, "value": value} for x, value in zip(steps, values, strict=True)]
         shown = next(row for row in self.rows() if row.arm == "dense" and row.level == len(self.densities))
         followed, steps = self.follow(shown, results)
         weights = [results[shown.run].weights(str(step)) for step in self.steps()]
-        where = {"variant": ALL, "level": shown.level, "density": self.densities[-1], "replicate": shown.replicate}
-        return {
-            "auc": pd.DataFrame(found),
-            "journeys": pd.DataFrame([{**where, **one} for one in rows_of_fates(followed.final, weights, steps)]),
-        }
+        where = results.where(shown, variant=ALL, density=self.densities[-1])
+        return {"auc": found, "journeys": [{**where, **one} for one in rows_of_fates(followed.final, weights, steps)]}
 
     def figures(self) -> Sequence[Figure]:
         fates = "Fates: among the largest at the end or not, and at a tenth of training or not."

@@ -6,16 +6,10 @@ from typing import Annotated
 from pydantic import Field
 
 from tombola.core.task import Supermask, Task
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim, hardest
-from tombola.studies.dense import dense_run
+from tombola.studies import Effect, Evidence, Figure, Results, Row, Run, Values, claim, dense_run, hardest, study
 from tombola.studies.effort import SPENT
-from tombola.studies.figure import Figure
 from tombola.studies.moving.common import Iterative, labels, moving, once, sparse
-from tombola.studies.results import Results
-from tombola.studies.tickets import ACC_ES, ACC_FINAL, distinct
+from tombola.studies.tickets import ACC_ES, ACC_FINAL, Each, Several
 
 METHODS = {
     "imp": "iterative pruning, rewound",
@@ -40,9 +34,9 @@ class Schedules(Iterative):
 
     scales = {"smoke": {"replicates": 2, "densities": (0.1,), "per_round": 0.9, "shots": (0.1,), "updates": 8}}
 
-    methods: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(METHODS)
+    methods: Several[str] = tuple(METHODS)
     """Ways to prune."""
-    shots: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+    shots: Each[Annotated[float, Field(gt=0, le=1)]] = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
     """Shares of training after which the network is pruned once; 1: at its end, and not trained on."""
     updates: Annotated[int, Field(ge=2)] = 40
     """Mask updates in the length of a training, of which those up to `until` are made."""
@@ -60,8 +54,6 @@ class Schedules(Iterative):
 
     def rows(self) -> Iterable[Row]:
         """All levels of each method; the dense network stands with the first."""
-        for name, given in (("methods", self.methods), ("shots", self.shots)):
-            distinct(name, given)
         for replicate in range(self.replicates):
             chains = {arm: self.by_level(self.imp(replicate, continued=arm == "lrr")) for arm in ("imp", "lrr")}
             for place, arm in enumerate(self.arms):
@@ -103,7 +95,7 @@ class Schedules(Iterative):
         shown = {"schedules": [arm for arm in self.arms if arm not in self._shots()], "shots": ["cubic", "linear", *self._shots()]}
         titles = {"schedules": "Pruning in rounds and on the way", "shots": "Pruning once, after a share of training"}
         own = [
-            Figure(name, titles[name], (ACC_FINAL, ACC_ES), arms=labels_of(self.arms, arms), caption=caption)
+            Figure(name, titles[name], (ACC_FINAL, ACC_ES), arms=tuple(arm for arm in arms if arm in self.arms), caption=caption)
             for name, arms in shown.items()
         ]
         return [*own, Figure("cost", "Accuracy against cost", (ACC_FINAL,), kind="scatter", across=SPENT, caption=caption)]
@@ -141,8 +133,3 @@ class Schedules(Iterative):
         every = table.levels(0, 0.999)
         yield table.within("cubic", "linear", ACC_FINAL, every)
         yield from hardest(table.within("linear", arm, ACC_FINAL, every) for arm, share in self._shots().items() if share < 1)
-
-
-def labels_of(known: Mapping[str, str], wanted: Iterable[str]) -> tuple[str, ...]:
-    """Those of the arms that there are."""
-    return tuple(arm for arm in wanted if arm in known)

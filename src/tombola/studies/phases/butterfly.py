@@ -1,18 +1,9 @@
 """How small a difference suffices, and until when, for two networks with the same noise to part."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated
 
-from pydantic import Field
-
-from tombola.core.step import Step
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.figure import Figure
+from tombola.studies import Action, Effect, Evidence, Figure, Positive, Row, Run, Several, Step, claim, study
 from tombola.studies.frankle2020.common import NOT_TRAVELLED, SMOKE, Instability, Paths, dense_run, from_step, steps_of
-from tombola.studies.tickets import Positive, distinct
 
 MATCHED = "_matched"
 ONE, OTHER = "one", "other"
@@ -35,7 +26,7 @@ class Butterfly(Paths):
     scales = {"smoke": {**SMOKE, "k": ("0it", "50it"), "sizes": (0.1,)}, "small": {"replicates": 6, "points": 11}}
     columns = NOT_TRAVELLED
 
-    sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.001, 0.01, 0.1, 1.0)
+    sizes: Several[Positive] = (0.001, 0.01, 0.1, 1.0)
     """Noise on all weights, in standard deviations of their initialiser; beside it one weight is moved by one of them."""
     k: tuple[Step, ...] = ()
     """Steps at which the copy is moved; none named: as `frankle2020.instability` has them."""
@@ -51,7 +42,6 @@ class Butterfly(Paths):
         return plain | {f"{arm}{MATCHED}": f"{label}, units matched" for arm, label in plain.items()}
 
     def rows(self) -> Iterable[Row]:
-        distinct("sizes", self.sizes)
         for replicate in range(self.replicates):
             dense = dense_run(self, replicate)
             for level, k in enumerate(self.steps):

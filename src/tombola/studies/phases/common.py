@@ -8,16 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tombola.core.errors import unknown
-from tombola.core.task import Task
-from tombola.procedures.run import Run
+from tombola.studies import Each, Results, Run, Task
 from tombola.studies.base import Counted, Row, Scale
 from tombola.studies.claims import CENSORED
 from tombola.studies.dense import for_noise
 from tombola.studies.frankle2020.common import SMOKE, Instability, dense_run
 from tombola.studies.frankle2020.onset import Onset
 from tombola.studies.phases.settings import BASE, settings_of
-from tombola.studies.results import Results
-from tombola.studies.tickets import distinct
 
 HALF_A_PLACE = 0.25
 """Of the steps k, which lie a factor of sqrt(2) apart, in log2: a smaller move is none."""
@@ -53,7 +50,7 @@ class Settings(Instability):
     shares = Onset.shares
     counted: ClassVar[Counted] = "rounds"
 
-    settings: tuple[str, ...] = ()
+    settings: Each[str] = ()
     """Changes of the task, by the names of `tombola.studies.phases.settings`; none named: all that change it."""
 
     @classmethod
@@ -65,7 +62,6 @@ class Settings(Instability):
     @cached_property
     def tasks(self) -> dict[str, Task]:
         """Setting -> task."""
-        distinct("settings", self.settings)
         known = settings_of(self.task)
         if wrong := [name for name in self.settings if name not in known]:
             raise unknown("setting of this task", wrong[0], known)

@@ -1,24 +1,17 @@
 """Detectors of the stable phase, calibrated on other settings, against the onset of stability."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from tombola.core.task import Detect
 from tombola.evaluation.statistics import rank_correlation
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim, hardest
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Effect, Evidence, Figure, Panel, Row, Run, Values, aside, claim, hardest, study
 from tombola.studies.phases.calibration import calibrated, fired, partial_rank_correlation
 from tombola.studies.phases.common import HALF_A_PLACE, Settings, log2_of, no_onset
-from tombola.studies.results import Results
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.studies.results import Column, Results
 
 RULES = {"fixed_step": "fixed step", "fixed_share": "fixed share of training", "fixed_loss": "fixed training loss"}
 ARMS = {
@@ -127,7 +120,7 @@ class Detectors(Settings):
             Figure("detected", "Detected steps against the onset", (against,), "scatter", across=across, arms=shown, caption=caption),
         )
 
-    def _rho(self, table: Evidence, arm: str, column: str = "rho") -> "pd.Series":
+    def _rho(self, table: Evidence, arm: str, column: str = "rho") -> Column:
         own = table.table[(table.table.variant == ALL) & (table.table.arm == arm)]
         return own.set_index("replicate")[column].astype(float)
 

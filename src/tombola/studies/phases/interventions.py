@@ -1,19 +1,12 @@
 """What makes the unstable phase shorter or longer, and whether that is good for the network."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from tombola.evaluation.statistics import rank_correlation
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Effect, Evidence, Figure, Panel, Row, Values, aside, claim, study
 from tombola.studies.phases.common import HALF_A_PLACE, Settings, no_onset
 from tombola.studies.phases.settings import BASE
-from tombola.studies.results import Results
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.studies.results import Column, Results
 
 EXPECTED = {
     "warm-up of 1/3": -1,
@@ -59,7 +52,7 @@ class Interventions(Settings):
             Figure("accuracy", "Accuracy against the onset of stability", (accuracy,), "scatter", across=first, caption=note),
         )
 
-    def _log2(self, table: Evidence, name: str) -> "tuple[pd.Series, str]":
+    def _log2(self, table: Evidence, name: str) -> tuple[Column, str]:
         """log2 of the onset of a setting by replicate, and why it cannot be judged."""
         own = table.only(variant=name).table.set_index("replicate")
         lacks = no_onset(own.onset) if len(own) and name == BASE else ""

@@ -2,27 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tombola.core.keys import replicate_seed
-from tombola.core.step import Step
 from tombola.core.task import Detect, Detecting
-from tombola.evaluation.verdict import Effect
 from tombola.procedures.imp import imp_runs
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Values, study
+from tombola.studies import Effect, Figure, Panel, Row, Run, Step, Values, study
 from tombola.studies.claims import CENSORED, Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
 from tombola.studies.frankle2020.common import SMOKE
 from tombola.studies.phases.common import Settings
 from tombola.studies.phases.settings import BASE
-from tombola.studies.results import Results
+from tombola.studies.results import Column, Frame, Results
 from tombola.studies.tickets import Level, PruningStudy, margin
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COMPARED = (BASE, "rate / 4", "rate x 2", "no label noise", "60 % label noise", "width x 2", "momentum", "batch x 4")
 WITHIN, AGREE = 0.5, 0.75
@@ -112,7 +104,7 @@ class Rewind(PruningStudy, Settings):
             Figure("curves", "Dense networks, where the detector fired, their tickets", (loss,), "curves", arms=("watched", "detected")),
         )
 
-    def _accuracy(self, table: Evidence, arm: str, name: str) -> "pd.DataFrame":
+    def _accuracy(self, table: Evidence, arm: str, name: str) -> Frame:
         return table.only(variant=name).of(Panel("acc_final", "", 100), arm)
 
     @claim(
@@ -140,7 +132,7 @@ class Rewind(PruningStudy, Settings):
         cost = 100 * table.table[table.table.arm == "detected"].groupby("replicate").cost.mean()
         yield aside(table.effect("cost of detection, of that of the search", "%", cost))
 
-    def _above_zero(self, table: Evidence) -> "pd.Series | list[float]":
+    def _above_zero(self, table: Evidence) -> "Column | list[float]":
         apart = [
             self._accuracy(table, "detected", name).mean(axis=1) - self._accuracy(table, "ticket", name)[0]
             for name in self.tasks

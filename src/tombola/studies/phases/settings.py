@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tombola.core.step import Step
-from tombola.core.task import Task
+from tombola.studies import Step, Task
 
 Change = Callable[[Task], Task]
 BASE = "as it is"

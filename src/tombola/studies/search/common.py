@@ -1,29 +1,18 @@
 """What the studies of searched masks share: one budget of example forward passes, its arms, and how a search is measured."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import Field
 
-from tombola.core.errors import TombolaError
-from tombola.core.step import Step
 from tombola.core.task import KINDS, Count, Fraction, Rescale, Supermask, Task, Untrained
-from tombola.procedures.imp import pruned_mask
 from tombola.procedures.mask_training import RATES, mask_recipe
-from tombola.procedures.measurement import Measurement
-from tombola.procedures.run import Action, Run
 from tombola.pruning.pruning import Pruning
+from tombola.studies import DENSE, Action, Figure, Measurement, Panel, Run, Share, Step, TombolaError, dense_run, pruned_mask
 from tombola.studies.base import Row, Study, Values
-from tombola.studies.claims import DENSE
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
+from tombola.studies.results import Details, Results
 from tombola.studies.testbeds import CLASSES
-from tombola.studies.tickets import Share
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Searcher = Literal["random", "flips", "genetic", "layered", "pbil", "snes", "sep_cma_es", "seeded", "sparser"]
 Gradient = Literal["edge_popup", "bernoulli", "relaxed"]
@@ -166,8 +155,7 @@ class Searched(Study):
 
     def way(self, row: Row, results: Results) -> list[Values]:
         """What an arm's mask is worth at each look, the last at the end of its budget."""
-        assert row.measurement is not None
-        found, column = results.measured(row.measurement), self.task.objective.columns[1]
+        found, column = results.of(row), self.task.objective.columns[1]
         headline = self.task.objective.headline_of
         spent = self._cost(row.run.task) if row.arm == "seeded" else 0
         if row.arm in GRADIENTS:
@@ -186,29 +174,14 @@ class Searched(Study):
         if row.measurement is None:
             return {**counted, "acc": results[row.run].shown("test"), "passes": self._cost(row.run.task)}
         if row.arm == "heuristic":
-            found = results.measured(row.measurement)
+            found = results.of(row)
             values = found[f"{self.values}_{self.task.objective.columns[1]}"]
-            return {"passes": self._cost(row.run.task), "acc": float(values[1]), "density": float(found["density"][1])}
+            last = {"passes": self._cost(row.run.task), "acc": float(values[1]), "density": float(found["density"][1])}
+            return {**last, "kept": round(last["density"] * counted["kept"])}
         last = self.way(row, results)[-1]
         if row.arm not in GRADIENTS:
-            last["live_inputs"] = float(results.measured(row.measurement)["live_inputs"])
+            last["live_inputs"] = float(results.of(row)["live_inputs"])
         return {**last, "kept": round(last["density"] * counted["kept"])}
-
-    def ways(self, rows: Sequence[Row], results: Results) -> "pd.DataFrame":
-        """Accuracy and density against passes, of rows that have a way."""
-        import pandas as pd
-
-        found = []
-        for row in rows:
-            if row.measurement is not None and row.arm != "heuristic":
-                place = {"variant": row.variant, "arm": row.arm, "level": row.level, "replicate": row.replicate}
-                found += [{**place, "density": one["density"], "x": one["passes"], "value": one["acc"]} for one in self.way(row, results)]
-        return pd.DataFrame(found)
-
-    def budget_figure(self, arms: Sequence[str] = ()) -> Figure:
-        """Accuracy against budget, all searchers in one figure."""
-        title, panel = "Accuracy of searched masks against what the search has cost", Panel("value", ACC.label, 100)
-        return Figure("budget", title, (panel,), "profile", x_label=PASSES, detail="way", arms=tuple(arms), caption=COUNTED)
 
     def ten_classes(self) -> str:
         """Why sentences about ten classes are not about the task."""
@@ -218,3 +191,18 @@ class Searched(Study):
     def settings_of(cls, scale: str) -> Mapping[str, Any]:
         """Fields at a scale that all have in common."""
         return {"smoke": {"replicates": 2, "budget": 12_000, "batch": 60, "looks": 2}}.get(scale, {})
+
+
+class Ways(Searched):
+    """One in which the way of each search is shown."""
+
+    def details(self, results: Results) -> Details:
+        """Accuracy against what the search has cost, of rows that have a way."""
+        rows = [row for row in self.rows() if row.measurement is not None and row.arm != "heuristic"]
+        ways = [(row, one) for row in rows for one in self.way(row, results)]
+        return {"way": [results.where(row, density=one["density"], x=one["passes"], value=one["acc"]) for row, one in ways]}
+
+    def budget_figure(self, arms: Sequence[str] = ()) -> Figure:
+        """Accuracy against budget, all searchers in one figure."""
+        title, panel = "Accuracy of searched masks against what the search has cost", Panel("value", ACC.label, 100)
+        return Figure("budget", title, (panel,), "profile", x_label=PASSES, detail="way", arms=tuple(arms), caption=COUNTED)

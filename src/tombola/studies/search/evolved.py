@@ -6,15 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tombola.core.task import Count
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.measurement import Measurement
+from tombola.studies import Effect, Evidence, Figure, Measurement, Panel, Positive, Results, Share, claim, dense_run
 from tombola.studies.base import Row, Study, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
 from tombola.studies.search.common import MARGIN
-from tombola.studies.tickets import Positive, Share
 
 ACC = Panel("acc", "test accuracy, pruned at once (%)", 100)
 TRAINED = {"evolved": "trained by evolution", "gradient": "trained by gradients"}
@@ -60,8 +54,7 @@ class Evolved(Study):
 
     def measure(self, row: Row, results: Results) -> list[Values]:
         """A row for each criterion and density, and the whole network as level 0 of each criterion."""
-        assert row.measurement is not None
-        found, column = results.measured(row.measurement), self.task.objective.columns[1]
+        found, column = results.of(row), self.task.objective.columns[1]
         common = {"whole_acc": float(found[f"whole_{column}"]), "spread": float(found["spread"])}
         whole = [{**common, "arm": arm, "level": 0, "density": 1.0, "acc": common["whole_acc"]} for arm in self.arms]
         return whole + [

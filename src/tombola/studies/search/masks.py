@@ -1,20 +1,10 @@
 """Ways to search a mask, at one budget."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, aside, claim, hardest
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.search.common import ACC, COUNTED, GRADIENTS, MARGIN, Gradient, Searched, Searcher
-from tombola.studies.tickets import distinct
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.studies import Effect, Evidence, Figure, Panel, Row, Several, aside, claim, hardest, study
+from tombola.studies.search.common import ACC, COUNTED, GRADIENTS, MARGIN, Gradient, Searcher, Ways
 
 Arm = Searcher | Gradient | Literal["dense", "heuristic"]
 SMOKE: tuple[Arm, ...] = ("dense", "heuristic", "random", "genetic", "seeded", "pbil", "bernoulli")
@@ -23,23 +13,18 @@ NEAR, LESS = 5.0, 5.0
 
 
 @study("search.masks", task="digits-20-mlp", answers="Can a mask be searched instead of weights being trained, and what does it cost?")
-class Masks(Searched):
+class Masks(Ways):
     """Masks over untrained weights, found by chance, by evolution or by gradients, for the same number of example forward passes."""
 
-    scales = {"smoke": {**Searched.settings_of("smoke"), "searchers": SMOKE, "budget": 50_000}}
+    scales = {"smoke": {**Ways.settings_of("smoke"), "searchers": SMOKE, "budget": 50_000}}
 
-    searchers: Annotated[tuple[Arm, ...], Field(min_length=1)] = (
+    searchers: Several[Arm] = (
         "dense", "heuristic", "random", "flips", "genetic", "layered", "seeded", "sparser", "pbil", "snes", "sep_cma_es", *GRADIENTS,
     )  # fmt: skip
     """Ways to search, and trained weights and the heuristic mask beside them."""
 
     def rows(self) -> Iterable[Row]:
-        distinct("searchers", self.searchers)
         return (self.row(arm, replicate) for arm in self.searchers for replicate in range(self.replicates))
-
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
-        """Accuracy against what the search has cost."""
-        return {"way": self.ways([*self.rows()], results)}
 
     def figures(self) -> Sequence[Figure]:
         ends = "At the end of the budget, the mask that was best on validation examples. " + COUNTED

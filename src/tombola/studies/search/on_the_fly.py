@@ -5,17 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tombola.core.step import Step
 from tombola.core.task import MaskSchedule, Supermask, Task
-from tombola.evaluation.verdict import Effect
 from tombola.procedures.mask_training import mask_recipe
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Study, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.dense import dense_run
+from tombola.studies import Action, Effect, Evidence, Figure, Results, Row, Run, Step, Study, Values, aside, claim, dense_run, study
 from tombola.studies.effort import EFFORT, SPENT, efforts
-from tombola.studies.figure import Figure
-from tombola.studies.results import Results
 from tombola.studies.search.common import MARGIN
 from tombola.studies.tickets import ACC_FINAL, RUN_METRICS, Positive, Share, run_metrics
 

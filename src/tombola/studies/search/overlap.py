@@ -9,14 +9,8 @@ from pydantic import Field
 
 from tombola.core import masks
 from tombola.evaluation.statistics import rank_correlation
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
+from tombola.studies import Each, Effect, Evidence, Figure, Panel, Results, Row, Run, Values, aside, claim, study
 from tombola.studies.search.common import ARMS, GRADIENTS, Gradient, Searched, Searcher
-from tombola.studies.tickets import distinct
 
 PHI = Panel("phi", "agreement of masks beyond chance (phi)")
 INPUTS = Panel("inputs", "rank correlation of weights kept by input")
@@ -30,7 +24,7 @@ class Overlap(Searched):
 
     scales = {"smoke": {**Searched.settings_of("smoke"), "searchers": ("genetic", "pbil", "bernoulli")}}
 
-    searchers: Annotated[tuple[Searcher | Gradient, ...], Field(min_length=2)] = ("genetic", "pbil", "snes", "bernoulli", "edge_popup")
+    searchers: Annotated[Each[Searcher | Gradient], Field(min_length=2)] = ("genetic", "pbil", "snes", "bernoulli", "edge_popup")
     """Ways to search a mask, whose masks are compared."""
 
     @property
@@ -46,7 +40,6 @@ class Overlap(Searched):
         return f"{one}-{other}"
 
     def rows(self) -> Iterable[Row]:
-        distinct("searchers", self.searchers)
         return (self.row(arm, replicate) for arm in self.searchers for replicate in range(self.replicates))
 
     def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
@@ -70,8 +63,7 @@ class Overlap(Searched):
             spec = row.run.task.recipe.supermask
             assert spec is not None
             return nonzero(chosen(spec, dict(results[row.run].weights("end"))))
-        assert row.measurement is not None
-        found, shapes = results.measured(row.measurement), results.network_info(row.run.task).shapes
+        found, shapes = results.of(row), results.network_info(row.run.task).shapes
         packed = {name.removeprefix("mask/"): bits for name, bits in found.items() if name.startswith("mask/")}
         return masks.unpack(packed, {path: shapes[path] for path in shapes if path in packed})
 

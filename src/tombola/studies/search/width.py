@@ -1,36 +1,28 @@
 """Searches by the width of the network: the more bits, the harder to search, and the more good masks there are."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from tombola.core.task import Count
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import DENSE, Evidence, claim, hardest
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.search.common import ACC, COLUMNS, COUNTED, GRADIENTS, MARGIN, Gradient, Searched, Searcher
-from tombola.studies.tickets import Share, distinct
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.studies import DENSE, Each, Effect, Evidence, Figure, Panel, Results, Row, Several, Share, Values, claim, hardest, study
+from tombola.studies.search.common import ACC, COLUMNS, COUNTED, GRADIENTS, MARGIN, Gradient, Searcher, Ways
 
 NEEDED = Panel("needed", "generations to the target accuracy", log=True)
 
 
 @study("search.width", task="digits-20-mlp", answers="Does a search suffer from more weights, or gain from more masks?")
-class Width(Searched):
+class Width(Ways):
     """The same searches on one hidden layer of several widths: what they reach, and how many generations a target takes."""
 
-    scales = {"smoke": {**Searched.settings_of("smoke"), "widths": (10, 20), "searchers": ("genetic", "pbil", "bernoulli")}}
+    scales = {"smoke": {**Ways.settings_of("smoke"), "widths": (10, 20), "searchers": ("genetic", "pbil", "bernoulli")}}
     counted = "widths"
 
-    searchers: Annotated[tuple[Searcher | Gradient, ...], Field(min_length=1)] = ("random", "genetic", "pbil", "snes", "bernoulli")
+    searchers: Several[Searcher | Gradient] = ("random", "genetic", "pbil", "snes", "bernoulli")
     """Ways to search a mask."""
-    widths: Annotated[tuple[Count, ...], Field(min_length=2)] = (20, 50, 100)
+    widths: Annotated[Each[Count], Field(min_length=2)] = (20, 50, 100)
     """Units of the one hidden layer, from small to large."""
     target: Share = 0.4
     """Test accuracy, generations to which are counted, at the looks."""
@@ -41,8 +33,6 @@ class Width(Searched):
         return (*COLUMNS, "width", "needed")
 
     def rows(self) -> Iterable[Row]:
-        distinct("widths", self.widths)
-        distinct("searchers", self.searchers)
         for level, width in enumerate(self.widths):
             model = self.task.model.but(options={**self.task.model.options, "widths": [width]})
             for arm in (DENSE, *self.searchers):
@@ -58,10 +48,6 @@ class Width(Searched):
             there = [one["generations"] for one in self.way(row, results) if one["acc"] >= self.target]
             values["needed"] = there[0] if there else np.inf
         return values
-
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
-        """Accuracy against what the search has cost."""
-        return {"way": self.ways([*self.rows()], results)}
 
     def figures(self) -> Sequence[Figure]:
         searched = tuple(arm for arm in self.searchers if arm not in GRADIENTS)

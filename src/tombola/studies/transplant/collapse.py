@@ -2,24 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from tombola.core.step import Step
 from tombola.evaluation.statistics import jackknife
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Study, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.tickets import ACC_FINAL, Positive, Share, distinct
+from tombola.studies import Effect, Evidence, Figure, Frame, Panel, Results, Row, Run, Step, Study, Values, aside, claim, study
+from tombola.studies.tickets import ACC_FINAL, Each, Positive, Share
 from tombola.studies.transplant.common import COLLAPSED, TRAINED, initialised, trained
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SPIKE = Panel("spike", "largest early loss / first loss", log=True)
 AUC = 0.9
@@ -37,7 +28,7 @@ class Collapse(Study):
     columns = (*TRAINED, "spike", "rate")
     arms = {"none": "no warm-up", "warm": "warm-up"}
 
-    rates_tried: Annotated[tuple[Positive, ...], Field(min_length=2)] = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+    rates_tried: Annotated[Each[Positive], Field(min_length=2)] = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
     """Learning rates."""
     rise: Share = 0.1
     """Length of the linear warm-up, as a share of training."""
@@ -51,7 +42,6 @@ class Collapse(Study):
         return {f"{rate:g}": f"rate {rate:g}" for rate in self.rates_tried}
 
     def rows(self) -> Iterable[Row]:
-        distinct("rates_tried", self.rates_tried)
         for rate in self.rates_tried:
             for arm, length in (("none", Step("0it")), ("warm", self.task.recipe.steps.times(self.rise))):
                 yield from (Row(arm, index, 0, self._run(index, rate, length), variant=f"{rate:g}") for index in range(self.replicates))
@@ -88,7 +78,7 @@ class Collapse(Study):
         yield aside(table.effect("largest spike, log2", "", np.log2(spikes.replace(np.inf, np.nan))))
 
 
-def auc(rows: "pd.DataFrame") -> float:
+def auc(rows: Frame) -> float:
     """Share of pairs of runs at one rate, one collapsed and one not, in which the first has the larger spike; a tie is half."""
     won = [
         (first > second) + 0.5 * (first == second)

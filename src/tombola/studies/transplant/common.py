@@ -2,25 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
 from tombola.core.keys import replicate_seed
-from tombola.core.step import Step
-from tombola.core.task import Task
 from tombola.procedures.imp import imp_chain
 from tombola.procedures.run import Action, Run, RunRef
-from tombola.studies.base import Row, Study, Values
-from tombola.studies.claims import Evidence
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
+from tombola.studies import Evidence, Figure, Frame, Level, Panel, Results, Row, Step, Study, Task, TicketStudy, Values
 from tombola.studies.testbeds import near_chance
 from tombola.studies.tickets import ACC_FINAL as ACC_FINAL
-from tombola.studies.tickets import Level, TicketStudy
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLLAPSED = Panel("collapsed", "runs that collapsed (%)", 100)
 TRAINED: tuple[str, ...] = ("kept", "prunable", "draw", "acc_es", "acc_final", "train_acc_final", "collapsed")
@@ -56,7 +47,7 @@ class Transplants(TicketStudy):
 
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         """Accuracies, and whether the run collapsed."""
-        return trained(row.run, results, row.draw)
+        return trained(row.run, results)
 
     def figures(self) -> Sequence[Figure]:
         return [Figure("accuracy", self.answers.rstrip("?"), (ACC_FINAL, COLLAPSED))]
@@ -89,14 +80,11 @@ def masked(run: Run, mask: Action | RunRef, name: str) -> Run:
     return under_noise(run.but(mask=action), name)
 
 
-def trained(run: Run, results: Results, draw: int = 0) -> Values:
+def trained(run: Run, results: Results) -> Values:
     """What is told of a run: its accuracies, and whether it collapsed, which it did if it ends near chance or diverges."""
     result = results[run]
     acc = result.shown("test")
     return {
-        "kept": result.summary["kept"],
-        "prunable": result.summary["prunable"],
-        "draw": draw,
         "acc_es": result.shown("es_test"),
         "acc_final": acc,
         "train_acc_final": result.shown("train"),
@@ -104,7 +92,7 @@ def trained(run: Run, results: Results, draw: int = 0) -> Values:
     }
 
 
-def over_pairs(rows: "pd.DataFrame", column: str, units: Sequence[int]) -> Callable[[Sequence[int]], float]:
+def over_pairs(rows: Frame, column: str, units: Sequence[int]) -> Callable[[Sequence[int]], float]:
     """Units -> the mean of a column over those rows whose `replicate` and `mask` are both among them: for `statistics.jackknife`."""
 
     def mean(chosen: Sequence[int]) -> float:

@@ -2,11 +2,7 @@
 
 from collections.abc import Iterable
 
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.tickets import ACC_FINAL
+from tombola.studies import ACC_FINAL, Action, Effect, Evidence, Row, Run, aside, claim, study
 from tombola.studies.transplant.common import NOTE, Transplants, dense_rows, masked
 
 OWN = {"both": (True, True), "signs": (True, False), "magnitudes": (False, True), "neither": (False, False)}

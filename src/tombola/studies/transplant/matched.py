@@ -3,21 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import Field
 
-from tombola.core.step import Step
-from tombola.core.task import Task
 from tombola.evaluation import similarity
 from tombola.evaluation.barrier import barrier
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.measurement import Measurement
-from tombola.procedures.run import Action, Run
+from tombola.studies import Action, Effect, Evidence, Figure, Measurement, Panel, Results, Run, Step, Task, aside, claim
 from tombola.studies.base import Row, Scale, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.tickets import ACC_FINAL, distinct
+from tombola.studies.tickets import ACC_FINAL, Each, Several
 from tombola.studies.transplant.common import COLLAPSED, NOTE, TRAINED, Transplants, initialised, masked, trained
 
 MEASURED: tuple[str, ...] = (*TRAINED, "overlap", "barrier")
@@ -41,9 +33,9 @@ class Matched(Transplants):
     columns = MEASURED
     arms = {"own": "own mask", "naive": "another's mask", "weights": "matched by weights", "activations": "matched by activations"}
 
-    shares: Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=2)] = (0.0, 0.01, 0.05, 0.25)
+    shares: Annotated[Each[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2)] = (0.0, 0.01, 0.05, 0.25)
     """Steps k that tickets are rewound to, as shares of training, the first and last of which are judged."""
-    sizes: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)] = ({},)
+    sizes: Several[dict[str, Any]] = ({},)
     """Options of the model, such as {"widths": [200, 100]}, one a size, from narrow to wide; {} is the task's own."""
 
     @classmethod
@@ -62,8 +54,6 @@ class Matched(Transplants):
         return self.task.recipe.steps.times(share) if share else Step("0it")
 
     def rows(self) -> Iterable[Row]:
-        distinct("sizes", self.sizes)
-        distinct("shares", self.shares)
         for place, options in enumerate(self.sizes):
             task = self.task.but(model=self.task.model.but(options={**self.task.model.options, **options}))
             dense = [initialised(self, index, task=task) for index in range(self.replicates)]
@@ -89,11 +79,11 @@ class Matched(Transplants):
     def measure(self, row: Row, results: Results) -> Values:
         found = trained(row.run, results)
         if row.measurement is not None:
-            path = results.measured(row.measurement)
-            return {**found, "overlap": np.nan, "barrier": float(barrier(path["train_error"], path["a"]))}
+            path = results.of(row)
+            return {**found, "barrier": float(barrier(path["train_error"], path["a"]))}
         own = self.chain(row.replicate, task=row.run.task, rewind=row.run.begin)[row.level]
         first, second = (results[run].weights("mask") for run in (own, row.run))
-        return {**found, "overlap": similarity.overlap(first, second), "barrier": np.nan}
+        return {**found, "overlap": similarity.overlap(first, second)}
 
     def figures(self) -> Sequence[Figure]:
         said = "Level 0 is the dense network, to whose units those of the other are matched."

@@ -5,14 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tombola.core.step import Step
-from tombola.core.task import Task
-from tombola.evaluation.verdict import Effect
 from tombola.procedures.imp import imp_chain, pruned_mask
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.tickets import ACC_FINAL, Positive, Share
+from tombola.studies import ACC_FINAL, Action, Effect, Evidence, Positive, Row, Run, Share, Step, Task, aside, claim, study
 from tombola.studies.transplant.common import NOTE, Transplants, initialised, masked
 
 RECIPES = {"high": "high rate", "low": "low rate", "warm": "warm-up"}

@@ -2,24 +2,16 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tombola.evaluation import connectivity
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
 from tombola.pruning.controls import same_degrees, shuffle
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
+from tombola.studies import Details, Effect, Evidence, Figure, Panel, Results, Row, Run, Values, aside, claim, picture, study
 from tombola.studies.tickets import ACC_FINAL, at_once
 from tombola.studies.transplant.common import COLLAPSED, NOTE, TRAINED, Transplants, dense_rows, trained
 from tombola.studies.transplant.table import MASKS, Cells
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MEASURED: tuple[str, ...] = (*TRAINED, "local", "local_degrees")
 SHARE = 0.5
@@ -65,9 +57,9 @@ class Structure(Cells):
 
     def measure(self, row: Row, results: Results) -> Values:
         """Of masks, how much nearer the inputs of the first layer's units are than in random masks, and in those of the same degrees."""
-        found = trained(row.run, results, row.draw)
+        found = trained(row.run, results)
         if row.arm not in ("rounds", "one_shot"):
-            return {**found, "local": np.nan, "local_degrees": np.nan}
+            return found
         mask = self._first(results[row.run].weights("mask"))
         places, stream = _places(next(iter(mask.values())).shape[0]), f"local/{row.level}"
         own, plain, of_degrees = (
@@ -80,23 +72,16 @@ class Structure(Cells):
         path = next(iter(mask))
         return {path: mask[path]}
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Pictures of the inputs that the most connected units keep, of the first initialisation."""
-        import pandas as pd
-
         level = max(self.within(self.compared))
         chain = self.chain(0)
         rounds = self._first(results[chain[level]].weights("mask"))
         once = self._first(results[self._at_once(chain[level], level, chain[0])].weights("mask"))
         random = same_degrees(rounds, chain[level].seed, f"local/{level}")
-        density = results[chain[level]].summary["density"]
-        found = []
-        for arm, mask in (("rounds", rounds), ("one_shot", once), ("of the same degrees", random)):
-            picture = _picture(next(iter(mask.values())))
-            row, column = np.indices(picture.shape)
-            at = {"variant": "", "arm": arm, "level": level, "density": density}
-            found.append(pd.DataFrame({**at, "row": row.ravel(), "column": column.ravel(), "value": picture.ravel()}))
-        return {"units": pd.concat(found, ignore_index=True)}
+        density, of_arm = results[chain[level]].summary["density"], {"rounds": rounds, "one_shot": once, "of the same degrees": random}
+        tiles = {arm: _tiled(next(iter(mask.values()))) for arm, mask in of_arm.items()}
+        return {"units": [picture(one, arm=arm, level=level, density=density) for arm, one in tiles.items()]}
 
     def figures(self) -> Sequence[Figure]:
         many = f"The {SHOWN[0] * SHOWN[1]} units with the most connections, each with a frame; black is kept."
@@ -148,7 +133,7 @@ def _places(inputs: int) -> np.ndarray:
     return np.stack([index // side, index % side], 1) if side * side == inputs else index[:, None]
 
 
-def _picture(leaf: np.ndarray) -> np.ndarray:
+def _tiled(leaf: np.ndarray) -> np.ndarray:
     """The kept inputs of the most connected units side by side, with grey frames between them."""
     height = int(_places(len(leaf))[:, 0].max()) + 1 if math.isqrt(len(leaf)) ** 2 == len(leaf) else 1
     units = np.argsort(-leaf.sum(0), kind="stable")[: SHOWN[0] * SHOWN[1]]

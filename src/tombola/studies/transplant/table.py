@@ -1,7 +1,7 @@
 """Every initialisation under every mask: what of a ticket is its mask, what its initial values, what that they belong together."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -9,17 +9,9 @@ from pydantic import Field
 from tombola.evaluation import connectivity, similarity
 from tombola.evaluation.statistics import jackknife, rank_correlation
 from tombola.evaluation.variance import split
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action, Run
 from tombola.pruning.controls import same_degrees
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
+from tombola.studies import Action, Details, Effect, Evidence, Figure, Frame, Panel, Results, Row, Run, Values, aside, claim, study
 from tombola.studies.transplant.common import ACC_FINAL, COLLAPSED, NOTE, TRAINED, Transplants, dense_rows, masked, over_pairs, trained
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MEASURED: tuple[str, ...] = (*TRAINED, "mask", "overlap", "overlap_degrees", "overlap_sd", "inputs_rho")
 CHANCE = 0.05
@@ -87,17 +79,16 @@ class Table(Cells):
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         """Accuracies of cells; of masks, how alike they are: a row for each other initialisation, or one for the same."""
         if row.arm not in ("same_init", "other_init"):
-            return {**trained(row.run, results, row.draw), "mask": row.draw // self.orders}
-        mask, of = results[row.run].weights("mask"), results[row.run].summary
+            return {**trained(row.run, results), "mask": row.draw // self.orders}
+        mask = results[row.run].weights("mask")
         if row.arm == "same_init":
             others = {row.replicate: results[self.chain(row.replicate)[row.level]].weights("mask")}
         else:
             others = {i: results[self.chain(i)[row.level]].weights("mask") for i in range(self.replicates) if i != row.replicate}
         shuffled = [same_degrees(dict(mask), row.run.seed, f"chance/{row.level}/{draw}") for draw in range(DRAWS)]
-        counts = {"kept": of["kept"], "prunable": of["prunable"]}
-        return [{**counts, "draw": i, "mask": i, **_alike(mask, other, shuffled)} for i, other in others.items()]
+        return [{"draw": i, "mask": i, **_alike(mask, other, shuffled)} for i, other in others.items()]
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Accuracy of each cell; and the parts of the variance, whose replicates are pseudo-values."""
         import pandas as pd
 
@@ -105,13 +96,11 @@ class Table(Cells):
         parts: list[Values] = []
         for (level, density), rows in cells.groupby(["level", "density"]):
             for name, label in PARTS.items():
-                where = {"variant": "", "arm": "cells", "level": level, "density": density}
-                of = {**where, "row": label, "column": f"{100 * density:.3g} %"}
+                of = {"arm": "cells", "level": level, "density": density, "row": label, "column": f"{100 * density:.3g} %"}
                 parts += [{**of, "replicate": i, "value": value} for i, value in enumerate(parts_of(rows, name))]
         names = {"row": "mask " + (cells["mask"] + 1).astype(str), "column": (cells.init + 1).astype(str), "replicate": cells.order}
-        shown = cells.assign(**names, variant="", arm=[f"at {100 * density:.3g} %" for density in cells.density], value=cells.acc_final)
-        columns = ["variant", "arm", "level", "density", "replicate", "row", "column", "value"]
-        return {"cells": shown[columns], "parts": pd.DataFrame(parts)}
+        shown = cells.assign(**names, arm=[f"at {100 * density:.3g} %" for density in cells.density], value=cells.acc_final)
+        return {"cells": shown[["arm", "level", "density", "replicate", "row", "column", "value"]], "parts": parts}
 
     def _told(self, row: Row, results: Results) -> Values:
         result = results[row.run]
@@ -187,7 +176,7 @@ class Table(Cells):
         beyond = table.of("overlap_degrees", "same_init", at)
         yield aside(table.effect(f"overlap beyond that of the degrees{table.said(at)}", "", beyond))
 
-    def _parts(self, table: Evidence, name: str, at: Sequence[int]) -> "pd.DataFrame":
+    def _parts(self, table: Evidence, name: str, at: Sequence[int]) -> Frame:
         """Pseudo-values (initialisations, levels) of one part of the variance."""
         import pandas as pd
 
@@ -195,7 +184,7 @@ class Table(Cells):
         cells = cells.assign(init=cells.replicate, order=cells.draw % self.orders)
         return pd.DataFrame({level: parts_of(cells[cells.level == level], name) for level in at})
 
-    def _pairs(self, table: Evidence, column: str, at: Sequence[int]) -> "pd.DataFrame":
+    def _pairs(self, table: Evidence, column: str, at: Sequence[int]) -> Frame:
         """Pseudo-values (initialisations, levels) of the mean over pairs of different initialisations."""
         import pandas as pd
 
@@ -218,7 +207,7 @@ def _alike(mask: Any, other: Any, shuffled: Sequence[Any]) -> Values:
     }
 
 
-def parts_of(cells: "pd.DataFrame", name: str) -> list[float]:
+def parts_of(cells: Frame, name: str) -> list[float]:
     """Pseudo-values, over initialisations, of a part of the variance (`split`, in pp^2): of columns mask, init, order and acc_final."""
     values = cells.pivot(index="mask", columns=["init", "order"], values="acc_final")
 

@@ -5,15 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from tombola.core.errors import TombolaError
 from tombola.core.task import Count, Task
 from tombola.evaluation.axes import ROUNDS
-from tombola.procedures.measurement import Measurement
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Study, Values
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Panel
-from tombola.studies.results import Results
+from tombola.studies import Action, Measurement, Panel, Results, Row, Run, Study, TombolaError, Values, dense_run
 from tombola.studies.tickets import Levels, PruningStudy, tickets
 
 SETS = ("men", "simlex", "similarity", "relatedness", "rare", "verbs")
@@ -58,7 +52,7 @@ class WordStudy(Study):
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         """What the row's measurement read off its vectors; a row for each density that it looked at."""
         assert row.measurement is not None
-        found = results.measured(row.measurement)
+        found = results.of(row)
         count, looked_at = len(found["test_loss"]), row.measurement.options.get("densities")
         density = lambda index: {} if looked_at is None else {"density": float(found["density"][index]), "level": row.level + index}  # noqa: E731
         return [{**density(index), **self.told(found, index), **self.beside(row, results)} for index in range(count)]

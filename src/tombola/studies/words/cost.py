@@ -2,12 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
+from tombola.studies import Effect, Evidence, Figure, Panel, Results, Row, Run, Values, aside, claim, study
 from tombola.studies.words.common import DIMENSION, MEN, OURS, READ, RHO, Densities, WordStudy, once, read
 
 BYTES = Panel("bytes", "size of the input table (kB)", 1e-3, log=True)

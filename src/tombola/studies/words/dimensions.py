@@ -1,17 +1,9 @@
 """Whether a mask gives the dimensions of word vectors a meaning."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
+from tombola.studies import Details, Effect, Evidence, Figure, Panel, Results, Row, Values, aside, claim, study
 from tombola.studies.words.common import FEW, MEN, OURS, READ, OnAxes, WordTickets, read
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 KURTOSIS = Panel("kurtosis", "excess kurtosis of axes")
 RATIO = Panel("dist_ratio", "intruder's distance / distance among top words")
@@ -50,17 +42,14 @@ class Dimensions(OnAxes, WordTickets):
 
         return {"density": float(results[row.run].weights("mask")[INPUT].mean())}
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """The five top words of each axis, of the first replicate."""
-        import pandas as pd
-
-        rows = []
-        for row in self.rows():
-            if row.replicate == 0 and row.measurement is not None:
-                lines = results.measured(row.measurement)["top"].tobytes().decode().splitlines()
-                place = {"arm": row.arm, "level": row.level, **self.beside(row, results)}
-                rows += [{**place, "axis": index, "words": line} for index, line in enumerate(lines)]
-        return {"axes": pd.DataFrame(rows)}
+        found = []
+        for row in (one for one in self.rows() if one.replicate == 0):
+            lines = results.of(row)["top"].tobytes().decode().splitlines()
+            place = {"arm": row.arm, "level": row.level, **self.beside(row, results)}
+            found += [{**place, "axis": index, "words": line} for index, line in enumerate(lines)]
+        return {"axes": found}
 
     def figures(self) -> Sequence[Figure]:
         said = "The input table is pruned. Vectors less their mean; distances between them as they were trained; medians over axes."

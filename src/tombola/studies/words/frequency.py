@@ -2,10 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
+from tombola.studies import Effect, Evidence, Figure, Panel, Row, aside, claim, study
 from tombola.studies.words.common import MEN, OURS, RARE, RHO, Densities, WordStudy, once, place, read
 
 FREQUENCY = Panel("frequency_rho", "rank correlation of a word's density with its frequency")

@@ -2,10 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure
+from tombola.studies import Effect, Evidence, Figure, Row, aside, claim, study
 from tombola.studies.words.common import DIMENSION, LOSS, MEN, OURS, OVERLAP, RHO, Densities, OnAxes, once, place, read
 
 BASES = {"own": "own axes", "rotated": "random rotation", "pca": "principal components", "ica": "independent components"}

@@ -6,11 +6,7 @@ import numpy as np
 
 from tombola.evaluation import similarity
 from tombola.evaluation.statistics import rank_correlation
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
+from tombola.studies import Effect, Evidence, Figure, Panel, Results, Row, Values, aside, claim, study
 from tombola.studies.words.common import FEW, OURS, WordTickets
 
 CHANCE = 0.05

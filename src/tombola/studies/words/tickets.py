@@ -5,14 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tombola.core.step import Step
-from tombola.core.task import Task
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Scale, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure
-from tombola.studies.results import Results
+from tombola.studies import Action, Effect, Evidence, Figure, Results, Row, Run, Scale, Step, Task, Values, aside, claim, study
 from tombola.studies.tickets import Level, randomly_masked, reinitialised
 from tombola.studies.words.common import DIMENSION, FEW, LOSS, MEN, NATS, OURS, OVERLAP, READ, RHO, WordTickets, once, read
 

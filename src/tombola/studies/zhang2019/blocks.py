@@ -1,22 +1,13 @@
 """Residual blocks, shortcuts and stages as units: robust to re-initialisation, and to re-randomisation (section 3.3)."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from tombola.evaluation.verdict import Effect
 from tombola.models.groups import UNITS, Unit, groups
-from tombola.studies.base import Row, Study, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure
-from tombola.studies.results import Results
-from tombola.studies.tickets import distinct
+from tombola.studies import Details, Effect, Evidence, Figure, Results, Row, Several, Study, Values, aside, claim, dense_run, study
 from tombola.studies.zhang2019 import common
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RESIDUAL = ("resnet", "deep_resnet")
 
@@ -39,15 +30,10 @@ class Blocks(common.Classes):
     """`random_...`: of fresh draws, averaged; the other errors are those at the initial values."""
     variants = {unit: f"{unit}s" for unit in UNITS}
 
-    units: Annotated[tuple[Unit, ...], Field(min_length=1)] = UNITS
+    units: Several[Unit] = UNITS
     """What is put back together."""
     draws: Annotated[int, Field(ge=1, le=1000)] = 10
     """Fresh draws of each unit."""
-
-    @model_validator(mode="after")
-    def _names_each_once(self) -> Self:
-        distinct("units", self.units)
-        return self
 
     def rows(self) -> Iterable[Row]:
         for replicate in range(self.replicates):
@@ -58,25 +44,23 @@ class Blocks(common.Classes):
     def measure(self, row: Row, results: Results) -> list[Values]:
         """A row for each unit of one size."""
         named = groups(results.network_info(self.task).layers, row.variant)  # type: ignore[arg-type]
-        errors, rows = self.measured(row, results)["error"], list[Values]()
+        errors, rows = results.of(row)["error"], list[Values]()
         for values, (name, layers), error in zip(self.reset_values(row, results, list(named)), named.items(), errors, strict=True):
             drawn, kind = float(error[1:].mean()), layers[0].kind if len(layers) == 1 else row.variant
             place = {"stage": name.split("/")[0], "kind": kind}
             rows.append({**values, **place, "random_error": drawn, "random_rise": drawn - values["own_error"]})
         return rows
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Errors by unit, at the initial values and drawn anew."""
-        import pandas as pd
-
         table, frames = self.frame(self.rows(), results), []
         for unit in self.units:
             own = table[table.variant == unit]
             marks = own.arm.map(self.classes(own))
             for column, metric in (("initial", "error"), ("random", "random_error")):
-                at = {"row": own.arm, "column": column, "error": own[metric], "mark": marks, "arm": "", "level": 0, "density": 1.0}
+                at = {"row": own.arm, "column": column, "error": own[metric], "mark": marks}
                 frames.append(own[["variant", "replicate"]].assign(**at))
-        return {"units": pd.concat(frames, ignore_index=True)}
+        return {"units": frames}
 
     def figures(self) -> Sequence[Figure]:
         title = "Error when one unit is put back to its initial values, or drawn anew"

@@ -5,16 +5,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from tombola.core.errors import TombolaError
 from tombola.core.task import Count
 from tombola.evaluation.statistics import rank_correlation
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.tickets import distinct
+from tombola.studies import Each, Effect, Evidence, Figure, Panel, Results, Row, Several, TombolaError, Values, claim, dense_run, study
 from tombola.studies.zhang2019 import common
 from tombola.studies.zhang2019.common import ALIKE, near_chance
 
@@ -34,17 +27,15 @@ class Capacity(common.Classes):
     `gap`, the accuracy of training less that of the test."""
     counted = "widths"
 
-    widths: Annotated[tuple[Count, ...], Field(min_length=2)] = (16, 64, 256)
+    widths: Annotated[Each[Count], Field(min_length=2)] = (16, 64, 256)
     """Units of every hidden layer."""
-    depths: Annotated[tuple[Count, ...], Field(min_length=1)] = (2, 3, 5)
+    depths: Several[Count] = (2, 3, 5)
     """Hidden layers."""
 
     @model_validator(mode="after")
     def _is_a_grid(self) -> Self:
         if (model := self.task.model.name) != "mlp":
             raise TombolaError(f"the grid of widths and depths is of the model 'mlp', not {model!r}; choose a task such as fcn-digits")
-        for name in ("widths", "depths"):
-            distinct(name, getattr(self, name))
         return self
 
     @property
@@ -73,7 +64,7 @@ class Capacity(common.Classes):
         task, result, depth = row.run.task, results[row.run], int(row.arm)
         layers = self.reset_values(row, results, common.units_of(results, task))
         peers = [self._row(depth, row.level, replicate) for replicate in range(self.replicates)]
-        allowed = self.limit([float(self.measured(peer, results)["own_error"]) for peer in peers])
+        allowed = self.limit([float(results.of(peer)["own_error"]) for peer in peers])
         robust = sum(one["rise"] <= allowed for one in layers)
         critical = sum(one["rise"] > allowed and one["way"] >= self.critical for one in layers)
         parameters = sum(results.network_info(task).sizes.values())
@@ -86,7 +77,7 @@ class Capacity(common.Classes):
             "share_critical": critical / len(layers),
             "gap": result.shown("train") - result.shown("test"),
         }
-        shared = {name: layers[0][name] for name in ("kept", "prunable", "own_error", "chance")}
+        shared = {name: layers[0][name] for name in ("own_error", "chance")}
         return [{**shared, **size, **whole}, *({**one, **size, "variant": one["arm"]} for one in layers)]
 
     def figures(self) -> Sequence[Figure]:

@@ -1,25 +1,17 @@
 """What the studies of the paper share: layers of dense networks reset, the columns that are measured, classes of layers."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from tombola.core.errors import TombolaError
-from tombola.core.step import Step
 from tombola.core.task import Count, Task
 from tombola.models.groups import Unit, groups
 from tombola.procedures.measurement import Measurement, Normalisation
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Scale, Study, Values
+from tombola.studies import Figure, Frame, Panel, Results, Row, Run, Scale, Step, Study, TombolaError, Values
 from tombola.studies.dense import for_noise
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
 from tombola.studies.testbeds import NEAR_CHANCE, margin
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EPOCHS = (0, 1, 2, 3, 8, 40, 90)
 """The checkpoints of the paper's heat maps, of 100 epochs."""
@@ -71,36 +63,28 @@ class Layers(Study):
         options = {"batch_norm": self.batch_norm, "part": self.part, "train": self.train_examples, **options}
         return Measurement(task=run.task, seed=run.seed, name="reset", of=of, options=options)
 
-    def measured(self, row: Row, results: Results) -> Mapping[str, Any]:
-        """The arrays of a row's measurement, by name."""
-        assert row.measurement is not None
-        return results.measured(row.measurement)
-
     def reset_values(self, row: Row, results: Results, names: Sequence[str], column: int = 0) -> list[Values]:
         """What a row's measurement says of each unit (or set of units) in one column: a step, or a fresh draw."""
-        found, summary = self.measured(row, results), results[row.run].summary
+        found = results.of(row)
         own, chance = float(found["own_error"]), float(found["chance"])
-        common = {"kept": summary["kept"], "prunable": summary["prunable"], "own_error": own, "chance": chance}
-        values = []
+        values = list[Values]()
         for place, name in enumerate(names):
             error = float(found["error"][place, column])
             rises = {"error": error, "rise": error - own, "way": (error - own) / (chance - own) if chance > own else float("nan")}
             for other in ("loss", "validation_error"):
                 rises[f"{other.removesuffix('_error')}_rise"] = float(found[other][place, column] - found[f"own_{other}"])
             moved = {metric: float(found[metric][place, column]) for metric in ("loss", "rms", "max", "cosine")}
-            values.append({"arm": name, **common, **rises, **moved})
+            values.append({"arm": name, "own_error": own, "chance": chance, **rises, **moved})
         return values
 
-    def frame(self, rows: Iterable[Row], results: Results) -> "pd.DataFrame":
+    def frame(self, rows: Iterable[Row], results: Results) -> Frame:
         """What `measure` finds of rows, with the place of each in the table."""
         import pandas as pd
 
         found: list[Values] = []
         for row in rows:
-            place = {"variant": row.variant, "arm": row.arm, "replicate": row.replicate, "level": row.level}
-            place["density"] = results[row.run].summary["density"]
             values = self.measure(row, results)
-            found += [{**place, **one} for one in (values if isinstance(values, list) else [values])]
+            found += [results.where(row, **one) for one in (values if isinstance(values, list) else [values])]
         return pd.DataFrame(found)
 
     @property
@@ -157,11 +141,11 @@ class Robust(Layers):
         spread = float(np.std(own_errors, ddof=1)) if len(own_errors) > 1 else 0.0
         return max(self.threshold, self.deviations * spread)
 
-    def limit_in(self, rows: "pd.DataFrame") -> float:
+    def limit_in(self, rows: Frame) -> float:
         """The same of the trained networks of a table's replicates."""
         return self.limit(list(rows.groupby("replicate").own_error.first()))
 
-    def robust_in(self, rows: "pd.DataFrame") -> list[str]:
+    def robust_in(self, rows: Frame) -> list[str]:
         """The layers that are robust by their mean rise over replicates, in their order, from rows of one step."""
         mean, allowed = rows.groupby("arm", sort=False).rise.mean(), self.limit_in(rows)
         return [arm for arm, rise in mean.items() if rise <= allowed]
@@ -174,7 +158,7 @@ class Robust(Layers):
         found = [{"replicate": row.replicate, **one} for row in rows for one in self.reset_values(row, results, names)]
         return self.robust_in(pd.DataFrame(found))
 
-    def no_room(self, rows: "pd.DataFrame") -> str:
+    def no_room(self, rows: Frame) -> str:
         """Why it says nothing here that a layer is robust: the network's whole error is no more than what a robust layer may add."""
         own, allowed = 100 * rows.own_error.mean(), 100 * self.limit_in(rows)
         said = f"no room: an error of {own:.2g} % is no more than the {allowed:.2g} pp by which a robust layer may raise it"
@@ -191,7 +175,7 @@ class Classes(Robust):
     def caption(self) -> str:
         return f"{super().caption} Critical: it goes {100 * self.critical:g} % of the way to chance, or more."
 
-    def classes(self, rows: "pd.DataFrame") -> dict[str, str]:
+    def classes(self, rows: Frame) -> dict[str, str]:
         """Layer -> "robust", "critical" or "between", by its means over replicates, from rows of one step, each of which says
         `replicate`, `arm` (the layer), `rise`, `way` and `own_error`.
         """
@@ -232,14 +216,14 @@ def layers_of(results: Results, task: Task, unit: Unit, names: Sequence[str]) ->
     return tuple(layer.name for name in names for layer in named[name])
 
 
-def by_layer(table: "pd.DataFrame", metric: str, variant: str = REINIT, level: int = 0) -> "pd.DataFrame":
+def by_layer(table: Frame, metric: str, variant: str = REINIT, level: int = 0) -> Frame:
     """Replicates (rows) x layers (columns, forward order) of a metric; draws are averaged."""
     rows = table[(table.variant == variant) & (table.level == level)]
     wide = rows.pivot_table(index="replicate", columns="arm", values=metric, aggfunc="mean", dropna=False)
     return wide[[arm for arm in rows.arm.unique() if arm in wide.columns]]
 
 
-def near_chance(rows: "pd.DataFrame") -> str:
+def near_chance(rows: Frame) -> str:
     """Why nothing is judged of networks that have learnt next to nothing; "" if they have learnt."""
     own, chance = rows.own_error.mean(), rows.chance.mean()
     return f"the trained network is near chance: its error is {100 * own:.1f} %" if chance - own < NEAR_CHANCE * chance else ""

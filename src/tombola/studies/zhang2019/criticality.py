@@ -1,25 +1,16 @@
 """Module criticality: how wide the valley is between a layer's initial and final values (Chatterji et al. 2020)."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from tombola.core.task import Count
 from tombola.evaluation.statistics import rank_correlation
-from tombola.evaluation.verdict import Effect
 from tombola.models.groups import Unit
-from tombola.procedures.measurement import Measurement
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
+from tombola.studies import Details, Effect, Evidence, Figure, Measurement, Panel, Results, Row, Values, claim, dense_run, study
 from tombola.studies.zhang2019 import common
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NETWORK = "network"
 
@@ -68,30 +59,26 @@ class Criticality(common.Layers):
 
     def measure(self, row: Row, results: Results) -> list[Values]:
         """A row for each layer, and one with the network's total."""
-        found, alone = self.measured(row, results), results.measured(self._reset(row))
-        summary, own = results[row.run].summary, float(found["own_error"])
-        shared = {"kept": summary["kept"], "prunable": summary["prunable"], "own_train_error": own}
+        found, alone = results.of(row), results.measured(self._reset(row))
+        own = float(found["own_error"])
         rows: list[Values] = []
         for index, name in enumerate(common.units_of(results, self.task, self.unit)):
             distance = float(found["distance"][index])
             value, a, sigma = least(found["error"][index], found["a"], found["sigma"], distance, own + self.epsilon)
             rise = float(alone["error"][index, 0] - alone["own_error"])
-            rows.append({**shared, "arm": name, **_value(value), "a": a, "sigma": sigma, "distance": distance, "rise": rise})
-        return [*rows, {**shared, "arm": NETWORK, **_value(sum(row["criticality"] for row in rows))}]
+            rows.append({"own_train_error": own, "arm": name, **_value(value), "a": a, "sigma": sigma, "distance": distance, "rise": rise})
+        return [*rows, {"own_train_error": own, "arm": NETWORK, **_value(sum(row["criticality"] for row in rows))}]
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Rise of the training error over places and noises, a map for each layer."""
-        import pandas as pd
-
         rows = []
         for row in self.rows():
-            found = self.measured(row, results)
+            found = results.of(row)
             for index, name in enumerate(common.units_of(results, self.task, self.unit)):
-                at = {"variant": "", "arm": name, "level": 0, "density": 1.0, "replicate": row.replicate}
                 for (place, noise), error in np.ndenumerate(found["error"][index]):
                     cell = {"row": f"a = {found['a'][place]:.2g}", "column": f"{found['sigma'][noise]:.2g}"}
-                    rows.append({**at, **cell, "rise": float(error - found["own_error"])})
-        return {"valley": pd.DataFrame(rows)}
+                    rows.append({"arm": name, "replicate": row.replicate, **cell, "rise": float(error - found["own_error"])})
+        return {"valley": rows}
 
     def figures(self) -> Sequence[Figure]:
         criticality = Panel("log_criticality", "log10(1 + module criticality)")

@@ -1,21 +1,14 @@
 """Training with chosen layers left at their random initial values (section 4)."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
-from tombola.evaluation.verdict import Effect
 from tombola.models.groups import Unit
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
+from tombola.studies import Effect, Evidence, Figure, Panel, Row, Values, aside, claim, dense_run, study
+from tombola.studies.results import Column, Details, Frame, Results
 from tombola.studies.zhang2019 import common
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _ACC = Panel("acc", "test accuracy (%)", 100)
 
@@ -58,12 +51,10 @@ class Frozen(common.Classes):
         return Row(arm, replicate, 0, run, variant=label, measurement=self.reset(run, unit=self.unit))
 
     def measure(self, row: Row, results: Results) -> Values:
-        result, found = results[row.run], self.measured(row, results)
+        result, found = results[row.run], results.of(row)
         network = results.network_info(row.run.task)
         trained = sum(size for path, size in network.sizes.items() if path in network.trained)
         return {
-            "kept": result.summary["kept"],
-            "prunable": result.summary["prunable"],
             "frozen": " ".join(row.run.task.recipe.frozen),
             "trained_parameters": trained,
             "share_trained": trained / sum(network.sizes.values()),
@@ -73,12 +64,11 @@ class Frozen(common.Classes):
             "chance_acc": float(row.run.task.objective.headline_of(found["chance"])),
         }
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Accuracy by what is frozen, as one column of a map."""
         table = self.frame([*self.rows(), *self.more((), results)], results)
         label = table.variant.where(table.arm == "alone", table.arm.map(self.arms))
-        table = table.assign(variant="", arm="", density=1.0, row=label, column=" ")
-        return {"frozen": table[["variant", "arm", "level", "density", "replicate", "row", "column", "acc", "share_trained"]]}
+        return {"frozen": table.assign(row=label, column=" ")[["replicate", "row", "column", "acc", "share_trained"]]}
 
     def figures(self) -> Sequence[Figure]:
         title, trained = "Accuracy with layers left at their initial values", Panel("share_trained", "parameters trained (%)", 100)
@@ -108,7 +98,7 @@ class Frozen(common.Classes):
         name = "accuracy with all robust layers frozen, above that with all others but the last"
         yield aside(table.above("robust", "critical", _ACC, [0], name=name), "the replication: 97.74 against 97.51 %")
 
-    def _way(self, rows: "pd.DataFrame") -> "pd.Series[float]":
+    def _way(self, rows: Frame) -> Column:
         """The second layer's share of the way to chance, by replicate."""
         own = rows.set_index("replicate")
         return own.second_rise / (own["train_acc" if self.part == "train" else "acc"] - own.chance_acc)

@@ -2,24 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from tombola.core.keys import generator
-from tombola.core.step import Step
-from tombola.evaluation.verdict import Effect
 from tombola.models.groups import Unit
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
+from tombola.studies import Details, Effect, Evidence, Figure, Panel, Results, Row, Step, Values, aside, claim, dense_run, study
 from tombola.studies.zhang2019 import common
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MOST_PAIRS = 300
 """Networks with more pairs than this have their pairs left out."""
@@ -93,7 +84,7 @@ class Joint(common.Robust):
 
     def _least(self, row: Row, results: Results) -> int:
         """The place of the candidate with the least error on the validation set."""
-        return int(np.argmin(self.measured(row, results)["validation_error"][:, 0]))
+        return int(np.argmin(results.of(row)["validation_error"][:, 0]))
 
     def measure(self, row: Row, results: Results) -> list[Values]:
         """A row for each set; of the greedy candidates the one that is chosen."""
@@ -110,7 +101,7 @@ class Joint(common.Robust):
             rows.append({**one, **place, "sum_of_rises": sum(rises), "most_of_rises": max(rises)})
         return rows
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Errors of pairs, both ways round, and of single layers on the diagonal."""
         import pandas as pd
 
@@ -124,7 +115,7 @@ class Joint(common.Robust):
         table = pd.concat(both).drop_duplicates(["replicate", "row", "column"])
         order = {name: place for place, name in enumerate([*range(self.replicates), *names])}
         table = table.sort_values(["replicate", "row", "column"], key=lambda column: column.map(order))
-        return {"pairs": table[["replicate", "row", "column", "error", "beyond"]].assign(variant="", arm="", level=1, density=1.0)}
+        return {"pairs": table[["replicate", "row", "column", "error", "beyond"]].assign(level=1)}
 
     def figures(self) -> Sequence[Figure]:
         said = f"{self.caption} Layers are added greedily by the error on the validation set."

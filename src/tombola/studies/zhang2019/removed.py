@@ -1,22 +1,13 @@
 """Why leave ambient layers in? Layers or blocks taken out, against frozen, against trained (section 4)."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from tombola.core.errors import TombolaError
-from tombola.evaluation.verdict import Effect
 from tombola.models.groups import Unit
-from tombola.studies.base import Row, Study, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
+from tombola.studies import Details, Effect, Evidence, Figure, Panel, Results, Row, Study, TombolaError, Values, claim, dense_run, study
 from tombola.studies.zhang2019 import common
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TOGETHER = "all robust"
 FEW = 2_000
@@ -82,8 +73,6 @@ class Removed(common.Robust):
         result, network = results[row.run], results.network_info(row.run.task)
         acc = result.shown("test")
         return {
-            "kept": result.summary["kept"],
-            "prunable": result.summary["prunable"],
             "parameters": sum(network.sizes.values()),
             "trained_parameters": sum(size for path, size in network.sizes.items() if path in network.trained),
             "acc": acc,
@@ -92,16 +81,15 @@ class Removed(common.Robust):
             "operations": step_operations(results.setup(row.run.task)),
         }
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Accuracy, parameters and arithmetic by part and by what became of it."""
         import pandas as pd
 
         whole, rows = list(self.rows()), []
         for row in self.more(whole, results):
             for arm, shown in (("trained", whole[row.replicate]), (row.arm, row)):
-                at = {"variant": "", "arm": "", "level": 0, "density": 1.0, "replicate": row.replicate, "row": row.variant, "column": arm}
-                rows.append({**at, **self.measure(shown, results)})
-        columns = ("variant", "arm", "level", "density", "replicate", "row", "column", "acc", "trained_parameters", "operations")
+                rows.append({"replicate": row.replicate, "row": row.variant, "column": arm, **self.measure(shown, results)})
+        columns = ("replicate", "row", "column", "acc", "trained_parameters", "operations")
         return {"removed": pd.DataFrame(rows, columns=columns).drop_duplicates(["replicate", "row", "column"])}
 
     def figures(self) -> Sequence[Figure]:

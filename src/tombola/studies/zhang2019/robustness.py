@@ -2,26 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from tombola.core.step import Step
 from tombola.evaluation.statistics import rank_correlation
-from tombola.evaluation.verdict import Effect
 from tombola.models.groups import Unit
-from tombola.studies import dense
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.figure import Figure
-from tombola.studies.results import Results
+from tombola.studies import Details, Effect, Evidence, Figure, Results, Row, Step, Values, claim, dense, study
 from tombola.studies.testbeds import NEAR_CHANCE
 from tombola.studies.zhang2019 import common
 from tombola.studies.zhang2019.common import ALIKE, RANDOM, REINIT, RMS, by_layer, fully_connected, near_chance
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @study("zhang2019.robustness", task="fcn-digits", answers="Which layers of a trained network can be put back to their initial values?")
@@ -61,24 +52,22 @@ class Robustness(common.Classes):
         columns = [(place, self.reset_values(row, results, names, column)) for column, place in enumerate([*reset, *drawn])]
         return [{**place, **values[index]} for index in range(len(names)) for place, values in columns]
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Errors by layer and column, and by layer and class."""
-        import pandas as pd
-
         rows, steps = list(self.rows()), self._steps()
         table = self.frame(rows, results)
         marks = self.classes(table[(table.variant == REINIT) & (table.level == 0)])
         column = [str(steps[row.level]) if row.variant == REINIT else "random" for row in table.itertuples()]
-        names = ("arm", "density", "replicate", "row", "column", "error", "loss", "rms", "max", "cosine", "mark", "variant", "level")
-        maps = table.assign(variant="", arm="", level=0, row=table.arm, column=column, mark=table.arm.map(marks))[[*names]]
-        at, without = {"arm": "", "density": 1.0}, np.zeros((len(marks), 1, 0))  # there may be no classes
+        names = ("density", "replicate", "row", "column", "error", "loss", "rms", "max", "cosine", "mark")
+        maps = table.assign(row=table.arm, column=column, mark=table.arm.map(marks))[[*names]]
+        without = np.zeros((len(marks), 1, 0))  # there may be no classes
         by_class = [
-            {**at, "replicate": row.replicate, "row": layer, "mark": marks[layer], "column": str(index), "error": error}
+            {"replicate": row.replicate, "row": layer, "mark": marks[layer], "column": str(index), "error": error}
             for row in rows
-            for layer, errors in zip(marks, self.measured(row, results).get("class_error", without), strict=True)
+            for layer, errors in zip(marks, results.of(row).get("class_error", without), strict=True)
             for index, error in enumerate(errors[0].tolist())
         ]
-        return {"layers": maps, **({"classes": pd.DataFrame(by_class).assign(variant="", level=0)} if by_class else {})}
+        return {"layers": maps, **({"classes": by_class} if by_class else {})}
 
     def figures(self) -> Sequence[Figure]:
         title = "Rise of the error against the distance that the layer has travelled, when it is put back to its initial values"

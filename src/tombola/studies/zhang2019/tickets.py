@@ -2,22 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tombola.evaluation.statistics import rank_correlation
-from tombola.evaluation.verdict import Effect
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.tickets import Level, PruningStudy, distinct, randomly_masked, reinitialised, tickets
+from tombola.studies import Details, Effect, Evidence, Figure, Panel, Results, Row, Values, aside, claim, study
+from tombola.studies.tickets import Level, PruningStudy, Several, randomly_masked, reinitialised, tickets
 from tombola.studies.zhang2019 import common
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Kind = Literal["ticket", "random", "reinit"]
 LEFT = Panel("layer_density", "weights of the layer left (%)", 100)
@@ -31,18 +24,12 @@ class Tickets(PruningStudy, common.Layers):
     scales = {"smoke": {"replicates": 2, "levels": (1,), "draws": 2}}
     columns = ("layer_density", "random_error", "random_rise", *(name for name in common.COLUMNS if name not in ("draw", "step")))
 
-    levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (3, 7, 11)
+    levels: Several[Level] = (3, 7, 11)
     """Rounds of pruning after which networks are looked at, beside the dense one (20 % a round: 51, 21, 8.6 %)."""
-    kinds: Annotated[tuple[Kind, ...], Field(min_length=1)] = ("ticket", "random", "reinit")
+    kinds: Several[Kind] = ("ticket", "random", "reinit")
     """Sparse networks that are compared."""
     draws: Annotated[int, Field(ge=1, le=1000)] = 10
     """Fresh draws of each layer."""
-
-    @model_validator(mode="after")
-    def _names_each_once(self) -> Self:
-        distinct("levels", self.levels)
-        distinct("kinds", self.kinds)
-        return self
 
     @property
     def arms(self) -> dict[str, str]:
@@ -72,11 +59,11 @@ class Tickets(PruningStudy, common.Layers):
             found.append({**values, "variant": layer.name, "arm": row.arm, "layer_density": density, **random})
         return found
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Errors by layer and density, for each kind of network."""
         table = self.frame(self.rows(), results)
         table = table.assign(row=table.variant, column=table.density.map(lambda one: f"{100 * one:.3g}"))
-        return {"layers": table.assign(variant="", level=0)[["variant", "arm", "level", "density", "replicate", "row", "column", "error"]]}
+        return {"layers": table[["arm", "density", "replicate", "row", "column", "error"]]}
 
     def figures(self) -> Sequence[Figure]:
         rise = Figure("rise", "Rise of the error when a layer is put back to what it began with", (self.rise,), caption=self.caption)

@@ -2,19 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from tombola.core.step import Step
 from tombola.evaluation.paired import densities, levels_within
 from tombola.procedures.run import STORED_NAMES, Action, Run
-from tombola.studies.base import Row
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.tickets import ACC_ES, ACC_FINAL, Levels, TicketStudy, chain_rows
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tombola.studies import ACC_ES, ACC_FINAL, Figure, Frame, Levels, Panel, Row, Step, TicketStudy, chain_rows
 
 PAPER = "Zhou et al. 2019"
 ACC = Panel("acc", "test accuracy (%)", 100)
@@ -68,7 +62,7 @@ def under(ticket: Run, kept: Action) -> Run:
     return ticket.but(mask=Action(name="parent_mask", of=(ticket.its_mask(),)), kept=kept)
 
 
-def sparse_levels(table: "pd.DataFrame") -> list[int]:
+def sparse_levels(table: Frame) -> list[int]:
     """Levels at 3 to 6 %; where rounds pass over that, the one next to 4 % in ratio, if that is within a factor of two."""
     if found := levels_within(table, *SPARSE):
         return found
@@ -77,7 +71,7 @@ def sparse_levels(table: "pd.DataFrame") -> list[int]:
     return [nearest] if nearest and far[nearest] <= 1 else []
 
 
-def best(rows: "pd.DataFrame", by: str) -> "pd.DataFrame":
+def best(rows: Frame, by: str) -> Frame:
     """Replicate -> the row, of those of an arm, that does best on validation examples: in column `by`."""
     return rows.sort_values(by, ascending=False, kind="stable").groupby("replicate").head(1).set_index("replicate").sort_index()
 

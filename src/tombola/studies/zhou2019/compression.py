@@ -2,19 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from tombola.core.trees import Tree
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.tickets import Levels, PruningStudy, Share, distinct, tickets
+from tombola.studies import Effect, Evidence, Figure, Panel, Results, Row, Run, Values, claim, study
+from tombola.studies.tickets import Levels, PruningStudy, Several, Share, tickets
 from tombola.studies.zhou2019.common import best
 from tombola.studies.zhou2019.learning import ARMS, LEARNERS, Learner, MaskTraining
 
@@ -49,7 +43,7 @@ class Compression(MaskTraining, PruningStudy):
 
     levels: Levels = 16
     """Rounds of pruning after the dense run."""
-    densities: dict[Learner, Annotated[tuple[Share, ...], Field(min_length=1)]] = {
+    densities: dict[Learner, Several[Share]] = {
         "rescaled": (0.5,),
         "signed": (0.5, 0.1),
         "edge_popup": (0.5, 0.2, 0.1, 0.05),
@@ -64,8 +58,6 @@ class Compression(MaskTraining, PruningStudy):
 
     def rows(self) -> Iterable[Row]:
         """Of each replicate the dense network, its tickets after and before training, and learnt masks."""
-        for learner, densities in self.densities.items():
-            distinct(f"densities: {learner}", densities)
         self.has_all("mask_rates", self.densities)
         for replicate in range(self.replicates):
             chain = tickets(self, replicate)

@@ -2,17 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
 
-from pydantic import Field
-
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
 from tombola.pruning.criteria import criteria as registered
-from tombola.studies.base import study
-from tombola.studies.claims import Evidence, claim, hardest
-from tombola.studies.figure import Figure
-from tombola.studies.tickets import ACC_ES, distinct, tickets
+from tombola.studies import ACC_ES, Effect, Evidence, Figure, Run, Several, claim, hardest, study, tickets
 from tombola.studies.zhou2019.common import Chains, accuracy
 
 BEST = ("large_final", "magnitude_increase")
@@ -55,11 +47,10 @@ class Criteria(Chains):
     arms = CRITERIA
     chosen = {"criterion": "this study compares several; set criteria instead"}
 
-    criteria: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(CRITERIA)
+    criteria: Several[str] = tuple(CRITERIA)
     """Registered criteria, a user's own among them."""
 
     def chains(self, replicate: int) -> Mapping[str, Sequence[Run]]:
-        distinct("criteria", self.criteria)
         for name in self.criteria:
             registered.check(name)
         return {name: tickets(self, replicate, criterion=name) for name in self.criteria}

@@ -3,14 +3,9 @@
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
-from tombola.core.errors import TombolaError
-from tombola.core.step import Step
 from tombola.core.task import Count, Supermask
 from tombola.procedures.mask_training import RATES, mask_recipe
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Study
-from tombola.studies.dense import dense_run
-from tombola.studies.tickets import Positive
+from tombola.studies import Action, Positive, Run, Step, Study, TombolaError, dense_run
 from tombola.studies.zhou2019.common import PAPER
 
 Learner = Literal["learned", "rescaled", "edge_popup", "signed"]

@@ -1,19 +1,12 @@
 """What pruned weights may be held at: zero, their initial values, or what they moved towards (mask-0 actions, section 4)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-from pydantic import Field
 
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.imp import pruned_mask
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import Row, Values, study
-from tombola.studies.claims import Evidence, aside, claim
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.tickets import ACC_ES, RUN_METRICS, distinct, run_metrics, tickets
+from tombola.studies import Action, Effect, Evidence, Figure, Panel, Results, Row, Run, Values, aside, claim, pruned_mask, study
+from tombola.studies.tickets import ACC_ES, RUN_METRICS, Several, run_metrics, tickets
 from tombola.studies.zhou2019.common import Masked, accuracy
 
 Treatment = Literal["zero", "freeze", "v1", "v2", "random", "away"]
@@ -52,11 +45,10 @@ class Mask0(Masked):
         "away": "zero if moved away from 0",
     }
 
-    treatments: Annotated[tuple[Treatment, ...], Field(min_length=1)] = TREATMENTS
+    treatments: Several[Treatment] = TREATMENTS
     """What pruned weights are held at."""
 
     def chains(self, replicate: int) -> Mapping[str, Sequence[Run]]:
-        distinct("treatments", self.treatments)
         dense = tickets(self, replicate, levels=0)[0]
         found: dict[str, Sequence[Run]] = {arm: self._chain(dense, "v1" if arm in CONTROLS else arm) for arm in self.treatments}
         for arm in set(found) & set(CONTROLS):
@@ -77,7 +69,7 @@ class Mask0(Masked):
 
     def measure(self, row: Row, results: Results) -> Values:
         """The metrics of a run, and how many of the weights that trained before it moved towards 0."""
-        found: Values = {**run_metrics(row, results), "moved_kept": np.nan, "moved_pruned": np.nan}
+        found: Values = run_metrics(row, results)
         if row.run.mask is None:
             return found
         last = row.run.mask.of[1].run

@@ -1,17 +1,9 @@
 """What kept weights may start from: their signs, or more (mask-1 actions, section 3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
-from pydantic import Field
-
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.imp import pruned_mask
-from tombola.procedures.run import Action, Run
-from tombola.studies.base import study
-from tombola.studies.claims import Evidence, claim, hardest
-from tombola.studies.figure import Figure
-from tombola.studies.tickets import ACC_ES, distinct, tickets
+from tombola.studies import ACC_ES, Action, Effect, Evidence, Figure, Run, Several, claim, hardest, pruned_mask, study, tickets
 from tombola.studies.zhou2019.common import SPARSE_NOTE, Masked, accuracy, drawn, sparse_levels, under, values
 
 Start = Literal["rewind", "reinit", "reinit_sign", "permute", "permute_sign", "reshuffle", "reshuffle_sign", "constant", "constant_sign"]
@@ -35,14 +27,13 @@ class Mask1(Masked):
     """
 
     arms = ARMS
-    starts: Annotated[tuple[Start, ...], Field(min_length=1)] = STARTS
+    starts: Several[Start] = STARTS
     """`..._sign`: the same magnitudes under the signs that the weights have in W_k."""
     masks: Literal["ticket", "own"] = "ticket"
     """Whose masks: those of the ticket that is rewound; or `own`: each start is a chain of its own, whose rounds look at
     the weights that it ended with (and, by criteria that look there, at those that it began with)."""
 
     def chains(self, replicate: int) -> Mapping[str, Sequence[Run]]:
-        distinct("starts", self.starts)
         chain = tickets(self, replicate)
         return {arm: self._chain(chain, arm) for arm in self.starts}
 

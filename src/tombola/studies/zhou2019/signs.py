@@ -5,15 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tombola.core.errors import TombolaError
 from tombola.core.task import Count, Task
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.run import Run
-from tombola.studies.base import Row, Scale, study
-from tombola.studies.claims import Evidence, claim, hardest
-from tombola.studies.figure import Figure
-from tombola.studies.setting import Setting
-from tombola.studies.tickets import ACC_ES, chain_rows, distinct, tickets
+from tombola.studies import Effect, Evidence, Figure, Row, Run, Scale, Setting, TombolaError, claim, hardest, study
+from tombola.studies.tickets import ACC_ES, Each, chain_rows, distinct, tickets
 from tombola.studies.zhou2019.common import SPARSE_NOTE, Masked, accuracy, drawn, sparse_levels, under
 
 OWN = Setting()
@@ -38,7 +32,7 @@ class Signs(Masked):
 
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)] = (OWN, MOMENTUM)
     """Optimisers, at the depth of the task."""
-    depths: tuple[Count, ...] = ()
+    depths: Each[Count] = ()
     """Hidden layers of further fully connected networks, at the recipe of the task: as wide as the task's own layers, the last
     of them repeated."""
 
@@ -67,7 +61,6 @@ class Signs(Masked):
                 f"depths = {list(self.depths)}: only of the model 'mlp', not {self.task.model.name!r}; leave them out: --set depths=[]"
             )
         distinct("settings", [setting.label(self.task) for setting in self.settings])
-        distinct("depths", self.depths)
         found, own = {setting.label(self.task): setting.of(self.task) for setting in self.settings}, _widths(self.task)
         for depth in self.depths:
             widths = [*own, *own[-1:] * depth][:depth]

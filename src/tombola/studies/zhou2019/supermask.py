@@ -2,25 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from tombola.core.errors import TombolaError
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.measurement import Measurement
 from tombola.pruning.criteria import criteria
-from tombola.studies.base import Row, Values, study
+from tombola.studies import Effect, Figure, Measurement, Panel, Row, TombolaError, Values, dense_run, picture, study
 from tombola.studies.claims import Evidence, claim, hardest
-from tombola.studies.dense import dense_run
-from tombola.studies.figure import Figure, Panel
-from tombola.studies.results import Results
-from tombola.studies.tickets import Levels, PruningStudy, distinct
+from tombola.studies.results import Column, Details, Results
+from tombola.studies.tickets import Levels, PruningStudy, Several
 from tombola.studies.zhou2019.common import ACC, PAPER, VALUES, best
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SAME = "large_final_same_sign"
 LEARNT = ("large_final", "magnitude_increase", "movement", "large_init_large_final", SAME)
@@ -53,7 +45,7 @@ class Supermasks(PruningStudy):
         **dict.fromkeys(("structure", "rewind", "prune_at"), "masks of single weights at the end are put on initial values; leave it"),
     }
 
-    criteria: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(arms)
+    criteria: Several[str] = tuple(arms)
     """Criteria that choose the masks."""
     levels: Levels = 24
     """Rounds L: the l-th mask keeps what l rounds of pruning at `rates` leave."""
@@ -62,7 +54,6 @@ class Supermasks(PruningStudy):
 
     def rows(self) -> Iterable[Row]:
         """The dense run of a replicate, measured under the masks of each criterion."""
-        distinct("criteria", self.criteria)
         for name in self.criteria:
             criteria.check(name)
         if beyond := [level for level in self.pictured if level > self.levels]:
@@ -79,8 +70,7 @@ class Supermasks(PruningStudy):
 
     def measure(self, row: Row, results: Results) -> list[Values]:
         """A row for each mask and each kind of kept values."""
-        assert row.measurement is not None
-        found, column = results.measured(row.measurement), self.task.objective.columns[1]
+        found, column = results.of(row), self.task.objective.columns[1]
         return [
             {
                 "variant": values,
@@ -94,21 +84,18 @@ class Supermasks(PruningStudy):
             for level, density in enumerate(found["density"])
         ]
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """Shares of weights kept, by final and initial value, averaged over replicates."""
-        import pandas as pd
-
-        frames = []
+        pictures = []
         for criterion in self.criteria:
             found = [results.measured(self._measurement(criterion, replicate)) for replicate in range(self.replicates)]
             for level in self.pictured:
                 share = np.array([one[f"picture/{level}"] for one in found])
                 there = np.isfinite(share).sum(axis=0)
                 mean = np.divide(np.nansum(share, axis=0), there, out=np.zeros_like(share[0]), where=there > 0)[::-1]
-                rows, columns = np.indices(mean.shape)
-                at = {"variant": "", "arm": criterion, "level": level, "density": float(np.mean([one["density"][level] for one in found]))}
-                frames.append(pd.DataFrame({**at, "row": rows.reshape(-1), "column": columns.reshape(-1), "value": mean.reshape(-1)}))
-        return {"picture": pd.concat(frames, ignore_index=True)}
+                density = float(np.mean([one["density"][level] for one in found]))
+                pictures.append(picture(mean, arm=criterion, level=level, density=density))
+        return {"picture": pictures}
 
     def figures(self) -> Sequence[Figure]:
         learnt, others = (tuple(name for name in self.criteria if (name in LEARNT) == wanted) for wanted in (True, False))
@@ -116,7 +103,7 @@ class Supermasks(PruningStudy):
             (replace(ACC, label="test accuracy, untrained (%)"),),
             "Accuracy without training under masks of the trained network",
         )
-        picture = Figure(
+        pictures = Figure(
             "picture",
             "What a supermask keeps: share of weights by initial and final value",
             (Panel("value", "weights kept (%)", 100),),
@@ -132,7 +119,7 @@ class Supermasks(PruningStudy):
             Figure("supermask", title, panels, arms=learnt, caption=VALUES_NOTE),
             Figure("others", f"{title}: other criteria", panels, arms=others, caption=VALUES_NOTE),
         )
-        return [*(figure for figure in found if figure.arms), picture]
+        return [*(figure for figure in found if figure.arms), pictures]
 
     @claim(
         "ZHOU-C6",
@@ -157,7 +144,7 @@ def _above(table: Evidence, better: str, worse: str) -> Effect:
     return table.effect(name, "pp", one - other, least=table.resolution, lacks=_lacking(table, better, worse), note=_means(one, other))
 
 
-def _best(table: Evidence, arm: str) -> "pd.Series":
+def _best(table: Evidence, arm: str) -> Column:
     """Replicate -> test accuracy in per cent at the density that does best on validation examples, the whole network left out."""
     rows = table.table
     return 100 * best(rows[(rows.arm == arm) & (rows.level > 0)], "validation_acc").acc
@@ -167,5 +154,5 @@ def _lacking(table: Evidence, *arms: str) -> str:
     return table.lacking(arms, "acc", [*table.table.level.unique()])
 
 
-def _means(one: "pd.Series", other: "pd.Series") -> str:
+def _means(one: Column, other: Column) -> str:
     return f"{one.mean():.1f} % and {other.mean():.1f} %" if len(one) and len(other) else ""

@@ -2,30 +2,19 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from tombola.core.errors import TombolaError
-from tombola.core.step import Step
 from tombola.core.task import Count, Task
-from tombola.evaluation.verdict import Effect
-from tombola.procedures.measurement import Measurement
-from tombola.procedures.run import Run
 from tombola.pruning.pruning import Pruning
-from tombola.studies.base import Row, Values, study
+from tombola.studies import Details, Effect, Measurement, Results, Row, Run, Several, Share, Step, TombolaError, Values, dense_run, study
 from tombola.studies.claims import Evidence, aside, claim, hardest
-from tombola.studies.dense import dense_run
 from tombola.studies.figure import Figure, Known, Panel
-from tombola.studies.results import Results
 from tombola.studies.testbeds import network_of
-from tombola.studies.tickets import Share, distinct
 from tombola.studies.zhou2019.common import ACC, VALUES
 from tombola.studies.zhou2019.learning import ARMS, LEARNERS, Learner, MaskTraining
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ACCURACIES: dict[str, tuple[float, ...]] = {
     "fc": (79.3, 86.3, 95.3, 96.4, 97.8, 98.0, 97.7),
@@ -51,7 +40,7 @@ class Trained(MaskTraining):
     arms = ARMS
     variants = VALUES
 
-    learners: Annotated[tuple[Learner, ...], Field(min_length=1)] = LEARNERS
+    learners: Several[Learner] = LEARNERS
     """Ways to learn a mask."""
     densities: dict[Learner, Share] = dict.fromkeys(LEARNERS, 0.5)
     """The share of the weights that is kept: at the start of training, and of `edge_popup` all along."""
@@ -64,7 +53,6 @@ class Trained(MaskTraining):
 
     def rows(self) -> Iterable[Row]:
         """Of each replicate its trained weights, its one-shot masks and its learnt ones."""
-        distinct("learners", self.learners)
         for field in ("densities", "mask_rates"):
             self.has_all(field, self.learners)
         for replicate in range(self.replicates):
@@ -103,11 +91,10 @@ class Trained(MaskTraining):
 
     def measure(self, row: Row, results: Results) -> Values:
         """The columns of one mask, or of the trained network."""
-        values: Values = dict.fromkeys(self.columns, float("nan"))
-        values["paper"] = in_paper(self.task, row.arm, row.variant)
+        values: Values = {"paper": in_paper(self.task, row.arm, row.variant)}
         if row.measurement is None:
             return {**values, "acc": results[row.run].shown("test")}
-        found, objective = results.measured(row.measurement), self.task.objective
+        found, objective = results.of(row), self.task.objective
         column = objective.columns[1]
         values["chance_acc"] = float(objective.headline_of(found["test_chance"]))
         if row.arm == "heuristic":
@@ -123,24 +110,21 @@ class Trained(MaskTraining):
             "sampled_spread": float(np.std(found[f"sampled_{column}"])),
         }
 
-    def details(self, results: Results) -> "dict[str, pd.DataFrame]":
+    def details(self, results: Results) -> Details:
         """The table of the paper, and what was seen on the way."""
-        import pandas as pd
-
         table: list[Values] = []
         ways: dict[str, list[Values]] = {"accuracy": [], "density": []}
         for row in self.rows():
-            at = {"variant": "", "arm": "", "level": 0, "density": 1.0, "replicate": row.replicate}
             values = self.measure(row, results)
-            table.append({**at, "row": ARMS[row.arm], "column": VALUES[row.variant], "acc": values["acc"], "paper": values["paper"]})
+            cell = {"row": ARMS[row.arm], "column": VALUES[row.variant], "acc": values["acc"], "paper": values["paper"]}
+            table.append({"replicate": row.replicate, **cell})
             if row.measurement is None or row.arm == "heuristic":
                 continue
-            found, epoch, end = results.measured(row.measurement), results.network_info(row.run.task).steps_per_epoch, results[row.run].end
+            found, epoch, end = results.of(row), results.network_info(row.run.task).steps_per_epoch, results[row.run].end
             for name, column in (("accuracy", f"expected_{self.task.objective.columns[1]}"), ("density", "density")):
                 for step, value in zip(self.steps(), found[column], strict=True):
-                    x = step.iterations(epoch, end)
-                    ways[name].append({**at, "variant": row.variant, "arm": row.arm, "x": x, "value": float(value)})
-        return {"masks": pd.DataFrame(table), **{name: pd.DataFrame(rows) for name, rows in ways.items()}}
+                    ways[name].append(results.where(row, density=1.0, x=step.iterations(epoch, end), value=float(value)))
+        return {"masks": table, **ways}
 
     def figures(self) -> Sequence[Figure]:
         known = tuple(
