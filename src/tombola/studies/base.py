@@ -19,6 +19,7 @@ from tombola.procedures.run import Run
 from tombola.studies.claims import Claim
 from tombola.studies.figure import Figure
 from tombola.studies.results import Details, Results
+from tombola.studies.row import Row as Row
 from tombola.studies.shown import Shown
 
 if TYPE_CHECKING:
@@ -26,29 +27,6 @@ if TYPE_CHECKING:
 
 Scale = Literal["smoke", "small", "paper"]
 Counted = Literal["rounds", "steps", "layers", "widths"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a study's table: a run, and where it stands in the study."""
-
-    arm: str
-    replicate: int
-    level: int
-    run: Run
-    draw: int = 0
-    """Which of several random draws (re-initialisations, random masks) of the same replicate."""
-    variant: str = ""
-    """The setting of the task, or the layer, that the row is about, where a study has several; arms are compared
-    within it, and figures have panels for each."""
-    measurement: Measurement | None = None
-    """Networks to be evaluated for this row, when its runs have been trained."""
-
-    @property
-    def place(self) -> int:
-        """Which of the networks that its measurement looks at is the row's own."""
-        assert self.measurement is not None
-        return [parent.run for parent in self.measurement.of].index(self.run)
 
 
 Values = dict[str, Any]

@@ -10,12 +10,12 @@ from tombola.core.task import Task
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.network_info import NetworkInfo
 from tombola.procedures.run import Given, Run
+from tombola.studies.row import Row
 
 if TYPE_CHECKING:
     from pandas import DataFrame as Frame
     from pandas import Series as Column
 
-    from tombola.studies.base import Row
     from tombola.training.setup import Setup
 else:
     Frame, Column = "pd.DataFrame", "pd.Series"  # pandas is loaded when a table is made
@@ -76,12 +76,12 @@ class Results(Mapping[Run, Result]):
         """
         self._results, self.measured, self.setup, self.known, self.network_info = results, measured, setup, known, network_info
 
-    def of(self, row: "Row") -> Mapping[str, Any]:
+    def of(self, row: Row) -> Mapping[str, Any]:
         """The arrays of a row's measurement by name."""
         assert row.measurement is not None
         return self.measured(row.measurement)
 
-    def where(self, row: "Row", **others: Any) -> dict[str, Any]:
+    def where(self, row: Row, **others: Any) -> dict[str, Any]:
         """Where a row stands in details tables, with what `others` says instead, and besides."""
         density = self[row.run].summary["density"]
         return {"variant": row.variant, "arm": row.arm, "level": row.level, "density": density, "replicate": row.replicate, **others}
