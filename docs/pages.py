@@ -18,6 +18,7 @@ from tombola.core import parts
 from tombola.core.errors import TombolaError
 from tombola.core.registry import Registry
 from tombola.core.spec import Spec
+from tombola.studies.figure import Panel
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -68,12 +69,15 @@ def writing_studies() -> str:
         "# Reference: `tombola.studies`",
         "What a file with a study of your own needs. How they go together: [](../guide/own_study.md).",
     ]
+    places = re.findall(r"^from (\S+) import", inspect.getsource(own), re.MULTILINE)
+    values = {name: text for place in places for name, text in _texts_under(import_module(place)).items()}
     for name in own.__all__:
-        lines += (
-            described(f"tombola.studies.{name}", getattr(own, name))
-            if name not in tb.__all__
-            else [f"`{name}`: {{py:obj}}`tombola.{name}`."]
-        )
+        if name in tb.__all__:
+            lines.append(f"`{name}`: {{py:obj}}`tombola.{name}`.")
+        elif name in values:
+            lines.append(_directive("data", f"tombola.studies.{name}", markdown(values[name])))
+        else:
+            lines += described(f"tombola.studies.{name}", getattr(own, name))
     return "\n\n".join(lines) + "\n"
 
 
@@ -212,6 +216,8 @@ def fields(kind: type) -> Mapping[str, str]:
 
 def text_of(part: Any) -> str:
     """What a part says of itself."""
+    if isinstance(part, Panel):
+        return f"The column `{part.metric}` of a table, drawn as: {part.label}."
     if isinstance(part, Registry):
         return markdown(_said_of_registries().get(id(part), f"Registry of every {part.kind}."))
     return markdown(inspect.getdoc(part) or "")
@@ -219,14 +225,21 @@ def text_of(part: Any) -> str:
 
 def _said_of_registries() -> dict[int, str]:
     """Registry -> the text under it in `tombola.core.parts`, or what a registry is for."""
-    body = ast.parse(inspect.getsource(parts)).body
+    found, texts = {}, _texts_under(parts)
+    for name, one in vars(parts).items():
+        if isinstance(one, Registry):
+            how = f"`@tb.{name}.register` adds a part of yours." if name in tb.__all__ else ""
+            found[id(one)] = " ".join(filter(None, [f"The registry of every {one.kind}.", texts.get(name), how]))
+    return found
+
+
+def _texts_under(module: Any) -> dict[str, str]:
+    """Name of a value that a module makes -> the text under it."""
     found = {}
-    for node, after in pairwise(body):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            one = getattr(parts, node.target.id)
-            said = ast.literal_eval(after.value) if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
-            how = f"`@tb.{node.target.id}.register` adds a part of yours." if node.target.id in tb.__all__ else ""
-            found[id(one)] = " ".join(filter(None, [f"The registry of every {one.kind}.", said, how]))
+    for node, after in pairwise(ast.parse(inspect.getsource(module)).body):
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(target, ast.Name) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            found[target.id] = str(after.value.value)
     return found
 
 

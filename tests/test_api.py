@@ -64,7 +64,7 @@ def test_what_a_store_has_is_not_trained_again_and_is_the_command_lines(tmp_path
 def test_a_study_finds_the_runs_of_a_function(tmp_path, trained):
     levels = tb.imp(TASK, 1, replicates=2, store=tmp_path)
     trained.clear()
-    found = tb.run("frankle2019.sparsity", "smoke", task=TASK, settings=["levels=1"], replicates=2, store=tmp_path, quiet=True)
+    found = tb.run("frankle2019.sparsity", "smoke", task=TASK, settings={"levels": 1}, replicates=2, store=tmp_path, quiet=True)
     mine = [trees.replica(levels[1].initial, r) for r in range(2)]
     assert trained  # the controls
     assert not any(trees.equal(one.start, start) for one in trained for start in mine)
@@ -135,6 +135,9 @@ def test_arrays_of_other_libraries_and_lists_are_taken(dense):
         (lambda: tb.train(TASK, start={"a": [object()]}), "array of numbers"),
         (lambda: tb.train(TASK, start={"a": np.ones(2), "b": np.ones(3)}), "2 and 3 replicas"),
         (lambda: tb.predict(TASK, {}, np.zeros((1, 64))), "a tree is needed"),
+        (lambda: tb.imp("digits-mlp", 1), "^'digits-mlp' is no task; make one of a name"),
+        (lambda: tb.supermask("digits-mlp"), "is no task"),
+        (lambda: tb.values("signed_constant", TASK, keepsign=True), "it takes context, weights=None, keep_sign=True"),
     ],
 )
 def test_what_does_not_fit_is_one_line(call, words):

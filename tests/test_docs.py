@@ -24,13 +24,14 @@ README = (ROOT / "README.md").read_text()
 GUIDES = {path.stem: path.read_text() for path in sorted((DOCS / "guide").glob("*.md"))}
 TUTORIALS = {path.stem: path.read_text() for path in sorted((DOCS / "tutorials").glob("*.md"))}
 PAGES = [path for path in sorted(DOCS.rglob("*.md")) if not {"_made", "_build"} & set(path.parts)]
-STUDY, BLOCKS = "", {}
+STUDIES, BLOCKS = [], {}
 for name, text in {"README": README, **GUIDES}.items():
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
         if "@study(" in block:
-            STUDY = block  # a file for --load
+            STUDIES.append(block)  # files for --load
         else:
             BLOCKS[f"{name}-{number}"] = block
+STUDY, OTHER = STUDIES
 TEXTS = [README, (ROOT / "CONTRIBUTING.md").read_text(), *GUIDES.values(), *TUTORIALS.values()]
 COMMANDS = [re.split(" [#>|]", line)[0].strip() for text in TEXTS for line in re.findall(r"^tombola .*$", text, re.MULTILINE)]
 
@@ -63,7 +64,7 @@ def on_the_command_line(tmp_path, monkeypatch, capsys):
     def said(text, verb, *options):
         Path("mine.py").write_text(text)
         quick = ("--task", "digits-mlp", "--scale", "smoke", "--set", "steps=40it", "--set", "evaluate_every=20it", *options)
-        status = cli.main([verb, "mine.growth", "--load", "mine.py", *quick])
+        status = cli.main([verb, re.search(r'@study\("(\S+)"', text)[1], "--load", "mine.py", *quick])
         return status, "".join(capsys.readouterr())
 
     return said
@@ -76,6 +77,8 @@ def test_the_study_of_the_readme_is_shown_and_run(on_the_command_line, tmp_path)
     status, said = on_the_command_line(STUDY, "run", "-o", "report")
     assert (status, "MINE-1" in said) == (0, True), said
     assert {file.name for file in (tmp_path / "report" / "mine.growth").iterdir()} > {"table.csv", "growth.svg", "claims.json"}
+    status, said = on_the_command_line(OTHER, "run")
+    assert (status, "training minus test accuracy" in said, "2 of the 6 replicates" in said) == (0, True, True), said
 
 
 @pytest.mark.parametrize(
@@ -89,6 +92,7 @@ def test_the_study_of_the_readme_is_shown_and_run(on_the_command_line, tmp_path)
         ("run", "(ES, ACC_ES)", "(ES, ES.__class__('nope', 'x'))", "there is no column 'nope'"),
         ("run", "table.levels(0, 0.2)", "table.levels()", "`claims`, line 47: TypeError"),
         ("run", "    def figures", "    def measure(self, row, results):\n        return {'nope': 1}\n\n    def figures", "returns 'nope'"),
+        ("run", "    def figures", "    def measure(self, row, results):\n        pass\n\n    def figures", "returns None; let it return"),
     ],
 )
 def test_what_is_wrong_in_a_study_of_ones_own_is_one_line(verb, old, new, said, on_the_command_line):

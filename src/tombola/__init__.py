@@ -11,6 +11,7 @@ checkers look for them too.
 """
 
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ __all__ = sorted(_PUBLIC)
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'tombola' has no attribute {name!r}")
+        raise AttributeError(f"module 'tombola' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     module, attribute = _PUBLIC[name]
     return import_module(f"{module}.{attribute}") if module == "tombola" else getattr(import_module(module), attribute)
 

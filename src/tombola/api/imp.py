@@ -50,7 +50,7 @@ class Tickets(Shown, list[Trajectory]):
             Panel("es_step", "early-stopping iteration", log=True),
             headline_panel(objective, f"es_test_{objective.columns[1]}", "test"),
         )
-        said = "At the iteration of minimum validation loss."
+        said = "Accuracy is taken at the early stop, the iteration of minimum validation loss."
         return [(Figure("tickets", "Tickets by density", panels, caption=said), self.to_pandas().assign(arm="ticket"))]
 
 

@@ -1,6 +1,6 @@
 """`tombola.run`: a study by name."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ def run(
     scale: Scale = "small",
     *,
     task: Task | str | None = None,
-    settings: Iterable[str] = (),
+    settings: Mapping[str, Any] | Iterable[str] = (),
     store: Store | Path | str = "runs",
     data_dir: Path | str | None = None,
     quiet: bool = False,
@@ -27,7 +27,8 @@ def run(
 
     Args:
         task: a task, or the name of one; the study's own if not given.
-        settings: ``KEY=VALUE`` for any field of the configuration, as on the command line.
+        settings: field -> value, for any field that ``tombola show STUDY`` names, such as ``{"steps": "1000it"}``; or the same as
+            on the command line, ``["steps=1000it"]``.
         keep: arms whose weights at the end of training are kept, so that they can be exported, beside those of the study's first arm.
         fields: `replicates`, `seed` and other top-level fields of the configuration.
 
@@ -35,5 +36,6 @@ def run(
         Tables (pandas), curves and verdicts.
     """
     folder = Path(data_dir) if data_dir is not None else None
-    found = resolve(study, scale=scale, task=task, settings=settings, data_dir=folder, **fields)
+    given = settings.items() if isinstance(settings, Mapping) else [settings] if isinstance(settings, str) else settings
+    found = resolve(study, scale=scale, task=task, settings=given, data_dir=folder, **fields)
     return run_study(found, store if isinstance(store, Store) else Store(store), folder, quiet, keep)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tombola.api.trajectory import Stored, Trajectory
 from tombola.core import keys, masks
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, shown
 from tombola.core.numbers import whole
 from tombola.core.step import Step
 from tombola.core.task import Task
@@ -44,6 +44,13 @@ class Stop(NamedTuple):
     """As `Trajectory.metrics` has them: losses in nats, shares in [0, 1]; NaN where the test set was not evaluated."""
 
 
+def a_task(given: Any) -> Task:
+    """What was given as a task. Raises if it is none, such as a task's name."""
+    if not isinstance(given, Task):
+        raise TombolaError(f"{shown(given)} is no task; make one of a name, tb.task('digits-mlp'), or a tb.Task of your own")
+    return given
+
+
 @dataclass(frozen=True)
 class Session:
     """A call in Python."""
@@ -59,7 +66,7 @@ class Session:
         if store is None:
             store = next((one.store for one in given if isinstance(one, Stored | Trajectory)), None) or Store()
         folder = None if data_dir is None else Path(data_dir)
-        return cls(identified(task, folder), store if isinstance(store, Store) else Store(store), folder)
+        return cls(identified(a_task(task), folder), store if isinstance(store, Store) else Store(store), folder)
 
     @property
     def network(self) -> Network:

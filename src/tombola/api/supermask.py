@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from tombola.api.session import Session, arrays, how_many, weights_of
+from tombola.api.session import Session, a_task, arrays, how_many, weights_of
 from tombola.api.trajectory import Trajectory
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.masks import Mask
@@ -99,7 +99,7 @@ def supermask(
     if whole("samples", samples) < 1:
         raise TombolaError(f"samples = {samples}: a mean over at least 1 drawn mask is needed")
     spec = spec or Supermask(rescale="dynamic")
-    recipe = mask_recipe(task.recipe, spec, learning_rate, steps, batch)
+    recipe = mask_recipe(a_task(task).recipe, spec, learning_rate, steps, batch)
     session = Session.of(task.but(recipe=recipe), store, data_dir, start, mask)
     start = None if start is None else arrays("start", start)
     runs = session.runs(how_many(replicates, start=start, mask=mask), seed, mask=mask)

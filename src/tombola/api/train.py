@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tombola.api.session import Session, Stop
+from tombola.api.session import Session, Stop, a_task
 from tombola.api.trajectory import Trajectory
 from tombola.core.step import Step
 from tombola.core.task import Detect, Task
@@ -55,7 +55,7 @@ def train(
     Raises:
         TombolaError: for weights or masks that do not fit the network, or steps after the end (or after `until`).
     """
-    task = task if detect is None else task.but(recipe=task.recipe.but(detect=detect))
+    task = task if detect is None else a_task(task).but(recipe=task.recipe.but(detect=detect))
     session = Session.of(task, store, data_dir, start, mask)
     fields = {"begin": Step(begin), "until": Step(until), "noise": dict(noise or {})}
     return session.train([session.runs(replicates, seed, start=start, mask=mask, **fields)], keep, on_stop=on_stop)[0]

@@ -63,7 +63,7 @@ def allowed(kind: Any, metadata: Any = ()) -> str:
     """What a type allows, in words.
 
     >>> allowed(Literal["layer", "global", "row"]), allowed(tuple[Step, ...])
-    ('layer, global or row', 'a list, each a step such as 500it or 2ep')
+    ('layer, global or row', 'a list, each entry a step such as 500it or 2ep')
     """
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -75,9 +75,9 @@ def allowed(kind: Any, metadata: Any = ()) -> str:
     if origin in (Union, types.UnionType):
         return _either([allowed(one) for one in parts if one is not type(None)] + ["null"] * (type(None) in parts))
     if origin in (tuple, list):
-        return f"a list, each {allowed(parts[0])}" if parts and parts[0] is not Any else "a list"
+        return f"a list, each entry {allowed(parts[0])}" if parts and parts[0] is not Any else "a list"
     if origin is dict or kind is dict:
-        return "a table of names and values" if not parts or parts[1] is Any else f"a table of names, each {allowed(parts[1])}"
+        return "a table of names and values" if not parts or parts[1] is Any else f"a table from names to values, each {allowed(parts[1])}"
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Step: "a step such as 500it or 2ep"}
     bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     limits = [f"{words} {getattr(one, name):g}" for one in _limits(metadata) for name, words in bounds.items() if _has(one, name)]

@@ -139,7 +139,8 @@ class Registry(Generic[T]):
         try:
             inspect.signature(function).bind(*arguments, **options)
         except TypeError as error:
-            raise TombolaError(f"{self.kind} {plain(name)!r}: {error}; it takes {inspect.signature(function)}") from None
+            takes = ", ".join(str(one.replace(annotation=one.empty)) for one in inspect.signature(function).parameters.values())
+            raise TombolaError(f"{self.kind} {plain(name)!r}: {error}; it takes {takes}") from None
         return function(*arguments, **options)
 
     def users(self) -> dict[str, T]:

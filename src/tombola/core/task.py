@@ -27,27 +27,28 @@ class Data(Spec):
     """A data set by name and how much of it is used; the split is drawn per replicate from its stream `split`."""
 
     name: str
-    """Of a registered data set (`tombola list`)."""
+    """The name of a registered data set; `tombola list` prints all of them."""
     train: Count | None = None
-    """Training examples; None: all that the validation set leaves."""
+    """How many training examples are used. None: all that the validation set leaves."""
     validation: Count | None = None
-    """Validation examples, taken from the training pool; None: the data set's own number (the papers')."""
+    """How many examples of the training pool are set aside for validation. None: the data set's own number (the papers')."""
     test: Count | None = None
-    """The first n test examples; None: all."""
+    """How many test examples are used, the first ones. None: all."""
     fresh_test: bool = False
-    """Each replicate draws a test set of its own, from pool and test set together and as large as the test set is, so that intervals
-    over replicates hold what a sample of test examples leaves open. For small data; False: the same test set for all."""
+    """Whether each replicate draws a test set of its own, as large as the data set's, from pool and test set together; then intervals over
+    replicates also hold the chance of having drawn these test examples. Meant for small data. False: all replicates have the same test
+    set."""
     content: str = ""
-    """Digest of the data's bytes, where they are not the canonical ones that the name stands for; found where a task is taken up."""
+    """A digest of the data's bytes, where they are not the canonical ones that the name stands for; filled in when a task is read."""
     stratified: bool = False
-    """Each class has the share of training and validation examples that it has of all, as near as whole examples and nested parts allow.
-    Of data with classes."""
+    """Whether each class has the share of training and validation examples that it has of all, as near as whole examples and nested parts
+    allow. For data with classes."""
     label_noise: Fraction = 0.0
-    """Share of training labels replaced by uniformly drawn ones, by key. Validation and test stay clean."""
+    """The share of training labels that are replaced by uniformly drawn ones. Validation and test labels stay as they are."""
     augment: Annotated[str, BeforeValidator(augmentations.described)] = "none"
-    """On the training batches only: ``none``, or a registered augmentation (`tombola.data.augment`). ``flip_crop``: random
-    mirror image and a crop after padding by 4 pixels of 0, which is the mean colour, as images are standardised before;
-    ``resized_crop``: random mirror image and a random part of 8 to 100 % of the area, resized to the whole."""
+    """How training batches are augmented: ``none``, or a registered augmentation (`tombola.data.augment`). ``flip_crop`` takes a random
+    mirror image, and a crop of it after padding by 4 pixels of the mean colour; ``resized_crop`` a random mirror image, and a random part
+    of 8 to 100 % of its area, resized to the whole."""
 
 
 Precision = Literal["float32", "tf32"]
@@ -63,16 +64,16 @@ class Model(Spec):
     forgotten: ClassVar[frozenset[str]] = frozenset({"source"})
 
     name: Annotated[str, BeforeValidator(models.described)]
-    """A user's own as ``name@digest``, by its code: an edited network is another network."""
+    """The name of a registered network. One of your own is ``name@digest``, after its code: an edited network is another network."""
     options: Annotated[dict[str, Any], AfterValidator(plain_options)] = {}
-    """What else the network takes, such as ``{"widths": [300, 100]}`` of `mlp`."""
+    """Further arguments of the network, such as ``{"widths": [300, 100]}`` of `mlp`."""
     initializer: Annotated[str, BeforeValidator(initializers.described)] = "glorot_normal"
-    """How kernels are drawn (biases are 0, normalisation is the identity); ``own``: as the module itself draws them."""
+    """How kernels are drawn (biases start at 0, and normalisation as the identity). ``own``: as the module itself draws them."""
     gain: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    """Factor on every kernel's initial values: the initialiser's standard deviation times this."""
+    """A factor on every kernel's initial values, and so on the standard deviation of its initialiser."""
     without: Annotated[tuple[str, ...], AfterValidator(_ordered)] = ()
-    """Layers or blocks (names of `Network.layers`, or of their blocks) that are taken out: the identity stands in their
-    place. All other tensors keep their initial values, with `own` too: a module draws them before. Sorted, as `frozen`."""
+    """The names of layers or blocks that are taken out of the network: the identity stands in their place, and all other tensors keep their
+    initial values. Sorted, because their order says nothing."""
 
 
 Rescale = Literal["none", "dynamic", "root"]
@@ -91,8 +92,8 @@ class Supermask(Spec):
     between 0 and 1 (the Concrete distribution); or the largest of a layer, while weights and all else train beside the scores,
     so that gates open and close on the fly (after Sanh et al. 2020)."""
     density: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """The share of a layer's weights that is kept: of `bernoulli` and `relaxed` (in expectation) and `signed` at the start of
-    training, of `edge_popup` and `gates` all along."""
+    """The share of a layer's weights that is kept: with `bernoulli` and `relaxed` (in expectation) and with `signed` at the start of
+    training, with `edge_popup` and `gates` throughout."""
     rescale: Rescale = "none"
     """Factor r on a layer's kept weights: size / kept (`dynamic`, Zhou et al. 2019), its root, or none. The gradient passes through r,
     too, also where r never changes, as with `edge_popup`; Ramanujan et al. 2020 have a constant there."""
@@ -107,26 +108,26 @@ class MaskSchedule(Spec):
     """A mask that moves during training: a registered schedule (`tombola.training.mask_schedules`) and its options."""
 
     name: Annotated[str, BeforeValidator(mask_schedules.described)]
-    """Of a registered mask schedule."""
+    """The name of a registered mask schedule."""
     options: Annotated[dict[str, Any], AfterValidator(plain_options)] = {}
-    """What else the schedule takes, such as ``{"final": 0.1}`` of `gradual`."""
+    """Further arguments of the schedule, such as ``{"final": 0.1}`` of `gradual`."""
 
 
 class Detect(Spec):
     """A detector of the stable phase, asked at stops of training (`tombola.training.detectors`)."""
 
     name: Annotated[str, BeforeValidator(detectors.described)]
-    """Of a registered detector."""
+    """The name of a registered detector."""
     options: Annotated[dict[str, Any], AfterValidator(plain_options)] = {}
-    """What else the detector takes."""
+    """Further arguments of the detector."""
     level: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    """The stable phase has begun at the first stop where the detector's signal is beyond it; None: the detector's own level."""
+    """The level of the signal: the stable phase has begun at the first stop where the signal is beyond it. None: the detector's own."""
     beside: tuple[Annotated[str, BeforeValidator(detectors.described)], ...] = ()
-    """Other detectors whose signals are recorded too, with their own options; they decide nothing."""
+    """Other detectors, whose signals are recorded too. They decide nothing."""
     at: tuple[Step, ...] = ()
-    """The stops; none named: 1/512 of training, 1/256, ... 1/2 of it."""
+    """The stops at which the detector looks. If none is named, they are 1/512, 1/256, ..., 1/2 of training."""
     then: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    """Factor on the learning rate from there on."""
+    """A factor on the learning rate from the detected step on."""
 
 
 Detecting = Annotated[Detect, BeforeValidator(lambda given: Detect(name=given) if isinstance(given, str) else given)]
@@ -137,50 +138,49 @@ class Recipe(Spec):
     """How a run trains."""
 
     steps: Step
-    """Length T of training, counted from iteration 0 also where a run begins later."""
+    """The length T of training. It is counted from iteration 0, also where a run begins later."""
     batch: Count
-    """Training examples in a step."""
+    """How many training examples each step sees."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    """Of the optimiser, at the top of its schedule."""
+    """The learning rate of the optimiser; where a schedule changes it, the highest."""
     optimizer: Annotated[str, BeforeValidator(optimizers.described)] = "adam"
-    """A registered optimiser (`tombola.training.optimizers`): sgd, momentum, nesterov, adam, adamw, or a user's own."""
+    """A registered optimiser (`tombola.training.optimizers`)."""
     optimizer_options: dict[str, Any] = {}
-    """What else the optimiser takes, such as ``{"b1": 0.8}`` of `adam`."""
+    """Further arguments of the optimiser, such as ``{"b1": 0.8}`` of `adam`."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of `momentum` and `nesterov`; the other optimisers have none."""
+    """The momentum of the optimisers `momentum` and `nesterov`; the others have none."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Coefficient of an L2 term in the gradient, on every leaf that is not frozen; decoupled in `adamw`."""
+    """The coefficient of an L2 term in the gradient, on every leaf that is not frozen. In `adamw` it is decoupled from the gradient."""
     schedule: Annotated[str, BeforeValidator(schedules.described)] = "constant"
-    """A registered schedule of the learning rate (`tombola.training.schedules`): constant, stepped, cosine, or a user's own."""
+    """A registered schedule of the learning rate (`tombola.training.schedules`)."""
     schedule_options: dict[str, Any] = {}
-    """What else the schedule takes."""
+    """Further arguments of the schedule."""
     milestones: tuple[Step, ...] = ()
-    """Steps at which a `stepped` learning rate is multiplied by `decay`."""
+    """The steps at which a `stepped` learning rate is multiplied by `decay`."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """Factor of a `stepped` learning rate at each milestone."""
+    """The factor on a `stepped` learning rate at each milestone."""
     warmup: Step = Step("0it")
-    """Length k of a linear rise of the learning rate: iteration t has (t + 1) / k of it, so the first has 1 / k, not 0."""
+    """The length k of a linear rise of the learning rate: iteration t has (t + 1) / k of it, so that the first has 1 / k, and not 0."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of each target that is spread evenly over all classes, in training; of the objective `classification` alone."""
+    """The share of each target that is spread evenly over all classes during training. Only the objective `classification` has it."""
     precision: Precision = "float32"
-    """Of matrix products and convolutions, forward and backward. ``tf32``: their operands are rounded to 10 bits of mantissa
-    (to nearest, ties to even), sums stay in float32; it is what the matrix units of a GPU multiply several times as fast.
-    On a CPU it is the same arithmetic at no gain. All else is float32 in both."""
+    """The precision of matrix products and convolutions, forward and backward; all else is float32. With ``tf32`` their operands are
+    rounded to 10 bits of mantissa (to nearest, ties to even), and sums stay in float32: a GPU multiplies such numbers several times as
+    fast. On a CPU it is the same arithmetic, and no faster."""
     frozen: Annotated[tuple[str, ...], AfterValidator(_ordered)] = ()
-    """Layers, or blocks of them (names of `Network.layers`, or their `block`), that do not train: their kernels, biases
-    and affine parameters of normalisation keep the values they start from, bit for bit; running statistics of batch
-    norm go on following the data. Sorted: their order says nothing."""
+    """The names of layers or blocks that do not train: their kernels, biases and affine parameters of normalisation keep the values they
+    start from, bit for bit, while running statistics of batch norm go on following the data. Sorted, because their order says nothing."""
     supermask: Supermask | None = None
-    """If given, a mask over the weights is learnt, and the weights, biases and affine parameters stay at their start (but for `gates`)."""
+    """If given, a mask over the weights is learnt, and weights, biases and affine parameters stay at their start (except with `gates`)."""
     mask_schedule: MaskSchedule | None = None
-    """If given, the mask moves: what is taken becomes 0 and stays so, and its optimiser's state with it."""
+    """If given, the mask moves during training: a weight that it takes becomes 0 and stays 0, and so does the optimiser's state of it."""
     detect: Detecting | None = None
-    """If given, a detector says when the stable phase begins; alone it changes no weight, and nothing of what else is measured."""
+    """If given, a detector says when the stable phase of training begins. Unless it has a factor `then`, it changes no weight."""
     evaluate_every: Step = Step("100it")
-    """Spacing of the evaluations on validation data; iteration 0 and the last are always evaluated."""
+    """The distance between evaluations on validation data. Iteration 0 and the last one are always evaluated."""
     test_every: Step | None = None
-    """Spacing of the evaluations on test data; None: as `evaluate_every`. The iteration of minimum validation
-    loss and the last one are always tested, exactly."""
+    """The distance between evaluations on test data. None: that of `evaluate_every`. The iteration of minimum validation loss and the last
+    one are always tested."""
 
     def tested(self) -> Self:
         """The same, tested at each evaluation where `test_every` would leave no test before the end, as of a training that was cut."""
@@ -197,11 +197,11 @@ class Task(Spec):
     labels: ClassVar[frozenset[str]] = frozenset({"name", "rates", "scope"})
 
     data: Data
-    """What is learnt from."""
+    """The data set, and how much of it is used."""
     model: Model
-    """Which network learns."""
+    """The network."""
     recipe: Recipe
-    """How it is trained."""
+    """How the network is trained."""
     objective: Learnt = Field(default_factory=lambda: find_objective("classification")())
     """What is learnt: a registered objective, by its name or as a table of its name and options."""
     name: str = "custom"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tombola.core.errors import TombolaError
+from tombola.core.errors import TombolaError, shown
 from tombola.engine import provenance
 from tombola.engine.planned import blaming, ours
 from tombola.engine.progress import duration
@@ -46,6 +46,10 @@ def table_of(study: Study, measured: Measured, results: Results) -> "pd.DataFram
         fields = list(where)[len(COLUMNS) :]
         where |= {name: row.draw if name == "draw" else results[row.run].summary[name] for name in told}
         for values in found if isinstance(found, list) else [found]:
+            if not isinstance(values, Mapping):
+                raise TombolaError(
+                    f"study {study.name!r}: `measure` returns {shown(values)}; let it return column -> value, or a list of such"
+                )
             if (unknown := [name for name in values if name not in known]) and not ours(study):  # ours share what they measure
                 raise TombolaError(
                     f"study {study.name!r}: `measure` returns {unknown[0]!r}, which is not among its `columns`; add it there"

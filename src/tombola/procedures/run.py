@@ -51,8 +51,11 @@ class Action(Spec):
     """A registered action, what it is given, and its options."""
 
     name: str
+    """The name of a registered action, such as `prune` or `reinit`."""
     of: tuple[RunRef, ...] = ()
+    """The steps of other runs whose weights or masks it works on."""
     options: dict[str, Any] = {}
+    """Further arguments of the action."""
 
     @field_validator("name")
     @classmethod

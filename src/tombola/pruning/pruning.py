@@ -19,24 +19,24 @@ class Pruning(Spec):
     """Iterative pruning: what a round removes, and by which weights; and what the weights that remain go back to."""
 
     rates: Rates = {}
-    """Share of its remaining weights that a round takes from a layer, by the layer's name, or that of its block (such as `encoder`), or
-    else its kind; one number: of all kinds. What is not named is as the task has it."""
+    """The share of its remaining weights that a round takes from a layer, named by the layer, by its block (such as `encoder`) or by its
+    kind; one number stands for all kinds. The task says it for layers that are not named."""
     densities: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
-    """In place of rates: the share of its weights that each layer has left after round 1, 2, ..., to within a weight; falling. Layers
-    whose rate is 0 in the task are left whole. Studies that prune by rounds take as many rounds as there are densities."""
+    """In place of rates: the share of its weights that each layer has left after round 1, 2, ..., each smaller than the one before. Layers
+    whose rate is 0 in the task are left whole. A study that prunes by rounds takes as many rounds as there are densities."""
     scope: Scope | None = None
-    """`layer`: the share is taken from each layer; `global`: from all of them together; `row`, `column`: from each row (a word) or
+    """`layer`: the share is taken from each layer; `global`: from all layers together; `row` or `column`: from each row (a word) or each
     column (a dimension) of a layer's kernel. None: as the task has it."""
     criterion: Annotated[str, criteria] = "large_final"
-    """A registered criterion; in Python a function (initial, final) -> scores too. A user's own as ``name@digest``, by its code."""
+    """A registered criterion, or in Python a function (initial, final) -> scores. One of your own is ``name@digest``, after its code."""
     structure: Structure = "weights"
-    """`units`: whole units and channels are pruned, by the norm of their weights' scores."""
+    """`weights`: single weights are pruned; `units`: whole units and channels, by the norm of their weights' scores."""
     norm: Norm = "l2"
-    """Of `structure` `units`."""
+    """The norm by which whole units are ranked, where `structure` is `units`."""
     rewind: Step = Step("0it")
-    """The step k whose weights W_k the tickets start from."""
+    """The step k to whose weights W_k the tickets are put back."""
     prune_at: Step = Step("end")
-    """The step whose weights the criterion sees as final ones."""
+    """The step whose weights the criterion takes for the final ones."""
 
     @field_validator("rates", mode="before")
     @classmethod

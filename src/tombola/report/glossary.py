@@ -3,9 +3,15 @@
 from tombola.evaluation.verdict import LEAST_UNITS, LEVEL
 
 GLOSSARY = {
+    "Mask": "says of each prunable weight whether it is kept (1) or pruned (0); a pruned weight does not train.",
     "Density": "is the share of its prunable weights that a network has left; biases are not counted.",
+    "Ticket": "is the mask of a trained network together with the values from which the kept weights train again; it wins if they come to "
+    "what the dense network comes to, in as many iterations at most.",
+    "Rewinding": "puts the kept weights back to the values that they had at the beginning, or at a step k, before they are trained again.",
+    "Supermask": "is a mask under which a network does better than chance, although its weights were never trained.",
     "Level": "is the number of rounds of pruning so far; level 0 is the dense network. In a study of steps k or of widths it is the "
     "place in their list, in a study of layers that are reset together it is their number.",
+    "Arm": "is one of the ways of making a network that a study compares, such as the ticket and a random mask.",
     "Replicate": "is the whole experiment once more from another seed: another initialisation, another order of the data, another "
     "validation set. Arms are compared within a replicate.",
     "Early stop": "is the iteration with the lowest validation loss, found afterwards: training always runs to its end. If it is the "

@@ -62,11 +62,11 @@ class Study(Spec):
     """Scale -> fields that are otherwise than by default."""
 
     task: Task
-    """Data, network, objective and recipe."""
+    """The data, the network, the objective and the recipe."""
     replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] = 8
-    """Repetitions of the whole study, each from a seed of its own; claims are judged from six on."""
+    """Repetitions of the whole study, each from a seed of its own. Claims are judged from six on."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """From which the seeds of the replicates follow."""
+    """The number from which the seeds of the replicates follow."""
 
     # -- attributes of the class, or properties where they depend on the configuration ----------------------------------
 

@@ -225,7 +225,7 @@ class Evidence:
         if not len(at) or not len(rows):
             return "no level that the claim is about was run"
         column = metric.metric if isinstance(metric, Panel) else metric
-        return (self.censored(arms, at) if column in EARLY else "") or (self._no_room(metric, room) if _is_accuracy(metric) else "")
+        return (self.censored(arms, at) if column in EARLY else "") or (self._no_room(metric, room) if _is_accuracy(metric, "(%)") else "")
 
     def censored(self, arms: Sequence[str], at: Sequence[int]) -> str:
         """Why the early stops of arms cannot be judged: more than a quarter of one's come at the last evaluation."""
@@ -282,8 +282,9 @@ def hardest(effects: Iterable[Effect]) -> list[Effect]:
     return [replace(one, chosen_of=len(able)) if one is lowest else one if one.lacks else aside(one) for one in found]
 
 
-def _is_accuracy(metric: Panel | str) -> bool:
-    return isinstance(metric, Panel) and "accuracy" in metric.label and metric.scale == 100
+def _is_accuracy(metric: Panel | str, unit: str = "") -> bool:
+    """Whether a metric is an accuracy, or, of any unit, a difference of two: that is neither near chance nor at a ceiling."""
+    return isinstance(metric, Panel) and "accuracy" in metric.label and metric.scale == 100 and metric.label.endswith(unit)
 
 
 def _unit(metric: Panel) -> str:

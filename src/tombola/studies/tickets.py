@@ -49,6 +49,7 @@ RUN_METRICS: tuple[str, ...] = (
     "iters_to_1p5x",
     "iters_to_1p1x",
 )
+"""The columns that `run_metrics` fills."""
 
 ES = Panel("es_iteration", "early-stopping iteration", log=True)
 ACC_ES = Panel("acc_es", "test accuracy at early stop (%)", 100)

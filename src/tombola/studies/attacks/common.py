@@ -25,15 +25,15 @@ class UnderAttack(TicketStudy):
 
     levels: Annotated[int, Field(ge=1, le=60)] = 10
     eps: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.05, 0.1, 0.2)
-    """Radii in the maximum norm, of pixels on a scale from 0 to 1. Of MNIST .1, .2 and .3, if none are named."""
+    """Radii of the attack in the maximum norm, on a scale of pixels from 0 to 1. If none is named, they are .1, .2 and .3 for MNIST."""
     attacks: Annotated[tuple[Attack, ...], Field(min_length=1)] = ("fgsm", "pgd", "square", "random")
-    """Whose minimum counts: an example is right under attack if it is right under each of them, and unattacked."""
+    """The attacks whose minimum counts: an example counts as right under attack if it is right under each of them, and without one."""
     steps_of_pgd: Count = 40
     """Steps of projected gradient descent."""
     restarts: Count = 5
-    """Random starts of projected gradient descent; the worst counts."""
+    """Random starts of projected gradient descent, of which the worst for the network counts."""
     attacked_examples: Count | None = 300
-    """The first test examples; None: all."""
+    """How many test examples are attacked, the first ones. None: all."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -73,7 +73,8 @@ class UnderAttack(TicketStudy):
     def ensemble(self) -> str:
         """What the figures say of the attacks."""
         names = {"fgsm": "FGSM", "pgd": f"PGD-{self.steps_of_pgd} with {self.restarts} restarts", "square": "square", "random": "random"}
-        return f"Right under each of {', '.join(names[one] for one in self.attacks)}; radii in the maximum norm, of pixels from 0 to 1."
+        attacks = ", ".join(names[one] for one in self.attacks)
+        return f"An example counts if it is right under each of {attacks}; radii are in the maximum norm, of pixels from 0 to 1."
 
     def robust_figure(self, name: str, title: str, arms: Sequence[str] = ()) -> Figure:
         """Accuracy under attack against density, a panel a radius."""

@@ -31,13 +31,14 @@ class Tables(UnderAttack):
     eps: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=1)] = (0.5,)
     """The radius in the maximum norm, in the `unit` of each column."""
     unit: Literal["std", "range"] = "std"
-    """Standard deviations of each column, or shares of its range."""
+    """The unit of `eps`: the standard deviation of each column, or its range."""
     immutable: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """Columns, by their places, that stay."""
+    """The places of columns that an attack must not change."""
     integers: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """Columns that hold whole numbers."""
+    """The places of columns that hold whole numbers, and must go on doing so."""
     relations: tuple[dict[str, float], ...] = ()
-    """Column -> coefficient, the sum of c x being 0 or more: what rows keep that kept it. Of the sets of scikit-learn what is known."""
+    """Linear relations between columns, each a table from column to coefficient c with the sum of c x at least 0: a row that fulfils one
+    must go on doing so. For data sets of scikit-learn the known ones are filled in."""
     levels: Annotated[int, Field(ge=1, le=60)] = 13
 
     @classmethod
@@ -86,7 +87,7 @@ class Tables(UnderAttack):
     def figures(self) -> Sequence[Figure]:
         unit = {"std": "standard deviations", "range": "ranges"}[self.unit]
         said = f"{self.ensemble.partition(';')[0]}, at a radius of {self.eps[0]:g} {unit} of each column."
-        bound = " Plausible: within the range of training rows, no outlier of the class they are predicted to be, known relations kept."
+        bound = " Plausible rows are within the range of training rows, no outliers of their predicted class, and keep the known relations."
         useless, live = (
             Panel("implausible", "successful attacks that are no plausible rows (%)", 100),
             Panel("live_inputs", "columns that are read"),

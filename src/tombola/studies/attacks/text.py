@@ -37,15 +37,15 @@ class Text(TicketStudy):
 
     levels: Annotated[int, Field(ge=1, le=60)] = 8
     shares: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.02, 0.05, 0.1)
-    """Of a text's words, those that may be swapped; one at least."""
+    """The share of a text's words that may be swapped; one word at least."""
     neighbours: Count = 10
-    """Words that each may be swapped for."""
+    """How many near words each word may be swapped for."""
     cosine: Annotated[float, Field(gt=-1, lt=1)] = 0.6
-    """The least cosine of near words."""
+    """The smallest cosine at which two words count as near."""
     attacked_examples: Count | None = 300
-    """The first test examples; None: all."""
+    """How many test examples are attacked, the first ones. None: all."""
     text: str = ""
-    """A text file of your own in the place of the task's (`tombola.from_text`), told apart by its ten tenths."""
+    """A text file of your own in place of the task's (`tombola.from_text`). The network learns to tell its ten tenths apart."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -113,8 +113,8 @@ class Text(TicketStudy):
         ]
 
     def figures(self) -> Sequence[Figure]:
-        said = f"Up to {self.neighbours} words to choose from, by the gradient, a word at a time."
-        near = f" Near: a cosine of {self.cosine:g} or more between vectors of a skip-gram."
+        said = f"Words are swapped one at a time, each for one of up to {self.neighbours} words, by the gradient."
+        near = f" Near words have a cosine of {self.cosine:g} or more between their vectors of a skip-gram."
         success = Panel("success", "texts that were right and are misled (%)", 100)
         return Figure("text", "Accuracy with swapped words", (LEFT,), caption=said + near), Figure(
             "success", "How often swapped words mislead", (success,), caption=said + near

@@ -51,7 +51,7 @@ class Tickets(UnderAttack):
             detail="picture",
             arms=("ticket",),
             variants=(f"{self.eps[-1]:g}",),
-            caption=f"The first four test examples of a replicate, at radius {self.eps[-1]:g}.",
+            caption=f"These are the first four test examples of a replicate, attacked at radius {self.eps[-1]:g}.",
         )
         return (*found, pictures) if self.task.data.name in PICTURED else found
 

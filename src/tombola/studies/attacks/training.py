@@ -28,9 +28,9 @@ class Training(UnderAttack):
     }
 
     train_eps: Positive = 0.1
-    """Radius of adversarial training; of MNIST .3, if none is named."""
+    """The radius of attacks during adversarial training. If none is named, it is .3 for MNIST."""
     train_steps: Count = 7
-    """Steps of PGD on each batch."""
+    """Steps of projected gradient descent on each training batch."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -57,7 +57,7 @@ class Training(UnderAttack):
         return own.but(mask=Action(name="parent_mask", of=(mask.its_mask(),)))
 
     def figures(self) -> Sequence[Figure]:
-        said = f"{self.ensemble} Adversarial training: PGD-{self.train_steps} at radius {self.train_eps:g}."
+        said = f"{self.ensemble} Adversarial training is with PGD-{self.train_steps} at radius {self.train_eps:g}."
         title = "Accuracy under attack by mask and training"
         found = [Figure("training", title, (self.robust_figure("", "").panels[0],), caption=said)]
         known = tuple(Known(value / 100, "Cosentino et al. 2019", x) for x, value in PUBLISHED.items()) if self._published() else ()

@@ -66,7 +66,8 @@ class Transfer(UnderAttack):
 
     def figures(self) -> Sequence[Figure]:
         said = (
-            f"Of examples that both networks get right, those that PGD against one, at radius {self.eps[-1]:g}, makes wrong for the other."
+            f"Of the examples that both networks get right, the figure counts those that PGD against one (radius {self.eps[-1]:g}) makes "
+            "wrong for the other."
         )
         matrix = Figure(
             "transfer", "Which attacks carry over", (CARRIED,), "heatmap", detail="transfer", x_label="density of the other", caption=said

@@ -40,14 +40,14 @@ class Coded(PruningStudy):
     )
 
     traversed: ClassVar[bool] = False
-    """Whether what single code units do is measured too."""
+    """Whether it is also measured what single units of the code do."""
 
     margin: Annotated[float, Field(gt=0, lt=1)] = 0.02
-    """What counts as no loss: so much of the way from the dense network to the mean picture."""
+    """The loss of quality that counts as none, as a share of the way from the dense network to the mean picture."""
     pictures: Annotated[int, Field(ge=1, le=16)] = 8
-    """Test examples that are shown."""
+    """How many test examples are shown as pictures."""
     probed: Annotated[int, Field(ge=0)] = 1000
-    """Training examples that linear probes of codes are fitted on; 0: there are none."""
+    """Training examples on which linear probes of the codes are fitted. 0: there are no probes."""
 
     def departure(self) -> str:
         """Why its sentences are not about the pruning that is configured."""
@@ -154,4 +154,4 @@ def of_first(rows: Iterable[Row], levels: Sequence[int], variant: str = "") -> l
 
 
 PICTURES: Mapping[str, Any] = {"kind": "image", "detail": "pictures", "x_label": "pixel", "y_label": "pixel"}
-PICTURED = "Test examples of the first replicate in the first and third row; under each what the network makes of it."
+PICTURED = "The first and third row have test examples of the first replicate, and under each is what the network makes of it."

@@ -38,19 +38,20 @@ class Frontiers(Coded):
     chosen = {"structure": "arms of both structures are there"}
 
     rounds: Several[Level] = (3, 6, 10, 14)
-    """Masks of weights: as many as so many rounds of pruning take."""
+    """How many rounds' weights each mask of weights takes at once."""
     unit_rounds: Several[Level] = (1, 2, 4, 7)
-    """Masks of whole units likewise."""
+    """How many rounds' units each mask of whole units takes at once."""
     gate_strengths: Strengths = (0.01, 0.02, 0.05, 0.1)
-    """lambda of the term `gate_l0`; these and the next three are for the digits; for larger pictures all are ten times as much."""
+    """Values of lambda, the strength of the term `gate_l0`. All strengths are for the digits; for larger pictures they are ten times as
+    much."""
     kl_strengths: Strengths = (0.1, 0.3, 1.0, 3.0)
-    """beta of the term `activity_kl`, with rho = 0.05."""
+    """Values of beta, the strength of the term `activity_kl`, with rho = 0.05."""
     activity_strengths: Strengths = (0.03, 0.1, 0.3, 1.0)
-    """lambda of the term `activity_l1`."""
+    """Values of lambda, the strength of the term `activity_l1`."""
     weight_strengths: Strengths = (0.0003, 0.001, 0.003, 0.01)
-    """lambda of the term `weight_l1`."""
+    """Values of lambda, the strength of the term `weight_l1`."""
     shares: tuple[Share, ...] = (0.75, 0.5, 0.25, 0.125)
-    """Share of the code units that `top_k` keeps, rounded, one at least."""
+    """Shares of the code's units that `top_k` keeps; one unit at least."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -108,10 +109,10 @@ class Frontiers(Coded):
         return dense.but(mask=mask, kept=back, begin=self.pruning.rewind)
 
     def figures(self) -> Sequence[Figure]:
-        at = "From the weak to the strong, each method in its own way, at the same number of steps."
-        weights = f"{at} In use: a weight above a hundredth of the largest of its kernel."
-        activity = f"{at} On: above a tenth of the unit's largest activity."
-        units = f"{at} In use: a unit whose activity is not the same for all test examples."
+        at = "Each method makes networks sparse in its own way, from weakly to strongly, in the same number of steps."
+        weights = f"{at} A weight is in use above a hundredth of the largest of its kernel."
+        activity = f"{at} A unit is on above a tenth of its largest activity."
+        units = f"{at} A unit is in use if its activity is not the same for all test examples."
         return [
             Figure("activity", "Reconstruction against activity", (MSE,), "scatter", across=ACTIVE, caption=activity),
             Figure("weights", "Reconstruction against weights in use", (MSE,), "scatter", across=WEIGHTS, caption=weights),

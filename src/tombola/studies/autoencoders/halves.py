@@ -17,9 +17,9 @@ class Halves(Coded):
     chosen = {"rates": "the study prunes by halves; set rate"}
 
     levels: Levels = 10
-    """Rounds of pruning of a half."""
+    """Rounds of pruning of one half."""
     rate: Share = 0.2
-    """What a round takes of the weights that a half has left; of both halves it takes half as much."""
+    """The share of its remaining weights that a round takes from a half. Where both halves are pruned, each loses half that share."""
 
     @property
     def variants(self) -> Mapping[str, str]:
@@ -43,7 +43,7 @@ class Halves(Coded):
         return tickets(self, replicate, task, levels=self.rounds_of_both if arm == "both" else self.levels, rates=rates)
 
     def figures(self) -> Sequence[Figure]:
-        caption = "Density of the whole network. Lost: of the way from the dense network to the mean picture."
+        caption = "Density is that of the whole network. A loss of 100 % is all of the way from the dense network to the mean picture."
         return [Figure("halves", "Pruning one half or both", (LOST, PROBE), caption=caption)]
 
     def _at(self, rows: Evidence, arm: str, low: float, high: float) -> tuple[Frame, Frame]:

@@ -29,9 +29,9 @@ class Latents(Coded):
     levels: Levels = 16
     """Rounds of pruning after the dense run."""
     latents: Count = 16
-    """Size of the code."""
+    """Sizes of the code."""
     betas: Several[Annotated[float, Field(gt=0)]] = (0.5, 1.0)
-    """Factors on the KL term."""
+    """Factors beta on the KL term."""
 
     @property
     def variants(self) -> Mapping[str, str]:
@@ -71,12 +71,17 @@ class Latents(Coded):
     def figures(self) -> Sequence[Figure]:
         counts = (Panel("latents_active", "active latents"), Panel("emptied", "latents that the mask empties"))
         both = (Panel("precision", "emptied that were inactive (%)", 100), Panel("recall", "inactive that are emptied (%)", 100))
-        active = "Active: the posterior mean has a variance above 0.01. Emptied: no weight computes the mean, or none reads the latent."
-        ways = "A row for each of ten latents, active ones first: what the decoder makes of it at -2, -1, 0, 1 and 2, the others at 0."
+        active = "A latent is active if the variance of its posterior mean is above 0.01, and emptied if no weight computes or reads it."
+        ways = "Each row is what the decoder makes of one of ten latents, active ones first, at -2, -1, 0, 1 and 2, with the others at 0."
         return [
             Figure("latents", "Latents that are active, and those that the mask empties", counts, caption=active),
             Figure("found", "Does the mask empty those that are inactive in the dense network?", both, caption=active),
-            Figure("lost", "What tickets lose", (LOST,), caption="Of the way from the dense network to the mean picture."),
+            Figure(
+                "lost",
+                "What tickets lose",
+                (LOST,),
+                caption="A loss of 100 % is all of the way from the dense network to the mean picture.",
+            ),
             Figure("ways", "Traversals of latents", (_VALUE,), **{**PICTURES, "detail": "ways"}, caption=ways),
             Figure("pictures", "What tickets give back", (_VALUE,), **PICTURES, caption=PICTURED),
         ]

@@ -56,8 +56,8 @@ class Tickets(Coded):
         return {"pictures": reconstructions([row for row in shown if row.arm == "ticket"], results)}
 
     def figures(self) -> Sequence[Figure]:
-        lost = "Lost: of the way from the dense network to the mean picture, by squared error or the negative ELBO."
-        code = "On: above a tenth of the unit's largest activity. In use: whose activity is not the same for all test examples."
+        lost = "A loss of 100 % is all of the way from the dense network to the mean picture, in squared error or negative ELBO."
+        code = "A unit is on above a tenth of its largest activity, and in use if its activity is not the same for all test examples."
         return [
             Figure("tickets", "Tickets of autoencoders", (LOST, PROBE), caption=lost),
             Figure("code", "The code of tickets", (ACTIVE, USED, HOYER), caption=code),

@@ -30,7 +30,7 @@ class Cost(Finding):
     columns = (*Finding.columns, "acc_shuffled", "acc_reinit", "collapsed")
 
     methods: Several[str] = tuple(METHODS)
-    """Ways to find a ticket."""
+    """The ways of finding a ticket that are compared."""
 
     @property
     def arms(self) -> Mapping[str, str]:
@@ -85,7 +85,7 @@ class Cost(Finding):
         return steps[settled(found, THRESHOLD, LOOK_BACK)[0]].iterations(results.network_info(self.task).steps_per_epoch, dense.end)
 
     def figures(self) -> Sequence[Figure]:
-        caption = "Cost: examples times density of all trainings that the network needed, in trainings of the dense network."
+        caption = "Cost is examples times density, over all trainings that the network needed; 1 is one training of the dense network."
         spent = [
             Figure(
                 f"spent_{100 * density:g}",

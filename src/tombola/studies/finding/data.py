@@ -28,7 +28,7 @@ class Data(Finding):
     scales = {"smoke": {"replicates": 2, "densities": (0.1,), "per_round": 0.9}}
     densities: tuple[float, ...] = (0.5, 0.2, 0.1, 0.05, 0.02)
     examples: Count = 120
-    """How many training examples the rounds on few see; a tenth of the task's, where they are known."""
+    """How many training examples the rounds on few of them see: a tenth of the task's, where their number is known."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.1
     """The share of the steps that the shorter rounds train for."""
 

@@ -24,9 +24,9 @@ class EarlyBird(AtDensities):
     arms = {"plain": "share of weights that differ", "relative": "the same over chance"}
     densities: tuple[float, ...] = (0.5, 0.2, 0.1, 0.05, 0.02)
     threshold: Annotated[float, Field(gt=0)] = THRESHOLD
-    """Distance below which masks have settled."""
+    """The distance between masks below which they have settled."""
     look_back: Annotated[int, Field(ge=1)] = LOOK_BACK
-    """Looks before, to each of which the distance is below it."""
+    """To how many earlier masks the distance must be below the threshold."""
 
     def rows(self) -> Iterable[Row]:
         """One dense run a replicate, seen at each density by both distances."""

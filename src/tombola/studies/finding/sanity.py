@@ -19,7 +19,7 @@ class Sanity(Finding):
     arms = {"ticket": "as found"} | CONTROLS
 
     methods: Several[str] = CHECKED
-    """Ways to find a mask."""
+    """The ways of finding a mask that are compared."""
 
     @property
     def variants(self) -> Mapping[str, str]:
@@ -46,7 +46,7 @@ class Sanity(Finding):
             yield Row("inverted", replicate, level, ticket.but(mask=mask.but(options={**mask.options, "inverted": True})), variant=method)
 
     def figures(self) -> Sequence[Figure]:
-        caption = "Counts of each layer are those of the method's own mask, but for the inverted score."
+        caption = "Each layer keeps as many weights as under the method's own mask, except with the inverted score."
         return [Figure("sanity", "Masks and their controls", (ACC_FINAL,), caption=caption)]
 
     @claim(

@@ -42,11 +42,11 @@ class Scores(Rewound):
 
     densities: tuple[float, ...] = (0.5, 0.2, 0.1, 0.05, 0.02)
     scores: Several[str] = tuple(SCORES)
-    """Ways to rank single weights."""
+    """The ways of ranking single weights that are compared."""
     units: Each[str] = tuple(UNITS)
-    """Ways to rank whole units."""
+    """The ways of ranking whole units that are compared."""
     unit_shares: tuple[Share, ...] = (0.5, 0.2)
-    """Shares of a layer's units that are kept."""
+    """The shares of a layer's units that are kept."""
 
     @property
     def arms(self) -> Mapping[str, str]:
@@ -105,9 +105,9 @@ class Scores(Rewound):
         return values
 
     def figures(self) -> Sequence[Figure]:
-        caption = "Pruned once, by scores of the trained dense network."
+        caption = "Networks are pruned once, by scores of the trained dense network."
         title = "Scores without retraining, and after rewinding and retraining"
-        timed = "A pass with the whole network takes so many times longer than one without its dead units."
+        timed = "Shown is how many times longer a pass with the whole network takes than one without its dead units."
         speed = Figure("speed", "What pruning saves of a pass", (Panel("speedup", "times faster"),), arms=TIMED, caption=timed)
         return [Figure("scores", title, (PRUNED, ACC_FINAL), caption=caption), speed]
 

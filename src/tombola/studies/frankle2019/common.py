@@ -24,7 +24,7 @@ class OfPaper(PruningStudy):
     paper = "Frankle & Carbin 2019"
 
     margin: Annotated[float, Field(ge=0)] | None = None
-    """Percentage points of accuracy that count as no difference; None: 0.2 with 10,000 test examples, else 1."""
+    """Percentage points of accuracy that count as no difference. None: 0.2 with 10,000 test examples, else 1."""
 
     def departure(self) -> str:
         own = self.pruning.but(rates={}, scope=None).canonical()

@@ -78,9 +78,9 @@ class Connectivity(Pruned):
         shares = Panel("value", "kept share of a unit's connections (%)", 100)
         rank = "units of the layer, by rank (%)"
         of_inputs = Panel("value", "connections / mean input")
-        units = "Incoming: connections of each unit that the layer computes; outgoing: of each unit (or input) that it reads."
-        order = "Units in order of how many of their connections the ticket keeps; mean over replicates."
-        average = "Mean over replicates; 1 is an average input. Inputs that are no square image stand in one row."
+        units = "Incoming connections are those of a unit that the layer computes, outgoing ones those of a unit (or input) that it reads."
+        order = "Units are in the order of how many of their connections the ticket keeps."
+        average = "An average input is 1. Inputs that are no square image stand in one row."
         title = "Connections per unit, most connected first"
         return [
             Figure("unevenness", "How unevenly connections are spread", (uneven,), caption=units),

@@ -41,11 +41,11 @@ class Conv(Compared):
                 yield from chain_rows(arm, replicate, tickets(self, replicate, rates=taken), first=1)
 
     def figures(self) -> Sequence[Figure]:
-        rounds = "Against rounds of pruning: with one kind of layer left whole, the whole network's density hardly falls."
+        rounds = "The axis counts rounds of pruning, because with one kind of layer left whole, the whole network's density hardly falls."
         whole, kinds = ("ticket", "reinit"), ("ticket", "convs", "fully_connected")
         title = "Winning tickets of a convolutional network"
         return [
-            Figure("conv", title, (*early_stop(self.task), TRAIN_ACC), arms=whole, caption="As the paper's figure 5."),
+            Figure("conv", title, (*early_stop(self.task), TRAIN_ACC), arms=whole, caption="Compare the paper's figure 5."),
             Figure("kinds", "Which layers are pruned", (ES, ACC_ES, ACC_FINAL), x="level", arms=kinds, caption=rounds),
         ]
 

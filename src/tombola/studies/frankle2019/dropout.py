@@ -23,11 +23,11 @@ class Dropout(Compared):
     }
 
     dropout: Share = 0.5
-    """Share of the units that are switched off."""
+    """The share of the units that dropout switches off."""
     longer: Positive = 3.0
-    """Networks with dropout train so many times as long."""
+    """How many times as long networks with dropout train."""
     rate: Positive | None = None
-    """Learning rate with dropout; None: the paper's for Conv-2/4/6, the task's own for others."""
+    """The learning rate with dropout. None: the paper's for Conv-2/4/6, the task's own for other networks."""
     compared: tuple[Level, ...] = (4, 7, 10, 13)
     """Levels at which tickets are also re-initialised."""
 
@@ -53,7 +53,7 @@ class Dropout(Compared):
         )
 
     def figures(self) -> Sequence[Figure]:
-        caption = "As the paper's figure 6."
+        caption = "Compare the paper's figure 6."
         return [Figure("dropout", "Winning tickets with and without dropout", (ES, ACC_ES, ACC_FINAL), caption=caption)]
 
     @claim(

@@ -45,11 +45,11 @@ class InitialValues(Compared):
     columns = (*RUN_METRICS, *VALLEYS)
 
     noise: Several[Positive] = (0.5, 1.0, 2.0, 3.0)
-    """Standard deviations of the Gaussian noise, in those of the layer's initialiser."""
+    """Standard deviations of the Gaussian noise, as multiples of that of the layer's initialiser."""
     compared: tuple[Level, ...] = (5, 7, 9, 11, 13)
     """Levels at which the controls are trained."""
     sgd_rate: Positive = 0.1
-    """Learning rate of the SGD networks whose tickets' initial values are shown beside."""
+    """The learning rate of networks trained by SGD, whose tickets' initial values are shown beside those of the task's optimiser."""
 
     @property
     def arms(self) -> Mapping[str, str]:
@@ -123,9 +123,11 @@ class InitialValues(Compared):
 
     def figures(self) -> Sequence[Figure]:
         noisy = tuple(f"noise{scale:g}" for scale in self.noise)
-        drawn = "Values of kept weights: drawn anew from those that the ticket keeps. Before training: the smallest |w_i| go."
-        disturbed = "Gaussian noise in units of sigma, the standard deviation of the layer's initialiser."
-        heights = "Histograms over the layer's kept weights, normalised to area 1."
+        drawn = (
+            "Values of kept weights are drawn anew from those that the ticket keeps; what is pruned before training are the smallest |w_i|."
+        )
+        disturbed = "The Gaussian noise is in units of sigma, the standard deviation of the layer's initialiser."
+        heights = "Histograms are over the layer's kept weights, and have area 1."
         both, again, shown = (ACC_ES, ACC_FINAL), ("ticket", "reinit", "resample", "before"), spread_levels(self.levels, 4)
         figures = [
             Figure("resampled", "Initial values drawn again", both, arms=again, caption=drawn),

@@ -76,7 +76,7 @@ class Movement(Pruned):
         return found
 
     def figures(self) -> Sequence[Figure]:
-        caption = "By whether the ticket of that density keeps them."
+        caption = "Weights are grouped by whether the ticket of that density keeps them."
         return [
             Figure("distance", "How far weights move in the dense network", (DISTANCE,), caption=caption),
             Figure("away", "Share of weights that move away from 0 in the dense network", (AWAY,), caption=caption),

@@ -35,7 +35,7 @@ class OneShot(Pruned):
                 yield from (Row("reinit", replicate, level, reinitialised(ticket, level, draw), draw) for draw in range(self.reinits))
 
     def figures(self) -> Sequence[Figure]:
-        caption = "One-shot: one round from the dense network to the level's density. As the paper's figure 4."
+        caption = "One-shot pruning takes one round from the dense network to the level's density. Compare the paper's figure 4."
         return [Figure("one_shot", "One-shot and iterative pruning", (ES, ACC_ES, ACC_FINAL), caption=caption)]
 
     @claim(

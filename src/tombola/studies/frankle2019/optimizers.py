@@ -35,7 +35,7 @@ class Optimizers(Compared):
     }
 
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)] = ADAM + OTHERS
-    """Optimisers with their learning rates."""
+    """The optimisers that are compared, with their learning rates."""
     compared: tuple[Level, ...] = (7, 10, 13)
     """Levels at which tickets are also re-initialised."""
 
@@ -52,7 +52,7 @@ class Optimizers(Compared):
                 yield from self.compared_rows(replicate, chain, setting.label(self.task))
 
     def figures(self) -> Sequence[Figure]:
-        caption = "Winning tickets and the same masks re-initialised, for each setting; early stop by validation loss."
+        caption = "Each setting has its winning tickets, and the same masks re-initialised."
         return [Figure("optimizers", "Learning rates, optimisers, initialisation scales", (ACC_ES,), caption=caption)]
 
     @claim(

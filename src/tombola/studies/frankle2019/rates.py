@@ -18,9 +18,10 @@ class PruningRates(Pruned):
     }
 
     fractions: Several[Share] = (0.1, 0.2, 0.4, 0.6, 0.8)
-    """Share of the remaining weights that a round takes where the task's rate is highest; other layers in proportion."""
+    """The shares of the remaining weights that a round takes from the layers whose rate is highest in the task; other layers follow in
+    proportion."""
     smallest: Share = 0.03
-    """Rounds go on until the density is at or below this (nominally), or `levels` rounds are done."""
+    """The nominal density at which rounds end, unless `levels` rounds are done before."""
 
     @property
     def arms(self) -> Mapping[str, str]:
@@ -43,7 +44,7 @@ class PruningRates(Pruned):
         return [round((1 - fraction) ** level, 6) for level in range(rounds + 1)]
 
     def figures(self) -> Sequence[Figure]:
-        caption = "Iterative pruning that takes so much of the remaining weights in a round (the output layer in proportion)."
+        caption = "Each arm names the share of the remaining weights that a round takes; the output layer loses its share in proportion."
         return [Figure("rates", "Pruning rates", (ES, ACC_ES, ACC_FINAL), caption=caption)]
 
     @claim(

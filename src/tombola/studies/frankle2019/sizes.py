@@ -23,9 +23,9 @@ class Sizes(OfPaper):
         {"widths": [300, 100]},
         {"widths": [600, 200]},
     )
-    """Options of the task's model for each parent, from small to large."""
+    """The options of the task's model for each parent network, from small to large."""
     rounds: tuple[Level, ...] = (9, 13, 20, 26)
-    """Rounds of pruning of each parent: larger ones need more to come down to the same count."""
+    """The rounds of pruning of each parent network. Larger ones need more of them to come down to the same number of weights."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -56,7 +56,7 @@ class Sizes(OfPaper):
         return run_metrics(row, results)
 
     def figures(self) -> Sequence[Figure]:
-        caption = "Iterative pruning from parents of several sizes, against the number of weights that remain."
+        caption = "Parent networks of several sizes are pruned iteratively; the axis counts the weights that remain."
         return [Figure("sizes", "Parents of several sizes", (ES, ACC_ES, ACC_FINAL), x="kept", caption=caption)]
 
     @claim(

@@ -29,7 +29,7 @@ class Sparsity(Pruned):
     reinits: Annotated[int, Field(ge=0, le=1000)] = 1
     """Fresh random initialisations of each ticket's mask."""
     random_masks: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Random masks at each level, with the ticket's count in each layer."""
+    """Random masks at each level, with as many weights in each layer as the ticket has."""
 
     def rows(self) -> Iterable[Row]:
         """Tickets first, then the controls at each level."""
@@ -46,10 +46,10 @@ class Sparsity(Pruned):
         return {row.run: ("end",) for row in rows if row.arm == "ticket"}
 
     def figures(self) -> Sequence[Figure]:
-        every = self.task.recipe.evaluate_every
-        speed = f"Early stop: iteration of minimum validation loss, evaluated every {every}. As the paper's figures 3 to 5."
-        gap = "As the paper's figure 4 and its appendix: a smaller gap at equal training accuracy is better generalisation."
-        curves = "Mean over replicates at chosen densities, as the paper's figure 3."
+        every = self.task.recipe.evaluate_every.replace("it", " iterations")
+        speed = f"The early stop is the iteration of minimum validation loss, evaluated every {every}. Compare the paper's figures 3 to 5."
+        gap = "Where training accuracy is equal, a smaller gap is better generalisation. Compare the paper's figure 4 and its appendix."
+        curves = "Curves are of some of the densities. Compare the paper's figure 3."
         metrics = Panel("test_acc", "test accuracy (%)", 100), Panel("val_loss", "validation loss (nats)", log=True)
         shown = tuple(level for level in (0, 3, 7, 10, 13, 16, 20) if level <= self.levels)
         title = "Learning curves of winning tickets"

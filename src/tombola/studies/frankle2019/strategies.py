@@ -34,10 +34,10 @@ class Strategies(Pruned):
     strategies: Several[Strategy] = tuple(STRATEGIES)
     """What is done after pruning."""
     late: Step | None = None
-    """The step k of weight rewinding; None: a tenth of training."""
+    """The step k of weight rewinding. None: a tenth of training."""
     stepped: bool = True
-    """Whether to do the same also with a learning rate that falls to a tenth after half and after three quarters of
-    training, where the task's is constant: without drops, rewinding the learning rate is fine-tuning."""
+    """Whether all is done a second time with a learning rate that falls to a tenth after half and after three quarters of training, where
+    the task's is constant. Without such drops, rewinding the learning rate is the same as fine-tuning."""
 
     @property
     def arms(self) -> Mapping[str, str]:
@@ -89,7 +89,7 @@ class Strategies(Pruned):
         return chain
 
     def figures(self) -> Sequence[Figure]:
-        caption = "Every round trains for the whole budget. Reset, continued: the paper's appendix B; the rest: Renda et al. 2020."
+        caption = "Every round trains for the whole budget. The paper's appendix B resets or continues; the rest is Renda et al. 2020's."
         return [Figure("strategies", "Pruning strategies", (ACC_ES, ACC_FINAL), caption=caption)]
 
     @claim(

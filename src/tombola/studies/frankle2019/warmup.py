@@ -30,13 +30,13 @@ class Warmup(Compared):
     arms = {"ticket": "ticket, global pruning", "layer": "ticket, layer-wise pruning", "reinit": "global mask, fresh init"}
 
     high: Positive = 0.1
-    """Learning rate."""
+    """The high learning rate."""
     low: Positive = 0.01
-    """Learning rate."""
+    """The low learning rate."""
     warm: Positive = 0.1
-    """Learning rate with warm-up."""
+    """The learning rate that the warm-up rises to."""
     rise: Annotated[float, Field(gt=0, le=1)] = 0.09
-    """Length of the linear warm-up, as a share of training."""
+    """The length of the linear warm-up, as a share of training."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -62,7 +62,7 @@ class Warmup(Compared):
                 yield from chain_rows("layer", replicate, tickets(self, replicate, task, scope="layer"), variant, first=1)
 
     def figures(self) -> Sequence[Figure]:
-        caption = "As the paper's figures 7 and 8."
+        caption = "Compare the paper's figures 7 and 8."
         return [Figure("warmup", "Learning rate, warm-up and the scope of pruning", (ACC_ES, ACC_FINAL), caption=caption)]
 
     def differs_from(self, named: str, model: str, warm: float) -> str:

@@ -13,7 +13,8 @@ class Beside(Sparse):
     scales = {"smoke": {**FEW, "ticket": 1}}
 
     ticket: Rounds = 7
-    """Rounds of pruning after which a ticket is looked at beside (20 % a round: 21 % density after 7); 0: no ticket."""
+    """The rounds of pruning after which a ticket is looked at beside the dense network: 7 rounds of 20 % leave a density of 21 %. 0: no
+    ticket."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:

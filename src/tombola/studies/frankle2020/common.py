@@ -66,17 +66,19 @@ class Paths(Study):
     counted: ClassVar[Counted] = "steps"
 
     part: Part = "test"
-    """Which error and accuracy are judged. Noisy labels are learnt by heart, or not: on a task that has them, those of training."""
+    """Whether the error on training or on test data is judged. On a task with noisy labels it is that on training data, because only there
+    such labels can be learnt."""
     form: Form = "maximum"
-    """Which height of the barrier is judged: `maximum` is the paper's; see `tombola.evaluation.barrier`."""
+    """Which height of the barrier is judged; `maximum` is the paper's (`tombola.evaluation.barrier`)."""
     points: Annotated[int, Field(ge=2, le=10_000)] = 30
-    """Evenly spaced points of a path, ends included."""
+    """Evenly spaced points of a path, its ends included."""
     batch_norm: BatchNorm = "recompute"
-    """Statistics of batch norm on a path: `recompute` them over training examples, or `interpolate` them as the weights."""
+    """What statistics of batch norm are on a path: computed anew over training examples (`recompute`), or interpolated as the weights are
+    (`interpolate`)."""
     train_examples: Count | None = None
-    """Training examples on which a path is evaluated; None: all."""
+    """How many training examples a path is evaluated on. None: all."""
     stable: Share = STABLE
-    """A barrier below this is none: the paper's 2 percentage points."""
+    """The height below which there is no barrier: the paper's 2 percentage points."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -145,9 +147,10 @@ class Paths(Study):
     @property
     def evaluated(self) -> str:
         """How paths were evaluated, for captions."""
-        norm = {"recompute": "computed anew at each point", "interpolate": "interpolated as the weights"}[self.batch_norm]
+        norm = {"recompute": "computed anew at each point", "interpolate": "interpolated as the weights are"}[self.batch_norm]
         examples = "all" if self.train_examples is None else f"{self.train_examples:,}"
-        return f"{self.points} points a path, {examples} training examples; statistics of batch norm, where there is any, {norm}."
+        where = f"Paths are evaluated at {self.points} points, on {examples} training examples."
+        return f"{where} Statistics of batch norm, where there is any, are {norm}."
 
     def against_k(self, name: str, title: str, *panels: Panel, caption: str = "") -> Figure:
         """Panels against the step k."""
@@ -187,9 +190,9 @@ class Children(Paths):
     scales = {"smoke": {**SMOKE, "children": 2}}
 
     children: Annotated[int, Field(ge=2, le=10)] = 3
-    """Copies of W_k; every pair of them is a path."""
+    """Copies of W_k that are trained. Every pair of them is a path."""
     vary: Annotated[tuple[Stream, ...], Field(min_length=1)] = ("data_order", "augmentation", "dropout")
-    """Streams of SGD noise that differ between children; the others are the parent's."""
+    """The streams of SGD noise that differ between the copies; all other noise is the parent's."""
 
     def children_of(self, parent: Run) -> list[Run]:
         """Runs that differ from `parent` in nothing but SGD noise."""
@@ -209,10 +212,11 @@ class Instability(Children):
 
     scales = {"smoke": FEW}
     shares: ClassVar[Sequence[float]] = (0.0, *(2.0**-power for power in range(8, 0, -1)))
-    """Steps k where none are named, as shares of training."""
+    """The steps k as shares of training, where `k` names none."""
 
     k: tuple[Step, ...] = ()
-    """Steps k at which the copies are made; none named: 0 and 1/256, 1/128, ... 1/2 of training, or what else the study says."""
+    """The steps k at which the copies are made. If none is named, they are 0 and 1/256, 1/128, ..., 1/2 of training, or what the study
+    says."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

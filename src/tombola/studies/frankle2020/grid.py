@@ -36,10 +36,10 @@ class Grid(Sparse):
     arms = {"ticket": "IMP with rewinding", "random": "random pruning", "reinit": "IMP mask, fresh init", "dense": "dense network"}
 
     compared: Several[Level] = (3, 6, 9, 12)
-    """Rounds of pruning (20 % each: 51, 26, 13.5, 7 % density) after which networks are looked at."""
+    """The rounds of pruning after which networks are looked at; 20 % a round leave densities of 51, 26, 13.5 and 7 %."""
     margin: Annotated[float, Field(ge=0)] | None = None
-    """Percentage points below the dense network's accuracy (of `part`) that still match it; None: 0.2 with 10,000 test
-    examples, else 1."""
+    """How many percentage points below the dense network's accuracy (on `part`) still match it. None: 0.2 with 10,000 test examples, else
+    1."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:

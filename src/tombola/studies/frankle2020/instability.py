@@ -27,8 +27,8 @@ class Stability(Beside):
     def figures(self) -> Sequence[Figure]:
         title = "Instability against the step k at which the copies are made"
         said = (
-            "Of two children: 2-norm and cosine over the trainable weights that the mask keeps, and how often they disagree, each with its "
-            "own statistics of batch norm. W_0: the initialisation."
+            "Two children are compared by the 2-norm and the cosine of their trainable weights that the mask keeps, and by how often they "
+            "disagree, each with its own statistics of batch norm. W_0 is the initialisation."
         )
         found = tuple(Known(STABLE, "stable from here on", k) for name, k in ONSETS.items() if name == self.task.name)
         return (

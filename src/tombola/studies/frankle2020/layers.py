@@ -39,6 +39,6 @@ class Layers(Instability):
         return rows
 
     def figures(self) -> Sequence[Figure]:
-        caption = f"Above the mean error of the two whole networks. {self.evaluated}"
+        caption = f"Heights are above the mean error of the two whole networks. {self.evaluated}"
         panels = (self.barrier, Panel("distance", "2-norm between the layers"))
         return (self.against_k("layers", "One layer moves, the others stay", *panels, caption=caption),)

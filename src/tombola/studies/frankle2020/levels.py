@@ -26,9 +26,9 @@ class SuccessiveLevels(PruningStudy, Paths):
     levels: Levels = 13
     """Rounds of pruning after the dense run."""
     k: Annotated[tuple[Step, ...], Field(max_length=6)] = ()
-    """Steps to rewind to; none named: 0 and an eighth of training."""
+    """The steps that tickets are rewound to. If none is named, they are 0 and an eighth of training."""
     form: Form = "linear"
-    """Which height of the barrier is judged. Levels differ in error by themselves, which `linear` leaves out."""
+    """Which height of the barrier is judged. Networks of two levels differ in error anyway, which `linear` leaves out."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

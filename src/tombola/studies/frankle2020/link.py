@@ -28,7 +28,7 @@ class Link(Grid):
                 yield from (replace(row, variant=str(place.round)) for row in rows)
 
     def figures(self) -> Sequence[Figure]:
-        caption = f"All densities and steps k. {self.evaluated}"
+        caption = f"All densities and steps k are pooled. {self.evaluated}"
         return (
             Figure("link", "Accuracy against instability", (self.gap,), kind="scatter", across=self.barrier, caption=caption),
             self.against_k("by_step", "Instability and accuracy by step k", self.barrier, self.gap),

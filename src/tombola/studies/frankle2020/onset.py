@@ -41,7 +41,8 @@ class Onset(Sparse):
     shares = (0.0, *(2.0 ** (-power / 2) for power in range(18, 0, -1)))
 
     levels: Rounds = 0
-    """Rounds of pruning (IMP with rewinding to k): the onset of the ticket's stability; 0: of the dense network's."""
+    """The rounds of pruning after which the ticket's onset of stability is sought, with rewinding to each k. 0: the dense network's
+    onset."""
 
     def rows(self) -> Iterable[Row]:
         """A row for each replicate, and the pairs at both ends of the list."""
@@ -118,7 +119,7 @@ class Onset(Sparse):
         return {"tried": found}
 
     def figures(self) -> Sequence[Figure]:
-        each = f"Each replicate tries steps of its own, of {len(self.steps)}, so that a mean may be of few."
+        each = f"Each replicate tries steps of its own, out of {len(self.steps)}, so that a mean may be of few."
         tried = Figure(
             "tried",
             "Instability at the steps that were tried",
@@ -130,5 +131,5 @@ class Onset(Sparse):
             caption=f"{each} {self.evaluated}",
         )
         last, first = Panel("after", "last unstable step k (iteration)"), Panel("onset", "first stable step k (iteration)")
-        said = f"Of the steps that were tried; replicates are darker where several are one. {self.evaluated}"
+        said = f"Only the steps that were tried count; marks of replicates are darker where several coincide. {self.evaluated}"
         return tried, Figure("onset", "Between which steps each network becomes stable", (last, first), caption=said)

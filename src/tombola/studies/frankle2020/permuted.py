@@ -27,7 +27,7 @@ class Permuted(Children):
     }
 
     sizes: Several[dict[str, Any]] = ({},)
-    """Options of the model, such as {"widths": [200, 100]}, one a size; {} is the task's own."""
+    """Options of the model for each size, such as {"widths": [200, 100]}; {} is the task's own size."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ class Ranges(Grid):
     counted = "rounds"
 
     rewind: Step | None = None
-    """The step whose networks are shown, one of `k`. None: the last but two, an eighth of training where `k` is not set."""
+    """The step k whose networks are shown, one of `k`. None: the last but two, which is an eighth of training where `k` is not set."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -90,7 +90,7 @@ class Ranges(Grid):
         other = "Step k from which on networks are stable, and from which on they match"
         return (
             Figure("ranges", title, (self.gap, self.barrier), caption=self.evaluated),
-            Figure("onset", other, onsets, caption=f"Means are over places of the steps k in their list. {self.evaluated}"),
+            Figure("onset", other, onsets, caption=f"Means are over the places of the steps k in their list. {self.evaluated}"),
         )
 
     @claim(

@@ -24,7 +24,7 @@ class SparseStability(Grid):
     """Instability and accuracy of IMP with rewinding to k, random pruning and fresh initialisations, over k and density."""
 
     judged: Level | None = None
-    """The round, one of `compared`, at which C7, C8 and C9 are judged; None: the last at which tickets match at some k."""
+    """The round at which C7, C8 and C9 are judged, one of `compared`. None: the last at which tickets match at some k."""
 
     def rows(self) -> Iterable[Row]:
         """Those of the grid; the dense network stands beside each density."""

@@ -22,9 +22,9 @@ class Surface(Instability):
     shares = (0.0, 1 / 16, 1 / 4)
 
     children: Annotated[int, Field(ge=3, le=10)] = 3
-    """The first three span the plane."""
+    """Copies that are trained. The first three span the plane."""
     replicates: Annotated[int, Field(ge=1)] = 1
-    """The plane is drawn for the first."""
+    """Repetitions of the whole study. The plane is drawn for the first."""
     grid: Annotated[int, Field(ge=2, le=201)] = 25
     """Points of the plane in each direction."""
     margin: Annotated[float, Field(ge=0, le=2)] = 0.3
@@ -58,7 +58,7 @@ class Surface(Instability):
         error = Panel("value", f"{'training' if self.part == 'train' else 'test'} error (%)", 100)
         title, said = (
             "Error over the plane through three children",
-            "Statistics of batch norm, where there is any, computed anew at each point.",
+            "Statistics of batch norm, where there is any, are computed anew at each point.",
         )
         return (
             self.against_k("instability", "Barriers between the three", self.barrier),

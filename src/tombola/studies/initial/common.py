@@ -15,7 +15,7 @@ from tombola.studies.transplant.common import TRAINED, trained
 TUNED: tuple[str, ...] = (*TRAINED, "rate", "val_acc")
 """Columns of a run of a variant."""
 NOTE = (
-    "The learning rate of each variant is the one of the best mean validation accuracy of its dense networks at the end. Judged on test "
+    "Each variant has the learning rate at which its dense networks end with the best mean validation accuracy. Claims are judged on test "
     "accuracy at the end, so that no early stop is censored."
 )
 
@@ -33,7 +33,7 @@ class Tuned(TicketStudy):
     compared: Annotated[tuple[Level, ...], Field(min_length=1)] = (5, 10, 13)
     """Levels at which tickets are compared with others; those beyond `levels` do not count."""
     factors: Several[Positive] = (0.3, 1.0, 3.0)
-    """Learning rates that are tried, as multiples of the task's."""
+    """The learning rates that are tried, as multiples of the task's."""
 
     def settings(self) -> Mapping[str, tuple[Task, Action | None]]:
         """Variant to its task, and to what its initial values are made by (None: by the task's initialiser)."""

@@ -26,11 +26,11 @@ class Deep(Study):
     }
 
     depth: Count = 20
-    """Hidden layers."""
+    """How many hidden layers there are."""
     width: Count = 32
-    """Units of each."""
+    """The units of each hidden layer."""
     density: Share = 0.1
-    """Of each layer, or 1 / its longer side if that is more."""
+    """The density of each layer, at least 1 / its longer side."""
 
     @property
     def network(self) -> Task:

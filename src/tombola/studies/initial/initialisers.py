@@ -35,7 +35,7 @@ class Initialisers(Tuned):
     arms = {"ticket": "winning ticket", "reinit": "same mask, fresh draw"}
 
     names: Several[str] = NAMES
-    """Initialisers, or value actions that make initial values; the first is what the others are compared with."""
+    """The initialisers, or value actions that make initial values. The others are compared with the first."""
 
     @property
     def variants(self) -> Mapping[str, str]:

@@ -30,7 +30,7 @@ class LearntSigns(TicketStudy):
     compared: Annotated[tuple[Level, ...], Field(min_length=1)] = (5, 10, 13)
     """Levels at which tickets are compared with others; those beyond `levels` do not count."""
     shares: Annotated[Each[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2)] = (0.0, 0.02, 0.05, 0.1, 0.3, 1.0)
-    """Steps whose signs are taken, as shares of training: the first but one is the early step that is judged, the last the end."""
+    """The steps whose signs are taken, as shares of training. The second is the early step that is judged, the last is the end."""
 
     @property
     def arms(self) -> Mapping[str, str]:

@@ -27,9 +27,9 @@ class Sparse(Tuned):
     variants = {"momentum": "momentum", "sign_in": "Sign-In", "ham": "HAM"}
 
     base: Positive = 0.03
-    """Learning rate of momentum, of which `factors` are multiples."""
+    """The learning rate of momentum, which `factors` multiply."""
     alpha: Positive = 20.0
-    """Of HAM. The paper has 200, for networks whose gradients are ten times smaller a weight."""
+    """The strength alpha of the optimiser HAM. The paper has 200, for networks whose gradients are ten times smaller for each weight."""
 
     def settings(self) -> Mapping[str, tuple[Task, Action | None]]:
         recipe = self.task.recipe

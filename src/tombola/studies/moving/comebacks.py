@@ -30,7 +30,7 @@ class Comebacks(AtDensities):
     columns = (*AtDensities.columns, "share", "comebacks", "lost")
 
     shots: Annotated[Each[Share], Field(min_length=2)] = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65)
-    """Shares of training after which the network is pruned."""
+    """When the network is pruned, as shares of training."""
 
     @property
     def arms(self) -> Mapping[str, str]:

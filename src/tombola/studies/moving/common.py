@@ -22,13 +22,14 @@ class AtDensities(Study):
     columns = (*RUN_METRICS, *EFFORT)
 
     replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] = 10
-    """With fewer than ten, a sentence about five methods could not be contradicted: p is adjusted for the choice of the hardest."""
+    """Repetitions of the whole study. With fewer than ten, a sentence about five methods could not be contradicted, because p is adjusted
+    for the choice of the hardest."""
     densities: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5, 0.2, 0.1, 0.05, 0.025)
-    """Shares of all prunable weights, whatever their kind of layer; falling."""
+    """The shares of all prunable weights that are kept, whatever the kind of layer, from large to small."""
     scope: Scope = "global"
     """Whether magnitudes are ranked in each layer or in all of them together."""
     margin: Annotated[float, Field(ge=0)] | None = None
-    """What counts as no difference, in pp; None: 0.2 with 10,000 test examples, 1 with fewer."""
+    """Percentage points of accuracy that count as no difference. None: 0.2 with 10,000 test examples, else 1."""
 
     @field_validator("densities")
     @classmethod
@@ -50,7 +51,7 @@ class Rewound(AtDensities):
     """Networks whose weights go back to an early step."""
 
     rewind: Step = Step("0it")
-    """The step whose weights tickets start from."""
+    """The step k to whose weights W_k the tickets are put back."""
 
     def rewound(self, dense: Run, mask: Action) -> Run:
         """A mask over the weights of the step that tickets start from."""
@@ -61,7 +62,7 @@ class Iterative(Rewound):
     """Iterative pruning among the methods."""
 
     per_round: Share = 0.36
-    """The most that a round of iterative pruning takes of what is left: two rounds of 20 % at once."""
+    """The largest share of the remaining weights that a round of iterative pruning takes: two rounds of 20 % at once."""
 
     def rounds(self) -> list[tuple[int, float]]:
         """(level, share that it takes of what is left) of each round; the last of a level ends at its density."""

@@ -26,7 +26,7 @@ class Decisions(Onset):
     columns = (*Onset.columns, "decided", "ahead")  # type: ignore[assignment]  # mypy takes a tuple's length for its type
 
     of_density: Share = 0.2
-    """The density of the final mask, all layers together."""
+    """The density of the final mask, over all layers together."""
 
     def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
         return {dense_run(self, replicate): (*self.steps, "end") for replicate in range(self.replicates)}
@@ -44,7 +44,9 @@ class Decisions(Onset):
         return {**values, "decided": decided, "ahead": float(np.log2(max(1.0, onset) / max(1.0, decided)))}
 
     def figures(self) -> Sequence[Figure]:
-        caption = f"Each replicate at its own steps, of {len(self.steps)}; the final mask has {100 * self.of_density:g} % of the weights."
+        caption = (
+            f"Each replicate has its own steps, out of {len(self.steps)}; the final mask has {100 * self.of_density:g} % of the weights."
+        )
         return [
             *super().figures(),
             Figure("decisions", "Decision and stability", (ONSET,), kind="scatter", across=DECIDED, caption=caption),

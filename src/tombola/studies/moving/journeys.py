@@ -49,9 +49,9 @@ class Journeys(Iterative):
 
     densities: tuple[float, ...] = (0.5, 0.2, 0.05)
     looks: Annotated[int, Field(ge=4, le=128)] = 64
-    """Looks at the dense network's weights, after its start."""
+    """How many times the dense network's weights are looked at, after the start."""
     updates: Annotated[int, Field(ge=10)] = 20
-    """Updates of SET and RigL in the length of a training, of which they make three quarters."""
+    """How many mask updates of SET and RigL would fill a training. They are made in its first three quarters."""
     drop: Annotated[float, Field(gt=0, le=1)] = 0.3
     """The share of a layer's weights that SET and RigL exchange at first; it falls along a cosine."""
 
@@ -130,7 +130,7 @@ class Journeys(Iterative):
         return {"auc": found, "journeys": [{**where, **one} for one in rows_of_fates(followed.final, weights, steps)]}
 
     def figures(self) -> Sequence[Figure]:
-        fates = "Fates: among the largest at the end or not, and at a tenth of training or not."
+        fates = "The four fates of weights are to be among the largest at the end or not, and at a tenth of training or not."
         size, rank = (
             Panel("value", "|w| (standard deviations of the layer's initial values)"),
             Panel("value", "rank among all weights (%)", 100),

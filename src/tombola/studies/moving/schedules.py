@@ -35,13 +35,13 @@ class Schedules(Iterative):
     scales = {"smoke": {"replicates": 2, "densities": (0.1,), "per_round": 0.9, "shots": (0.1,), "updates": 8}}
 
     methods: Several[str] = tuple(METHODS)
-    """Ways to prune."""
+    """The ways of pruning that are compared."""
     shots: Each[Annotated[float, Field(gt=0, le=1)]] = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
-    """Shares of training after which the network is pruned once; 1: at its end, and not trained on."""
+    """When a network is pruned once, as shares of training. 1: at the end, and it is not trained on."""
     updates: Annotated[int, Field(ge=2)] = 40
-    """Mask updates in the length of a training, of which those up to `until` are made."""
+    """How many mask updates would fill a training. Those up to `until` are made."""
     until: Annotated[float, Field(gt=0, le=1)] = 0.75
-    """Share of training after which masks stay."""
+    """The share of training after which masks no longer move."""
     drop: Annotated[float, Field(gt=0, le=1)] = 0.3
     """The share of a layer's weights that SET and RigL exchange at first; it falls along a cosine."""
 
@@ -91,7 +91,7 @@ class Schedules(Iterative):
         return {**values, "kept": kept, "density": kept / values["prunable"]}
 
     def figures(self) -> Sequence[Figure]:
-        caption = "All at the same densities of all prunable weights; cost counts examples times density, all rounds together."
+        caption = "All methods keep the same shares of all prunable weights. Cost is examples times density, over all rounds."
         shown = {"schedules": [arm for arm in self.arms if arm not in self._shots()], "shots": ["cubic", "linear", *self._shots()]}
         titles = {"schedules": "Pruning in rounds and on the way", "shots": "Pruning once, after a share of training"}
         own = [

@@ -27,9 +27,10 @@ class Butterfly(Paths):
     columns = NOT_TRAVELLED
 
     sizes: Several[Positive] = (0.001, 0.01, 0.1, 1.0)
-    """Noise on all weights, in standard deviations of their initialiser; beside it one weight is moved by one of them."""
+    """Sizes of the noise on all weights, in standard deviations of their initialiser. In another arm a single weight is moved by one of
+    these."""
     k: tuple[Step, ...] = ()
-    """Steps at which the copy is moved; none named: as `frankle2020.instability` has them."""
+    """The steps at which the copy is moved. If none is named, they are those of `frankle2020.instability`."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

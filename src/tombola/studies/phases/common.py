@@ -51,7 +51,7 @@ class Settings(Instability):
     counted: ClassVar[Counted] = "rounds"
 
     settings: Each[str] = ()
-    """Changes of the task, by the names of `tombola.studies.phases.settings`; none named: all that change it."""
+    """Changes of the task, by their names in `tombola.studies.phases.settings`. If none is named, all that change it."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:

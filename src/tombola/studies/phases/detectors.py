@@ -46,7 +46,7 @@ class Detectors(Settings):
     arms = ARMS
 
     detectors: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(ARMS)
-    """Detectors that are compared."""
+    """The detectors that are compared."""
 
     def watched(self, name: str, replicate: int) -> Run:
         """The dense run of a setting with all detectors, which look at the steps k."""
@@ -111,7 +111,7 @@ class Detectors(Settings):
             Panel("log2_error", "median error (octaves)"),
             Panel("premature", "too early"),
         )
-        caption = f"Over {len(self.tasks)} settings; levels are calibrated on the others of the same replicate. {self.evaluated}"
+        caption = f"All {len(self.tasks)} settings are pooled; levels are calibrated on a replicate's other settings. {self.evaluated}"
         across = Panel("log2_onset", "log2 of the onset of stability")
         shown = tuple(arm for arm in ("divergence", "kernel", "mask_distance", "fixed_loss") if arm in self.detectors)
         against = Panel("log2_detected", "log2 of the detected step")

@@ -46,7 +46,7 @@ class Interventions(Settings):
     def figures(self) -> Sequence[Figure]:
         first, last = Panel("onset", "first stable step k (iteration)"), Panel("after", "last unstable step k (iteration)")
         accuracy = Panel("acc_final", "test accuracy at the end (%)", 100)
-        note = f"Steps that were tried lie a factor of sqrt(2) apart. {self.evaluated}"
+        note = f"The steps that were tried lie a factor of sqrt(2) apart. {self.evaluated}"
         return (
             Figure("onset", "Between which steps networks become stable, by setting", (last, first), caption=note),
             Figure("accuracy", "Accuracy against the onset of stability", (accuracy,), "scatter", across=first, caption=note),

@@ -39,11 +39,11 @@ class Rewind(PruningStudy, Settings):
     counted = "steps"
 
     rounds: Level = 6
-    """Of pruning."""
+    """Rounds of pruning."""
     tried: tuple[Step, ...] = ()
-    """Steps that tickets are rewound to; none named: 0, and from 1/64 of training by factors of 2 to 1/4."""
+    """The steps that tickets are rewound to. If none is named, they are 0 and 1/64, 1/32, ..., 1/4 of training."""
     detector: Detecting = Detect(name="divergence")
-    """Looks at the steps k."""
+    """The detector that looks at the steps k."""
 
     def tickets_at(self, name: str, replicate: int, k: Step) -> Run:
         """The ticket of a setting that is rewound to k."""
@@ -98,7 +98,7 @@ class Rewind(PruningStudy, Settings):
     def figures(self) -> Sequence[Figure]:
         panel = Panel("gap", "test accuracy - dense (pp)", 100)
         title = "Tickets rewound to step k, and to the detected one"
-        loss, said = Panel("val_loss", "validation loss"), f"After {self.rounds} rounds of pruning. {self.evaluated}"
+        loss, said = Panel("val_loss", "validation loss"), f"Tickets are those after {self.rounds} rounds of pruning. {self.evaluated}"
         return (
             Figure("rewind", title, (panel,), x="step", arms=("ticket", "detected"), caption=said),
             Figure("curves", "Dense networks, where the detector fired, their tickets", (loss,), "curves", arms=("watched", "detected")),

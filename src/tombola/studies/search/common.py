@@ -65,21 +65,21 @@ class Searched(Study):
         return ARMS
 
     budget: Annotated[int, Field(ge=1000)] = 10_000_000
-    """Example forward passes of each arm."""
+    """The cost of each arm, in forward passes of single examples."""
     batch: Count = 256
-    """Training examples on which all masks of a generation are scored."""
+    """How many training examples all masks of a generation are scored on."""
     gradient_batch: Count = 64
-    """Examples of a step of those methods that follow gradients."""
+    """The examples in a step of those methods that follow gradients."""
     looks: Annotated[int, Field(ge=1, le=50)] = 10
-    """Places, evenly spaced along the budget, at which the best mask so far is chosen on validation examples."""
+    """How often, at even distances along the budget, the best mask so far is chosen on validation examples."""
     mask_density: Share = 0.5
-    """The share of weights that masks begin with."""
+    """The share of the weights that masks begin with."""
     fixed: bool = False
-    """Whether each layer keeps that density throughout, in the masks that are searched without gradients."""
+    """Whether masks that are searched without gradients keep the density `mask_density` in each layer throughout."""
     values: Untrained = "init"
-    """The weights under the masks: initial ones, or signed constants."""
+    """The weights under the masks: initial ones (`init`), or signed constants (`constant`)."""
     price: Fraction = 0.1
-    """Of the arm whose density has a price: how much a density of 1 counts as error."""
+    """How much error a density of 1 counts for, in the arm whose density has a price."""
 
     def searching(self, arm: str, replicate: int, task: Task | None = None) -> Measurement:
         """The search of an arm; one that begins from the heuristic mask has that less to spend which the dense run has cost."""

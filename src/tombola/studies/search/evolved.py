@@ -25,17 +25,18 @@ class Evolved(Study):
     variants = TRAINED
 
     budget: Annotated[int, Field(ge=1000)] = 15_000_000
-    """Example forward passes of the strategy that trains; around weights trained by gradients it gets a tenth."""
+    """The cost of the strategy that trains, in forward passes of single examples. Around weights trained by gradients it gets a tenth of
+    that."""
     strategy: Literal["SNES", "Sep_CMA_ES"] = "SNES"
     """The evolution strategy."""
     population: Annotated[int, Field(ge=4)] = 64
-    """Networks in a generation."""
+    """The number of networks in a generation."""
     std: Positive = 0.1
-    """Sigma at the beginning; around weights trained by gradients a tenth of it."""
+    """The standard deviation sigma at the beginning. Around weights trained by gradients it is a tenth of that."""
     batch: Count = 256
-    """Training examples on which all networks of a generation are scored."""
+    """How many training examples all networks of a generation are scored on."""
     mask_densities: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.7, 0.5, 0.4, 0.3, 0.2, 0.1)
-    """Shares of each layer that are kept."""
+    """The shares of each layer's weights that are kept."""
 
     def rows(self) -> Iterable[Row]:
         """One measurement a replicate and kind of training."""
@@ -64,7 +65,7 @@ class Evolved(Study):
         ]
 
     def figures(self) -> Sequence[Figure]:
-        said = "Nothing is trained after pruning. Sigma of weights trained by gradients: what a strategy adapts it to around them."
+        said = "Nothing is trained after pruning. For weights trained by gradients, sigma is what a strategy adapts it to around them."
         return (Figure("evolved", "Pruning by what an evolution strategy knows", (ACC,), caption=said),)
 
     @claim(

@@ -21,13 +21,13 @@ class Masks(Ways):
     searchers: Several[Arm] = (
         "dense", "heuristic", "random", "flips", "genetic", "layered", "seeded", "sparser", "pbil", "snes", "sep_cma_es", *GRADIENTS,
     )  # fmt: skip
-    """Ways to search, and trained weights and the heuristic mask beside them."""
+    """The ways of searching that are compared, with trained weights and the heuristic mask beside them."""
 
     def rows(self) -> Iterable[Row]:
         return (self.row(arm, replicate) for arm in self.searchers for replicate in range(self.replicates))
 
     def figures(self) -> Sequence[Figure]:
-        ends = "At the end of the budget, the mask that was best on validation examples. " + COUNTED
+        ends = "Shown is, at the end of the budget, the mask that was best on validation examples. " + COUNTED
         across = Panel("density", "weights kept (%)", 100)
         return self.budget_figure(), Figure(
             "ends", "Accuracy and density of searched masks", (ACC,), "scatter", across=across, caption=ends

@@ -33,9 +33,9 @@ class OnTheFly(Study):
     }
 
     mask_densities: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.3, 0.1, 0.03, 0.01)
-    """Shares of each layer that are kept."""
+    """The shares of each layer's weights that are kept."""
     gate_rate: Positive | None = None
-    """Learning rate where gates train beside weights; None: the task's."""
+    """The learning rate where gates train beside weights. None: the task's."""
 
     def rows(self) -> Iterable[Row]:
         """The dense network, and each way at each density."""
@@ -73,7 +73,7 @@ class OnTheFly(Study):
         return values
 
     def figures(self) -> Sequence[Figure]:
-        said = "Cost: examples times the density of what is computed; gates compute all weights to learn which to keep."
+        said = "Cost is examples times the density of what is computed; gates compute all weights to learn which to keep."
         return (
             Figure("on_the_fly", "Masks found while weights train", (ACC_FINAL,), caption=said),
             Figure("cost", "Accuracy against cost", (ACC_FINAL,), "scatter", across=SPENT, caption=said),

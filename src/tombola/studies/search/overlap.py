@@ -25,7 +25,7 @@ class Overlap(Searched):
     scales = {"smoke": {**Searched.settings_of("smoke"), "searchers": ("genetic", "pbil", "bernoulli")}}
 
     searchers: Annotated[Each[Searcher | Gradient], Field(min_length=2)] = ("genetic", "pbil", "snes", "bernoulli", "edge_popup")
-    """Ways to search a mask, whose masks are compared."""
+    """The ways of searching whose masks are compared."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -69,8 +69,8 @@ class Overlap(Searched):
 
     def figures(self) -> Sequence[Figure]:
         said = (
-            "Phi: correlation of the bits of two masks, the mean over layers; 0 is what random masks have on average. "
-            "By input: how many weights of the first layer each mask keeps of it."
+            "Phi is the correlation of the bits of two masks, averaged over layers; random masks have 0 on average. "
+            "The other axis compares how many weights of the first layer each mask keeps of every input."
         )
         return (Figure("overlap", "Do searches find the same mask?", (INPUTS,), "scatter", across=PHI, caption=said),)
 

@@ -21,11 +21,11 @@ class Width(Ways):
     counted = "widths"
 
     searchers: Several[Searcher | Gradient] = ("random", "genetic", "pbil", "snes", "bernoulli")
-    """Ways to search a mask."""
+    """The ways of searching a mask that are compared."""
     widths: Annotated[Each[Count], Field(min_length=2)] = (20, 50, 100)
-    """Units of the one hidden layer, from small to large."""
+    """The numbers of units in the one hidden layer, from small to large."""
     target: Share = 0.4
-    """Test accuracy, generations to which are counted, at the looks."""
+    """The test accuracy up to which generations are counted, as seen at the looks."""
     looks: Annotated[int, Field(ge=1, le=50)] = 40
 
     @property
@@ -51,7 +51,9 @@ class Width(Ways):
 
     def figures(self) -> Sequence[Figure]:
         searched = tuple(arm for arm in self.searchers if arm not in GRADIENTS)
-        said = f"Generations until the mask that is best on validation examples reaches {100 * self.target:g} % of the test set."
+        said = (
+            f"Generations are counted until the mask that is best on validation examples reaches {100 * self.target:g} % of the test set."
+        )
         return (
             Figure("width", "Accuracy of searched masks by width", (ACC,), x="level", caption=COUNTED),
             Figure("needed", "Generations to a target by width", (NEEDED,), x="level", arms=searched, caption=said),

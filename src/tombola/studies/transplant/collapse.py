@@ -29,13 +29,13 @@ class Collapse(Study):
     arms = {"none": "no warm-up", "warm": "warm-up"}
 
     rates_tried: Annotated[Each[Positive], Field(min_length=2)] = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-    """Learning rates."""
+    """The learning rates that are tried."""
     rise: Share = 0.1
     """Length of the linear warm-up, as a share of training."""
     early: Share = 0.1
-    """Part of training in which the spike is looked for."""
+    """The first share of training, in which the spike of the loss is looked for."""
     watched: Share = 0.01
-    """Spacing of the evaluations, as a share of training."""
+    """The distance between evaluations, as a share of training."""
 
     @property
     def variants(self) -> Mapping[str, str]:

@@ -34,9 +34,9 @@ class Matched(Transplants):
     arms = {"own": "own mask", "naive": "another's mask", "weights": "matched by weights", "activations": "matched by activations"}
 
     shares: Annotated[Each[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2)] = (0.0, 0.01, 0.05, 0.25)
-    """Steps k that tickets are rewound to, as shares of training, the first and last of which are judged."""
+    """The steps k that tickets are rewound to, as shares of training. The first and the last are judged."""
     sizes: Several[dict[str, Any]] = ({},)
-    """Options of the model, such as {"widths": [200, 100]}, one a size, from narrow to wide; {} is the task's own."""
+    """Options of the model for each size, from narrow to wide, such as {"widths": [200, 100]}; {} is the task's own size."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -86,7 +86,7 @@ class Matched(Transplants):
         return {**found, "overlap": similarity.overlap(first, second)}
 
     def figures(self) -> Sequence[Figure]:
-        said = "Level 0 is the dense network, to whose units those of the other are matched."
+        said = "Level 0 is the dense network, to whose units those of the other network are matched."
         last = (max(self.within(self.compared)),)
         return [
             Figure("matched", "Masks on another network", (ACC_FINAL, OVERLAP, COLLAPSED), levels=last),

@@ -40,13 +40,13 @@ class RecipeTransplants(Transplants):
     variants = {name: f"trained at the {label}" if name != "warm" else "trained with warm-up" for name, label in RECIPES.items()}
 
     high: Positive = 0.3
-    """Learning rate."""
+    """The high learning rate."""
     low: Positive = 0.03
-    """Learning rate."""
+    """The low learning rate."""
     rise: Share = 0.1
     """Length of the linear warm-up, as a share of training."""
     k: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Step that the rewound chain goes back to, as a share of training."""
+    """The step that the rewound chain goes back to, as a share of training."""
 
     @property
     def recipes(self) -> Mapping[str, Task]:

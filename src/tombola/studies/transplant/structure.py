@@ -84,7 +84,7 @@ class Structure(Cells):
         return {"units": [picture(one, arm=arm, level=level, density=density) for arm, one in tiles.items()]}
 
     def figures(self) -> Sequence[Figure]:
-        many = f"The {SHOWN[0] * SHOWN[1]} units with the most connections, each with a frame; black is kept."
+        many = f"Each frame is one of the {SHOWN[0] * SHOWN[1]} units with the most connections; black inputs are kept."
         kept = Panel("value", "kept")
         strict = Panel("local_degrees", "the same, against masks of the same degrees (%)", 100)
         return [

@@ -32,7 +32,7 @@ class Cells(Transplants):
     """Initialisations under other masks, each cell trained several times under SGD noise of its own."""
 
     orders: Annotated[int, Field(ge=2)] = 2
-    """Trainings of each cell."""
+    """How often each cell is trained, each time in another order of the data."""
 
     def cell(self, arm: str, init: int, level: int, index: int, ticket: Run, mask: Any) -> Iterable[Row]:
         """One initialisation (with its ticket) under the mask of another, or what is made of that."""
@@ -111,11 +111,11 @@ class Table(Cells):
         accuracy, variance = Panel("value", "test accuracy at the end (%)", 100), Panel("value", "mean square of test accuracy (pp²)")
         overlap = Panel("overlap", "overlap of masks beyond chance (%)", 100), Panel("inputs_rho", "rank correlation of inputs' degrees")
         trained_on, alike = ("own", "transplant", "degrees", "random"), ("same_init", "other_init")
-        means = f"Means of {self.orders} trainings; on the diagonal both belong together."
+        means = f"Cells are means of {self.orders} trainings; on the diagonal mask and initialisation belong together."
         from_jackknife = (
             "Replicates are pseudo-values of the jackknife over initialisations; a part that is 0 comes out below 0 half of the time."
         )
-        beyond = "100 %: one mask holds the other; 0: chance. Degrees: connections of each input."
+        beyond = "At 100 % one mask holds the other; 0 is chance. The degree of an input is the number of its connections."
         return [
             Figure("table", "Masks under initialisations", (accuracy,), "heatmap", x_label="initialisation", detail="cells", caption=means),
             Figure("parts", "What accuracy varies with", (variance,), "heatmap", x_label="density", detail="parts", caption=from_jackknife),

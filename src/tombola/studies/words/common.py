@@ -34,7 +34,7 @@ class WordStudy(Study):
     columns = READ
 
     text: str = ""
-    """A text file of your own, in the place of the task's text (`tombola.from_text`)."""
+    """A text file of your own in place of the task's (`tombola.from_text`)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +71,7 @@ class OnAxes(WordStudy):
     """A study that looks at vectors on several kinds of axes, independent components among them."""
 
     ica_rounds: Count = ROUNDS
-    """Of FastICA."""
+    """The iterations of FastICA."""
 
     def on(self, basis: str) -> dict[str, Any]:
         """Options of the measurement that put vectors on some axes."""
@@ -84,7 +84,7 @@ class WordTickets(WordStudy, PruningStudy):
     scales = {"smoke": {"replicates": 2, "levels": 2}}
 
     levels: Levels = 9
-    """Rounds of pruning after the dense run: of 30 % each, to 4 %."""
+    """Rounds of pruning after the dense run. Each takes 30 %, down to 4 %."""
 
     def chain(self, replicate: int, **changes: Any) -> list[Run]:
         """The dense run of a replicate and its tickets, one a level."""

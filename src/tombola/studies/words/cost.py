@@ -29,7 +29,7 @@ class Cost(WordStudy):
     columns = (*READ, "bytes")
 
     shares: Densities = (0.5, 0.25, 0.125)
-    """Of the weights that each word keeps; and of the dimensions that a smaller network has."""
+    """The shares of its weights that each word keeps, and of the dimensions that a smaller network has."""
 
     def rows(self) -> Iterable[Row]:
         whole = self.task.model.options.get("dimension", DIMENSION)
@@ -57,7 +57,7 @@ class Cost(WordStudy):
         return {"bytes": size, "density": float(mask.mean()) * of_whole}
 
     def figures(self) -> Sequence[Figure]:
-        said = "Of each point the input table alone, as it would be kept."
+        said = "Each point is the input table alone, as it would be stored."
         return (
             Figure("bytes", "Quality against bytes", (MEN,), "scatter", across=BYTES, caption=said),
             Figure("products", "Quality against multiplications", (MEN,), "scatter", across=PRODUCTS, caption=said),

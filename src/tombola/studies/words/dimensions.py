@@ -52,7 +52,7 @@ class Dimensions(OnAxes, WordTickets):
         return {"axes": found}
 
     def figures(self) -> Sequence[Figure]:
-        said = "The input table is pruned. Vectors less their mean; distances between them as they were trained; medians over axes."
+        said = "The input table is pruned. Vectors are taken less their mean, distances as they were trained, and medians over axes."
         return (
             Figure("axes", "What axes mean", (KURTOSIS, RATIO, MEN), caption=said),
             Figure("normalised", "The same of vectors of length 1", NORMALISED, caption=said),

@@ -23,9 +23,9 @@ class Frequency(WordStudy):
     scales = {"smoke": {"replicates": 2, "densities": (0.5, 0.1)}}
 
     densities: Densities = (0.5, 0.3, 0.2, 0.1, 0.05)
-    """Shares of the table's entries that are kept, after training."""
+    """The shares of the table's entries that are kept after training."""
     again: Densities = (0.1,)
-    """Those of them that are trained again under the mask."""
+    """Those of the densities at which the table is trained again under the mask."""
 
     def rows(self) -> Iterable[Row]:
         scopes = {"global": "layer", "word": "row", "dimension": "column"}
@@ -41,7 +41,9 @@ class Frequency(WordStudy):
                     yield Row(f"{arm}_again", replicate, level, run, measurement=read(run, dense, densities=[1.0]))
 
     def figures(self) -> Sequence[Figure]:
-        said = "The input table alone. Rare words: Luong et al. 2013; of their pairs a quarter at most have both words in the vocabulary."
+        said = (
+            "The input table alone is pruned. Of the rare words of Luong et al. 2013 at most a quarter of the pairs are in the vocabulary."
+        )
         return (Figure("frequency", "Pruning by table, by word, by dimension", (FREQUENCY, RARE, MEN), caption=said),)
 
     @claim(

@@ -18,11 +18,11 @@ class Posthoc(OnAxes):
     scales = {"smoke": {"replicates": 2, "densities": (0.5, 0.1), "components": (1, 4, 64), "ica_rounds": 5}}
 
     densities: Densities = (0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
-    """Of the table pruned as a whole."""
+    """The shares of its entries that a table pruned as a whole has left."""
     retrained: Densities = (0.1,)
-    """Those of them that are trained again under the mask."""
+    """Those of the densities at which the table is trained again under the mask."""
     components: tuple[int, ...] = (1, 2, 3, 5, 10, 21, 32, 64)
-    """p: how many of a word's components are left."""
+    """How many components p each word's vector has left."""
 
     def rows(self) -> Iterable[Row]:
         whole = self.task.model.options.get("dimension", DIMENSION)
@@ -43,11 +43,17 @@ class Posthoc(OnAxes):
 
     def figures(self) -> Sequence[Figure]:
         said = (
-            "Of each word all but its largest components are 0; on all axes the same whitened vectors. GloVe of 300 dimensions, its 1 or 2 "
-            "largest products kept (Yamagiwa et al. 2023): .450 and .519 on independent, .115 and .167 on principal components."
+            "Each word keeps its largest components, of the same whitened vectors on all axes. GloVe of 300 dimensions has .450 and "
+            ".519 on independent and .115 and .167 on principal components, with 1 or 2 products kept (Yamagiwa et al. 2023)."
         )
         return (
-            Figure("pruned", "Word vectors pruned after training", (LOSS, MEN, OVERLAP), variants=("",), caption="The input table alone."),
+            Figure(
+                "pruned",
+                "Word vectors pruned after training",
+                (LOSS, MEN, OVERLAP),
+                variants=("",),
+                caption="The input table alone is pruned.",
+            ),
             Figure("axes", "Few components of each word", (MEN,), variants=("components",), caption=said),
         )
 

@@ -43,7 +43,7 @@ class Seeds(WordTickets):
         }
 
     def figures(self) -> Sequence[Figure]:
-        said = "100 %: one mask holds the other; 0: chance, or what two masks of as many weights in each word have by chance."
+        said = "At 100 % one mask holds the other; 0 is chance, or what two masks of as many weights in each word have by chance."
         return (Figure("seeds", "How alike the tickets of two seeds are", (ROWS, ENTRIES, WITHIN), caption=said),)
 
     @claim(

@@ -36,7 +36,7 @@ class Tickets(WordTickets):
     compared: Annotated[tuple[Level, ...], Field(min_length=1)] = (5, 7, 9)
     """Levels at which tickets are compared with the other arms; those beyond `levels` do not count."""
     early: Step = Step("1500it")
-    """The step that late tickets start from: of the whole text, a twentieth of training."""
+    """The step that late tickets are rewound to; a twentieth of training on the whole text."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -81,7 +81,7 @@ class Tickets(WordTickets):
         return {"density": few / whole, "dimension": few}
 
     def figures(self) -> Sequence[Figure]:
-        panels, said = (LOSS, MEN, OVERLAP), "Both tables are pruned together. Neighbours: the ten nearest of 200 words."
+        panels, said = (LOSS, MEN, OVERLAP), "Both tables are pruned together. Neighbours are the ten nearest of each of 200 words."
         weights = ("ticket", "late", "reinit", "shuffled", "one_shot")
         return (
             Figure("tickets", "Tickets of word2vec", panels, arms=weights, caption=said),

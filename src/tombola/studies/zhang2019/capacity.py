@@ -28,9 +28,9 @@ class Capacity(common.Classes):
     counted = "widths"
 
     widths: Annotated[Each[Count], Field(min_length=2)] = (16, 64, 256)
-    """Units of every hidden layer."""
+    """Numbers of units in every hidden layer."""
     depths: Several[Count] = (2, 3, 5)
-    """Hidden layers."""
+    """Numbers of hidden layers."""
 
     @model_validator(mode="after")
     def _is_a_grid(self) -> Self:

@@ -34,12 +34,12 @@ class Layers(Study):
     paper = "Zhang et al. 2019"
 
     batch_norm: Normalisation = "reset"
-    """Normalisation that follows a layer: `reset` with it, affine parameters and statistics; `keep` it as trained; or
-    reset, and then `recompute` all statistics over training examples."""
+    """What becomes of the normalisation that follows a layer. `reset`: affine parameters and statistics are put back with the layer;
+    `keep`: they stay as trained; `recompute`: they are put back, and then all statistics are computed anew over training examples."""
     part: Literal["test", "train"] = "test"
-    """On which error layers are judged. Of a task with noisy labels, those of training."""
+    """Whether layers are judged by the error on training or on test data. On a task with noisy labels it is that on training data."""
     train_examples: Count | None = None
-    """Training examples on which networks are evaluated, with `part` = train or `batch_norm` = recompute; None: all."""
+    """How many training examples networks are evaluated on, where `part` is train or `batch_norm` is recompute. None: all."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -106,11 +106,11 @@ class Layers(Study):
     def caption(self) -> str:
         """How layers were reset."""
         norm = {
-            "reset": "normalisation that follows a layer is reset with it",
+            "reset": "the normalisation that follows a layer is reset with it",
             "keep": "normalisation stays as trained",
             "recompute": "normalisation is reset with a layer and its statistics are computed anew over training examples",
         }[self.batch_norm]
-        return f"Nothing is trained again; {norm}."
+        return f"Nothing is trained after a reset; {norm}."
 
     def heat_map(self, name: str, title: str, *panels: Panel, across: str, said: str = "") -> Figure:
         """A map of the details table that is called as the figure is; `across` is what its columns are."""
@@ -121,15 +121,15 @@ class Robust(Layers):
     """Layers are robust (ambient) or not."""
 
     robust: Share | None = None
-    """A layer is robust (ambient) if its re-initialisation raises the error by no more than this, ... None: 0.002, which is 0.2 pp,
-    with 10,000 test examples; 0.01 with fewer."""
+    """A layer is robust (ambient) if its re-initialisation raises the error by no more than this. None: 0.002, which is 0.2 pp, with 10,000
+    test examples, and 0.01 with fewer."""
     deviations: Annotated[float, Field(ge=0)] = 2.0
-    """... or by no more than so many standard deviations of the trained networks' error over replicates."""
+    """How many standard deviations of the trained networks' error over replicates the error may rise instead, if that is more."""
 
     @property
     def caption(self) -> str:
         rule = f"{100 * self.threshold:g} pp or {self.deviations:g} standard deviations over replicates"
-        return f"{super().caption} Robust: the {self.judged} rises by no more than {rule}."
+        return f"{super().caption} A layer is robust if the {self.judged} rises by no more than {rule}."
 
     @property
     def threshold(self) -> float:
@@ -169,11 +169,11 @@ class Classes(Robust):
     """Layers are robust, critical or between."""
 
     critical: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """A layer is critical if its re-initialisation takes the error so far of the way to chance, at least."""
+    """A layer is critical if its re-initialisation takes the error at least this share of the way to chance."""
 
     @property
     def caption(self) -> str:
-        return f"{super().caption} Critical: it goes {100 * self.critical:g} % of the way to chance, or more."
+        return f"{super().caption} It is critical if that rises at least {100 * self.critical:g} % of the way to chance."
 
     def classes(self, rows: Frame) -> dict[str, str]:
         """Layer -> "robust", "critical" or "between", by its means over replicates, from rows of one step, each of which says

@@ -24,11 +24,11 @@ class Criticality(common.Layers):
     columns = ("kept", "prunable", "criticality", "log_criticality", "a", "sigma", "distance", "rise", "own_train_error")
 
     train_examples: Count | None = None
-    """Training examples on which the valley is measured; None: all."""
+    """How many training examples the valley is measured on. None: all."""
     unit: Unit = "layer"
     """What is moved together: `layer`, `block`, `stage`."""
     places: Annotated[int, Field(ge=2, le=10_000)] = 11
-    """Evenly spaced places a from the initial values (0) to the final ones (1)."""
+    """How many evenly spaced places a there are on the way from the initial values (0) to the final ones (1)."""
     noises: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = tuple(
         round(10 ** (power / 4 - 3), 6) for power in range(13)
     )
@@ -36,7 +36,7 @@ class Criticality(common.Layers):
     draws: Annotated[int, Field(ge=1, le=1000)] = 5
     """Draws of the noise at each place and standard deviation, over which the error is averaged."""
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """A place in the valley has a training error of no more than this above that of the trained network."""
+    """By how much the training error at a place in the valley may exceed that of the trained network."""
 
     def sees_training(self) -> bool:
         """Always: the valley is one of the training error."""
@@ -85,7 +85,9 @@ class Criticality(common.Layers):
         error = Panel("rise", "rise of the training error (pp)", 100, threshold=self.epsilon)
         title = "Module criticality against the rise of the error on re-initialisation"
         least = "Module criticality is the least of (a |theta_T - theta_0| / sigma)^2 over the valley."
-        said = f"Rows: a, from the layer's initial values (0) to its final ones (1). Valley: a rise of {100 * self.epsilon:g} pp at most."
+        said = (
+            f"Rows go from a layer's initial values (0) to its final ones (1); the valley is a rise of at most {100 * self.epsilon:g} pp."
+        )
         return (
             Figure("criticality", title, (criticality,), "scatter", across=self.rise, caption=least),
             self.heat_map("valley", "Rise of the training error along each layer's way", error, across="SD of the noise", said=said),

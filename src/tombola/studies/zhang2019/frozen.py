@@ -30,7 +30,7 @@ class Frozen(common.Classes):
     unit: Unit = "layer"
     """What is frozen together: `layer`, `block`, `stage`."""
     margin: Annotated[float, Field(ge=0)] | None = None
-    """What counts as no difference in accuracy, in pp; None: 0.2 with 10,000 test examples, 1 with fewer."""
+    """Percentage points of accuracy that count as no difference. None: 0.2 with 10,000 test examples, else 1."""
 
     def rows(self) -> Iterable[Row]:
         return [self._row("none", replicate) for replicate in range(self.replicates)]
@@ -72,7 +72,7 @@ class Frozen(common.Classes):
 
     def figures(self) -> Sequence[Figure]:
         title, trained = "Accuracy with layers left at their initial values", Panel("share_trained", "parameters trained (%)", 100)
-        said = "Layers are classed in the network that is trained whole."
+        said = "Layers are classed by resetting them in the network that is trained whole."
         return (self.heat_map("frozen", title, _ACC, trained, across="frozen", said=said),)
 
     @claim(

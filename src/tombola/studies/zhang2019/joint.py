@@ -36,11 +36,11 @@ class Joint(common.Robust):
     counted = "layers"
 
     reset_to: Step = common.INITIAL
-    """The step."""
+    """The step to whose weights the layers are put back."""
     unit: Unit = "layer"
     """What is put back together: `layer`, `block`, `stage`."""
     subsets: Annotated[int, Field(ge=0, le=1000)] = 10
-    """Random sets of each size."""
+    """How many random sets of layers there are of each size."""
 
     def rows(self) -> Iterable[Row]:
         return [self._row("single", replicate, 1) for replicate in range(self.replicates)]
@@ -123,7 +123,14 @@ class Joint(common.Robust):
         title = "Error against the number of layers that are put back at once"
         return (
             Figure("joint", title, (self.error,), x="level", arms=arms, caption=said),
-            self.heat_map("pairs", "Two layers put back at once", self.error, beyond, across="with", said="On the diagonal one layer."),
+            self.heat_map(
+                "pairs",
+                "Two layers put back at once",
+                self.error,
+                beyond,
+                across="with",
+                said="On the diagonal one layer is put back alone.",
+            ),
         )
 
     @claim("LAY-C7", "section 3.2", "Layers that are robust one by one are not robust together.")

@@ -40,9 +40,9 @@ class Removed(common.Robust):
     arms = {"trained": "whole, trained", "frozen": "left at its initial values", "removed": "taken out"}
 
     unit: Unit = "block"
-    """What is taken out: `layer` or `block` (of a network without blocks, its layers); those that give what they take."""
+    """What is taken out, `layer` or `block` (in a network without blocks: its layers), where it gives as many numbers as it takes."""
     margin: Annotated[float, Field(ge=0)] | None = None
-    """What counts as no difference in accuracy, in pp; None: 0.2 with 10,000 test examples, 1 with fewer."""
+    """Percentage points of accuracy that count as no difference. None: 0.2 with 10,000 test examples, else 1."""
 
     @model_validator(mode="after")
     def _takes_out_what_can_be(self) -> Self:
@@ -96,8 +96,8 @@ class Removed(common.Robust):
         trained = Panel("trained_parameters", "parameters trained (thousands)", 1e-3)
         operations = Panel("operations", "operations of a training step (millions)", 1e-6)
         said = (
-            "All networks begin from the same initial values, but for what is taken out. Operations are floating-point ones of the "
-            "gradients of one batch. Parts are classed in the network that is trained whole."
+            "All networks begin from the same initial values, except for what is taken out. Operations are the floating-point ones of a "
+            "batch's gradients. Parts are classed by resetting them in the network that is trained whole."
         )
         title = "Accuracy, parameters and arithmetic with parts frozen, or taken out"
         return (self.heat_map("removed", title, _ACC, trained, operations, across="the part is", said=said),)

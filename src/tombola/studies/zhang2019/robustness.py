@@ -25,7 +25,7 @@ class Robustness(common.Classes):
     counted = "steps"
 
     reset_to: tuple[Step, ...] = ()
-    """Checkpoints tau; none named: the paper's epochs 0, 1, 2, 3, 8, 40 and 90 of 100, as shares of training."""
+    """The checkpoints tau. If none is named, they are the paper's epochs 0, 1, 2, 3, 8, 40 and 90 of 100, as shares of training."""
     draws: Annotated[int, Field(ge=1, le=1000)] = 10
     """Fresh draws of each layer."""
     unit: Unit = "layer"

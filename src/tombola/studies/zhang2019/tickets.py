@@ -25,9 +25,9 @@ class Tickets(PruningStudy, common.Layers):
     columns = ("layer_density", "random_error", "random_rise", *(name for name in common.COLUMNS if name not in ("draw", "step")))
 
     levels: Several[Level] = (3, 7, 11)
-    """Rounds of pruning after which networks are looked at, beside the dense one (20 % a round: 51, 21, 8.6 %)."""
+    """The rounds of pruning after which sparse networks are looked at, beside the dense one; 20 % a round leave 51, 21 and 8.6 %."""
     kinds: Several[Kind] = ("ticket", "random", "reinit")
-    """Sparse networks that are compared."""
+    """The kinds of sparse network that are compared."""
     draws: Annotated[int, Field(ge=1, le=1000)] = 10
     """Fresh draws of each layer."""
 

@@ -26,7 +26,7 @@ class Chains(TicketStudy):
     scales = {"smoke": {"replicates": 2, "levels": 2}, "small": {"levels": 16}}  # 16 rounds take LeNet to 2.9 %, below all that is judged
 
     levels: Levels = 24
-    """Rounds of pruning after the dense run: the paper's."""
+    """Rounds of pruning after the dense run, as many as in the paper."""
 
     def chains(self, replicate: int) -> Mapping[str, Sequence[Run]]:
         """Arm to its networks, the dense one first."""
@@ -43,7 +43,7 @@ class Masked(Chains):
     """Iterative pruning, and what the weights under and outside its masks start from."""
 
     margin: Annotated[float, Field(ge=0)] | None = None
-    """What counts as no difference, in pp; None: 0.2 with 10,000 test examples, 1 with fewer."""
+    """Percentage points of accuracy that count as no difference. None: 0.2 with 10,000 test examples, else 1."""
 
 
 def values(name: str, dense: Run, rewind: Step, **options: Any) -> Action:
@@ -78,5 +78,5 @@ def best(rows: Frame, by: str) -> Frame:
 
 def accuracy(name: str, title: str, arms: Sequence[str] = (), caption: str = "", both: bool = True) -> Figure:
     """Test accuracy against density, at early stop and (`both`) at the end."""
-    said = f"{caption} Early stop: iteration of minimum validation loss.".strip()
+    said = f"{caption} The early stop is the iteration of minimum validation loss.".strip()
     return Figure(name, title, (ACC_ES, ACC_FINAL) if both else (ACC_ES,), arms=tuple(arms), caption=said)

@@ -16,8 +16,8 @@ ALLOWED = 99.0
 """Share of the networks, in per cent, that must be rebuilt from seed and mask alone: any that is not counts against the claim."""
 
 SIZE = (
-    "Seed, mask and such values, as float32, as do not follow from the seed; without the description of the network. Every point is "
-    "compressed and decompressed."
+    "Counted are the seed, the mask, and as float32 the values that do not follow from the seed, but not the description of the network. "
+    "Every point was compressed and decompressed."
 )
 
 
@@ -48,8 +48,8 @@ class Compression(MaskTraining, PruningStudy):
         "signed": (0.5, 0.1),
         "edge_popup": (0.5, 0.2, 0.1, 0.05),
     }
-    """How masks over signed constants are learnt, as in `zhou2019.trained`, and the share of the weights that is kept: at the
-    start of training, and of `edge_popup` all along."""
+    """How masks over signed constants are learnt, as in `zhou2019.trained`, each with the share of the weights that is kept: with
+    `edge_popup` throughout, else at the start of training."""
 
     @property
     def variants(self) -> Mapping[str, str]:

@@ -48,7 +48,7 @@ class Criteria(Chains):
     chosen = {"criterion": "this study compares several; set criteria instead"}
 
     criteria: Several[str] = tuple(CRITERIA)
-    """Registered criteria, a user's own among them."""
+    """The criteria that are compared. One of your own may be among them."""
 
     def chains(self, replicate: int) -> Mapping[str, Sequence[Run]]:
         for name in self.criteria:

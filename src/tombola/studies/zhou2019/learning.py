@@ -33,11 +33,11 @@ class MaskTraining(Study):
     paper = PAPER
 
     mask_rates: dict[Learner, Positive] = {name: RATES.get(name, RATES["bernoulli"]) for name in LEARNERS}
-    """Learning rates: constant ones, but of `edge_popup` the first of a cosine."""
+    """The learning rates of masks. They are constant, except that `edge_popup` follows a cosine."""
     mask_steps: Step = Step("5000it")
-    """Length of the training of masks."""
+    """How long masks are trained."""
     mask_batch: Count = 250
-    """Training examples in a step of the training of masks."""
+    """How many training examples each step of training a mask sees."""
 
     def learning(self, arm: Learner, density: float, values: str, replicate: int) -> Run:
         """The run that learns a mask over initial values, or over signed constants."""

@@ -87,10 +87,10 @@ class Mask0(Masked):
         controls = tuple(arm for arm in self.treatments if arm in CONTROLS)
         beside = ("v1", *controls) if controls else ()
         shares = (Panel("moved_pruned", "pruned: moved towards 0 (%)", 100), Panel("moved_kept", "kept: moved towards 0 (%)", 100))
-        whose = "Of the weights that trained in the run before: those that the round pruned, and those that it kept."
+        whose = "Of the weights that trained in the run before, those that the round pruned are compared with those that it kept."
         found = (
             accuracy("treatments", "Tickets by what their pruned weights are held at", chains),
-            accuracy("controls", "V1 and its masks with other pruned values", beside, "All have the masks of V1."),
+            accuracy("controls", "V1 and its masks with other pruned values", beside, "All networks have the masks of V1."),
             Figure("moved", "Share of weights that moved towards 0", shares, arms=chains, caption=whose),
         )
         return [figure for figure in found if figure.arms]

@@ -28,10 +28,10 @@ class Mask1(Masked):
 
     arms = ARMS
     starts: Several[Start] = STARTS
-    """`..._sign`: the same magnitudes under the signs that the weights have in W_k."""
+    """What kept weights start from; `..._sign` has the same magnitudes under the signs that the weights have in W_k."""
     masks: Literal["ticket", "own"] = "ticket"
-    """Whose masks: those of the ticket that is rewound; or `own`: each start is a chain of its own, whose rounds look at
-    the weights that it ended with (and, by criteria that look there, at those that it began with)."""
+    """Whose masks the starts are tried under: those of the ticket that is rewound (`ticket`), or each start's `own`, from a chain of its
+    own, whose rounds look at the weights that it ended with."""
 
     def chains(self, replicate: int) -> Mapping[str, Sequence[Run]]:
         chain = tickets(self, replicate)
@@ -57,7 +57,11 @@ class Mask1(Masked):
         return drawn(name, dense, self.pruning.rewind, level, signed)
 
     def figures(self) -> Sequence[Figure]:
-        whose = "The masks of the rewound tickets." if self.masks == "ticket" else "Each start under masks of its own chain."
+        whose = (
+            "All starts are under the masks of the rewound tickets."
+            if self.masks == "ticket"
+            else "Each start is under the masks of its own chain."
+        )
         plain = [arm for arm in self.starts if not arm.endswith(SIGN)]
         signed = [arm for arm in self.starts if arm.endswith(SIGN) or arm == "rewind"]
         titles = ("starts", "Kept weights with other initial values", plain), ("signs", "The same with their own signs", signed)

@@ -31,10 +31,10 @@ class Signs(Masked):
     arms = {"both": "signs and magnitudes", "signs": "signs only", "magnitudes": "magnitudes only", "neither": "neither"}
 
     settings: Annotated[tuple[Setting, ...], Field(min_length=1)] = (OWN, MOMENTUM)
-    """Optimisers, at the depth of the task."""
+    """The optimisers that are compared, at the task's depth."""
     depths: Each[Count] = ()
-    """Hidden layers of further fully connected networks, at the recipe of the task: as wide as the task's own layers, the last
-    of them repeated."""
+    """Numbers of hidden layers of further fully connected networks under the task's recipe. They are as wide as the task's own, the last of
+    whose layers is repeated."""
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
@@ -76,7 +76,9 @@ class Signs(Masked):
         return [chain[0], *(under(ticket, kept[level]) for level, ticket in enumerate(chain[1:], 1))]
 
     def figures(self) -> Sequence[Figure]:
-        return (accuracy("signs", "Signs and magnitudes of tickets", caption="Under the masks of the rewound tickets.", both=False),)
+        return (
+            accuracy("signs", "Signs and magnitudes of tickets", caption="All networks have the masks of the rewound tickets.", both=False),
+        )
 
     @claim("ZHOU-O1", "open question", "A ticket's signs are worth more than its magnitudes.", note=NOTE)
     def signs_beat_magnitudes(self, table: Evidence) -> Iterable[Effect]:

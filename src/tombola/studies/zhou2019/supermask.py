@@ -22,8 +22,8 @@ SD = 3
 """Standard deviations of the layer's initialiser, on either side of 0, that a picture spans."""
 
 VALUES_NOTE = (
-    "One-shot masks from the initial and final values of one dense run a replicate. Signed constant: initial signs, each weight one "
-    "standard deviation of its layer's initialiser."
+    "Each replicate's masks are made at once from the initial and final values of one dense run. Signed constants have the initial signs, "
+    "and one standard deviation of the layer's initialiser as their size."
 )
 
 
@@ -46,11 +46,11 @@ class Supermasks(PruningStudy):
     }
 
     criteria: Several[str] = tuple(arms)
-    """Criteria that choose the masks."""
+    """The criteria that choose the masks."""
     levels: Levels = 24
-    """Rounds L: the l-th mask keeps what l rounds of pruning at `rates` leave."""
+    """The number of rounds L. Mask l keeps what l rounds of pruning at `rates` leave."""
     pictured: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=4)] = (4, 8, 14)
-    """Rounds of which the masks are shown in the plane of initial and final values."""
+    """The rounds whose masks are shown in the plane of initial and final values."""
 
     def rows(self) -> Iterable[Row]:
         """The dense run of a replicate, measured under the masks of each criterion."""
@@ -113,7 +113,7 @@ class Supermasks(PruningStudy):
             x_label="initial value (s.d.)",
             y_label="final value (s.d.)",
             span=(-SD, SD),
-            caption=f"In standard deviations of the layer's initialiser; values beyond {SD} are on the edge. No weight there: white.",
+            caption=f"Values are in standard deviations of the layer's initialiser, up to {SD}. White is where no weight is.",
         )
         found = (
             Figure("supermask", title, panels, arms=learnt, caption=VALUES_NOTE),

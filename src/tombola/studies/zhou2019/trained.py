@@ -41,15 +41,15 @@ class Trained(MaskTraining):
     variants = VALUES
 
     learners: Several[Learner] = LEARNERS
-    """Ways to learn a mask."""
+    """The ways of learning a mask that are compared."""
     densities: dict[Learner, Share] = dict.fromkeys(LEARNERS, 0.5)
-    """The share of the weights that is kept: at the start of training, and of `edge_popup` all along."""
+    """The shares of the weights that are kept: with `edge_popup` throughout, else at the start of training."""
     samples: Count = 10
-    """Masks drawn at the end, over which the accuracy is averaged."""
+    """How many masks are drawn at the end, over which the accuracy is averaged."""
     looks: Annotated[int, Field(ge=2, le=50)] = 10
-    """Steps, evenly spaced from the first to the last, at which masks are looked at."""
+    """At how many steps, evenly spaced from the first to the last, masks are looked at."""
     near: Annotated[float, Field(ge=0)] = 3.2
-    """How far below trained weights, in pp, a mask still counts as near: the paper's largest gap (Conv-2)."""
+    """How far below trained weights a mask still counts as near, in pp: the paper's largest gap (Conv-2)."""
 
     def rows(self) -> Iterable[Row]:
         """Of each replicate its trained weights, its one-shot masks and its learnt ones."""
@@ -135,8 +135,13 @@ class Trained(MaskTraining):
         )
         accuracy, density = replace(ACC, metric="value"), Panel("value", "weights kept (%)", 100)
         title, across = "Accuracy of masks without trained weights", replace(density, metric="density")
-        drawn = f"Learnt masks: the mean of {self.samples} drawn ones. One-shot masks: at the density that does best in validation."
-        mean, share = "Of the network with expected weights w E[b] r.", "The share of the weights that a drawn mask keeps on average."
+        drawn = (
+            f"Of a learnt mask the mean of {self.samples} drawn ones is shown, of one-shot masks the density that does best in validation."
+        )
+        mean, share = (
+            "The network has its expected weights w E[b] r.",
+            "Density is the share of the weights that a drawn mask keeps on average.",
+        )
         return (
             Figure(
                 "trained", title, (replace(ACC, paper=known),), "heatmap", detail="masks", x_label="weights under the mask", caption=drawn
