@@ -19,6 +19,7 @@ from tombola.core.errors import TombolaError
 from tombola.core.registry import Registry
 from tombola.core.spec import Spec
 from tombola.studies.figure import Panel
+from tombola.studies.shown import Shown
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -34,6 +35,12 @@ NAMES = {
     "The store, trackers, errors": "Store tracker TombolaError TombolaWarning",
 }
 """Section of the reference -> the public names in it, each in one."""
+
+SHOWN = (
+    'It shows itself in a notebook. `.plot()` gives its figure (`.plot().save("figure.pdf")` writes it), `.to_pandas()` the first of its '
+    "`tables`, `.to_pandas(NAME)` another."
+)
+"""What is said of each result (`Shown`)."""
 
 UNSAID = {"model_config", "labels", "forgotten", "ignored_types"}
 """What a description has beside its fields."""
@@ -124,14 +131,14 @@ def _class(name: str, kind: type) -> str:
         head = f"{key}\n:type: {type_text(annotations[key])}" if key in annotations else key
         members.append(_directive("attribute", f"{head}\n:value: {value}" if value else head, markdown(text)))
     for key, member in vars(kind).items():
-        if key.startswith("_") or not inspect.getdoc(member):
+        if key.startswith("_") or not inspect.getdoc(member) or (key == "pictures" and issubclass(kind, Shown)):
             continue
         if isinstance(member, property):
             members.append(_directive("property", key, text_of(member)))
         elif callable(one := getattr(member, "__func__", member)) and inspect.isfunction(one):
             members.append(_directive("method", f"{key}{signature(one)}", text_of(member)))
     shown = "" if issubclass(kind, Spec | Exception) else signature(kind)
-    return _directive("class", f"{name}{shown}", "\n\n".join([text_of(kind), *members]))
+    return _directive("class", f"{name}{shown}", "\n\n".join([text_of(kind), *([SHOWN] if issubclass(kind, Shown) else []), *members]))
 
 
 def _directive(kind: str, head: str, body: str) -> str:
@@ -220,7 +227,8 @@ def text_of(part: Any) -> str:
         return f"The column `{part.metric}` of a table, drawn as: {part.label}."
     if isinstance(part, Registry):
         return markdown(_said_of_registries().get(id(part), f"Registry of every {part.kind}."))
-    return markdown(inspect.getdoc(part) or "")
+    text = vars(part).get("__doc__") if inspect.isclass(part) and issubclass(part, Spec) else inspect.getdoc(part)  # without its fields
+    return markdown(inspect.cleandoc(text or ""))
 
 
 def _said_of_registries() -> dict[int, str]:
@@ -324,9 +332,7 @@ def glossary() -> str:
     """The terms of reports."""
     from tombola.report.glossary import GLOSSARY
 
-    entries = "\n\n".join(
-        f"{term}\n  {text[:1].upper()}{text[1:]}" for term, text in sorted(GLOSSARY.items(), key=lambda one: one[0].lower())
-    )
+    entries = "\n\n".join(f"{term}\n  *{term}* {text}" for term, text in sorted(GLOSSARY.items(), key=lambda one: one[0].lower()))
     return f"# Glossary\n\nThe words of reports, as each of them explains them too.\n\n```{{glossary}}\n{entries}\n```\n"
 
 
