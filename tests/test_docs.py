@@ -160,6 +160,7 @@ def test_pages_of_parts_and_commands_have_all_of_them(pages):
 def test_the_page_of_a_study_is_made_of_its_class(pages):
     text, study = pages.study_page("frankle2020.onset"), resolve("frankle2020.onset")
     assert text.startswith(f"# frankle2020.onset\n\n*{study.answers}*")
+    assert "Fields:" not in text  # they stand in a table
     assert "../../results/frankle2020.onset/digits-noise-mlp/" in text
     for field in set(type(study).model_fields) - {"task"}:
         assert f"| `{field}` |" in text or f"| `{field}." in text
