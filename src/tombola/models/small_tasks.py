@@ -1,8 +1,8 @@
 """Named tasks that train in seconds: a small network on the digits, and two classes in the plane."""
 
-from tombola.core.parts import tasks
 from tombola.core.step import Step
 from tombola.core.task import Data, Model, Recipe, Task
+from tombola.models.tasks import named
 
 _STEPS = {"smoke": Step("100it"), "small": Step("2000it"), "paper": Step("3000it")}
 _RATES = {"dense": 0.2, "output": 0.1}
@@ -14,38 +14,33 @@ def _small(scale: str, data: str, learning_rate: float) -> Task:
     return Task(data=Data(name=data, fresh_test=True), model=_MODEL, recipe=recipe, rates=_RATES)
 
 
-@tasks.register("digits-20-mlp")
-def digits_20_mlp(scale: str) -> Task:
-    """MLP 64-20-10 on scikit-learn's digits: small enough for masks to be searched (a network in the code of Altmann et al. 2024)."""
-    return _small(scale, "digits", 3e-3)
-
-
-@tasks.register("moons-mlp")
-def moons_mlp(scale: str) -> Task:
-    """MLP 2-20-2 on two half moons in the plane: 1,600 training, 400 validation, 500 test points."""
-    return _small(scale, "moons", 1e-2)
-
-
-@tasks.register("circles-mlp")
-def circles_mlp(scale: str) -> Task:
-    """The same on two circles."""
-    return _small(scale, "circles", 1e-2)
-
-
-@tasks.register("cancer-mlp")
-def cancer_mlp(scale: str) -> Task:
-    """MLP 30-64-32-2 on scikit-learn's breast cancer, a table: 364 training, 91 validation, 114 test rows."""
-    return _table(scale, "breast_cancer")
-
-
-@tasks.register("wine-mlp")
-def wine_mlp(scale: str) -> Task:
-    """MLP 13-64-32-3 on scikit-learn's wines, a table: 108 training, 26 validation, 44 test rows."""
-    return _table(scale, "wine")
-
-
 def _table(scale: str, data: str) -> Task:
     steps = {"smoke": Step("100it"), "small": Step("600it"), "paper": Step("1000it")}
     recipe = Recipe(steps=steps[scale], batch=32, learning_rate=1e-3, evaluate_every=Step("20it"), test_every=Step("100it"))
     model = Model(name="mlp", options={"widths": [64, 32]})
     return Task(data=Data(name=data, fresh_test=True), model=model, recipe=recipe, rates=_RATES)
+
+
+named(
+    _small,
+    "digits-20-mlp",
+    "MLP 64-20-10 on scikit-learn's digits: small enough for masks to be searched (a network in the code of Altmann et al. 2024).",
+    data="digits",
+    learning_rate=0.003,
+)
+named(
+    _small,
+    "moons-mlp",
+    "MLP 2-20-2 on two half moons in the plane: 1,600 training, 400 validation, 500 test points.",
+    data="moons",
+    learning_rate=0.01,
+)
+named(_small, "circles-mlp", "The same on two circles.", data="circles", learning_rate=0.01)
+
+named(
+    _table,
+    "cancer-mlp",
+    "MLP 30-64-32-2 on scikit-learn's breast cancer, a table: 364 training, 91 validation, 114 test rows.",
+    data="breast_cancer",
+)
+named(_table, "wine-mlp", "MLP 13-64-32-3 on scikit-learn's wines, a table: 108 training, 26 validation, 44 test rows.", data="wine")

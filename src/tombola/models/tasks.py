@@ -4,7 +4,7 @@
 two cores; `smoke` only shows that everything runs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tombola.core.errors import unknown
@@ -36,6 +36,16 @@ def _at(scale: str, by_scale: Mapping[str, Mapping[str, Any]], **common: Any) ->
     return Recipe(**{**common, **by_scale.get(scale, {})})
 
 
+def named(made: Callable[..., Task], name: str, meaning: str, /, **others: Any) -> None:
+    """Register the task that a function makes of a scale and of other arguments."""
+
+    def one(scale: str) -> Task:
+        return made(scale, **others)
+
+    one.__doc__ = meaning
+    tasks.add(name, one)
+
+
 @tasks.register("mnist1d-mlp")
 def mnist1d_mlp(scale: str) -> Task:
     """MLP 40-300-100-10 on MNIST-1D (Greydanus & Kobak 2024): 4,000 training, 1,000 validation, 1,000 test examples."""
@@ -56,24 +66,24 @@ def _digits(scale: str, by_scale: Mapping[str, Mapping[str, Any]], label_noise: 
     return Task(data=data, model=Model(name="mlp", options={"widths": [100, 50]}), recipe=found, rates=_LENET_RATES)
 
 
-@tasks.register("digits-mlp")
-def digits_mlp(scale: str) -> Task:
-    """MLP 64-100-50-10 on scikit-learn's 8x8 digits: 1,197 training, 300 validation, 300 test examples."""
-    return _digits(scale, {"paper": {"steps": "3000it"}}, steps="2000it", learning_rate=1.2e-3)
-
-
-@tasks.register("digits-noise-mlp")
-def digits_noise_mlp(scale: str) -> Task:
-    """The same with 40 % of the training labels replaced by uniform ones: a testbed with an unstable phase."""
-    return _digits(scale, {}, label_noise=0.4, steps="1500it", learning_rate=3e-3)
+_LONGER: dict[str, Any] = {"by_scale": {"paper": {"steps": "3000it"}}, "steps": "2000it", "learning_rate": 1.2e-3}
+named(_digits, "digits-mlp", "MLP 64-100-50-10 on scikit-learn's 8x8 digits: 1,197 training, 300 validation, 300 test examples.", **_LONGER)
+named(
+    _digits,
+    "digits-noise-mlp",
+    "The same with 40 % of the training labels replaced by uniform ones: a testbed with an unstable phase.",
+    by_scale={},
+    label_noise=0.4,
+    steps="1500it",
+    learning_rate=0.003,
+)
 
 
 @tasks.register("digits-autoencoder")
 def digits_autoencoder(scale: str) -> Task:
     """Autoencoder 64-100-16-100-64 on the same digits, whose pixels it gives back: reconstruction by the squared error."""
     model = Model(name="mlp", options={"widths": [100, 16, 100]})
-    found = _digits(scale, {"paper": {"steps": "3000it"}}, steps="2000it", learning_rate=1.2e-3)
-    return found.but(model=model, objective="reconstruction")
+    return _digits(scale, **_LONGER).but(model=model, objective="reconstruction")
 
 
 @tasks.register("diabetes-mlp")
@@ -95,10 +105,8 @@ def _lenet(scale: str, data: str) -> Task:
     return Task(data=Data(name=data), model=model, recipe=_at(scale, by_scale, **common), rates=_LENET_RATES)
 
 
-@tasks.register("lenet-mnist")
-def lenet_mnist(scale: str) -> Task:
-    """LeNet-300-100 on MNIST, 55,000/5,000/10,000 (Frankle & Carbin 2019, figure 2)."""
-    return _lenet(scale, "mnist")
+named(_lenet, "lenet-mnist", "LeNet-300-100 on MNIST, 55,000/5,000/10,000 (Frankle & Carbin 2019, figure 2).", data="mnist")
+named(_lenet, "lenet-fashion-mnist", "LeNet-300-100 on Fashion-MNIST, with the recipe of MNIST.", data="fashion-mnist")
 
 
 @tasks.register("lenet-mnist-2020")
@@ -108,12 +116,6 @@ def lenet_mnist_2020(scale: str) -> Task:
     steps = {} if scale != "paper" else {"steps": "24000it"}
     model = found.model.but(initializer="kaiming_normal")
     return found.but(model=model, recipe=found.recipe.but(**steps), rates={"dense": 0.2, "output": 0.2}, scope="global")
-
-
-@tasks.register("lenet-fashion-mnist")
-def lenet_fashion_mnist(scale: str) -> Task:
-    """LeNet-300-100 on Fashion-MNIST, with the recipe of MNIST."""
-    return _lenet(scale, "fashion-mnist")
 
 
 def _conv(scale: str, name: str, steps: int, learning_rate: float, conv_rate: float = 0.1) -> Task:
@@ -126,25 +128,35 @@ def _conv(scale: str, name: str, steps: int, learning_rate: float, conv_rate: fl
     return Task(data=data, model=Model(name=name), recipe=_at(scale, by_scale, **common), rates={**CONV_RATES, "conv": conv_rate})
 
 
-@tasks.register("conv2-cifar10")
-def conv2_cifar10(scale: str) -> Task:
-    """Conv-2 on CIFAR-10, 45,000/5,000/10,000 (Frankle & Carbin 2019, figure 2)."""
-    return _conv(scale, "conv2", 20_000, 2e-4)
+named(
+    _conv,
+    "conv2-cifar10",
+    "Conv-2 on CIFAR-10, 45,000/5,000/10,000 (Frankle & Carbin 2019, figure 2).",
+    name="conv2",
+    steps=20000,
+    learning_rate=0.0002,
+)
+named(_conv, "conv4-cifar10", "Conv-4 on CIFAR-10 (Frankle & Carbin 2019, figure 2).", name="conv4", steps=25000, learning_rate=0.0003)
+named(
+    _conv,
+    "conv6-cifar10",
+    "Conv-6 on CIFAR-10 (Frankle & Carbin 2019, figure 2).",
+    name="conv6",
+    steps=30000,
+    learning_rate=0.0003,
+    conv_rate=0.15,
+)
 
 
-@tasks.register("conv4-cifar10")
-def conv4_cifar10(scale: str) -> Task:
-    """Conv-4 on CIFAR-10 (Frankle & Carbin 2019, figure 2)."""
-    return _conv(scale, "conv4", 25_000, 3e-4)
-
-
-@tasks.register("conv6-cifar10")
-def conv6_cifar10(scale: str) -> Task:
-    """Conv-6 on CIFAR-10 (Frankle & Carbin 2019, figure 2)."""
-    return _conv(scale, "conv6", 30_000, 3e-4, conv_rate=0.15)
-
-
-def _deep(scale: str, model: Model, steps: int, drops: tuple[int, int], learning_rate: float, warmup: int = 0, batch: int = 128) -> Task:
+def _deep(
+    scale: str,
+    model: Model,
+    learning_rate: float = 0.1,
+    warmup: int = 0,
+    steps: int = 63_000,
+    drops: tuple[int, int] = (32_000, 48_000),
+    batch: int = 128,
+) -> Task:
     paper = {
         "steps": f"{steps}it",
         "milestones": tuple(f"{drop}it" for drop in drops),
@@ -163,43 +175,30 @@ def _deep(scale: str, model: Model, steps: int, drops: tuple[int, int], learning
 
 _RESNET20 = Model(name="resnet", options={"depth": 20}, initializer="kaiming_normal")
 _VGG16 = Model(name="vgg", options={"depth": 16}, initializer="kaiming_normal")
-_2020 = (63_000, (32_000, 48_000))
-
-
-@tasks.register("resnet20-cifar10")
-def resnet20_cifar10(scale: str) -> Task:
-    """ResNet-20 on CIFAR-10, lr .1 (Frankle et al. 2020, table 1)."""
-    return _deep(scale, _RESNET20, *_2020, learning_rate=0.1)
-
-
-@tasks.register("resnet20-cifar10-low")
-def resnet20_cifar10_low(scale: str) -> Task:
-    """The same at lr .01."""
-    return _deep(scale, _RESNET20, *_2020, learning_rate=0.01)
-
-
-@tasks.register("resnet20-cifar10-warmup")
-def resnet20_cifar10_warmup(scale: str) -> Task:
-    """The same at lr .03 after a warm-up of 30,000 iterations."""
-    return _deep(scale, _RESNET20, *_2020, learning_rate=0.03, warmup=30_000)
-
-
-@tasks.register("vgg16-cifar10")
-def vgg16_cifar10(scale: str) -> Task:
-    """VGG-16 on CIFAR-10, lr .1 (Frankle et al. 2020, table 1)."""
-    return _deep(scale, _VGG16, *_2020, learning_rate=0.1)
-
-
-@tasks.register("vgg16-cifar10-low")
-def vgg16_cifar10_low(scale: str) -> Task:
-    """The same at lr .01."""
-    return _deep(scale, _VGG16, *_2020, learning_rate=0.01)
-
-
-@tasks.register("vgg16-cifar10-warmup")
-def vgg16_cifar10_warmup(scale: str) -> Task:
-    """The same at lr .1 after a warm-up of 30,000 iterations."""
-    return _deep(scale, _VGG16, *_2020, learning_rate=0.1, warmup=30_000)
+_2019: dict[str, Any] = {"steps": 30_000, "drops": (20_000, 25_000)}
+_WARM = "The same at lr .{} after a warm-up of 30,000 iterations."
+named(_deep, "resnet20-cifar10", "ResNet-20 on CIFAR-10, lr .1 (Frankle et al. 2020, table 1).", model=_RESNET20)
+named(_deep, "resnet20-cifar10-low", "The same at lr .01.", model=_RESNET20, learning_rate=0.01)
+named(_deep, "resnet20-cifar10-warmup", _WARM.format("03"), model=_RESNET20, learning_rate=0.03, warmup=30000)
+named(_deep, "vgg16-cifar10", "VGG-16 on CIFAR-10, lr .1 (Frankle et al. 2020, table 1).", model=_VGG16)
+named(_deep, "vgg16-cifar10-low", "The same at lr .01.", model=_VGG16, learning_rate=0.01)
+named(_deep, "vgg16-cifar10-warmup", _WARM.format("1"), model=_VGG16, warmup=30000)
+named(
+    _deep,
+    "resnet20-cifar10-2019",
+    "The 20-layer ResNet that Frankle & Carbin 2019 (figure 8) call ResNet-18: 30,000 iterations, drops at 20K and 25K.",
+    model=_RESNET20.but(initializer="glorot_normal"),
+    **_2019,
+)
+named(
+    _deep,
+    "vgg19-cifar10",
+    "VGG-19 on CIFAR-10: 160 epochs of batch 64, drops at epochs 80 and 120 (Frankle & Carbin 2019, figure 7).",
+    model=Model(name="vgg", options={"depth": 19}),
+    steps=112480,
+    drops=(56240, 84360),
+    batch=64,
+)
 
 
 @tasks.register("resnet50-imagenet")
@@ -222,19 +221,6 @@ def resnet50_imagenet(scale: str) -> Task:
     )
 
 
-@tasks.register("resnet20-cifar10-2019")
-def resnet20_cifar10_2019(scale: str) -> Task:
-    """The 20-layer ResNet that Frankle & Carbin 2019 (figure 8) call ResNet-18: 30,000 iterations, drops at 20K and 25K."""
-    return _deep(scale, _RESNET20.but(initializer="glorot_normal"), 30_000, (20_000, 25_000), learning_rate=0.1)
-
-
-@tasks.register("vgg19-cifar10")
-def vgg19_cifar10(scale: str) -> Task:
-    """VGG-19 on CIFAR-10: 160 epochs of batch 64, drops at epochs 80 and 120 (Frankle & Carbin 2019, figure 7)."""
-    model = Model(name="vgg", options={"depth": 19})
-    return _deep(scale, model, 112_480, (56_240, 84_360), learning_rate=0.1, batch=64)
-
-
 def _zhang(scale: str, data: Data, model: Model, learning_rate: float, batch: int = 128, short: bool = False, **recipe: Any) -> Task:
     """Momentum .9, 100 epochs, the rate times .2 at epochs 30, 60 and 90; `small` is a fifth of it, unless the data are `short`."""
     paper = {"steps": "100ep", "milestones": ("30ep", "60ep", "90ep"), "test_every": "10ep"}
@@ -249,48 +235,22 @@ def _zhang(scale: str, data: Data, model: Model, learning_rate: float, batch: in
 
 
 _FCN = Model(name="mlp", options={"widths": [256, 256, 256]})
-
-
-@tasks.register("fcn-digits")
-def fcn_digits(scale: str) -> Task:
-    """MLP of 3 hidden layers of 256 on the 8x8 digits, after Zhang et al. 2019: 100 epochs."""
-    return _zhang(scale, Data(name="digits", fresh_test=True), _FCN, 0.05, batch=60, short=True)
-
-
-@tasks.register("fcn-mnist")
-def fcn_mnist(scale: str) -> Task:
-    """MLP of 3 hidden layers of 256 on MNIST, after Zhang et al. 2019."""
-    return _zhang(scale, Data(name="mnist"), _FCN, 0.01)
-
-
-@tasks.register("fcn-fashion-mnist")
-def fcn_fashion_mnist(scale: str) -> Task:
-    """The same on Fashion-MNIST."""
-    return _zhang(scale, Data(name="fashion-mnist"), _FCN, 0.01)
-
-
-@tasks.register("fcn-cifar10")
-def fcn_cifar10(scale: str) -> Task:
-    """The same on CIFAR-10, after Zhang et al. 2019."""
-    return _zhang(scale, Data(name="cifar10"), _FCN, 0.01)
-
-
-_CIFAR = Data(name="cifar10", augment="flip_crop")
-
-
-@tasks.register("vgg16-cifar10-zhang")
-def vgg16_cifar10_zhang(scale: str) -> Task:
-    """VGG-16 with batch norm on CIFAR-10, after Zhang et al. 2019."""
-    return _zhang(scale, _CIFAR, _VGG16, 0.1, weight_decay=5e-4)
-
-
-@tasks.register("resnet18-cifar10-zhang")
-def resnet18_cifar10_zhang(scale: str) -> Task:
-    """ResNet-18 on CIFAR-10, after Zhang et al. 2019."""
-    return _zhang(scale, _CIFAR, Model(name="deep_resnet", options={"depth": 18}, initializer="kaiming_normal"), 0.1, weight_decay=5e-4)
-
-
-@tasks.register("resnet50-cifar10-zhang")
-def resnet50_cifar10_zhang(scale: str) -> Task:
-    """ResNet-50 on CIFAR-10, after Zhang et al. 2019."""
-    return _zhang(scale, _CIFAR, Model(name="deep_resnet", options={"depth": 50}, initializer="kaiming_normal"), 0.1, weight_decay=5e-4)
+_OF_FCN: dict[str, Any] = {"model": _FCN, "learning_rate": 0.01}
+_CIFAR: dict[str, Any] = {"data": Data(name="cifar10", augment="flip_crop"), "learning_rate": 0.1, "weight_decay": 5e-4}
+_RESNETS = {depth: Model(name="deep_resnet", options={"depth": depth}, initializer="kaiming_normal") for depth in (18, 50)}
+named(
+    _zhang,
+    "fcn-digits",
+    "MLP of 3 hidden layers of 256 on the 8x8 digits, after Zhang et al. 2019: 100 epochs.",
+    data=Data(name="digits", fresh_test=True),
+    model=_FCN,
+    learning_rate=0.05,
+    batch=60,
+    short=True,
+)
+named(_zhang, "fcn-mnist", "MLP of 3 hidden layers of 256 on MNIST, after Zhang et al. 2019.", data=Data(name="mnist"), **_OF_FCN)
+named(_zhang, "fcn-fashion-mnist", "The same on Fashion-MNIST.", data=Data(name="fashion-mnist"), **_OF_FCN)
+named(_zhang, "fcn-cifar10", "The same on CIFAR-10, after Zhang et al. 2019.", data=Data(name="cifar10"), **_OF_FCN)
+named(_zhang, "vgg16-cifar10-zhang", "VGG-16 with batch norm on CIFAR-10, after Zhang et al. 2019.", **_CIFAR, model=_VGG16)
+named(_zhang, "resnet18-cifar10-zhang", "ResNet-18 on CIFAR-10, after Zhang et al. 2019.", **_CIFAR, model=_RESNETS[18])
+named(_zhang, "resnet50-cifar10-zhang", "ResNet-50 on CIFAR-10, after Zhang et al. 2019.", **_CIFAR, model=_RESNETS[50])

@@ -8,7 +8,7 @@ from typing import Any
 
 from tombola.core.step import Step
 from tombola.core.task import Data, Model, Recipe, Task
-from tombola.models.tasks import CONV_RATES, GLOBAL_RATES, tasks
+from tombola.models.tasks import CONV_RATES, GLOBAL_RATES, named
 
 FEW = {"train": 10_000, "validation": 1_000}
 TINY = {"train": 200, "validation": 100, "test": 100}
@@ -31,7 +31,7 @@ def _smoke(scale: str, recipe: Recipe) -> Recipe:
     return recipe.but(steps="4it", batch=20, evaluate_every="2it", test_every=None, warmup="0it", milestones=milestones)
 
 
-def _deep(scale: str, model: Model, small: int, paper: int, learning_rate: float, warmup: bool = False, whole: bool = False) -> Task:
+def _deep(scale: str, model: Model, small: int, paper: int, learning_rate: float = 0.1, warmup: bool = False, whole: bool = False) -> Task:
     """SGD with momentum .9; the rate falls to a tenth after half and three quarters of the iterations; a warm-up takes an eighth."""
     steps = paper if scale == "paper" else small
     recipe = Recipe(
@@ -50,56 +50,44 @@ def _deep(scale: str, model: Model, small: int, paper: int, learning_rate: float
 
 
 _RESNET14 = Model(name="resnet", options={"depth": 14, "width": 8}, initializer="kaiming_normal")
+_RESNET26 = Model(name="resnet", options={"depth": 26}, initializer="kaiming_normal")
 _VGG11 = Model(name="vgg", options={"depth": 11, "widths": [16, 32, 64, 64, 64, 64, 64, 64]}, initializer="kaiming_normal")
-
-
-@tasks.register("resnet14-cifar10-16")
-def resnet14(scale: str) -> Task:
-    """ResNet-14 of width 8, lr .1, 2,000 iterations of batch 64: after Frankle et al. 2020, table 1."""
-    return _deep(scale, _RESNET14, 2_000, 63_000, 0.1)
-
-
-@tasks.register("resnet14-cifar10-16-low")
-def resnet14_low(scale: str) -> Task:
-    """The same at lr .01."""
-    return _deep(scale, _RESNET14, 2_000, 63_000, 0.01)
-
-
-@tasks.register("resnet14-cifar10-16-warmup")
-def resnet14_warmup(scale: str) -> Task:
-    """The same at lr .03 after a warm-up of an eighth of the iterations."""
-    return _deep(scale, _RESNET14, 2_000, 63_000, 0.03, warmup=True)
-
-
-@tasks.register("vgg11-cifar10-16")
-def vgg11(scale: str) -> Task:
-    """VGG-11 of 16 to 64 channels, lr .1, 1,500 iterations of batch 64: after Frankle & Carbin 2019, section 4."""
-    return _deep(scale, _VGG11, 1_500, 63_000, 0.1)
-
-
-@tasks.register("vgg11-cifar10-16-low")
-def vgg11_low(scale: str) -> Task:
-    """The same at lr .01."""
-    return _deep(scale, _VGG11, 1_500, 63_000, 0.01)
-
-
-@tasks.register("vgg11-cifar10-16-warmup")
-def vgg11_warmup(scale: str) -> Task:
-    """The same at lr .1 after a warm-up of an eighth of the iterations."""
-    return _deep(scale, _VGG11, 1_500, 63_000, 0.1, warmup=True)
-
-
-@tasks.register("resnet26-cifar10-16")
-def resnet26(scale: str) -> Task:
-    """ResNet-26 of width 16 on 45,000 images, 10,000 iterations: for layers that are put back (after Zhang et al. 2019)."""
-    return _deep(scale, Model(name="resnet", options={"depth": 26}, initializer="kaiming_normal"), 10_000, 70_000, 0.1, whole=True)
-
-
-@tasks.register("vgg11-wide-cifar10-16")
-def vgg11_wide(scale: str) -> Task:
-    """VGG-11 of 32 to 256 channels on 45,000 images, 10,000 iterations: for the same."""
-    model = Model(name="vgg", options={"depth": 11, "width": 32}, initializer="kaiming_normal")
-    return _deep(scale, model, 10_000, 70_000, 0.05, whole=True)
+_WIDE = Model(name="vgg", options={"depth": 11, "width": 32}, initializer="kaiming_normal")
+_RESNET: dict[str, Any] = {"model": _RESNET14, "small": 2_000, "paper": 63_000}
+_VGG: dict[str, Any] = {"model": _VGG11, "small": 1_500, "paper": 63_000}
+_WHOLE: dict[str, Any] = {"small": 10_000, "paper": 70_000, "whole": True}
+_WARM = "The same at lr .{} after a warm-up of an eighth of the iterations."
+named(
+    _deep,
+    "resnet14-cifar10-16",
+    "ResNet-14 of width 8, lr .1, 2,000 iterations of batch 64: after Frankle et al. 2020, table 1.",
+    **_RESNET,
+)
+named(_deep, "resnet14-cifar10-16-low", "The same at lr .01.", **_RESNET, learning_rate=0.01)
+named(_deep, "resnet14-cifar10-16-warmup", _WARM.format("03"), **_RESNET, learning_rate=0.03, warmup=True)
+named(
+    _deep,
+    "vgg11-cifar10-16",
+    "VGG-11 of 16 to 64 channels, lr .1, 1,500 iterations of batch 64: after Frankle & Carbin 2019, section 4.",
+    **_VGG,
+)
+named(_deep, "vgg11-cifar10-16-low", "The same at lr .01.", **_VGG, learning_rate=0.01)
+named(_deep, "vgg11-cifar10-16-warmup", _WARM.format("1"), **_VGG, warmup=True)
+named(
+    _deep,
+    "resnet26-cifar10-16",
+    "ResNet-26 of width 16 on 45,000 images, 10,000 iterations: for layers that are put back (after Zhang et al. 2019).",
+    model=_RESNET26,
+    **_WHOLE,
+)
+named(
+    _deep,
+    "vgg11-wide-cifar10-16",
+    "VGG-11 of 32 to 256 channels on 45,000 images, 10,000 iterations: for the same.",
+    model=_WIDE,
+    learning_rate=0.05,
+    **_WHOLE,
+)
 
 
 def _conv(scale: str, name: str, small: int, paper: int) -> Task:
@@ -110,13 +98,12 @@ def _conv(scale: str, name: str, small: int, paper: int) -> Task:
     return Task(data=_data(scale), model=model, recipe=_smoke(scale, recipe), rates=CONV_RATES)
 
 
-@tasks.register("conv2-cifar10-16")
-def conv2(scale: str) -> Task:
-    """Conv-2 of width 32, Adam 3e-4, 3,000 iterations of batch 60: after Frankle & Carbin 2019, figure 2."""
-    return _conv(scale, "conv2", 3_000, 20_000)
-
-
-@tasks.register("conv4-cifar10-16")
-def conv4(scale: str) -> Task:
-    """Conv-4 of width 32, with the recipe of Conv-2."""
-    return _conv(scale, "conv4", 3_000, 25_000)
+named(
+    _conv,
+    "conv2-cifar10-16",
+    "Conv-2 of width 32, Adam 3e-4, 3,000 iterations of batch 60: after Frankle & Carbin 2019, figure 2.",
+    name="conv2",
+    small=3000,
+    paper=20000,
+)
+named(_conv, "conv4-cifar10-16", "Conv-4 of width 32, with the recipe of Conv-2.", name="conv4", small=3000, paper=25000)

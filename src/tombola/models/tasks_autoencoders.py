@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tombola.core.parts import tasks
 from tombola.core.task import Data, Model, Recipe, Task
+from tombola.models.tasks import named, tasks
 
 _RATES = {"conv": 0.2, "dense": 0.2, "output": 0.2}
 """Kalibhat et al. 2021: 20 % of what is left, of all layers together."""
@@ -37,40 +37,52 @@ def _task(
     )
 
 
-@tasks.register("digits-ae")
-def digits_ae(scale: str) -> Task:
-    """Autoencoder 64-32-64 on scikit-learn's 8x8 digits."""
-    return _task(scale, "digits", "autoencoder", "reconstruction", widths=[32])
-
-
-@tasks.register("digits-vae")
-def digits_vae(scale: str) -> Task:
-    """Variational autoencoder 64-64-8-64-64 on the same digits, Bernoulli likelihood."""
-    return _task(scale, "digits", "vae", "elbo", widths=[64, 64], latents=8)
-
-
-@tasks.register("mnist-ae")
-def mnist_ae(scale: str) -> Task:
-    """Autoencoder 784-128-784 on MNIST: the 200,704 weights of the linear autoencoder of Kalibhat et al. 2021; 5,000 images at `small`."""
-    return _task(scale, "mnist", "autoencoder", "reconstruction", images=5000, widths=[128])
-
-
-@tasks.register("mnist-vae")
-def mnist_vae(scale: str) -> Task:
-    """Variational autoencoder 784-200-20-200-784 on MNIST, Bernoulli likelihood; 5,000 images at `small`."""
-    return _task(scale, "mnist", "vae", "elbo", images=5000, widths=[200, 200], latents=20)
-
-
-@tasks.register("fashion-mnist-ae")
-def fashion_mnist_ae(scale: str) -> Task:
-    """Autoencoder 784-128-784 on Fashion-MNIST; 5,000 images at `small`."""
-    return _task(scale, "fashion-mnist", "autoencoder", "reconstruction", images=5000, widths=[128])
-
-
-@tasks.register("fashion-mnist-vae")
-def fashion_mnist_vae(scale: str) -> Task:
-    """Variational autoencoder 784-200-20-200-784 on Fashion-MNIST, Bernoulli likelihood; 5,000 images at `small`."""
-    return _task(scale, "fashion-mnist", "vae", "elbo", images=5000, widths=[200, 200], latents=20)
+_AE: dict[str, Any] = {"model": "autoencoder", "objective": "reconstruction"}
+_VAE: dict[str, Any] = {"model": "vae", "objective": "elbo"}
+_PICTURES: dict[str, Any] = {"images": 5000, "widths": [128]}
+_CODED: dict[str, Any] = {"images": 5000, "widths": [200, 200], "latents": 20}
+named(_task, "digits-ae", "Autoencoder 64-32-64 on scikit-learn's 8x8 digits.", data="digits", **_AE, widths=[32])
+named(
+    _task,
+    "digits-vae",
+    "Variational autoencoder 64-64-8-64-64 on the same digits, Bernoulli likelihood.",
+    data="digits",
+    **_VAE,
+    widths=[64, 64],
+    latents=8,
+)
+named(
+    _task,
+    "mnist-ae",
+    "Autoencoder 784-128-784 on MNIST: the 200,704 weights of the linear autoencoder of Kalibhat et al. 2021; 5,000 images at `small`.",
+    data="mnist",
+    **_AE,
+    **_PICTURES,
+)
+named(
+    _task,
+    "mnist-vae",
+    "Variational autoencoder 784-200-20-200-784 on MNIST, Bernoulli likelihood; 5,000 images at `small`.",
+    data="mnist",
+    **_VAE,
+    **_CODED,
+)
+named(
+    _task,
+    "fashion-mnist-ae",
+    "Autoencoder 784-128-784 on Fashion-MNIST; 5,000 images at `small`.",
+    data="fashion-mnist",
+    **_AE,
+    **_PICTURES,
+)
+named(
+    _task,
+    "fashion-mnist-vae",
+    "Variational autoencoder 784-200-20-200-784 on Fashion-MNIST, Bernoulli likelihood; 5,000 images at `small`.",
+    data="fashion-mnist",
+    **_VAE,
+    **_CODED,
+)
 
 
 @tasks.register("conv-ae-cifar10-16")
