@@ -185,7 +185,6 @@ def measured(clock: Clock, spent: Any, store: Path, seed: int, instrument: bool 
     from tombola.engine.configuring import resolve
     from tombola.engine.study import run_study, study_graph
     from tombola.store.store import Store
-    from tombola.studies import frankle2019  # noqa: F401 (registers the study)
 
     study = resolve("frankle2019.sparsity", replicates=spent.study_replicates, seed=seed, settings=spent.study)
     steps = study.task.recipe.steps.iterations(steps_per_epoch=1)

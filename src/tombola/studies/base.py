@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 
@@ -18,12 +18,9 @@ from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Run
 from tombola.studies.claims import Claim
 from tombola.studies.figure import Figure
-from tombola.studies.results import Details, Results
+from tombola.studies.results import Details, Frame, Results
 from tombola.studies.row import Row as Row
 from tombola.studies.shown import Shown
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Scale = Literal["smoke", "small", "paper"]
 Counted = Literal["rounds", "steps", "layers", "widths"]
@@ -159,7 +156,7 @@ class Study(Spec):
         found = {name: one for kind in reversed(cls.__mro__) for name, one in vars(kind).items() if isinstance(one, Claim)}
         return list(found.values())
 
-    def judge(self, table: "pd.DataFrame") -> list[Verdict]:
+    def judge(self, table: Frame) -> list[Verdict]:
         """The study's claims on its table."""
         if "variant" in table:
             table = table.astype({"variant": str})  # read from a file it may be numbers
@@ -175,13 +172,13 @@ class Findings(Shown):
     """The study's, in the words of its task's objective."""
     figures: tuple[Figure, ...]
     """Likewise."""
-    table: "pd.DataFrame"
+    table: Frame
     """One row per variant, arm, replicate, level and draw: `COLUMNS`, then `columns`."""
-    curves: "pd.DataFrame"
+    curves: Frame
     """Metrics by step of the same runs."""
     verdicts: list[Verdict]
     provenance: dict[str, str]
-    details: Mapping[str, "pd.DataFrame"] = field(default_factory=dict)
+    details: Mapping[str, Frame] = field(default_factory=dict)
     arms: Mapping[str, str] | None = None
     """Arm to label where the table's are not the study's; None: they are."""
     variants: Mapping[str, str] | None = None
@@ -189,7 +186,7 @@ class Findings(Shown):
     so_far: str = ""
     """How much of the study is there, "12 of 54 runs"; "" if all of it is."""
 
-    def tables(self) -> "dict[str, pd.DataFrame]":
+    def tables(self) -> dict[str, Frame]:
         """`table`, `curves`, and the details tables that its figures draw."""
         return {"table": self.table, "curves": self.curves, **self.details}
 

@@ -1,16 +1,10 @@
-"""All studies: importing this registers them."""
+"""All studies: importing this registers them, wherever a module of a package in this room defines some."""
 
-from tombola.studies import attacks as attacks
-from tombola.studies import autoencoders as autoencoders
-from tombola.studies import finding as finding
-from tombola.studies import frankle2019 as frankle2019
-from tombola.studies import frankle2020 as frankle2020
-from tombola.studies import initial as initial
-from tombola.studies import moving as moving
-from tombola.studies import phases as phases
-from tombola.studies import search as search
-from tombola.studies import transplant as transplant
-from tombola.studies import words as words
-from tombola.studies import zhang2019 as zhang2019
-from tombola.studies import zhou2019 as zhou2019
+from importlib import import_module
+from pkgutil import walk_packages
+
+from tombola import studies as room
 from tombola.studies.base import studies as studies
+
+for _module in walk_packages(room.__path__, f"{room.__name__}."):
+    import_module(_module.name)

@@ -6,7 +6,7 @@ were not run, and the preconditions without which nothing is judged.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,10 +14,8 @@ from tombola.core.objective import find_objective
 from tombola.evaluation import paired
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.studies.figure import Panel
+from tombola.studies.results import Column, Frame
 from tombola.studies.testbeds import margin, near_chance, resolution
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DENSE = "dense"
 """In place of an arm: the network before any pruning, level 0 of the arm that it is compared with, or of the first that has one."""
@@ -40,7 +38,7 @@ class Claim:
     about: Callable[[Any], str]
     note: str | Callable[[Any], str]
 
-    def judge(self, study: Any, table: "pd.DataFrame") -> Verdict:
+    def judge(self, study: Any, table: Frame) -> Verdict:
         """The verdict on the table of a study."""
         source = f"{study.paper}, {self.where}" if study.paper else self.where
         objective, learns = study.task.objective, study.learns
@@ -72,7 +70,7 @@ def claim(
 class Evidence:
     """The table of a study, and the effects that claims rest on."""
 
-    def __init__(self, study: Any, table: "pd.DataFrame", variant: str = "") -> None:
+    def __init__(self, study: Any, table: Frame, variant: str = "") -> None:
         """`variant`: the one that the table is of, if it is of one: names of effects say it."""
         self.study, self.table, self.variant = study, table, variant
 
@@ -99,7 +97,7 @@ class Evidence:
         """Levels of density above `low` and up to `high`, the dense one left out."""
         return paired.levels_within(self.table, low, high)
 
-    def of(self, metric: Panel | str, arm: str, at: Sequence[int] | None = None) -> "pd.DataFrame":
+    def of(self, metric: Panel | str, arm: str, at: Sequence[int] | None = None) -> Frame:
         """Replicates x levels of an arm's metric, on its axis' scale; without columns if the arm was not run.
 
         Args:
@@ -117,7 +115,7 @@ class Evidence:
         there = self.table[self.table.level == 0].arm
         return str(there.iloc[0]) if len(there) else ""
 
-    def pair(self, first: str, second: str, metric: Panel | str, at: Sequence[int]) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    def pair(self, first: str, second: str, metric: Panel | str, at: Sequence[int]) -> tuple[Frame, Frame]:
         """Both arms' values at those of the levels that both have, paired by replicate; the dense network stands at each level."""
         one, other = (self.of(metric, arm, None if arm == DENSE else at) for arm in (first, second))
         if DENSE in (first, second) and DENSE not in set(self.table.arm):
@@ -131,7 +129,7 @@ class Evidence:
 
     # -- effects -----------------------------------------------------------------------------------------------------
 
-    def effect(self, name: str, unit: str, values: "pd.DataFrame | pd.Series | Sequence[float]", **options: Any) -> Effect:
+    def effect(self, name: str, unit: str, values: "Frame | Column | Sequence[float]", **options: Any) -> Effect:
         """An effect of values by replicate and level, or of one number a replicate, above `least` as the sentence expects.
 
         Args:
@@ -160,8 +158,8 @@ class Evidence:
         one, other = self.pair(better, worse, metric, at)
         least = least if least is not None else self.resolution if _is_accuracy(metric) else 0.0
         lacks = options.pop("lacks", "") or self.lacking((better, worse), metric, at, room=(other, least))
-        name = name or f"{self.called(better)} above {self.called(worse)}: {_quantity(metric)}{self.said(one.columns)}"
-        return self.effect(name, _unit(metric), one - other, least=least, lacks=lacks, **options)
+        name = name or f"{self.called(better)} above {self.called(worse)}: {metric.quantity}{self.said(one.columns)}"
+        return self.effect(name, metric.unit, one - other, least=least, lacks=lacks, **options)
 
     def within(
         self, arm: str, other: str, metric: Panel, at: Sequence[int], *, allowed: float | None = None, name: str = "", **options: Any
@@ -176,9 +174,9 @@ class Evidence:
         one, reference = self.pair(arm, other, metric, at)
         allowed = self.margin if allowed is None else allowed
         lacks = options.pop("lacks", "") or self.lacking((arm, other), metric, at, room=(reference, allowed))
-        text = f"less than {allowed:g} {_unit(metric)} below {self.called(other)}"
-        name = name or f"{self.called(arm)} {text}: {_quantity(metric)}{self.said(one.columns)}"
-        return self.effect(name, _unit(metric), allowed - (reference - one), lacks=lacks, **options)
+        text = f"less than {allowed:g} {metric.unit} below {self.called(other)}"
+        name = name or f"{self.called(arm)} {text}: {metric.quantity}{self.said(one.columns)}"
+        return self.effect(name, metric.unit, allowed - (reference - one), lacks=lacks, **options)
 
     def sooner(
         self, first: str, second: str, at: Sequence[int], metric: Panel | None = None, *, name: str = "", least: float = 0.0, **options: Any
@@ -197,10 +195,10 @@ class Evidence:
         ratio = np.log2(other.clip(1, bound) / one.clip(1, bound)).mask(never)
         lacks = options.pop("lacks", "") or self.lacking((first, second), metric, at)
         if never.size and never.to_numpy().all():
-            lacks = lacks or f"neither arm gets there ({_quantity(metric)})"
+            lacks = lacks or f"neither arm gets there ({metric.quantity})"
         if bound == 0:
-            lacks = lacks or f"all networks are there before they train ({_quantity(metric)})"
-        name = name or f"{self.called(first)} sooner than {self.called(second)}: {_quantity(metric)}{self.said(one.columns)}"
+            lacks = lacks or f"all networks are there before they train ({metric.quantity})"
+        name = name or f"{self.called(first)} sooner than {self.called(second)}: {metric.quantity}{self.said(one.columns)}"
         return self.effect(name, "log2 ratio", ratio, least=least, lacks=lacks, **options)
 
     # -- preconditions -----------------------------------------------------------------------------------------------
@@ -210,7 +208,7 @@ class Evidence:
         arms: Sequence[str],
         metric: Panel | str,
         at: Sequence[int],
-        room: "tuple[pd.DataFrame, float] | None" = None,
+        room: tuple[Frame, float] | None = None,
     ) -> str:
         """The first precondition that is missing for effects of arms at some levels; "" if none is.
 
@@ -242,7 +240,7 @@ class Evidence:
         at_end = metric.metric == "acc_es" and "acc_final" in self.table and self.censored(arms, at)
         return replace(metric, metric="acc_final", label="test accuracy at the end, as early stops are censored (%)") if at_end else metric
 
-    def _no_room(self, metric: Panel | str, room: "tuple[pd.DataFrame, float] | None") -> str:
+    def _no_room(self, metric: Panel | str, room: tuple[Frame, float] | None) -> str:
         dense = self.of(metric, DENSE).to_numpy() if self._dense_arm() or DENSE in set(self.table.arm) else np.zeros(0)
         if dense.size and near_chance(float(np.nanmean(dense)), self.study.task):
             return f"the dense network is near chance: its accuracy is {np.nanmean(dense):.1f} %"
@@ -285,12 +283,3 @@ def hardest(effects: Iterable[Effect]) -> list[Effect]:
 def _is_accuracy(metric: Panel | str, unit: str = "") -> bool:
     """Whether a metric is an accuracy, or, of any unit, a difference of two: that is neither near chance nor at a ceiling."""
     return isinstance(metric, Panel) and "accuracy" in metric.label and metric.scale == 100 and metric.label.endswith(unit)
-
-
-def _unit(metric: Panel) -> str:
-    inside = metric.label.rpartition("(")[2].rstrip(")") if metric.label.endswith(")") else ""
-    return "pp" if inside == "%" else inside
-
-
-def _quantity(metric: Panel) -> str:
-    return metric.label.rpartition(" (")[0] if metric.label.endswith(")") else metric.label

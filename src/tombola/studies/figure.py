@@ -37,6 +37,17 @@ class Panel:
     paper: tuple[Known, ...] = ()
     """What the paper found, where it is known for the task."""
 
+    @property
+    def quantity(self) -> str:
+        """What is shown: the label without its unit."""
+        return self.label.rpartition(" (")[0] if self.label.endswith(")") else self.label
+
+    @property
+    def unit(self) -> str:
+        """The unit of differences: "pp" where the label has "%"."""
+        inside = self.label.rpartition("(")[2].rstrip(")") if self.label.endswith(")") else ""
+        return "pp" if inside == "%" else inside
+
 
 @dataclass(frozen=True)
 class Figure:

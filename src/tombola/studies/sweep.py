@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from pydantic import model_validator
 
@@ -18,9 +18,6 @@ from tombola.studies.claims import Claim
 from tombola.studies.figure import Figure
 from tombola.studies.results import Details, Frame, Results
 from tombola.studies.shown import framed
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _BETWEEN = " | "
 """Stands between a setting and the study's own variant, where it has some."""
@@ -155,7 +152,7 @@ class Sweep(Study):
         shown = [replace(one, variants=tuple(_named(name, variant) for name in at for variant in one.variants)) for one in own]
         return [*(replace(one, name=f"{one.name}-compared", compared=True) for one in shown if one.kind == "density"), *shown]
 
-    def judge(self, table: "pd.DataFrame") -> list[Verdict]:
+    def judge(self, table: Frame) -> list[Verdict]:
         found = []
         for at, one in self.settings.items():
             mine = [variant for variant in table.variant.unique() if variant == at or variant.startswith(f"{at}{_BETWEEN}")]

@@ -100,4 +100,4 @@ class Gain(Tuned):
             lacks = more.lacking(("ticket",), panel.metric, at)
             which = "large above small gain" if more is large else "small above large gain"
             found = more.of(panel, "ticket", at) - less.of(panel, "ticket", at)
-            yield table.effect(f"{panel.label.rpartition(' (')[0]}: {which}", "%", found, least=LEAST, lacks=lacks)
+            yield table.effect(f"{panel.quantity}: {which}", "%", found, least=LEAST, lacks=lacks)

@@ -1,8 +1,1 @@
 """The phases of training: can the end of the unstable one be seen while a network trains, and can it come sooner? Questions of our own."""
-
-from tombola.studies.phases import (  # noqa: F401  # each registers its study
-    butterfly,
-    detectors,
-    interventions,
-    rewind,
-)

@@ -1,3 +1,1 @@
 """Which of a ticket's parts work together: its mask, its initial values, the recipe that found it (IDEAS I9, F4). One module a table."""
-
-from tombola.studies.transplant import collapse, factors, matched, recipes, structure, table  # noqa: F401  # each registers its study
