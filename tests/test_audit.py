@@ -1,8 +1,9 @@
 """One question, one command: the size that fits a time, what happens when it is over, and the short answers."""
 
 import json
+import re
 import time
-from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from tombola.core.objective import find_objective
 from tombola.engine import answers, audit
 from tombola.engine.audit import Pace, Part, Size
 from tombola.models.tasks import task
+from tombola.report import page
 from tombola.store.store import Store
 
 TASK = task("digits-mlp")
@@ -25,8 +27,8 @@ TASK = task("digits-mlp")
 
 def test_the_largest_size_that_fits_is_chosen(monkeypatch):
     monkeypatch.setattr(audit, "SIZES", audit.SIZES[5:])
-    monkeypatch.setattr(audit, "pace", lambda task, data_dir: Pace(1e-2, 1.0, 10.0))
-    needed = [audit.estimated(audit.studies_at(TASK, size, 0, None), audit.pace(TASK, None), None) for size in audit.SIZES]
+    monkeypatch.setattr(audit, "pace", lambda *_: Pace(1e-2, 1.0, 10.0))
+    needed = [audit.estimated(audit.studies_at(TASK, size, 0, None), audit.pace(), None) for size in audit.SIZES]
     assert needed == sorted(needed, reverse=True)
     assert audit.plan(TASK, 1e6, 0, None).size == audit.SIZES[0]
     assert audit.plan(TASK, 1.0, 0, None).size == audit.SIZES[-1]
@@ -54,13 +56,17 @@ def test_a_shorter_recipe_keeps_its_shape():
     assert audit.studies_at(own, Size(2, 2, 1.0), 0, None)[0].task.recipe == own.recipe
 
 
-def test_a_size_is_remembered_for_the_same_question():
-    store = Store()
-    assert audit.size_before(TASK, 60, 0, store) is None
-    audit.remember(audit.SIZES[2], TASK, 60, 0, store)
-    assert audit.size_before(TASK, 60, 0, store) == audit.SIZES[2]
-    assert audit.size_before(TASK, 60, 1, store) is None
-    assert audit.size_before(TASK, 61, 0, store) is None
+def test_a_size_is_remembered_for_the_same_question(monkeypatch):
+    store, ends = Store(), time.monotonic() + 100
+
+    def size_of(seconds=60, seed=0):
+        return audit.planned(TASK, seconds, ends, seed, store, None).size
+
+    monkeypatch.setattr(audit, "pace", lambda *_: Pace(1e-6, 1e-4, 0.0))
+    assert size_of() == audit.SIZES[0]
+    monkeypatch.setattr(audit, "pace", lambda *_: Pace(1.0, 1.0, 1.0))
+    assert size_of() == audit.SIZES[0]
+    assert size_of(seed=1) == size_of(61) == audit.SIZES[-1]
 
 
 def test_work_stops_when_its_time_is_over():
@@ -165,22 +171,17 @@ def test_what_is_not_complete_says_so():
 
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
-    """A size of seconds, a figure a study, and a folder of its own."""
-
-    def with_a_figure(*asked):
-        parts = whole(*asked)
-        return [part._replace(findings=part.findings and replace(part.findings, figures=part.findings.figures[:1])) for part in parts]
-
-    whole = audit.carry_out
-    monkeypatch.setattr(audit, "carry_out", with_a_figure)
+    """A size of seconds, figures for which the time is over after the first, and a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(audit, "SIZES", (Size(2, 2, 0.01),))
-    monkeypatch.setattr(audit, "pace", lambda task, data_dir: Pace(1e-4, 0.01, 1.0))
+    monkeypatch.setattr(audit, "pace", lambda *_: Pace(1e-4, 0.01, 1.0))
+    monkeypatch.setattr(page, "told", lambda: Path.cwd() == tmp_path and any(tmp_path.glob("audit/*/*/*.svg")))
     return tmp_path
 
 
-def test_an_audit_answers_on_one_page_and_goes_on(quick, capsys):
-    ask = ["audit", "--task", "digits-mlp", "--minutes", "5", "--json"]
+def test_an_audit_of_ones_own_answers_on_one_page_and_goes_on(quick, capsys):
+    np.savez(quick / "my data.npz", x=np.eye(4, dtype=np.float32)[np.arange(200) % 4], y=np.arange(200) % 4)
+    ask = ["audit", "--task", "digits-mlp", "--data", "my data.npz", "--minutes", "5", "--json"]
     late = audit.report_time
     audit.report_time = lambda seconds: seconds + 1  # the time is over before it begins
     try:
@@ -191,13 +192,24 @@ def test_an_audit_answers_on_one_page_and_goes_on(quick, capsys):
     assert cli.main(ask) == 0
     out, err = capsys.readouterr()
     assert "This goes on with what was begun, at the size that was chosen then." in err
+    assert "trained by the recipe of digits-mlp" in err
     found = json.loads(out)
+    assert found["audit"] == "my-data-mlp"
     assert list(found["answers"]) == ["Winning tickets", "Stability", "Supermask", "Layers"]
     assert found["size"] == {"replicates": 2, "levels": 2, "share": 0.01, "random_masks": 0, "steps": 20}
-    page = (quick / "audit" / "index.html").read_text()
-    assert "The short answer" in page
+    shown = (quick / "audit" / "my-data-mlp" / "index.html").read_text()
+    assert "<title>Audit of my-data-mlp - Tombola</title>" in shown
+    assert re.findall("<h2>(.*?)</h2>", shown)[2:] == [
+        "frankle2019.sparsity",
+        "frankle2020.onset",
+        "zhou2019.supermask",
+        "zhang2019.robustness",
+    ]
+    assert "digits-mlp" not in re.sub("recipe of digits-mlp|<dt>command</dt>.*|<code>.*?</code>", "", shown)
+    assert len(re.findall("<figure>", shown)) == 1
+    assert shown.count("The time was over before all was drawn") == 4
     for title, said in found["answers"].items():
-        assert f"<dt>{title}</dt>" in page
+        assert f"<dt>{title}</dt>" in shown
         assert "no answer yet" not in said
     assert any("With 2 replicates no claim can be judged" in one for one in found["notes"])
 

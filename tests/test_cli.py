@@ -162,6 +162,12 @@ def test_time_left_is_that_of_what_is_missing_as_the_store_took(study, capsys):
         assert words in more
 
 
+def test_several_studies_are_one_command(study, capsys, folder):
+    found = json.loads(output(capsys, f"run frankle2019.sparsity frankle2019.sparsity {SMOKE} -o several --json"))["studies"]
+    assert [one["study"] for one in found] == ["frankle2019.sparsity"] * 2
+    assert (folder / "several/index.html").read_text().count("<h2>frankle2019.sparsity</h2>") == 1
+
+
 def test_a_row_of_the_table_leads_to_its_run_and_back(study, capsys, folder):
     import pandas as pd
 
@@ -447,7 +453,7 @@ def test_completion_knows_verbs_options_and_names(capsys, tmp_path):
 MISTAKES = [
     ("fly", "invalid choice"),
     ("run", "STUDY"),
-    ("run frankle2019.sparsty", "did you mean 'frankle2019.sparsity'"),
+    ("run frankle2019.sparsity frankle2019.sparsty", "did you mean 'frankle2019.sparsity'"),
     ("run frankle2019.sparsity --taks x", "did you mean --task"),
     ("run frankle2019.sparsity --scale huge", "smoke"),
     ("run frankle2019.sparsity --task mnist1d-mpl", "did you mean 'mnist1d-mlp'"),

@@ -128,6 +128,8 @@ def test_labels_do_not_make_another_run():
     named = TASK.but(name="other", rates={"dense": 0.5}, scope="global")
     assert Run(task=named, seed=1) == Run(task=TASK, seed=1)
     assert Run(task=TASK, seed=1) != Run(task=TASK, seed=2)
+    own = named.but(model=Model(name="Net@0123456789abcdef"), data=Data(name="my-data-0123456789ab"))
+    assert (own.name, named.but(recipe=TASK.recipe.but(batch=9)).name, own.but(name="mine").name) == ("my-data-Net", "other", "mine")
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,7 @@ def test_densities_are_the_papers_where_it_has_the_task():
     assert small("sparse", scale="small").compared == (3, 6, 9, 12)
     assert small("sparse", scale="small").part == "train"  # noisy labels
     assert small("sparse", task="digits-mlp", scale="small").part == "test"
+    assert small("onset", task=tb.task("digits-mlp")).part == small("onset", data=tb.Data(name="digits")).part == "test"
 
 
 def test_steps_where_none_are_named_are_shares_of_training():

@@ -990,6 +990,12 @@ def test_tables_for_papers_have_the_pages_numbers(report):
     for line in md.splitlines():
         assert line.count(" | ") in (0, 3, 5)
     assert papers.escaped(r"a\b_c W_0 & 5 %") == r"a\textbackslash{}b\_c $W_{0}$ \& 5 \%"
+    assert (
+        papers.escaped("[a] \N{GREEK SMALL LETTER LAMDA}\N{SUBSCRIPT TWO} \N{LESS-THAN OR EQUAL TO} e\u0301")
+        == "{[}a{]} $\\lambda$2 $\\leq$ é"
+    )
+    own = papers.latex([papers.Table("\N{BALLOT BOX}", ["arm"], [["5 %"]])]).splitlines()
+    assert own[:2] == [r"% \usepackage{booktabs,graphicx}", "% XeLaTeX or LuaLaTeX, and a font that has: \N{BALLOT BOX}"]
 
 
 def test_captions_say_how_a_study_prunes_where_that_is_its_own(report):

@@ -102,7 +102,7 @@ def _parser() -> _Parser:
 
     verb("list", "studies, tasks and parts that can be used", printed, _loading())
     show = verb("show", "what a study would do: configuration, runs, estimated cost; trains nothing", configured, stored, data, printed)
-    run = verb("run", "carry a study out: skip what the store has, resume what was begun", configured, stored, data, printed)
+    run = verb("run", "carry studies out: skip what the store has, resume what was begun", configured, stored, data, printed)
     run.add_argument("-o", "--output", metavar="DIR", type=_path, help="also write the report")
     run.add_argument("--keep", metavar="ARM", action="append", default=[], help="keep this arm's weights at the end too, to be exported")
     run.add_argument(
@@ -120,7 +120,7 @@ def _parser() -> _Parser:
         "--set-slurm", metavar="KEY=VALUE", action="append", default=[], help="any other option of sbatch, such as cpus-per-task=4"
     )
     submit.add_argument("--dry-run", action="store_true", help="only print the job")
-    for parser_of_several in (work, submit):
+    for parser_of_several in (run, work, submit):
         parser_of_several.add_argument("studies", metavar="STUDY", nargs="+", help="studies' names, or study files (.toml)")
     _style(run)
     status = verb("status", "how far a study is", configured, stored, data, printed)
@@ -128,7 +128,7 @@ def _parser() -> _Parser:
     watch = verb("watch", "write the report of a study while it runs, again and again", configured, stored, data)
     watch.add_argument("-o", "--output", metavar="DIR", type=_path, required=True)
     watch.add_argument("--every", metavar="SECONDS", type=float, default=15.0, help="between two reports (default: 15)")
-    for parser_of_one in (show, run, status, adopt, watch):
+    for parser_of_one in (show, status, adopt, watch):
         parser_of_one.add_argument("study", metavar="STUDY", help="a study's name, or a study file (.toml)")
     show.add_argument("--toml", action="store_true", help="print the resolved configuration as a study file")
     report = verb("report", "write tables, figures and a page of finished studies", configured, stored, data, printed)
@@ -144,7 +144,9 @@ def _parser() -> _Parser:
     _data(audit)
     audit.add_argument("--minutes", metavar="N", type=float, default=10.0, help="the time there is (default: 10)")
     audit.add_argument("--seed", metavar="S", type=_whole, default=0, help="seed of all studies (default: 0)")
-    audit.add_argument("-o", "--output", metavar="DIR", type=_path, default=Path("audit"), help="folder of the page (default: audit/)")
+    audit.add_argument(
+        "-o", "--output", metavar="DIR", type=_path, help="folder of the page (default: audit/DATA-NETWORK/, or audit/TASK/)"
+    )
     claims.add_argument("-o", "--output", metavar="DIR", type=_path, help="also write the ledger's page, DIR/claims.html")
     cite = verb("cite", "what to cite: the papers that studies judge, and Tombola, as BibTeX", _loading())
     cite.add_argument("studies", metavar="STUDY", nargs="+")

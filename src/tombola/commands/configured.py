@@ -69,7 +69,7 @@ def origins(found: Study, study: str, options: Mapping[str, Any]) -> dict[str, s
             if f"{path}.".startswith(f"{place}.") or f"{place}.".startswith(f"{path}."):
                 return where
         if path.startswith("task."):
-            return f"task {first.task.name}"
+            return f"task {merged['task'] or first.default_task}"
         return f"scale {merged['scale']}" if path.partition(".")[0] in by_scale else "default"
 
     return {path: origin(path) for path in configuration_of(found)}

@@ -30,7 +30,7 @@ def catalogue(json: bool, load: Sequence[Path]) -> None:
 
 
 def run(
-    study: str,
+    studies: Sequence[str],
     store: Path,
     data_dir: Path | None,
     json: bool,
@@ -40,30 +40,33 @@ def run(
     ray: str | None,
     **options: Any,
 ) -> None:
-    """Carry a study out, here or by several workers."""
+    """Carry studies out, one after the other, here or by several workers."""
     style = _style(options)
+    from tombola.engine.runners.starting import work_arguments, work_through
     from tombola.engine.study import run_study
     from tombola.report.files import writable
     from tombola.report.page import write
     from tombola.report.table import as_json, terminal
 
-    found = resolved(study, options, data_dir)
+    configured = [resolved(study, options, data_dir) for study in studies]  # what is wrong is known before the work, not after it
     if output is not None:
-        writable(output)  # known before the work, not after it
-    if workers > 1 or ray is not None:
-        from tombola.engine.runners.starting import work_arguments, work_through
-
-        if keep:
-            raise TombolaError(
-                f"--keep {keep[0]} is for one process; leave --workers and --ray out, or run it again with --keep afterwards"
-            )
-        work_through(found, workers, ray, Store(store), work_arguments([study], workers, store, data_dir, options))
-    findings = run_study(found, Store(store), data_dir, keep=keep)
-    written = write([findings], output, style=style) if output else []
+        writable(output)
+    shared = workers > 1 or ray is not None
+    if shared and keep:
+        raise TombolaError(f"--keep {keep[0]} is for one process; leave --workers and --ray out, or run it again with --keep afterwards")
+    said = []
+    for study, found in zip(studies, configured, strict=True):
+        if shared:
+            work_through(found, workers, ray, Store(store), work_arguments([study], workers, store, data_dir, options))
+        findings = run_study(found, Store(store), data_dir, keep=keep)
+        written = write([findings], output, style=style) if output else []
+        if json:
+            said.append(as_json(findings) | {"files": [str(path) for path in written]})
+            continue
+        print(terminal(findings))
+        print_paths(written)
     if json:
-        return printed(as_json(findings) | {"files": [str(path) for path in written]})
-    print(terminal(findings))
-    print_paths(written)
+        printed(said[0] if len(said) == 1 else {"studies": said})
 
 
 def report(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, output: Path, partial: bool, **options: Any) -> None:

@@ -3,6 +3,7 @@
 Descriptions only: no array and no JAX here, so that ``--help`` and ``show`` stay light.
 """
 
+import re
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -204,12 +205,26 @@ class Task(Spec):
     """How the network is trained."""
     objective: Learnt = Field(default_factory=lambda: find_objective("classification")())
     """What is learnt: a registered objective, by its name or as a table of its name and options."""
-    name: str = "custom"
-    """How the task is called in tables; it changes no run."""
+    name: str = ""
+    """How the task is called in tables; it changes no run. Not given: by its data and its network, also after these are changed:
+    ``digits-mlp``, or ``my-Net`` of ``my.npz`` and ``net.py:Net``."""
     rates: Rates = {"dense": 0.2, "conv": 0.2, "output": 0.1, "shortcut": 0.0, "embedding": 0.2}
     """The share of its remaining weights that one round of pruning takes from a layer, by its kind or its name."""
     scope: Literal["layer", "global", "row", "column"] = "layer"
     """Whether a round takes its share from each layer, from all of them together, or from each row or column of a layer's kernel."""
+
+    @model_validator(mode="after")
+    def _is_called(self) -> Self:
+        if not self.name:
+            own = (re.sub(r"-[0-9a-f]{12}$", "", self.data.name), self.model.name.partition("@")[0])  # without digests of content and code
+            object.__setattr__(self, "name", "-".join(own))
+        return self
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated again; one with other data, or another network, has lost its name."""
+        found = super().but(**changes)
+        others = (found.data.name, found.model.name) != (self.data.name, self.model.name)
+        return super().but(**changes, name="") if others and "name" not in changes else found
 
     @model_validator(mode="after")
     def _smoothing_is_of_classes(self) -> Self:

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -55,8 +55,9 @@ SIZES = (
     Size(2, 2, 0.0625),
 )
 """The largest that fits is chosen. Six replicates are kept as long as they can be, as with fewer nothing is judged."""
-_SPARE, _REPORT = 0.15, 20.0
-"""Share of the time that is left for what an estimate does not know; seconds for the report, a third of the time at most."""
+_MEASURING, _SPARE, _REPORT = 0.2, 0.15, 20.0
+"""Shares of the time in which it is measured how fast networks train, and that is left for what an estimate does not know; seconds for
+the report, a third of the time at most, until its first figures have shown how long they take."""
 _CRITERIA = ("large_final_same_sign", "large_final", "magnitude_increase", "movement", "large_init_large_final", "random")
 _CHILDREN, _POINTS, _DRAWS, _MASKS = 2, 11, 3, 12
 _TRIES, _PROGRAMS = 5, 6
@@ -79,8 +80,9 @@ class Plan(NamedTuple):
 
     size: Size
     studies: tuple[Study, ...]
-    pace: Pace
-    seconds: float
+    pace: Pace | None = None
+    """None: the size was chosen before."""
+    seconds: float = 0.0
     """Estimated, if nothing is stored yet."""
 
 
@@ -133,11 +135,13 @@ def _shortened(task: Task, share: float, data_dir: Path | None) -> Recipe:
     )
 
 
-def pace(task: Task, data_dir: Path | None) -> Pace:
-    """Measured by short runs of as many replicas as an audit has; they are not kept."""
+def pace(task: Task, data_dir: Path | None, seconds: float = math.inf) -> Pace:
+    """Measured by short runs of as many replicas as an audit has, which are not kept; longer ones are begun for so many seconds."""
     _, total = resolved(task, data_dir)
+    ends = time.monotonic() + seconds
 
     def taken(steps: int, seed: int) -> float:
+        interrupts.check()
         runs = [Run(task=task, seed=replicate_seed(seed, place), until=Step(steps)) for place in range(LEAST_UNITS)]
         began = time.monotonic()
         compute(graph(runs), (), Store(), data_dir, Progress(quiet=True))
@@ -147,19 +151,22 @@ def pace(task: Task, data_dir: Path | None) -> Pace:
     first, again = taken(few, 0), taken(few, 1)
     for many in [*(steps for steps in (5 * few, 25 * few, 125 * few) if steps < total), total]:
         longer = taken(many, many)
-        if longer > 2 * again + 0.2 or many == total:
+        if longer > 2 * again + 0.2 or many == total or time.monotonic() + 5 * longer > ends:
             break
     step = max(longer - again, 1e-3 * longer) / (many - few) / LEAST_UNITS
     return Pace(step, again / LEAST_UNITS, max(0.0, first - again))
 
 
 def plan(task: Task, seconds: float, seed: int, data_dir: Path | None) -> Plan:
-    """The largest size that an estimate says to fit; the smallest where none does."""
-    speed = pace(task, data_dir)
+    """The largest size that an estimate says to fit into the seconds that are left; the smallest where none does."""
+    began = time.monotonic()
+    speed = pace(task, data_dir, _MEASURING * seconds)
+    left = seconds - (time.monotonic() - began)
     for size in SIZES:
+        interrupts.check()
         studies = studies_at(task, size, seed, data_dir)
         needed = estimated(studies, speed, data_dir)
-        if needed <= (1 - _SPARE) * (seconds - report_time(seconds)):
+        if needed <= (1 - _SPARE) * (left - report_time(left)):
             break
     return Plan(size, studies, speed, needed)
 
@@ -186,16 +193,29 @@ def estimated(studies: Sequence[Study], speed: Pace, data_dir: Path | None) -> f
     return speed.step * (steps + examples / task.recipe.batch / 3) + speed.run * (len(runs) + tried) + _PROGRAMS * speed.compiling
 
 
-def carry_out(studies: Sequence[Study], store: Store, data_dir: Path | None, seconds: float, quiet: bool = False) -> list[Part]:
-    """The studies in turn, until the time is over; what is begun then has checkpoints, from which the same goes on."""
-    parts, ends = [], time.monotonic() + seconds
-    for study in studies:
-        with suppress(interrupts.OutOfTime), interrupts.until(ends):
-            interrupts.check()
-            parts.append(Part(study, run_study(study, store, data_dir, quiet), ""))
-            continue
-        parts.append(_so_far(study, store, data_dir))
-    return parts
+def carry_out(
+    studies: Sequence[Study], store: Store, data_dir: Path | None, ends: float, show: Callable[[list[Part]], None], quiet: bool = False
+) -> None:
+    """The studies in turn, and after each the report of all so far, until the time is over; what is begun then has checkpoints, from
+    which the same goes on.
+
+    Args:
+        ends: when it is over, a moment of `time.monotonic`; before it as long is left as figures that are to come take.
+        show: writes the report. Where the time is over before all figures are drawn, the others are left out.
+    """
+    figures = [len(study.figures()) for study in studies]
+    parts, drawing = list[Part](), report_time(ends - time.monotonic()) / sum(figures)
+    while left := studies[len(parts) :]:
+        try:
+            with interrupts.until(ends - drawing * sum(figures[-len(left) :])):
+                interrupts.check()
+                parts.append(Part(left[0], run_study(left[0], store, data_dir, quiet), ""))
+        except interrupts.OutOfTime:
+            parts += [_so_far(study, store, data_dir) for study in left]
+        began = time.monotonic()
+        with interrupts.until(ends):
+            show(parts)
+        drawing = (time.monotonic() - began) / figures[len(parts) - 1]
 
 
 def _so_far(study: Study, store: Store, data_dir: Path | None) -> Part:
@@ -204,18 +224,18 @@ def _so_far(study: Study, store: Store, data_dir: Path | None) -> Part:
     return Part(study, None, "a part of its runs")
 
 
-def size_before(task: Task, seconds: float, seed: int, store: Store) -> Size | None:
-    """The size that was chosen when the same was asked before, so that it goes on; None: never."""
+def planned(task: Task, seconds: float, ends: float, seed: int, store: Store, data_dir: Path | None) -> Plan:
+    """The plan of before where the same was asked then, so that it goes on; else one for the time that is left, which is kept.
+
+    Args:
+        seconds: that were given, by which the question is known again.
+        ends: when they are over, a moment of `time.monotonic`.
+    """
+    name = f"audits/{digest_of({'task': task.digest, 'seconds': seconds, 'seed': seed})}.json"
     with suppress(OSError, ValueError, TypeError):
-        return Size(**json.loads(store.files.read(_file(task, seconds, seed))))
-    return None
-
-
-def remember(size: Size, task: Task, seconds: float, seed: int, store: Store) -> None:
-    """Keep the size for the next time."""
+        size = Size(**json.loads(store.files.read(name)))
+        return Plan(size, studies_at(task, size, seed, data_dir))
+    found = plan(task, ends - time.monotonic(), seed, data_dir)
     store.prepare()
-    store.files.write(_file(task, seconds, seed), dump_json(size._asdict()))
-
-
-def _file(task: Task, seconds: float, seed: int) -> str:
-    return f"audits/{digest_of({'task': task.digest, 'seconds': seconds, 'seed': seed})}.json"
+    store.files.write(name, dump_json(found.size._asdict()))
+    return found

@@ -46,19 +46,17 @@ def resolve(
         options = {"scale": scale, "task": task, "model": model, "data": data, "data_dir": data_dir, **fields}
         return _swept(name, dict(sweep), list(settings), options)
     kind: type[Study] = studies[name]
-    given = task if isinstance(task, Task) else None
-    named = kind.default_task if given is not None or task is None else str(task)
-    if named not in tasks:
-        raise unknown("task", named, tasks)
     if scale not in get_args(Scale):
         raise unknown("scale", scale, get_args(Scale))
-    base = named_task(named, scale)
-    study = kind(task=base, **kind.at(scale, base))
-    if given is not None:
-        study = study.but(task=given)
+    if not isinstance(task, Task):
+        named = kind.default_task if task is None else str(task)
+        if named not in tasks:
+            raise unknown("task", named, tasks)
+        task = named_task(named, scale)
     if own := {name: one for name, one in (("model", model), ("data", data)) if one is not None}:
-        usual = {**Task.model_fields["rates"].default, **study.task.rates}  # a network may have kinds of layers that the task's has not
-        study = study.but(task=study.task.but(**own, **({"rates": usual} if model is not None else {})))
+        usual = {**Task.model_fields["rates"].default, **task.rates}  # a network may have kinds of layers that the task's has not
+        task = task.but(**own, **({"rates": usual} if model is not None else {}))
+    study = kind(task=task, **kind.at(scale, task))
     study = apply(study, [*((key, value) for key, value in fields.items() if value is not None), *settings])
     return study.but(task=identified(study.task, data_dir))
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.spec import Spec
 from tombola.engine.configuring import fields_of
+from tombola.models.tasks import tasks
 from tombola.studies.base import Scale, Study
 from tombola.studies.sweep import Sweep
 
@@ -81,16 +82,19 @@ def written(study: Study, *, task: str, scale: str, load: Sequence[Path] = (), *
     """The study file of a resolved configuration: every field by its full path, so that other defaults change nothing.
 
     Args:
+        task: the one whose fields it starts from; of one that is not registered the study's default.
         own: `model`, `data` and `image_size` as they were given, each None if it was not.
     """
     import tomli_w
+
+    task = task if task in tasks else study.default_task
 
     first, swept = (study.first, study.swept) if isinstance(study, Sweep) else (study, {})
     head: dict[str, Any] = {"study": study.name, "scale": scale, "task": task}
     head |= {name: str(one) if name != "image_size" else one for name, one in own.items() if one is not None}
     head |= {"load": [str(path) for path in load]} if load else {}
     left_out = (
-        "task.name",
+        *(["task.name"] if task == first.task.name else []),
         "task.data.content",
         *swept,
         *(f"task.{part}" for part in ("model", "data") if own.get(part)),

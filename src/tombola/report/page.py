@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from tombola.core.interrupts import told
 from tombola.core.parts import users_code
 from tombola.engine.study_files import written
 from tombola.evaluation.verdict import Effect
@@ -59,6 +60,7 @@ def write(
     style: Style | None = None,
     answers: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
+    title: str = "",
 ) -> list[Path]:
     """Write index.html and a folder for each study: table.csv, curves.csv, the details tables and columns.csv, which explains all of
     them; claims.json, study.toml; for a paper tables.tex, tables.md, figures.tex and references.bib; code.py, where parts are the
@@ -66,14 +68,15 @@ def write(
 
     Nothing is loaded from elsewhere: the page may be mailed, archived, opened offline. It is written last, so that
     it never links to a file that is not there. Studies that the page had before stay on it; the same study of the same task is
-    replaced. Tables and figures that are there already, made from the same, are left (`tombola.report.kept`). Returns all paths, the
-    page's first.
+    replaced. Tables and figures that are there already, made from the same, are left (`tombola.report.kept`); figures for which there
+    is no time (`tombola.core.interrupts.until`) are left out, which the page says. Returns all paths, the page's first.
 
     Args:
         every: seconds after which the page loads itself again, while a study is running; 0: it does not.
         style: of the figures; None: as for a page.
-        answers: (what is asked, the answer), which stand before all else.
+        answers: (what is asked, the answer), which stand before all else; these studies then come before others on the page.
         notes: what is to be known of the answers.
+        title: of the page; "": made of its studies.
     """
     folder = Path(folder)
     writable(folder)
@@ -84,7 +87,8 @@ def write(
         with drawn_as(style or Style()):
             paths, sections[name] = _study(report, folder, name)
         written += paths
-    page = _rendered("page.html", **_page([*sections.values()]), every=every, answers=answers, notes=notes)
+    ordered = [sections[name] for name in dict.fromkeys([*(names if answers else ()), *sections])]
+    page = _rendered("page.html", **_page(ordered, title), every=every, answers=answers, notes=notes)
     return [write_file(folder / "index.html", page.encode()), *written]
 
 
@@ -114,11 +118,12 @@ def sections_of(folder: Path) -> list[Section]:
     return found
 
 
-def _page(sections: Sequence[Section]) -> dict[str, Any]:
+def _page(sections: Sequence[Section], title: str) -> dict[str, Any]:
     """What the page says of its studies together."""
     lines = [(one.id, line) for one in sections for line in one.lines]
     return {
-        "title": sections[0].name if len(sections) == 1 else f"{len(sections)} studies",
+        "heading": title or "Tombola report",
+        "title": title or (f"{sections[0].name} on {sections[0].task}" if len(sections) == 1 else f"{len(sections)} studies"),
         "studies": [one._replace(html=_markup(one.html)) for one in sections],
         "ledger": lines if len(sections) != 1 else [],
         "overall": overall([line for _, line in lines]),
@@ -127,7 +132,13 @@ def _page(sections: Sequence[Section]) -> dict[str, Any]:
 
 def ledger_page(lines: Sequence[Entry], path: Path) -> Path:
     """Write a page of claims and their verdicts alone."""
-    shown = {"title": "Claims", "studies": [], "ledger": [("", line) for line in lines], "overall": overall(lines)}
+    shown = {
+        "title": "Claims",
+        "heading": "Tombola report",
+        "studies": [],
+        "ledger": [("", line) for line in lines],
+        "overall": overall(lines),
+    }
     return write_file(path, _rendered("page.html", **shown, every=0, answers=(), notes=()).encode())
 
 
@@ -165,9 +176,12 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], Secti
     drawn = [
         _figure(figure, report, of_figure(figure, report, list(made_from.values())), kept, stem)
         for figure, stem in zip(report.figures, names, strict=True)
+        if not told()
     ]
     kept.note()
-    tables += [write_file(folder / name / file, content.encode()) for file, content in _for_papers(report, names, drawn).items()]
+    tables += [
+        write_file(folder / name / file, content.encode()) for file, content in _for_papers(report, names[: len(drawn)], drawn).items()
+    ]
     replicates, numbers, note = report.table.replicate.nunique(), *numbers_of(report)
     tally = Counter(verdict.verdict for verdict in report.verdicts)
     claims = ", ".join(f"{count} {verdict}" for verdict, count in tally.items()) or "none"
@@ -179,6 +193,7 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], Secti
         "kept": _markup(json.dumps(kept_lines).replace("<", "\\u003c")),
         "so_far": report.so_far,
         "left_out": len(study.figures()) > len(report.figures),
+        "not_drawn": len(report.figures) - len(drawn),
         "name": study.name,
         "answers": study.answers,
         "facts": f"Task {study.task.name}, {replicates} replicate{'s' if replicates != 1 else ''}. Claims: {claims}.",
@@ -210,7 +225,7 @@ def _for_papers(report: Findings, stems: Sequence[str], drawn: "Sequence[tuple[l
         "columns.csv": as_csv(dictionary(report)).decode(),
         "tables.md": papers.markdown(tables),
         "tables.tex": papers.latex(tables),
-        **({"figures.tex": "\n".join(included)} if included else {}),
+        **({"figures.tex": papers.together(included, "graphicx")} if included else {}),
         "references.bib": bibtex(*kinds),
         **({"code.py": code} if code else {}),
     }

@@ -1,6 +1,7 @@
 """What goes into a paper: tables in LaTeX and in Markdown, and figures with their captions in LaTeX."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,11 +10,29 @@ from tombola.report.numbers import numbers_of
 from tombola.report.result import plain
 from tombola.studies.base import Findings
 
+_MATHS = {
+    "±": "pm",
+    "\N{MULTIPLICATION SIGN}": "times",
+    "√": "surd",
+    "∞": "infty",
+    "≤": "leq",
+    "≥": "geq",
+    "≠": "neq",
+    "≈": "approx",
+    "→": "to",
+    "‖": "Vert",
+}
+_GREEK = {one: unicodedata.name(one).split()[-1].replace("LAMDA", "LAMBDA") for one in "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ"}
 _SIGNS = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}"},
-    **{"\N{PLUS-MINUS SIGN}": r"$\pm$", "\N{NO-BREAK SPACE}": "~"},
+    **{"|": r"\textbar{}", "\N{MINUS SIGN}": "$-$", "\N{NO-BREAK SPACE}": "~"},
+    **{"[": "{[}", "]": "{]}"},  # of a row that begins with one, LaTeX would make an option of the end of the row before
+    **{sign: f"$\\{name}$" for sign, name in _MATHS.items()},
+    **{one: f"$\\{name.capitalize() if one.isupper() else name.lower()}$" for one, name in _GREEK.items()},
 }
+_UNKNOWN = re.compile("[^\x00-\u017f\u2010-\u2026]")
+"""All but what pdfLaTeX shows as it stands: Latin letters, dashes and quotation marks."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +42,8 @@ class Table:
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    columns: str = ""
+    """As `tabular` has them, of a table across both columns of a page; "": all to the right."""
 
 
 def tables_of(report: Findings) -> list[Table]:
@@ -43,7 +64,7 @@ def tables_of(report: Findings) -> list[Table]:
         for first, effect, state in zip([True] + [False] * len(verdict.effects), verdict.effects, verdict.parts, strict=False)
     ]
     head = ["claim", "part", "mean [95 % interval]", "n", "p", "state"]
-    return [*found, *([Table("Claims, by the parts of their sentences.", head, claims)] if claims else [])]
+    return [*found, *([Table("Claims, by the parts of their sentences.", head, claims, r"lp{0.4\linewidth}rrrl")] if claims else [])]
 
 
 def markdown(tables: Iterable[Table]) -> str:
@@ -57,13 +78,30 @@ def markdown(tables: Iterable[Table]) -> str:
 
 
 def latex(tables: Iterable[Table]) -> str:
-    """Tables for the package `booktabs`."""
+    """Tables, which are made smaller where they are wider than the text."""
     found = []
     for one in tables:
-        lines = [" & ".join(map(escaped, cells)) + r" \\" for cells in (one.head, *one.rows)]
-        body = "\n".join([rf"\begin{{tabular}}{{{'r' * len(one.head)}}}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"])
-        found.append(f"\\begin{{table}}\n\\centering\n\\caption{{{escaped(one.caption)}}}\n{body}\n\\end{{tabular}}\n\\end{{table}}\n")
-    return "\n".join(["% \\usepackage{booktabs}", *found])
+        star, lines = "*" * bool(one.columns), [" & ".join(map(escaped, cells)) + r" \\" for cells in (one.head, *one.rows)]
+        body = [
+            rf"\begin{{tabular}}{{{one.columns or 'r' * len(one.head)}}}",
+            r"\toprule",
+            lines[0],
+            r"\midrule",
+            *lines[1:],
+            r"\bottomrule",
+        ]
+        fit = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+        rows = "\n".join([rf"\begin{{table{star}}}", r"\centering", rf"\caption{{{escaped(one.caption)}}}", fit, *body])
+        found.append(f"{rows}\n\\end{{tabular}}}}\n\\end{{table{star}}}\n")
+    return together(found, "booktabs,graphicx")
+
+
+def together(parts: Sequence[str], packages: str) -> str:
+    """Parts of LaTeX in one file, which says first what it needs."""
+    text = "\n".join(parts)
+    others = "".join(sorted(set(_UNKNOWN.findall(text))))
+    said = f"% XeLaTeX or LuaLaTeX, and a font that has: {others}\n" if others else ""
+    return f"% \\usepackage{{{packages}}}\n{said}{text}"
 
 
 def figure(stem: str, title: str, caption: str, inches: float, wide: bool) -> str:
@@ -80,7 +118,10 @@ def escaped(said: str) -> str:
     >>> escaped("50 % of W_0")
     '50 \\% of $W_{0}$'
     """
-    parts = re.split(r"(\b[wW]_\w\b)", plain(said))
-    return "".join(
-        f"${part[0]}_{{{part[2]}}}$" if at % 2 else "".join(_SIGNS.get(one, one) for one in part) for at, part in enumerate(parts)
-    )
+    parts = re.split(r"(\b[wW]_\w\b)", unicodedata.normalize("NFC", plain(said)))
+    return "".join(f"${part[0]}_{{{part[2]}}}$" if at % 2 else "".join(map(_sign, part)) for at, part in enumerate(parts))
+
+
+def _sign(one: str) -> str:
+    """A character; of one that pdfLaTeX does not know what it stands for, where Unicode says that: 2 of an index, a blank of a thin one."""
+    return _SIGNS.get(one) or _UNKNOWN.sub(lambda found: unicodedata.normalize("NFKC", found[0]), one)
