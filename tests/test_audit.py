@@ -181,14 +181,14 @@ def quick(monkeypatch, tmp_path):
 
 def test_an_audit_of_ones_own_answers_on_one_page_and_goes_on(quick, capsys):
     np.savez(quick / "my data.npz", x=np.eye(4, dtype=np.float32)[np.arange(200) % 4], y=np.arange(200) % 4)
-    ask = ["audit", "--task", "digits-mlp", "--data", "my data.npz", "--minutes", "5", "--json"]
+    ask = ["audit", "--task", "digits-mlp", "--data", "my data.npz", "--minutes", "900", "--json"]
     late = audit.report_time
     audit.report_time = lambda seconds: seconds + 1  # the time is over before it begins
     try:
         assert cli.main(ask) == 2
     finally:
         audit.report_time = late
-    assert "5 minutes were over before anything could be shown; the same command goes on" in capsys.readouterr().err
+    assert "900 minutes were over before anything could be shown; the same command goes on" in capsys.readouterr().err
     assert cli.main(ask) == 0
     out, err = capsys.readouterr()
     assert "This goes on with what was begun, at the size that was chosen then." in err

@@ -63,7 +63,7 @@ def run(
         if json:
             said.append(as_json(findings) | {"files": [str(path) for path in written]})
             continue
-        print(terminal(findings))
+        print("\n".join([*([f"{found.name} on {found.task.name}", ""] if len(studies) > 1 else []), terminal(findings)]))
         print_paths(written)
     if json:
         printed(said[0] if len(said) == 1 else {"studies": said})

@@ -6,11 +6,11 @@ from pathlib import Path
 from tombola import __version__
 from tombola.studies.base import Study
 
-_TOMBOLA = f"""@software{{tombola,
+_TOMBOLA = f"""@misc{{tombola,
   author = {{{{The Tombola authors}}}},
   title = {{Tombola: a workbench for the science of lottery tickets}},
-  version = {{{__version__}}},
-  year = {{2026}}
+  year = {{2026}},
+  note = {{Version {__version__}}}
 }}
 """
 _NAMED = re.compile(r"[A-Z][\w-]+(?: et al\.| & [A-Z][\w-]+)? (?:19|20)\d\d")
