@@ -36,16 +36,18 @@ class Kept:
             found = None
         self._before = found if isinstance(found, dict) else {}
 
+    def made(self, names: Sequence[str], made_from: str) -> bool:
+        """Whether the named files are there, made from the same, and nobody changed them."""
+        return all(self._before.get(name) == [made_from, _checksum(self.folder / name)] for name in names)
+
     def files(self, names: Sequence[str], made_from: str, make: Callable[[], Mapping[str, bytes]]) -> list[Path]:
-        """Paths of the named files: as they are, if they were made from the same and nobody changed them; else written anew."""
+        """Paths of the named files: as they are, if they were made from the same; else written anew."""
         paths = [self.folder / name for name in names]
-        there = {path.name: [made_from, _checksum(path)] for path in paths}
-        if any(self._before.get(name) != found for name, found in there.items()):
+        if not self.made(names, made_from):
             contents = make()
             for path in paths:
                 write_file(path, contents[path.name])
-                there[path.name] = [made_from, hashlib.sha256(contents[path.name]).hexdigest()]
-        self._now |= there
+        self._now |= {path.name: [made_from, _checksum(path)] for path in paths}
         return paths
 
     def note(self) -> None:

@@ -174,9 +174,9 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], Secti
     tables.append(write_file(folder / name / "study.toml", described.encode()))
     names = safe_names(["claims", "study", *(figure.name for figure in report.figures)])[2:]
     drawn = [
-        _figure(figure, report, of_figure(figure, report, list(made_from.values())), kept, stem)
+        one
         for figure, stem in zip(report.figures, names, strict=True)
-        if not told()
+        if (one := _figure(figure, report, of_figure(figure, report, list(made_from.values())), kept, stem))
     ]
     kept.note()
     tables += [
@@ -211,13 +211,12 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], Secti
     return [*tables, *(path for paths, _ in drawn for path in paths)], section
 
 
-def _for_papers(report: Findings, stems: Sequence[str], drawn: "Sequence[tuple[list[Path], dict[str, Any]]]") -> dict[str, str]:
+def _for_papers(report: Findings, drawn: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Name -> content of what goes into a paper."""
     study, tables, narrow = report.study, papers.tables_of(report), min(now().widths)
-    widths = [float(one["width"]) / 72 for _, one in drawn]
     included = [
-        papers.figure(stem, one["title"], one["caption"], now().zoom * width, now() == STYLES["paper"] and width > narrow + 0.1)
-        for stem, width, (_, one) in zip(stems, widths, drawn, strict=True)
+        papers.figure(one["stem"], one["title"], one["caption"], now().zoom * width, now() == STYLES["paper"] and width > narrow + 0.1)
+        for one, width in ((one, float(one["width"]) / 72) for one in drawn)
     ]
     kinds = {type(one) for one in study.settings.values()} if isinstance(study, Sweep) else {type(study)}
     code = users_code(study.canonical(), *(kind for kind in kinds if not kind.__module__.startswith("tombola.")))
@@ -235,13 +234,17 @@ def _table(name: str, frame: "pd.DataFrame", made_from: str, kept: Kept) -> list
     return kept.files([f"{name}.csv"], made_from, lambda: {f"{name}.csv": as_csv(frame)})
 
 
-def _figure(figure: Figure, report: Findings, made_from: str, kept: Kept, stem: str) -> tuple[list[Path], dict[str, Any]]:
+def _figure(figure: Figure, report: Findings, made_from: str, kept: Kept, stem: str) -> tuple[list[Path], dict[str, Any]] | None:
+    """The files of a figure, and what the page shows of it; None: the time is over, and it is not drawn yet."""
     names = [f"{stem}.{form}" for form in figures.FORMS]
+    if told() and not kept.made(names, made_from):
+        return None
     paths = kept.files(names, made_from, lambda: figures.files(figures.draw(figure, report), stem))
     content = {path.suffix: path.read_text() for path in paths if path.suffix in (".svg", ".txt", ".json")}
     svg = content[".svg"]
     width = re.search(r'width="([\d.]+)pt"', svg)
     return paths, {
+        "stem": stem,
         "title": figure.title,
         "kind": figures.kind_of(figure, report).kind,
         "svg": _markup(svg[svg.index("<svg") :]),
