@@ -180,7 +180,7 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], Secti
     ]
     kept.note()
     tables += [
-        write_file(folder / name / file, content.encode()) for file, content in _for_papers(report, names[: len(drawn)], drawn).items()
+        write_file(folder / name / file, content.encode()) for file, content in _for_papers(report, [one for _, one in drawn]).items()
     ]
     replicates, numbers, note = report.table.replicate.nunique(), *numbers_of(report)
     tally = Counter(verdict.verdict for verdict in report.verdicts)
