@@ -230,7 +230,7 @@ def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
         command, capture_output=True, text=True, check=True, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     )
     query = [vars(cli._parser().parse_args(line.split())) for line in done.stdout.splitlines()]
-    assert [(one["study"], one["task"]) for one in query] == [
+    assert [(*one["studies"], one["task"]) for one in query] == [
         ("frankle2019.sparsity", "lenet-mnist"),
         *(("frankle2019.conv", f"conv{depth}-cifar10") for depth in (2, 4, 6)),
         *((study, task) for task in LARGE for study in ("frankle2020.instability", "frankle2020.sparse", "frankle2020.ranges")),
@@ -242,7 +242,7 @@ def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
     ]
     assert {(one["scale"], one["replicates"]) for one in query} == {("smoke", 2)}
     for one in query:
-        assert next(iter(resolve(one["study"], scale="paper", task=one["task"]).rows()))
+        assert next(iter(resolve(*one["studies"], scale="paper", task=one["task"]).rows()))
 
 
 @pytest.mark.slow
