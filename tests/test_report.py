@@ -964,11 +964,15 @@ def test_figures_fit_the_columns_of_a_paper_and_are_drawn_again_in_another_style
     assert widths["page"] == pytest.approx([6.4, 3.9])
     assert widths["paper"] == pytest.approx([6.75, 3.25])
     assert widths["mine"] == pytest.approx([4.4, 4.4])  # shown 1.25 times as large
-    assert (own / "figures.tex").read_text().count("\\includegraphics[width=5.50in]") == 2
+    assert (own / "figures.tex").read_text().count(shown_at("5.50", "")) == 2
     page.write([few], tmp_path, style=style_of("paper"))
     included = (own / "figures.tex").read_text()
-    assert "\\begin{figure*}\n\\centering\n\\includegraphics[width=6.75in]{speed.pdf}" in included
-    assert "\\begin{figure}\n\\centering\n\\includegraphics[width=3.25in]{reach.pdf}" in included
+    assert f"\\begin{{figure*}}\n\\centering\n{shown_at('6.75', 'speed.pdf}')}" in included
+    assert f"\\begin{{figure}}\n\\centering\n{shown_at('3.25', 'reach.pdf}')}" in included
+
+
+def shown_at(inches, file):
+    return f"\\includegraphics[width=\\ifdim{inches}in>\\linewidth\\linewidth\\else{inches}in\\fi]{{{file}"
 
 
 @pytest.mark.parametrize("given", [("paper", 1.0, None), ("page", None, 80.0), ("page", 3.0, 20.0), ("talk", float("nan"), None)])

@@ -23,7 +23,7 @@ from tombola.report.kept import Kept, of_figure, of_frame
 from tombola.report.ledger import NOT_COMPLETE, Entry, entries, overall
 from tombola.report.numbers import Numbers, numbers_of
 from tombola.report.result import plain
-from tombola.report.style import STYLES, Style, drawn_as, now
+from tombola.report.style import Style, drawn_as, now
 from tombola.report.table import as_csv, claims_as_json
 from tombola.store.files import dump_json
 from tombola.studies.base import Findings
@@ -215,7 +215,7 @@ def _for_papers(report: Findings, drawn: Sequence[dict[str, Any]]) -> dict[str, 
     """Name -> content of what goes into a paper."""
     study, tables, narrow = report.study, papers.tables_of(report), min(now().widths)
     included = [
-        papers.figure(one["stem"], one["title"], one["caption"], now().zoom * width, now() == STYLES["paper"] and width > narrow + 0.1)
+        papers.figure(one["stem"], one["title"], one["caption"], now().zoom * width, width > narrow + 0.1)
         for one, width in ((one, float(one["width"]) / 72) for one in drawn)
     ]
     kinds = {type(one) for one in study.settings.values()} if isinstance(study, Sweep) else {type(study)}

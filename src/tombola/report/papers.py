@@ -31,6 +31,8 @@ _SIGNS = {
     **{sign: f"$\\{name}$" for sign, name in _MATHS.items()},
     **{one: f"$\\{name.capitalize() if one.isupper() else name.lower()}$" for one, name in _GREEK.items()},
 }
+_NARROW = 5
+"""Columns of a table that fits into one of two columns of a page."""
 _UNKNOWN = re.compile("[^\x00-\u017f\u2010-\u2026]")
 """All but what pdfLaTeX shows as it stands: Latin letters, dashes and quotation marks."""
 
@@ -43,7 +45,7 @@ class Table:
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     columns: str = ""
-    """As `tabular` has them, of a table across both columns of a page; "": all to the right."""
+    """As `tabular` has them; "": all to the right."""
 
 
 def tables_of(report: Findings) -> list[Table]:
@@ -78,10 +80,11 @@ def markdown(tables: Iterable[Table]) -> str:
 
 
 def latex(tables: Iterable[Table]) -> str:
-    """Tables, which are made smaller where they are wider than the text."""
+    """Tables, wide ones across both columns of a page; they are made smaller where they are wider than that."""
     found = []
     for one in tables:
-        star, lines = "*" * bool(one.columns), [" & ".join(map(escaped, cells)) + r" \\" for cells in (one.head, *one.rows)]
+        star = "*" * bool(one.columns or len(one.head) > _NARROW)
+        lines = [" & ".join(map(escaped, cells)) + r" \\" for cells in (one.head, *one.rows)]
         body = [
             rf"\begin{{tabular}}{{{one.columns or 'r' * len(one.head)}}}",
             r"\toprule",
@@ -105,9 +108,9 @@ def together(parts: Sequence[str], packages: str) -> str:
 
 
 def figure(stem: str, title: str, caption: str, inches: float, wide: bool) -> str:
-    """A figure that is included as wide as its text has the size that was asked for; `wide`: across both columns."""
-    star = "*" * wide
-    include = f"\\includegraphics[width={inches:.2f}in]{{{stem}.pdf}}"
+    """A figure that is included as wide as its text has the size that was asked for, if there is room; `wide`: across both columns."""
+    star, width = "*" * wide, f"{inches:.2f}in"
+    include = f"\\includegraphics[width=\\ifdim{width}>\\linewidth\\linewidth\\else{width}\\fi]{{{stem}.pdf}}"
     said = f"\\caption{{\\textbf{{{escaped(title)}.}} {escaped(caption)}}}"
     return f"\\begin{{figure{star}}}\n\\centering\n{include}\n{said}\n\\label{{fig:{stem}}}\n\\end{{figure{star}}}\n"
 
