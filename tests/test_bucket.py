@@ -4,13 +4,16 @@ import re
 import shlex
 import sys
 
+import numpy as np
 import pytest
 
 from tombola import cli
 from tombola.core.errors import TombolaError
+from tombola.engine import checkpoints
 from tombola.store import bucket
 from tombola.store.bucket import Bucket
 from tombola.store.store import Store
+from tombola.training.replica import Checkpoint
 
 FILES = {"spec.json": b"{}", "manifest.json": b"{}", "weights/1it.safetensors": b"w"}
 
@@ -67,6 +70,18 @@ def test_the_manifest_is_written_last_and_goes_first(two, monkeypatch):
     del seen[:]
     one.remove("abc")
     assert seen == [[], []]
+
+
+def test_who_takes_over_goes_on_from_the_checkpoint(two):
+    one, other = (Store(files=files) for files in two)
+    assert checkpoints.load(other, "abc") is None
+    checkpoints.save(one, "abc", Checkpoint(30, (np.arange(3),), ((0.0, 2.5),), {10: {"a": np.ones(2)}}))
+    assert other.files.work() == (set(), {"abc"})
+    assert other.in_progress("abc")
+    found = checkpoints.load(other, "abc")
+    assert (found.iteration, found.rows, found.state[0].tolist()) == (30, ((0.0, 2.5),), [0, 1, 2])
+    checkpoints.remove(other, "abc")
+    assert not one.in_progress("abc")
 
 
 def test_of_two_that_claim_one_has_it_until_it_is_given_back(two):

@@ -20,6 +20,7 @@ from tombola.engine.configuring import resolve
 from tombola.store import disk, store
 from tombola.store.export import load_ticket
 from tombola.store.files import dump_json
+from tombola.store.places import Place, note, study_files
 from tombola.store.store import Store
 
 SMOKE = "--scale smoke --task digits-mlp --set steps=40it --set evaluate_every=20it"
@@ -373,6 +374,27 @@ def test_a_mistake_in_the_defaults_is_one_line(content, words, capsys, tmp_path,
 
 
 FEWER = "--set random_masks=0"
+
+
+def test_what_no_study_that_was_carried_out_needs_can_go(study, capsys, folder, tmp_path):
+    shutil.copytree(folder / "runs", tmp_path / "kept")
+    store = Store(tmp_path / "kept")
+    earlier, own = digest_of({"a": 1}), digest_of({"a": 2})
+    for digest in (earlier, own):  # of the study, by earlier code; of a call in Python
+        store.put(digest, {"spec.json": b"{}"}, {})
+    (described,) = study_files(store).values()
+    note(store, "frankle2019.sparsity", "digits-mlp", "0" * 16, [Place(earlier)], described)
+    verb = f"store prune --store {tmp_path / 'kept'}"
+    found = json.loads(output(capsys, f"{verb} --json"))
+    assert [found[name] for name in ("runs", "measurements", "weights", "files", "kept whole")] == [[earlier], [], {}, [], {}]
+    assert (call(f"{verb} --seed 0"), capsys.readouterr().err.count("name those")) == (2, 1)
+    store.remove(next(record.digest for record in store if record.digest not in (earlier, own)))
+    assert json.loads(output(capsys, f"{verb} --yes --json"))["kept whole"] == {"frankle2019.sparsity": "it is not finished"}
+    assert earlier in store
+    for name in store.files.names("studies"):
+        store.files.erase(f"studies/{name}")
+    assert call(verb) == 2
+    assert "nothing says what is needed; name those that are to stay" in capsys.readouterr().err
 
 
 def test_a_store_is_measured_checked_packed_and_pruned(study, capsys, folder, tmp_path):

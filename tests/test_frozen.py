@@ -209,8 +209,8 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(optimizer, monkeypatch, 
     (whole,) = (one for _, one in train_cohort(task, data, [start], on_checkpoint=lambda _, point: saved.append(point)))
     assert [point.iteration for point in saved] == [5, 10]
     for point in saved:
-        checkpoints.save(tmp_path / "checkpoint", point)
-        member = Replica(1, start.start, mask, keep=start.keep, resume=checkpoints.load(tmp_path / "checkpoint"))
+        checkpoints.save(Store(tmp_path), "abc", point)
+        member = Replica(1, start.start, mask, keep=start.keep, resume=checkpoints.load(Store(tmp_path), "abc"))
         ((_, resumed),) = train_cohort(task, data, [member])
         assert resumed.summary == whole.summary
         np.testing.assert_array_equal(resumed.rows, whole.rows)

@@ -276,9 +276,10 @@ def test_a_search_that_is_stopped_goes_on_and_ends_as_one_that_ran_through(tmp_p
 
 
 def test_a_damaged_checkpoint_begins_anew(tmp_path):
-    path, said = tmp_path / "a.checkpoint.safetensors", []
-    path.write_bytes(b"x" * 40)
-    assert measuring.checkpoints.load_state(path, said.append) is None
+    store, said = Store(tmp_path), []
+    path = tmp_path / store.files.checkpoint("abc")
+    store.files.write(store.files.checkpoint("abc"), b"x" * 40)
+    assert measuring.checkpoints.load_state(store, "abc", said.append) is None
     assert said == [f"{path} is damaged; its measurement begins anew"]
     assert not path.exists()
 

@@ -162,7 +162,9 @@ def test_what_others_leave_in_a_store_is_not_ours(store):
     assert (record.steps(), record.damaged(), [one.digest for one in store]) == ({10}, [], [ABC])
 
 
-def test_what_killed_processes_left_is_swept_and_what_others_write_is_not(store):
+def test_what_killed_processes_left_is_swept_and_what_others_write_is_not(store, monkeypatch):
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 1e6)  # this machine's clock is not asked
     dead, alive, far, old = (
         f".{name}~{host}~{pid}~{'0' * 8}"
         for name, host, pid in (
@@ -352,7 +354,7 @@ def held(store, closely=True):
 def test_one_listing_shows_what_is_in_progress(store):
     assert store.files.work() == (set(), set())
     assert store.claim("abc")
-    write_atomically(store.checkpoint_path("abd"), b"")
+    store.files.write(store.files.checkpoint("abd"), b"")
     work = store.files.work()
     assert work == ({"abc"}, {"abd"})
     assert held(store) == {"abc": f"{HOST}:{os.getpid()}"}
@@ -391,28 +393,26 @@ def test_a_process_of_this_machine_that_ended_holds_nothing(store):
 # -- checkpoints and tickets -------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_comes_back_bitwise(tmp_path):
-    path = tmp_path / "c.safetensors"
+def test_a_checkpoint_comes_back_bitwise(store):
     point = Checkpoint(
         30,
         (np.float32(np.nan), np.arange(3, dtype=np.int32), np.ones((2, 2), np.float32)),
         ((0.0, 2.5, 0.1, np.nan, np.nan), (10.0, 1 / 3, 0.2, 0.3, 0.4)),
         {10: {"hidden1/kernel": np.ones((2, 2), np.float32)}},
     )
-    checkpoints.save(path, point)
-    back = checkpoints.load(path)
-    assert checkpoints.iteration(path, pytest.fail) == back.iteration == 30
+    checkpoints.save(store, "abc", point)
+    back = checkpoints.load(store, "abc")
+    assert checkpoints.iteration(store, "abc", pytest.fail) == back.iteration == 30
     assert [leaf.tobytes() for leaf in back.state] == [np.asarray(leaf).tobytes() for leaf in point.state]
     assert np.array_equal(back.rows, point.rows, equal_nan=True)
     assert trees.equal(back.snapshots[10], point.snapshots[10])
 
 
-def test_a_checkpoint_that_is_missing_damaged_or_of_other_versions_is_none(tmp_path, monkeypatch):
-    path = tmp_path / "c.safetensors"
-    assert checkpoints.load(path) is checkpoints.iteration(path, pytest.fail) is None
-    checkpoints.save(path, Checkpoint(1, (np.zeros(2),), ((0.0,) * 5,), {}))
+def test_a_checkpoint_that_is_missing_damaged_or_of_other_versions_is_none(store, monkeypatch):
+    assert checkpoints.load(store, "abc") is checkpoints.iteration(store, "abc", pytest.fail) is None
+    checkpoints.save(store, "abc", Checkpoint(1, (np.zeros(2),), ((0.0,) * 5,), {}))
     monkeypatch.setattr(checkpoints, "_versions", lambda: "jax-0")
-    assert checkpoints.load(path) is checkpoints.iteration(path, pytest.fail) is None
+    assert checkpoints.load(store, "abc") is checkpoints.iteration(store, "abc", pytest.fail) is None
     monkeypatch.undo()
 
 
@@ -437,22 +437,22 @@ MUTATIONS = [100, pytest.param(2000, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("count", MUTATIONS)
-def test_a_damaged_checkpoint_is_named_and_taken_away_or_makes_no_difference(tmp_path, count):
-    path, source = tmp_path / "c.safetensors", random.Random(5)
+def test_a_damaged_checkpoint_is_named_and_taken_away_or_makes_no_difference(store, count):
+    path, source = store.folder / store.files.checkpoint("abc"), random.Random(5)
     point = Checkpoint(7, (np.arange(6.0, dtype=np.float32), np.int32(3)), ((0.0, 1.0, 0.5, np.nan, np.nan),), {7: {"a": np.ones(3)}})
-    checkpoints.save(path, point)
+    checkpoints.save(store, "abc", point)
     whole, refused = path.read_bytes(), 0
     for _ in range(count):
         path.write_bytes(mutated(whole, source))
         said = []
-        found = checkpoints.iteration(path, said.append)
+        found = checkpoints.iteration(store, "abc", said.append)
         if said:
             refused += 1
             assert found is None
             assert str(path) in said[0]
             assert not path.exists()
         elif found is not None:
-            back = checkpoints.load(path)
+            back = checkpoints.load(store, "abc")
             assert (found, [leaf.tobytes() for leaf in back.state]) == (7, [leaf.tobytes() for leaf in map(np.asarray, point.state)])
     assert refused > 2 / 3 * count
 

@@ -114,7 +114,7 @@ def test_two_stores_become_one(store, tmp_path):
             assert words == ["more", "same", "new", "differs", "damaged", "new"]
             assert became["measurement", digest_of({"a": 1})] == "new"
     assert words == ["same", "same", "same", "differs", "damaged", "same"]
-    assert study_files(store) == ['study = "frankle2019.sparsity"']
+    assert study_files(store) == {"abc": 'study = "frankle2019.sparsity"'}
     assert store.get(digest_of(spec_of(1))).steps() == {0, 10}
     assert store.get(mine).steps() == {10}
     assert store.get(mine).metrics()["val_loss"].tolist() == [2.5, 1.5]

@@ -213,7 +213,8 @@ def _store(parser: Any, configured: Any, stored: Any, data: Any, printed: Any) -
         return parts.add_parser(name, help=help, description=help, parents=[*parents, stored, printed], allow_abbrev=False)
 
     part("size", "what takes up how much")
-    prune = part("prune", "what none of these studies needs: shows it, and with --yes removes it", configured, data)
+    prune = part("prune", "what no study needs: shows it, and with --yes removes it", configured, data)
+    prune.add_argument("studies", metavar="STUDY", nargs="*", help="those that are to stay (default: all that were carried out here)")
     prune.add_argument("--yes", action="store_true", help="remove it")
     part("merge", "have all that other stores have, told by digest").add_argument(
         "others", metavar="DIR|FILE", type=_place, nargs="+", help="other stores, or packed studies"
@@ -221,8 +222,7 @@ def _store(parser: Any, configured: Any, stored: Any, data: Any, printed: Any) -
     part("verify", "compare every file with its checksum")
     pack = part("pack", "write finished studies as one file, which --store reads in place", configured, data)
     pack.add_argument("-o", "--output", metavar="FILE.zip", type=_path, required=True)
-    for one in (prune, pack):
-        one.add_argument("studies", metavar="STUDY", nargs="+", help="a study's name, or a study file (.toml)")
+    pack.add_argument("studies", metavar="STUDY", nargs="+", help="a study's name, or a study file (.toml)")
 
 
 def _data(parser: Any) -> None:

@@ -1,15 +1,14 @@
 """The verb `claims`: the ledger."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tombola.commands.configured import resolved
+from tombola.commands.configured import carried_out, resolved
 from tombola.commands.printing import columns, printed
 from tombola.core.errors import TombolaError
 from tombola.report.ledger import Entry, entry, judged_again, overall
-from tombola.store.places import study_files
 from tombola.store.store import Damaged, Store
 from tombola.studies.base import Study
 from tombola.studies.catalogue import studies as registry
@@ -65,16 +64,12 @@ def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
 
 
 def _carried_out(store: Store, data_dir: Path | None) -> Iterator[Entry]:
-    """The lines of the studies that were carried out with a store. What a study file names is neither run nor opened."""
-    from tombola.engine.configuring import resolve
-    from tombola.engine.study_files import read
-
-    for described in study_files(store):
-        options: Mapping[str, Any] = {}
+    """The lines of the studies that were carried out with a store."""
+    for _, options, study in carried_out(store, data_dir):
         try:
-            options = read(store.folder, described)
-            own = {name: value for name, value in options.items() if name not in ("study", "load")}
-            yield from _judged(resolve(options["study"], data_dir=data_dir, **own), store, data_dir)
+            if isinstance(study, TombolaError):
+                raise study
+            yield from _judged(study, store, data_dir)
         except TombolaError as error:
             if options.get("study") in registry:
                 yield from _unjudged(options["study"], str(options.get("task", "-")), NOT_RUN, str(error))

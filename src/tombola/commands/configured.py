@@ -1,9 +1,12 @@
 """From options of the command line to a study: over those of a study file, and of files of defaults; and where each came from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tombola.core.errors import TombolaError
+from tombola.store.places import study_files
+from tombola.store.store import Store
 from tombola.studies.base import Study
 from tombola.studies.sweep import Sweep
 
@@ -24,6 +27,23 @@ def resolved(study: str, options: Mapping[str, Any], data_dir: Path | None) -> S
     model, data = bring(options)
     name, sweeps = options.pop("study"), swept_values(options.pop("sweeps"))
     return resolve(name, model=model, data=data, data_dir=data_dir, sweep={**options.pop("sweep"), **sweeps}, **options)
+
+
+def carried_out(store: Store, data_dir: Path | None) -> Iterator[tuple[str, Mapping[str, Any], Study | TombolaError]]:
+    """Of each study that was carried out with a store: the digest of its configuration, its options, and the study, or why it cannot be
+    had here. What a study file names is neither run nor opened.
+    """
+    from tombola.engine.configuring import resolve
+    from tombola.engine.study_files import read
+
+    for configuration, described in study_files(store).items():
+        options: Mapping[str, Any] = {}
+        try:
+            options = read(store.folder, described)
+            own = {name: value for name, value in options.items() if name not in ("study", "load")}
+            yield configuration, options, resolve(options["study"], data_dir=data_dir, **own)
+        except TombolaError as error:
+            yield configuration, options, error
 
 
 def study_file(study: str, options: Mapping[str, Any], found: Study) -> str:

@@ -5,14 +5,17 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tombola.commands.configured import resolved, study_file
+from tombola.commands.configured import carried_out, resolved, study_file
 from tombola.commands.printing import amount, columns, printed
 from tombola.core.errors import TombolaError
 from tombola.report.result import plain
 from tombola.store import upkeep
 from tombola.store.store import Damaged, Store
+
+if TYPE_CHECKING:
+    from tombola.engine.upkeep import Needed
 
 _LINES = 20
 """Of runs that could go, or of leaves that differ, as many are shown; `--json` has all."""
@@ -39,17 +42,28 @@ def _sizes(what: str, count: str, sizes: Mapping[str, upkeep.Size]) -> None:
 
 
 def store_prune(studies: Sequence[str], store: Path, data_dir: Path | None, json: bool, yes: bool, **options: Any) -> None:
-    """Show, or take out, what none of the studies needs."""
+    """Show, or take out, what none of the studies needs: of those that are named, or of all that were carried out on the store."""
     from tombola.engine.upkeep import needed, prune, superfluous
 
-    found = Store.there(store)
-    needs = needed([resolved(name, options, data_dir) for name in studies], found, data_dir)
+    found, stays = Store.there(store), dict[str, str]()
+    if studies:
+        needs, whose = needed([resolved(name, options, data_dir) for name in studies], found, data_dir), ", ".join(studies)
+    else:
+        needs, stays = _needed_by_all(found, data_dir, **options)
+        whose = "the studies that were carried out here"
     what = superfluous(found, needs)
     of_kind = {kind: [digest for one, digest in what.records if one == kind] for kind in upkeep.rooms(found)}
     shown = [] if json else [_brief(found, digest, what.records["run", digest]) for digest in of_kind["run"][:_LINES]]
     damaged = prune(found, what) if yes else []
     if json:
-        left = {"weights": what.weights, "files": list(what.files), "bytes": what.bytes, "removed": yes, "damaged": damaged}
+        left = {
+            "weights": what.weights,
+            "files": list(what.files),
+            "bytes": what.bytes,
+            "removed": yes,
+            "damaged": damaged,
+            "kept whole": stays,
+        }
         return printed({_WORDS[kind]: digests for kind, digests in of_kind.items()} | left)
     if shown:
         columns([["run", "task", "seed", "mask", "start", "size"], *shown])
@@ -59,13 +73,33 @@ def store_prune(studies: Sequence[str], store: Path, data_dir: Path | None, json
     parts += [f"{sum(map(len, what.weights.values())):,} files of weights of {len(what.weights):,} runs that stay"] if what.weights else []
     parts += [f"{len(what.files):,} checkpoints and descriptions of networks"] if what.files else []
     if not parts:
-        print(f"{', '.join(studies)}: every file in store {str(store)!r} is needed")
+        print(f"{whose}: every file in store {str(store)!r} is needed")
     elif yes:
         print(f"removed: {', '.join(parts)}; {amount(what.bytes)}")
     else:
-        print(f"not needed by {', '.join(studies)}: {', '.join(parts)}; {amount(what.bytes)}\nnothing was removed; --yes removes it")
+        print(f"not needed by {whose}: {', '.join(parts)}; {amount(what.bytes)}\nnothing was removed; --yes removes it")
+    for study, why in stays.items():
+        print(f"all runs of {study} stay: {why}")
     for digest in damaged:
         print(f"warning: run {digest} is damaged and stays as it is; run its study again", file=sys.stderr)
+
+
+def _needed_by_all(store: Store, data_dir: Path | None, load: Sequence[Path], **options: Any) -> tuple["Needed", dict[str, str]]:
+    """What the studies that were carried out on a store need; and of those of which everything stays, why."""
+    from tombola.core.loading import load_files
+    from tombola.engine.upkeep import needed_as_noted
+
+    if any(value not in (None, []) for value in options.values()):
+        raise TombolaError("a study is configured, but none is named: name those that are to stay, or drop these options")
+    load_files(load)
+    found = list(carried_out(store, data_dir))
+    if not found:
+        raise TombolaError(
+            f"store {str(store.folder)!r} has no note of a study, so that nothing says what is needed; name those that are to stay"
+        )
+    needs, finished = needed_as_noted({one: study for one, _, study in found if not isinstance(study, TombolaError)}, store, data_dir)
+    why = lambda study: str(study) if isinstance(study, TombolaError) else "it is not finished"  # noqa: E731
+    return needs, {str(said.get("study", one)): why(study) for one, said, study in found if one not in finished}
 
 
 def _brief(store: Store, digest: str, size: int) -> list[str]:

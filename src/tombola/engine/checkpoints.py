@@ -1,12 +1,13 @@
-"""A run in progress on disk."""
+"""A run in progress, as its store keeps it; a store in memory keeps none."""
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 
-from tombola.store.files import load_tree, save_tree
+from tombola.core.trees import Tree
+from tombola.store.files import sealed, unsealed
+from tombola.store.store import Store
 from tombola.training.replica import Checkpoint
 
 _FORM = 4
@@ -17,9 +18,8 @@ def _versions() -> str:
     return " ".join([*(f"{name}-{version(name)}" for name in ("jax", "optax", "flax")), f"form-{_FORM}"])
 
 
-def save(path: Path | None, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, replacing the one before."""
-    assert path is not None
+def save(store: Store, digest: str, checkpoint: Checkpoint) -> None:
+    """Write a run's checkpoint, replacing the one before."""
     tree = {f"state/{index:05d}": leaf for index, leaf in enumerate(checkpoint.state)}
     for kind, trees in (("snapshot", checkpoint.snapshots), ("mask", checkpoint.masks)):
         tree |= {f"{kind}/{step}/{name}": leaf for step, kept in trees.items() for name, leaf in kept.items()}
@@ -28,18 +28,16 @@ def save(path: Path | None, checkpoint: Checkpoint) -> None:
         tree |= {"signals": np.array(checkpoint.signals, np.float64)} | {
             f"before/0/{name}": leaf for name, leaf in checkpoint.before.items()
         }
-    save_tree(path, tree, {"iteration": str(checkpoint.iteration), "made": _versions()})
+    _write(store, digest, tree, {"iteration": str(checkpoint.iteration)})
 
 
-def load(path: Path | None) -> Checkpoint | None:
+def load(store: Store, digest: str) -> Checkpoint | None:
     """The checkpoint; None if there is none, or if other versions of JAX made it (their bits may differ).
 
     Raises `SafetensorError` or `OSError` where it is damaged.
     """
-    if path is None or not path.exists():
-        return None
-    tree, metadata = load_tree(path)
-    if metadata.get("made") != _versions():
+    tree, metadata = _read(store, digest)
+    if not tree:
         return None
     kept: dict[str, dict[int, dict[str, np.ndarray]]] = {"snapshot": {}, "mask": {}, "before": {}}
     for name, leaf in tree.items():
@@ -52,41 +50,55 @@ def load(path: Path | None) -> Checkpoint | None:
     return Checkpoint(int(metadata["iteration"]), state, rows, kept["snapshot"], kept["mask"], signals, kept["before"].get(0, {}))
 
 
-def iteration(path: Path | None, warn: Callable[[str], None]) -> int | None:
+def iteration(store: Store, digest: str, warn: Callable[[str], None]) -> int | None:
     """Where a checkpoint stands that a run can go on from. One that is damaged is named and taken away: its run begins anew."""
     from safetensors import SafetensorError
 
     try:
-        found = load(path)
+        found = load(store, digest)
     except (SafetensorError, OSError):
-        warn(f"{path} is damaged; its run begins anew")
-        remove(path)
+        _discard(store, digest, "run", warn)
         return None
     return None if found is None else found.iteration
 
 
-def save_state(path: Path | None, state: Mapping[str, np.ndarray]) -> None:
-    """Write what a measurement knows that goes step by step; nothing where the store is in memory."""
-    if path is not None:
-        save_tree(path, state, {"made": _versions()})
+def save_state(store: Store, digest: str, state: Mapping[str, np.ndarray]) -> None:
+    """Write what a measurement knows that goes step by step."""
+    _write(store, digest, state, {})
 
 
-def load_state(path: Path | None, warn: Callable[[str], None]) -> dict[str, np.ndarray] | None:
+def load_state(store: Store, digest: str, warn: Callable[[str], None]) -> Tree | None:
     """It again; None where there is none, or where other versions of JAX made it. One that is damaged is named and taken away."""
     from safetensors import SafetensorError
 
-    if path is None or not path.exists():
-        return None
     try:
-        tree, metadata = load_tree(path)
+        return _read(store, digest)[0] or None
     except (SafetensorError, OSError):
-        warn(f"{path} is damaged; its measurement begins anew")
-        remove(path)
+        _discard(store, digest, "measurement", warn)
         return None
-    return tree if metadata.get("made") == _versions() else None
 
 
-def remove(path: Path | None) -> None:
+def remove(store: Store, digest: str) -> None:
     """Take a checkpoint away: its run has ended."""
-    if path is not None:
-        path.unlink(missing_ok=True)
+    if (name := store.files.checkpoint(digest)) is not None:
+        store.files.erase(name)
+
+
+def _write(store: Store, digest: str, tree: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    if (name := store.files.checkpoint(digest)) is not None:
+        store.files.write(name, sealed(tree, {**metadata, "made": _versions()}))
+
+
+def _read(store: Store, digest: str) -> tuple[Tree, dict[str, str]]:
+    """Nothing where there is no checkpoint, or none that these versions of JAX made."""
+    name = store.files.checkpoint(digest)
+    try:
+        tree, metadata = ({}, {}) if name is None else unsealed(store.files.read(name))
+    except FileNotFoundError:
+        return {}, {}
+    return (tree, metadata) if metadata.get("made") == _versions() else ({}, {})
+
+
+def _discard(store: Store, digest: str, what: str, warn: Callable[[str], None]) -> None:
+    warn(f"{store.folder / (store.files.checkpoint(digest) or '')} is damaged; its {what} begins anew")
+    remove(store, digest)

@@ -160,8 +160,7 @@ class Engine:
 
     def _position(self, digest: str, waits: bool, begun: Collection[str]) -> tuple[int, bool]:
         """Where it goes on, and whether it was begun. Replicas that share a device wait for each other's begin: one for all."""
-        path = self.store.checkpoint_path(digest) if digest in begun else None
-        checkpoint = checkpoints.iteration(path, self.progress.warn)
+        checkpoint = checkpoints.iteration(self.store, digest, self.progress.warn) if digest in begun else None
         if checkpoint is not None:
             return checkpoint, True
         return 0 if waits else self._spans[digest][0], False
@@ -196,14 +195,9 @@ class Engine:
         self.progress.training(digests)
         began, compiled = time.monotonic(), compiling.seconds()
         replicas = [self._member(digest) for digest in digests]
-
-        paths = [self.store.checkpoint_path(digest) for digest in digests]
-
-        def on_checkpoint(index: int, checkpoint: checkpoints.Checkpoint) -> None:
-            checkpoints.save(paths[index], checkpoint)
-
+        kept, hears, end = self.store.files.checkpoint(digests[0]), self.progress.on_rows, self._spans[digests[0]][1]
+        keeps = None if kept is None else lambda index, checkpoint: checkpoints.save(self.store, digests[index], checkpoint)
         with renewed(self.store, digests):
-            keeps, hears, end = on_checkpoint if all(paths) else None, self.progress.on_rows, self._spans[digests[0]][1]
             on_rows = None if hears is None else lambda index, rows: hears(digests[index], rows)
             for index, outcome in train_cohort(task, dataset, replicas, keeps, self.progress.advance, layout, end, on_rows):
                 if not np.isfinite([row[1] for row in outcome.rows]).all():
@@ -229,7 +223,7 @@ class Engine:
             begin=self._spans[digest][0],
             noise=run.noise,
             keep=frozenset(self._wanted(digest) | stored | ({self._spans[digest][1]} if digest in self.graph.ends else set())),
-            resume=checkpoints.load(self.store.checkpoint_path(digest)),
+            resume=checkpoints.load(self.store, digest),
             rate=run.task.recipe.learning_rate,
         )
 
@@ -239,4 +233,4 @@ class Engine:
         files = results.files(run, replica, outcome, network, spent, together)
         lacks_weights = digest in self.store
         self.store.put(digest, files, results.trees(replica, outcome), replace=lacks_weights)
-        checkpoints.remove(self.store.checkpoint_path(digest))
+        checkpoints.remove(self.store, digest)

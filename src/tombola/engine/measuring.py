@@ -87,25 +87,24 @@ def _evaluate(measurement: Measurement, weights: Callable[[RunRef], Tree], kept:
     _put(measurement, found, query.networks.points, time.monotonic() - began, compiling.seconds() - compiled, kept)
     if not np.isfinite([value for name, values in found.items() if "loss" in name for value in values.reshape(-1)]).all():
         progress.warn(f"measurement {digest} ({measurement.name}): of some networks the loss is not finite; they read NaN")
-    checkpoints.remove(kept.checkpoint_path(digest))
+    checkpoints.remove(kept, digest)
     progress.advance(1)
 
 
 def _looped(loop: Loop, digest: str, store: Store, progress: Progress) -> Query:
     """Step by step to the end, from where an earlier process stopped; now and then, and when told to stop, a checkpoint is written."""
-    path = store.checkpoint_path(digest)
-    state = checkpoints.load_state(path, progress.warn) or loop.first()
+    state = checkpoints.load_state(store, digest, progress.warn) or loop.first()
     shown, saved = 0.0, time.monotonic()
     try:
         while (share := loop.share(state)) < 1:
             if time.monotonic() - saved > _SECONDS:
                 saved = time.monotonic()
-                checkpoints.save_state(path, state)
+                checkpoints.save_state(store, digest, state)
             progress.advance(min(share, 0.999) - shown)
             shown = min(share, 0.999)
             state = loop.advance(state)
     except KeyboardInterrupt:
-        checkpoints.save_state(path, state)
+        checkpoints.save_state(store, digest, state)
         raise
     progress.advance(-shown)
     return loop.query(state)

@@ -14,7 +14,7 @@ from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Given, Run
 from tombola.store.files import dump_json
 from tombola.store.packed import pack
-from tombola.store.places import FOLDER
+from tombola.store.places import FOLDER, places
 from tombola.store.store import Damaged, Record, Store
 from tombola.store.upkeep import rooms
 from tombola.studies.base import Study
@@ -68,6 +68,28 @@ def needed(studies: Iterable[Study], store: Store, data_dir: Path | None = None,
             raise TombolaError(f"{study.name}: {less} not {place}; `tombola run {study.name}` with the same options finishes it first")
         _add(found, parts, data_dir)
     return found
+
+
+def needed_as_noted(studies: Mapping[str, Study], store: Store, data_dir: Path | None = None) -> tuple[Needed, set[str]]:
+    """Of the studies that were carried out on a store, by the digests of their configurations; and those that are finished.
+
+    A finished study needs what it reads. All else that was noted stays whole; so do runs at no place in a study, measurements and arrays
+    that were given, as calls in Python may have made them, and each run's last weights, which may have been kept to be exported.
+    """
+    finished = {one: study for one, study in studies.items() if not lacking(followed(study, store, data_dir)[0])}
+    found, of_run = needed(finished.values(), store, data_dir), dict[str, set[str]]()
+    for place in places(store):
+        of_run.setdefault(place["run"], set()).add(place["configuration"])
+    files, begun = _by_record(store.files.sizes(), ""), store.files.work().begun
+    for digest in {*store.files.records(), *begun}:
+        steps = {step for name in files.get(digest, ()) if (step := _step(name)) is not None}
+        if not of_run.get(digest, set()) or of_run[digest] - finished.keys():
+            found.runs[digest] = steps
+        elif digest in found.runs and steps:
+            found.runs[digest].add(max(steps))
+    found.measurements.update(store.measurements.files.records(), store.measurements.files.work().begun)
+    found.given.update(store.given.files.records())
+    return found, set(finished)
 
 
 def _add(found: Needed, parts: Parts, data_dir: Path | None) -> None:

@@ -9,13 +9,12 @@ import socket
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tombola.core.errors import TombolaError
 from tombola.core.extras import extra
 from tombola.core.loading import summary
-from tombola.store.disk import Work
+from tombola.store.disk import Work, checkpoint
 
 STALE_SECONDS = 300.0
 """A claim that was not renewed for so long is taken over."""
@@ -29,7 +28,7 @@ class Address(str):
 
 
 class Bucket:
-    """As `tombola.store.disk.Disk`. Checkpoints are not kept: a run that is interrupted begins anew."""
+    """As `tombola.store.disk.Disk`."""
 
     def __init__(self, url: str, objects: Any = None, prefix: str = "") -> None:
         self.path: Any = Address(url.rstrip("/"))
@@ -112,8 +111,9 @@ class Bucket:
 
     # -- runs in progress -------------------------------------------------------------------------------------
 
-    def checkpoint(self, record: str) -> Path | None:
-        """None: a checkpoint every few seconds is not what object stores are for."""
+    def checkpoint(self, record: str) -> str | None:
+        """The object in which a run in progress keeps its checkpoint."""
+        return checkpoint(record)
 
     def claim(self, record: str) -> bool:
         """Take a run for this process; False while another process that is alive holds it."""
@@ -138,8 +138,7 @@ class Bucket:
 
     def work(self) -> Work:
         """What is in progress; one listing."""
-        parts = [name.partition(".") for name in self.names(".work")]
-        return Work({record for record, _, kind in parts if kind == "claim"}, set())
+        return Work.of(self.names(".work"))
 
     def holders(self, claimed: Iterable[str], closely: bool = True) -> dict[str, str]:
         """Record -> "host:process" of those claims that live processes hold; "" unless `closely`. One listing, and a clock."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tombola.core.errors import TombolaError
-from tombola.core.files import draft_name, running, sweep, take_away, write_atomically
+from tombola.core.files import draft_name, now_by, running, sweep, take_away, write_atomically
 
 STALE_SECONDS = 300.0
 """A claim that was not renewed for so long is taken over, wherever its holder ran. NFS may show a file as it was a minute ago."""
@@ -27,6 +27,17 @@ class Work(NamedTuple):
     """Records that have a claim, be it of a process that lives or of one that has died."""
     begun: set[str]
     """Records that have a checkpoint."""
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "Work":
+        """By the names of files in that folder."""
+        parts = [name.partition(".") for name in names]
+        return cls(*({record for record, _, kind in parts if kind == which} for which in ("claim", "checkpoint.safetensors")))
+
+
+def checkpoint(record: str) -> str:
+    """The file of a run's checkpoint."""
+    return f".work/{record}.checkpoint.safetensors"
 
 
 class Disk:
@@ -127,9 +138,9 @@ class Disk:
 
     # -- runs in progress -------------------------------------------------------------------------------------
 
-    def checkpoint(self, record: str) -> Path | None:
-        """Where a run in progress keeps its checkpoint."""
-        return self.path / ".work" / f"{record}.checkpoint.safetensors"
+    def checkpoint(self, record: str) -> str | None:
+        """The file in which a run in progress keeps its checkpoint."""
+        return checkpoint(record)
 
     def claim(self, record: str) -> bool:
         """Take a run for this process; False while another process that is alive holds it."""
@@ -158,8 +169,7 @@ class Disk:
 
     def work(self) -> Work:
         """What is in progress; one listing."""
-        parts = [name.partition(".") for name in self.names(".work")]
-        found = Work(*({record for record, _, kind in parts if kind == which} for which in ("claim", "checkpoint.safetensors")))
+        found = Work.of(self.names(".work"))
         for record in self._known.keys() - found.claimed:
             del self._known[record]
         return found
@@ -214,7 +224,7 @@ class Disk:
             renewed = path.stat().st_mtime
         except OSError:
             return "free"
-        age = self._now() - renewed
+        age = now_by(self.path / ".work" / ".clock") - renewed
         if age < 0:  # its date lies in the future: it counts from now on
             with suppress(OSError):
                 os.utime(path)
@@ -222,15 +232,6 @@ class Disk:
         if holder is None:  # created and not yet written, which takes a moment; or no claim at all
             return "held" if age < 5 else "dead"
         return "dead" if _gone(holder) or age >= STALE_SECONDS else "held"
-
-    def _now(self) -> float:
-        """What the clock says that dates claims: that of the machine where the files are, of which a file just touched tells."""
-        clock = self.path / ".work" / ".clock"
-        try:
-            clock.touch()
-            return clock.stat().st_mtime
-        except OSError:  # who may only look
-            return time.time()
 
 
 def _holder(text: str) -> tuple[str, int] | None:

@@ -28,23 +28,32 @@ def dump_tree(tree: Mapping[str, Any], metadata: Mapping[str, str] | None = None
 
 
 def save_tree(path: Path, tree: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a tree with metadata and a seal: the SHA-256 of both, by which `load_tree` finds damage."""
+    """Write a tree with metadata and a seal, as `sealed` makes it."""
+    write_atomically(path, sealed(tree, metadata or {}))
+
+
+def sealed(tree: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file with metadata and a seal: the SHA-256 of both, by which `unsealed` finds damage."""
     there = {name: np.asarray(leaf, order="C") for name, leaf in tree.items()}
-    write_atomically(path, dump_tree(there, {**(metadata or {}), SEAL: _seal(there, metadata or {})}))
+    return dump_tree(there, {**metadata, SEAL: _seal(there, metadata)})
 
 
 def load_tree(path: Path) -> tuple[Tree, dict[str, str]]:
-    """(tree, metadata) of what `save_tree` wrote.
+    """(tree, metadata) of what `save_tree` wrote. Raises as `unsealed`, and `OSError` if the file cannot be read."""
+    return unsealed(path.read_bytes())
+
+
+def unsealed(content: bytes) -> tuple[Tree, dict[str, str]]:
+    """(tree, metadata) of what `sealed` made.
 
     Raises:
-        OSError: if the file cannot be read.
         SafetensorError: if it is damaged. Files that were written before there was a seal are read without one.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
-    with safe_open(path, "np") as file:
-        metadata = dict(file.metadata() or {})
-        tree = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    tree = read_tree(content)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # which was just found sound
+    metadata = dict(header.get("__metadata__", {}))
     seal = metadata.pop(SEAL, None)
     if seal is not None and seal != _seal(tree, metadata):
         raise SafetensorError("its content is not what was written")

@@ -68,7 +68,7 @@ class Memory:
         for name in self.names(record):
             del self._files[f"{record}/{name}"]
 
-    def checkpoint(self, record: str) -> Path | None:
+    def checkpoint(self, record: str) -> str | None:
         """None: what ends this process ends the store."""
 
     def claim(self, record: str) -> bool:

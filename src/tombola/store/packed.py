@@ -54,7 +54,7 @@ class Packed:
         """Every file -> bytes before compression."""
         return dict(self._sizes)
 
-    def checkpoint(self, record: str) -> Path | None:
+    def checkpoint(self, record: str) -> str | None:
         """None: nothing is in progress here."""
 
     def claimed(self, record: str) -> bool:

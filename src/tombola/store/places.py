@@ -52,11 +52,13 @@ def places(store: Store) -> Iterator[dict[str, Any]]:
         yield from (of_study | one for one in own)
 
 
-def study_files(store: Store) -> list[str]:
-    """The texts of the study files that were noted, by the names of the studies; a note that cannot be read is passed over."""
+def study_files(store: Store) -> dict[str, str]:
+    """Digest of a configuration -> the text of the study file that was noted, by the names of the studies; a note that cannot be read is
+    passed over.
+    """
     found = []
     for name in store.files.names(FOLDER):
         with suppress(OSError, ValueError, TypeError, KeyError):
             said = json.loads(store.files.read(f"{FOLDER}/{name}"))
-            found.append((str(said["study"]), str(said["described"])))
-    return [described for _, described in sorted(found) if described]
+            found.append((str(said["study"]), str(said["described"]), name.removesuffix(".json")))
+    return {configuration: described for _, described, configuration in sorted(found) if described}

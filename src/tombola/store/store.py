@@ -152,12 +152,8 @@ class Store:
 
     def in_progress(self, digest: str) -> bool:
         """Whether a live process trains it, or a checkpoint waits to be gone on from."""
-        checkpoint = self.checkpoint_path(digest)
-        return self.files.claimed(digest) or (checkpoint is not None and checkpoint.exists())
-
-    def checkpoint_path(self, digest: str) -> Path | None:
-        """Where a run in progress keeps its checkpoint; None where it has none."""
-        return self.files.checkpoint(digest)
+        checkpoint = self.files.checkpoint(digest)
+        return self.files.claimed(digest) or (checkpoint is not None and self.files.has(checkpoint))
 
 
 def _files(place: Path | str) -> Files:

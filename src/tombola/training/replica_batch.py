@@ -24,7 +24,8 @@ from tombola.training.setup import Setup
 from tombola.training.watch import Watch, copied, noted, told
 
 CHECKPOINT_SECONDS = 15.0
-"""Least time between two checkpoints of a batch of replicas: what a killed process can lose, beside the current call."""
+"""Least time between two checkpoints of a batch of replicas: what a killed process can lose, beside the current call. Where writing
+one takes more than a second, as over a network, so many times that."""
 
 
 class Arrays(NamedTuple):
@@ -79,18 +80,19 @@ class ReplicaBatch:
 
     def train(self, on_checkpoint: Any, on_progress: Callable[..., None], on_rows: Any = None) -> list[Outcome]:
         """All calls, with checkpoints between them; before a process that was told to stop does so, one more."""
-        saved = time.monotonic()
+        saved, took = time.monotonic(), 0.0
         if self.replicas[0].resume is None:
             self._keep_and_look()
         with interrupts.deferred():
             for stops in self._calls():
                 began = self.t
                 self._call(stops)
-                due = interrupts.told() or time.monotonic() - saved > CHECKPOINT_SECONDS
+                due = interrupts.told() or time.monotonic() - saved > CHECKPOINT_SECONDS * max(1.0, took)
                 if on_checkpoint is not None and due and self.t < self.end and self.shadow is None:
-                    for index, checkpoint in enumerate(self._checkpoints()):
+                    found, writing = self._checkpoints(), time.monotonic()
+                    for index, checkpoint in enumerate(found):
                         on_checkpoint(index, checkpoint)
-                    saved = time.monotonic()
+                    saved, took = time.monotonic(), time.monotonic() - writing
                 for index, rows in enumerate(self._rows() if on_rows else ()):
                     on_rows(index, rows)
                 said = self.watch.said() if self.watch else []
