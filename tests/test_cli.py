@@ -524,7 +524,8 @@ MISTAKES = [
     ],
     ("store merge empty", "there is no store 'empty'; name one"),
     ("store pack frankle2019.sparsity --store runs -o no/such/p.zip", "runs is in store|there is no store"),
-    ("log abc --to nothing --store taken", "'taken' is a file, but a folder"),
+    ("store merge . --store new", "there are no runs in store '.', so that nothing can be joined"),
+    ("log abc --to nothing --store runs", "unknown tool 'nothing': one of tensorboard"),
 ]
 
 

@@ -128,7 +128,7 @@ def store_merge(others: Sequence[Path], store: Path, json: bool) -> None:
     said = Counter[tuple[str, str]]()
     for (kind, became), count in counts.items():
         said[kind, words[became]] += count
-    print(f"{store}: {', '.join(f'{_counted(kind, count)} {word}' for (kind, word), count in said.items()) or 'nothing to join'}")
+    print(f"{store}: {', '.join(f'{_counted(kind, count)} {word}' for (kind, word), count in said.items())}")
     for one in named:
         why = "its numbers differ from those that are here" if one["is"] == "differs" else "it is damaged"
         print(f"warning: {one['kind']} {one['digest']} of {one['store']} was left out: {why}", file=sys.stderr)

@@ -114,9 +114,10 @@ def export(
 def log(what: Sequence[str], store: Path, data_dir: Path | None, to: str, project: str, **options: Any) -> None:
     """Runs of studies, or single ones, in another tool."""
     from tombola.engine.study import followed
-    from tombola.store.tracking import log_record, run_name
+    from tombola.store.tracking import log_record, module_of, run_name
     from tombola.studies.catalogue import studies
 
+    module_of(to)  # raises
     found, logged = Store.there(store), 0
     for name in what:
         if name in studies or name.endswith(".toml"):

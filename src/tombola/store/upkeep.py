@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tombola.core.errors import TombolaError
 from tombola.store.lineage import task_of
 from tombola.store.places import FOLDER
 from tombola.store.record import network_file
@@ -77,10 +78,12 @@ def merge(mine: Store, other: Store) -> Iterator[tuple[str, str, str]]:
     """Have everything of another store in `mine`, and (kind, digest, what became of it) of each record.
 
     That is "new", "more" (weights that were not here), "same", "differs" (mine stays), or "damaged" (it stays out). What is damaged
-    here is replaced.
+    here is replaced. Raises if the other has nothing: its name is a mistake.
     """
-    mine.prepare()
     theirs = rooms(other)
+    if not any(room.files.records() for room in theirs.values()):
+        raise TombolaError(f"there are no runs in store {str(other.folder)!r}, so that nothing can be joined; name the folder of a store")
+    mine.prepare()
     for kind, room in rooms(mine).items():
         for record in theirs[kind]:
             yield kind, record.digest, _adopted(room, record)
