@@ -160,7 +160,12 @@ def test_a_claim_of_the_dead_is_free_after_a_look_and_taken_over(store):
 def test_claims_are_renewed_while_something_long_computes(store, monkeypatch):
     monkeypatch.setattr(queue, "STALE_SECONDS", 0.05)
     renewed = []
-    monkeypatch.setattr(store, "renew", lambda digests: renewed.append(list(digests)))
+
+    def renew(digests):
+        renewed.append(list(digests))
+        raise OSError("the network is down for a moment")
+
+    monkeypatch.setattr(store, "renew", renew)
     with queue.renewed(store, ["a"]):
         time.sleep(0.1)
     count = len(renewed)

@@ -3,8 +3,9 @@
 import random
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from tombola.core.errors import TombolaError
 from tombola.store.disk import STALE_SECONDS
 from tombola.store.store import Store
 
@@ -86,7 +87,8 @@ def renewed(store: Store, digests: Collection[str]) -> Iterator[None]:
 
     def beat() -> None:
         while not stop.wait(STALE_SECONDS / 5):
-            store.renew(digests)
+            with suppress(OSError, TombolaError):  # a store that cannot be reached for a while is tried again
+                store.renew(digests)
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -37,6 +37,8 @@ class Ray:
             said = " ".join(str(error).split()) or type(error).__name__
             raise TombolaError(f"--ray {address!r}: no cluster answers there ({said}); give HOST:PORT of its head, or auto") from None
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        if not nodes:
+            raise TombolaError(f"--ray {address!r}: no node of this cluster has a CPU for workers; `ray start --address=...` adds one")
         cores = max(1, min(int(min(node["CPU"] for node in nodes)), int(sum(node["CPU"] for node in nodes) // count)))
         wants = {"num_cpus": cores, "num_gpus": int(any(node.get("GPU") for node in nodes)), "max_retries": -1}
         task = ray.remote(_work).options(scheduling_strategy="SPREAD", **wants)
