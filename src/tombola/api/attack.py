@@ -73,15 +73,21 @@ def attack(
     store: Store | Path | str | None = None,
     data_dir: Path | str | None = None,
 ) -> Attacked:
-    """Attack R networks on test examples, as the measurement `attacked` says, which also says what the arguments are.
+    """Attack R networks on test examples, with all of several attacks: an example counts as right only if none of them makes it wrong.
 
     Args:
         weights: leaves (R, ...), such as ``dense.final``.
         eps: one radius or several, in the maximum norm.
-        seed: of the replicates, for what attacks draw.
+        attacks: of `fgsm`, `pgd`, `square` and `random`.
+        steps, restarts: those of PGD, whose steps are 2.5 eps / steps long.
+        examples: how many test examples are attacked, the first ones. None: all.
+        unit: what a radius of 1 is: the unit of the inputs (`input`; pixels are on a scale from 0 to 1), or each feature's `range`, or its
+            standard deviation (`std`).
+        fixed, integers: the places of features that must stay as they are, and of those that must stay whole numbers.
+        seed: that of the replicates, from which random attacks draw.
 
     Raises:
-        TombolaError: for an attack or unit that there is not; for inputs that are tokens, and targets that are no classes.
+        TombolaError: for an attack or unit that there is not, for inputs that are tokens, or for targets that are no classes.
     """
     session = Session.of(task, store, data_dir, weights)
     full = weights_of("weights", weights, session.network)

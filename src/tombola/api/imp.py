@@ -65,21 +65,27 @@ def imp(
     data_dir: Path | str | None = None,
     **fields: Any,
 ) -> Tickets:
-    """Train, prune, rewind, repeat: the dense run and `levels` levels of winning tickets, R replicates each.
+    """Iterative magnitude pruning: train the dense networks, then `levels` times prune, rewind and train again.
 
-    Level l starts from ``m_l * W_k``: the weights of the dense run at step k = `rewind`, under the mask left after l
-    rounds; every level trains to the same last step T.
+    Level l trains ``m_l * W_k``: the weights of the dense run at step k = `rewind`, under the mask m_l that l rounds of pruning left. Every
+    level trains to the same last step T (Frankle & Carbin 2019, section 2; with k > 0 Frankle et al. 2020, section 3).
 
     Args:
-        levels: None: as many as `densities` are named.
-        pruning: rates, criterion, scope, ...; the task's own rates and scope where it names none.
-        fields: of `Pruning`, one by one, instead: ``criterion="movement"``, ``rewind="500it"``; `fraction` is another name of
-            `rates`. ``rewind="detected"``: the step at which the recipe's detector found the stable phase of the dense network
-            to begin, the (upper) median over the replicates, so that all have one k.
+        levels: how many rounds there are. None: as many as there are `densities`.
+        pruning: what a round removes, and by which criterion. Where it names no rates or scope, the task's are taken.
+        replicates: R, each from a seed of its own.
+        fields: fields of `tombola.Pruning`, one by one, in the place of `pruning`: ``criterion="movement"``, ``rewind="500it"``.
+            `fraction` is another name of `rates`. ``rewind="detected"`` is the step at which the recipe's detector found the stable phase
+            of the dense networks to begin: the (upper) median over the replicates, so that all have the same k.
         store: folder, or `tombola.Store`, where runs are kept; in memory if not given.
 
     Returns:
-        levels + 1 trajectories, a list that draws itself; `trajectory.mask` is the mask it trained under.
+        A list of levels + 1 trajectories of R replicas, the dense ones first, which draws itself. `trajectory.mask` is the mask it
+        trained under.
+
+    Raises:
+        TombolaError: for a field that `Pruning` does not have, rates of layers that there are not, a step after the end of training, or
+            where neither `levels` nor `densities` say how many rounds there are.
     """
     session = Session.of(task, store, data_dir)
     own = seeds(seed, whole("replicates", replicates, 1))

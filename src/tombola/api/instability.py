@@ -88,23 +88,28 @@ def instability(
     store: Store | Path | str | None = None,
     data_dir: Path | str | None = None,
 ) -> Instability:
-    """Train to W_k, make children with the same W_k and SGD noise of their own, train them to T, look at the ways between.
+    """Measure how unstable networks are to SGD noise at step k (Frankle et al. 2020, section 3).
+
+    Each of R networks trains to W_k. Its children are copies of W_k that train on to the end T, each under SGD noise of its own. The
+    instability is the error barrier between two children, averaged over their pairs:
+
+        max_a E(a W_1 + (1 - a) W_2) - (E(W_1) + E(W_2)) / 2
 
     Args:
-        k: the step; 0it: children of the initialisation.
-        children: C, 2 or more.
+        k: the step; at 0it the children share only the initialisation.
+        children: C copies, 2 or more.
         replicates: R initialisations; taken from `start` or `mask` where they are given, else 1.
-        start: W_k, leaves (R, ...), such as ``dense.at("500it")``; trained to if not given.
-        mask: bool leaves (R, ...) on the prunable weights: children of a sparse network. Pruned weights are held at what
-            `start` has there; 0 if it is not given.
-        vary: streams of SGD noise that differ between children: data_order, augmentation, dropout; the others are held.
-        part: which error is judged, `test` or `train`.
-        form: which height of the barrier: `maximum`, `midpoint` or `linear`.
+        start: W_k, leaves (R, ...), such as ``dense.at("500it")``. If not given, it is trained.
+        mask: bool leaves (R, ...) on the prunable weights, for the children of a sparse network. Pruned weights are held at what
+            `start` has there, or at 0 if there is no `start`.
+        vary: the streams of SGD noise that differ between children: data_order, augmentation, dropout. All other noise is shared.
+        part: the data on which the error is judged, `test` or `train`.
+        form: the height of the barrier: `maximum` (as above), `midpoint`, or `linear` (above the line between the ends).
         points, batch_norm, train_examples, store: as for `tombola.path`.
 
     Raises:
-        TombolaError: children that come out equal (the task has none of the noise that varies), an end of a path whose
-            error is not its child's, a k after the end of training.
+        TombolaError: if children come out equal because the task has none of the noise that varies, if an end of a path does not have the
+            error of its child, or if k lies after the end of training.
     """
     if whole("children", children) < 2:
         raise TombolaError(f"children = {children}, but a path needs 2 networks or more")

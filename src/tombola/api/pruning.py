@@ -16,12 +16,12 @@ from tombola.training.slopes import SLOPES
 
 
 def score(trajectory: Trajectory, criterion: str | criteria.Criterion = "large_final", *, data_dir: Path | str | None = None) -> Tree:
-    """Scores of the prunable weights, leaves (R, ...), from the first and last weights of a trajectory.
+    """Scores of the prunable weights, leaves (R, ...), from the first and the last weights of a trajectory.
 
     Args:
-        criterion: the name of a registered criterion, or a function (initial, final) -> scores of one leaf; one that has a third
+        criterion: the name of a registered criterion, or a function (initial, final) -> scores of one leaf. One with a third
             argument `gradient` gets the gradient of the mean loss at the last weights (`training.slopes.mean_gradient`), for which
-            data are read; one that has `squares`, `examples` or `activity`, what `training.slopes` says of these.
+            data are read; one with `squares`, `examples` or `activity` gets what `training.slopes` says of these.
     """
     name = criteria.criteria.described(criterion)
 
@@ -48,17 +48,21 @@ def prune(
     quiet: bool = False,
     seed: int = 0,
 ) -> Mask:
-    """Remove the lowest-scored `fraction` of the weights that are still kept; says what is left of each layer, and warns of empty ones.
+    """Remove the `fraction` of the weights still kept whose scores are lowest. Prints what is left of each layer, and warns of empty ones.
 
     Args:
-        scores: leaves (R, ...), from `score`.
-        fraction: one number in [0, 1], or one a path.
-        scope: "layer": the fraction is taken from each layer; "global": from all of them together.
-        mask: what is kept so far; everything if not given.
-        seed: of the study: replica r orders equal scores at random by the streams ``ties/{path}`` of its own seed.
+        scores: leaves (R, ...), from `tombola.score`.
+        fraction: one number in [0, 1], or one for each path.
+        scope: with "layer" the fraction is taken from each layer, with "global" from all of them together.
+        mask: what is kept so far. If not given, everything.
+        quiet: prints nothing.
+        seed: that of the study: replica r orders equal scores at random, by the streams ``ties/{path}`` of its own seed.
 
     Returns:
         The new mask, leaves (R, ...) bool, with exactly ``round(fraction * kept)`` fewer weights.
+
+    Raises:
+        TombolaError: for a fraction that is not in [0, 1], or a mask of other layers than the scores.
     """
     before = mask if mask is not None else selection.dense({path: np.shape(leaf) for path, leaf in scores.items()})
     rates = dict(fraction) if isinstance(fraction, Mapping) else dict.fromkeys(scores, fraction)

@@ -87,19 +87,22 @@ def robustness(
     store: Store | Path | str | None = None,
     data_dir: Path | str | None = None,
 ) -> Robustness:
-    """Put each layer of trained networks back to an earlier value, or draw it anew; nothing is trained again.
+    """Put one layer after the other of trained networks back to an earlier value, or draw it anew, and measure the test error.
+
+    Nothing is trained again (Zhang, Bengio & Singer 2019, section 3). Re-initialisation is ``theta_T^(d) <- theta_0^(d)`` of layer d, or
+    its value at a later step; re-randomisation is a fresh draw of the layer.
 
     Args:
         trained: R networks, with the weights of every step in `reset_to` kept (`keep` of `tombola.train`).
         reset_to: steps, and ``"random"`` for a fresh draw from the layer's own initialiser.
-        unit: what is put back together: `layer` (with its bias and the normalisation that follows), `block`, `stage`.
-        draws: fresh draws, over which ``random`` is averaged.
-        batch_norm: whether normalisation is `reset` with its layer, `keep` as trained, or reset and all statistics
-            `recompute` over training examples.
-        store: where what is found is kept; where `trained` is, if not given.
+        unit: what is put back together: a `layer` (with its bias and the normalisation that follows), a `block`, or a `stage`.
+        draws: how many fresh draws ``random`` is averaged over.
+        batch_norm: what becomes of normalisation: it is `reset` with its layer; it is left as trained (`keep`); or it is reset, and all
+            statistics are computed anew over training examples (`recompute`).
+        store: folder, or `tombola.Store`, where what is found is kept. If not given, the store of `trained`.
 
     Raises:
-        TombolaError: a step whose weights were not kept, nothing to reset to, an unknown unit or policy.
+        TombolaError: for a step whose weights were not kept, nothing to reset to, or an unknown unit or policy.
     """
     wanted = [str(Step(step)) if step != RANDOM else RANDOM for step in reset_to]
     if len(set(wanted)) < len(wanted) or not wanted:

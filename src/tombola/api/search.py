@@ -74,17 +74,27 @@ def search(
     data_dir: Path | str | None = None,
     **options: Any,
 ) -> Searched:
-    """Search a mask without gradients, as the measurement `searched_mask` says, which also says what the arguments are.
+    """Search masks over untrained weights without gradients, and count what that costs in passes of single examples.
+
+    In each generation all masks are scored on the same `batch` training examples. At each look the best ones are scored on all validation
+    examples, and the best so far is kept. The test set is looked at once, in the end.
 
     Args:
-        searcher: `random`, `flips`, `genetic`, `pbil`, `snes`, `sep_cma_es`, or a user's own; `options` are its own.
-        budget: example forward passes; a step of gradient descent on B examples counts as 3 B.
-        start: weights, leaves (R, ...); the initial weights if not given.
-        mask: the search begins from it.
-        store: folder, or `tombola.Store`, where the search is kept, and goes on if it was stopped; in memory if not given.
+        searcher: `random`, `flips`, `genetic`, `pbil`, `snes`, `sep_cma_es`, or one of your own; `options` are its own.
+        budget: forward passes of single examples. A step of gradient descent on B examples would count as 3 B.
+        looks: how many looks there are, at even shares of the budget.
+        density: the share of the weights that masks begin with. With `fixed` each layer keeps it throughout.
+        fitness: what is lower in a better mask: the `error` (the objective's headline), or the `loss`.
+        rescale: the factor on kept weights, as of `tombola.Supermask`.
+        price: what a density of 1 costs, added to the fitness: 0.1 gives up one point of error for ten points of density.
+        values: the weights under the mask: as they start (`init`), or their signs times the standard deviation of the layer's initialiser
+            (`constant`).
+        start: weights, leaves (R, ...). If not given, the initial weights.
+        mask: bool leaves (R, ...) from which the search begins. If not given, it begins at random.
+        store: folder, or `tombola.Store`, where the search is kept; it goes on from there if it was stopped. In memory if not given.
 
     Raises:
-        TombolaError: for a searcher or option that there is not, and where the package evosax is needed and missing.
+        TombolaError: for a searcher or option that there is not, or where the package evosax is needed and missing.
     """
     session = Session.of(task, store, data_dir, start, mask)
     runs = session.runs(how_many(replicates, start=start, mask=mask), seed, start=start)

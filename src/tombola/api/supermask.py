@@ -78,21 +78,25 @@ def supermask(
     store: Store | Path | str | None = None,
     data_dir: Path | str | None = None,
 ) -> Supermasks:
-    """Train scores instead of weights, as `mask_recipe` says, and look at the masks that come out.
+    """Learn masks over weights that stay untrained (Zhou et al. 2019, section 5).
+
+    With the default method a weight w_i is there with probability sigmoid(s_i), the scores s are trained, and the gradient passes to them
+    as if nothing had been drawn. Kept weights are multiplied by r (`tombola.Supermask.rescale`).
 
     Args:
-        spec: how scores become a mask; Bernoulli masks with dynamic rescaling if not given.
-        values: what weights are: as they start (`init`), or their signs times the standard deviation of the layer's
+        spec: how scores become a mask. If not given, Bernoulli masks with dynamic rescaling.
+        values: the weights under the mask: as they start (`init`), or their signs times the standard deviation of the layer's
             initialiser (`constant`).
-        steps, batch: of the task's recipe, if not given.
-        learning_rate: 100 if not given, 0.1 for `edge_popup` and `signed`, the task's own for `gates`.
-        samples: masks that are drawn at the end, over which the accuracy is averaged.
-        start: weights, leaves (R, ...), such as ``dense.final``; the initial weights if not given.
-        mask: weights that are pruned are 0 and stay so; in `density` and in rescaling they count as their scores say.
+        steps, batch: length and batch of the scores' training. If not given, the task's.
+        learning_rate: that of the scores. If not given, 100; 0.1 for `edge_popup` and `signed`; the task's own for `gates`.
+        samples: how many masks are drawn at the end, over which the accuracy is averaged.
+        start: weights, leaves (R, ...), such as ``dense.final``. If not given, the initial weights.
+        mask: bool leaves (R, ...): weights that are pruned from the beginning. They are 0 and stay so; `density` and rescaling count them
+            as their scores say.
         store: folder, or `tombola.Store`, where runs are kept; in memory if not given.
 
     Raises:
-        TombolaError: for values that are neither, a start or a mask that does not fit the network.
+        TombolaError: for `values` that are neither, or for a start or a mask that does not fit the network.
     """
     if values not in get_args(Untrained):
         raise unknown("kind of values", values, get_args(Untrained))

@@ -28,29 +28,30 @@ def train(
     store: Store | Path | str | None = None,
     data_dir: Path | str | None = None,
 ) -> Trajectory:
-    """Train replicas of a task; where the mask is 0 a weight keeps its starting value, bit for bit.
+    """Train R replicas of a task, from any start and under any mask. Where the mask is 0, a weight keeps its starting value, bit for bit.
 
     Args:
-        task: data, model and recipe; `tombola.task("mnist1d-mlp")` or your own `tombola.Task`.
+        task: data, model and recipe: ``tombola.task("mnist1d-mlp")``, or a `tombola.Task` of your own.
         replicates: R; taken from `start` or `mask` where they are given, else 1.
-        seed: with it, replicate r has the 64-bit seed ``keys.replicate_seed(seed, r)``: split, initial weights, data
+        seed: with it, replicate r has the 64-bit seed ``keys.replicate_seed(seed, r)``. The split, the initial weights, the data
             order, augmentation and dropout follow from that. Equal seeds pair the replicates of two calls.
-        start: weights to begin from, leaves (R, ...); the initial weights if not given.
-        mask: bool leaves (R, ...) on the prunable weights; everything is kept if not given. Or a mask action that makes
-            one for each replicate, such as ``tb.Action(name="sparse", options={"density": 0.1})``; what that takes is 0.
-        begin: the step that `start` stands for: learning-rate schedule and data order go on from there.
-        until: training stops after this step, with schedule and data order as on the way to the end. It is the last
+        start: weights to begin from, leaves (R, ...). If not given, the initial weights.
+        mask: bool leaves (R, ...) on the prunable weights. If not given, everything is kept. Or a mask action that makes a mask for each
+            replicate, such as ``tb.Action(name="sparse", options={"density": 0.1})``; then pruned weights are 0.
+        begin: the step that `start` stands for. The learning-rate schedule and the data order go on from there.
+        until: the step after which training stops. Schedule and data order are as on the way to the end. It is the last
             evaluation, and `Trajectory.end`.
-        keep: steps whose weights are wanted; the first and the last are always kept.
+        keep: steps whose weights are wanted. Those of the first and the last step are always kept.
         noise: another draw of SGD noise under the same seed, as {stream: name}; streams are `data_order`,
             `augmentation` and `dropout`.
-        detect: a detector that says when the stable phase begins, by its name or as ``tb.Detect(name=..., level=...)``: of
-            the recipe, where that has none. Then `Trajectory.detected` and `Trajectory.signals` say what it found.
-        on_stop: called wherever training stops to evaluate, once for each replicate, with a `tombola.api.session.Stop`: `run`,
-            `replicate`, `step` and `metrics`. `tombola.tracker` makes one. A run that the store has is not trained, and not heard of.
-        store: folder, or `tombola.Store`, where runs are kept: what is there is not trained again. None: where `start` or
-            `mask` come from, else in memory.
-        data_dir: folder of the data files; else TOMBOLA_DATA.
+        detect: a detector that says when the stable phase begins, by its name or as ``tb.Detect(name=..., level=...)``. If not given, the
+            recipe's. `Trajectory.detected` and `Trajectory.signals` have what it found.
+        on_stop: a function that is called wherever training stops to evaluate, once for each replicate, with a `tombola.api.session.Stop`:
+            `run`, `replicate`, `step` and `metrics`. `tombola.tracker` makes one. A run that the store has already is not trained, and so
+            never stops.
+        store: folder, or `tombola.Store`, where runs are kept; what is there is not trained again. If not given, it is the store that
+            `start` or `mask` come from, or else memory.
+        data_dir: folder of the data files. If not given, the one that the variable TOMBOLA_DATA names.
 
     Raises:
         TombolaError: for weights or masks that do not fit the network, or steps after the end (or after `until`).

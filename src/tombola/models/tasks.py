@@ -19,8 +19,11 @@ GLOBAL_RATES = {"conv": 0.2, "dense": 0.0, "output": 0.0, "shortcut": 0.0}
 
 
 def task(name: str, scale: str = "small", **recipe: Any) -> Task:
-    """A named task at a scale; further arguments change fields of its recipe. Where `steps` alone would leave no test before the end,
-    the task is tested at each evaluation.
+    """A named task at a scale: `smoke` (seconds), `small` (minutes) or `paper` (the paper's protocol).
+
+    Args:
+        recipe: fields of `tombola.Recipe` that are changed. Where `steps` alone would leave no test before the end, the task is tested at
+            each evaluation.
 
     >>> task("mnist1d-mlp", steps="1000it").recipe.steps
     '1000it'
