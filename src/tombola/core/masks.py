@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tombola.core.errors import TombolaError
-from tombola.core.trees import Tree
+from tombola.core.trees import Tree, packed, unpacked
 
 Mask = dict[str, np.ndarray]
 
@@ -30,23 +30,50 @@ def density(mask: Mapping[str, Any]) -> float:
     return kept(mask) / size(mask)
 
 
-def highest(scores: Mapping[str, Any], mask: Mapping[str, Any], count: int, random: np.random.Generator) -> Mask:
+class Ties:
+    """Random orders of what is tied, of which those that break no tie are drawn only when a later draw depends on them."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self._random, self._owed = random, list[int]()
+
+    def owe(self, size: int) -> None:
+        """An order of so many is drawn here, and nothing is said of it."""
+        self._owed.append(size)
+
+    @property
+    def random(self) -> np.random.Generator:
+        """The generator, after all that was drawn so far."""
+        for size in self._owed:
+            self._random.permutation(size)
+        self._owed.clear()
+        return self._random
+
+
+def highest(scores: Mapping[str, Any], mask: Mapping[str, Any], count: int, random: np.random.Generator | Ties) -> Mask:
     """Of the weights that are kept, in all leaves together, the `count` with the highest scores; all, if there are no more.
 
     Ties are broken at random. NaN, of a run that diverged, ranks lowest.
     """
-    flat = np.concatenate([np.asarray(scores[path]).reshape(-1) for path in mask])
-    alive = random.permutation(np.flatnonzero(np.concatenate([leaf.reshape(-1) for leaf in mask.values()])))
-    left = np.zeros(flat.size, bool)
-    if count >= alive.size:
-        left[alive] = True
-    elif count > 0:  # no sort of all: the least score that stays, and of those that equal it the last as they are permuted
-        values = np.nan_to_num(flat[alive], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-        least = np.partition(values, alive.size - count)[alive.size - count]
-        above, equal = alive[values > least], alive[values == least]
-        left[above] = left[equal[len(equal) - (count - len(above)) :]] = True
-    ends = np.cumsum([leaf.size for leaf in mask.values()])
-    return {path: part.reshape(mask[path].shape) for path, part in zip(mask, np.split(left, ends[:-1]), strict=True)}
+    ties = random if isinstance(random, Ties) else Ties(random)
+    flat = np.fmax(packed(scores, mask), -np.inf)
+    kept = packed(mask, mask)
+    alive = np.flatnonzero(kept)
+    if 0 < count < alive.size:  # no sort of all: the least score that stays, and of those that equal it the last in a random order
+        least = np.partition(flat[alive], alive.size - count)[alive.size - count]
+        left, equal = kept & (flat > least), kept & (flat == least)
+        missing = count - np.count_nonzero(left)
+        if np.count_nonzero(equal) > missing:
+            order = ties.random.permutation(alive)
+            left[order[equal[order]][-missing:]] = True
+        else:
+            left |= equal
+            ties.owe(alive.size)
+    else:
+        left = kept & (count > 0)
+        ties.owe(alive.size)
+    if ties is not random:
+        _ = ties.random
+    return unpacked(left, {path: leaf.shape for path, leaf in mask.items()})
 
 
 def check(mask: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -4,6 +4,8 @@ A *weights* tree holds the whole state of a network: kernels, biases, normalisat
 Stacked trees carry a leading replica axis on every leaf.
 """
 
+import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +33,17 @@ def replicas(tree: Mapping[str, Any]) -> int:
 def per_replica(function: Callable[..., Tree], *trees: Mapping[str, Any]) -> Tree:
     """Apply a function of single trees to each replica of stacked ones, and stack what it returns."""
     return stack([function(*(replica(tree, index) for tree in trees)) for index in range(replicas(trees[0]))])
+
+
+def packed(tree: Mapping[str, Any], paths: Iterable[str]) -> np.ndarray:
+    """The leaves with the given paths one after the other, (n,)."""
+    return np.concatenate([np.asarray(tree[path]).reshape(-1) for path in paths])
+
+
+def unpacked(packed: Any, shapes: Mapping[str, tuple[int, ...]]) -> Tree:
+    """The inverse of `packed`: views of the array, NumPy's or JAX's."""
+    ends = itertools.accumulate(map(math.prod, shapes.values()))
+    return {path: packed[end - math.prod(shape) : end].reshape(shape) for end, (path, shape) in zip(ends, shapes.items(), strict=True)}
 
 
 def select(tree: Mapping[str, Any], paths: Iterable[str]) -> Tree:

@@ -106,7 +106,7 @@ def survival(moved: Iterable[Mask], updates: int) -> tuple[float, float]:
 
 def magnitudes(weights: Tree, density: Mapping[str, float] | float) -> Mask:
     """What magnitude pruning keeps: of all leaves together where `density` is one number, else of each leaf its own share."""
-    random = np.random.default_rng(0)
+    random = masks.Ties(np.random.default_rng(0))
     dense = {path: np.ones(leaf.shape, bool) for path, leaf in weights.items()}
     sizes = {path: np.abs(leaf) for path, leaf in weights.items()}
     if not isinstance(density, Mapping):

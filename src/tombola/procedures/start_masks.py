@@ -72,7 +72,7 @@ def grasp(
     scores = {path: found[path] * product[path] * (-1 if _flag("grasp", inverted) else 1) for path in context.network.prunable}
     dense = selection.dense({path: leaf.shape for path, leaf in scores.items()})
     selection.check_scores(scores, dense)
-    return masks.highest(scores, dense, count, generator(context.seed, "ties/grasp"))
+    return masks.highest(scores, dense, count, masks.Ties(generator(context.seed, "ties/grasp")))
 
 
 @mask_actions.register
@@ -101,7 +101,7 @@ def synflow(context: Context, weights: Tree | None = None, *, density: float, ro
         raise TombolaError("synflow: the inputs are tokens, and there is no token of ones; prune by snip or grasp")
     found = context.network.init(context.seed) if weights is None else weights
     mask = selection.dense({path: found[path].shape for path in context.network.prunable})
-    sign, ties = -1 if _flag("synflow", inverted) else 1, generator(context.seed, "ties/synflow")
+    sign, ties = -1 if _flag("synflow", inverted) else 1, masks.Ties(generator(context.seed, "ties/synflow"))
     flow = jax.jit(lambda weights, mask: flows(context.network, weights, mask))
     for index in range(1, rounds + 1):
         scores = {path: sign * np.asarray(leaf) for path, leaf in flow(found, mask).items()}

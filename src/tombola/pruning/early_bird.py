@@ -18,7 +18,7 @@ def magnitude_mask(weights: Mapping[str, Any], paths: Iterable[str], density: fl
     """The largest |w| of the leaves, round(density * weights) of each or of all together; ties by the stream ``ties/magnitude``."""
     if scope not in ("layer", "global"):
         raise unknown("scope of early_bird", scope, ["layer", "global"])
-    ties = generator(seed, "ties/magnitude")
+    ties = masks.Ties(generator(seed, "ties/magnitude"))
     found: Mask = {}
     for group in [[*paths]] if scope == "global" else [[path] for path in paths]:
         dense = selection.dense({path: weights[path].shape for path in group})

@@ -90,18 +90,19 @@ def _exchange(
                 f"{name}: every weight is kept, so that none can grow; give a sparse start mask, such as by the action 'sparse'"
             )
         share = drop if anneal == "constant" else drop * (1 + np.cos(np.pi * t / last)) / 2
+        ties = masks.Ties(random)
         stay: Mask = {}
         new: Mask = {}
         for path, kept in mask.items():
             total = int(np.count_nonzero(kept))
             count = min(round(share * total), total if comebacks else kept.size - total)
-            stay |= masks.highest({path: abs(weights[path])}, {path: kept}, total - count, random)
+            stay |= masks.highest({path: abs(weights[path])}, {path: kept}, total - count, ties)
             vacant = ~stay[path] if comebacks else ~kept
             if gradient is not None:
-                grown = masks.highest({path: abs(gradient[path])}, {path: vacant}, count, random)[path]
+                grown = masks.highest({path: abs(gradient[path])}, {path: vacant}, count, ties)[path]
             else:
                 grown = np.zeros(kept.size, bool)
-                grown[random.choice(np.flatnonzero(vacant), count, replace=False, shuffle=False)] = True
+                grown[ties.random.choice(np.flatnonzero(vacant), count, replace=False, shuffle=False)] = True
                 grown = grown.reshape(kept.shape)
             new[path] = stay[path] | grown
         return stay, new

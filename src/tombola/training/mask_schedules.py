@@ -24,7 +24,7 @@ from tombola.core.parts import mask_schedules as mask_schedules
 from tombola.core.registry import plain
 from tombola.core.step import Timeline
 from tombola.core.task import KINDS
-from tombola.core.trees import Tree, select
+from tombola.core.trees import Tree
 from tombola.training.optimizers import held
 from tombola.training.setup import Setup
 
@@ -66,8 +66,7 @@ def mask_updates(setup: Setup) -> MaskUpdates | None:
     if spec is None:
         return None
     name = plain(spec.name)
-    kinds = {path: layer.kind for layer in setup.network.layers for path in layer.prunable if path in setup.trained}
-    if not kinds:
+    if not (kinds := setup.moving):
         raise TombolaError(f"mask schedule {name!r}: no prunable weight trains, so that no mask can move; leave it out")
     found = mask_schedules.call(spec.name, setup.timeline, kinds, **spec.options)
     if not isinstance(found, MaskUpdates):
@@ -79,7 +78,8 @@ def updated(
     setup: Setup, updates: MaskUpdates, seed: int, t: int, weights: Tree, moments: Any, mask: Mask, gradient: Tree | None
 ) -> tuple[Tree, Any, Mask]:
     """(weights, moments, mask) of one replica after an update, by the rule: what is taken is 0, and its optimiser's state with it."""
-    whole, mask = mask, select(mask, [path for path in mask if path in setup.trained])
+    moving = setup.moving
+    whole, mask = mask, {path: leaf for path, leaf in mask.items() if path in moving}
     name, (after, state, new) = _called(setup, updates.update, seed, t, weights, gradient, moments, mask)
     masks.check(new, {path: leaf.shape for path, leaf in mask.items()})
     for path, kept in new.items():
@@ -91,14 +91,12 @@ def updated(
 
 
 def chosen(setup: Setup, updates: MaskUpdates, seed: int, t: int, weights: Tree, mask: Mask, gradient: Tree | None) -> tuple[Mask, Mask]:
-    """(stay, mask) of one replica after an update, of all leaves of the mask, by `MaskUpdates.choose`."""
-    own = select(mask, [path for path in mask if path in setup.trained])
+    """(stay, mask) of one replica after an update, by `MaskUpdates.choose`; all of the leaves whose mask may move."""
     assert updates.choose is not None
-    _, (stay, new) = _called(setup, updates.choose, seed, t, weights, gradient, own)
+    _, (stay, new) = _called(setup, updates.choose, seed, t, weights, gradient, mask)
     for one in (stay, new):
-        masks.check(one, {path: leaf.shape for path, leaf in own.items()})
-    still = {path: np.ones(leaf.shape, bool) for path, leaf in mask.items() if path not in own}
-    return {path: {**stay, **still}[path] for path in mask}, {**mask, **new}
+        masks.check(one, {path: leaf.shape for path, leaf in mask.items()})
+    return stay, new
 
 
 def _called(setup: Setup, function: Callable[..., Any], seed: int, t: int, *given: Any) -> tuple[str, Any]:
@@ -155,10 +153,11 @@ def gradual(
 
     def choose(random: np.random.Generator, t: int, weights: Tree, gradient: None, mask: Mask) -> tuple[Mask, Mask]:
         rest, new = (1 - (t - first) / (last - first)) ** power, dict(mask)
+        ties = masks.Ties(random)
         for paths in [list(mask)] if scope == "global" else [[path] for path in mask if kinds[path] in goals]:
             goal = goals[kinds[paths[0]]]
             count = round((goal + (initial - goal) * rest) * sum(mask[path].size for path in paths))
-            new |= masks.highest({path: abs(weights[path]) for path in paths}, {path: mask[path] for path in paths}, count, random)
+            new |= masks.highest({path: abs(weights[path]) for path in paths}, {path: mask[path] for path in paths}, count, ties)
         return {path: new[path] | ~kept for path, kept in mask.items()}, new
 
     return choosing(choose, timeline.every(every, first, last))

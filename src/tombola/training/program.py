@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec
 
 from tombola.core.step import Step
 from tombola.core.task import MaskSchedule
-from tombola.core.trees import Tree
+from tombola.core.trees import Tree, unpacked
 from tombola.data.augment import augmentations
 from tombola.kernels.rows import rows
 from tombola.models.computing import Computing
@@ -108,9 +108,12 @@ class Program(NamedTuple):
     """(t, weights, moments, mask, fixed, batches) -> (weights, moments) after iteration t."""
     gradient: Callable[..., Tree]
     """(t, weights, fixed, batches) -> the gradient of iteration t's batch, of every leaf that trains."""
+    packed: Callable[[tuple[Tree, ...]], Any]
+    """(trees) -> (replicas, trees, n): of each tree the leaves whose mask may move, one after the other."""
     moved: Callable[..., State]
-    """(state, stay, mask, forget) -> the state under another mask; what does not stay is 0, and so is its optimiser's state. `forget`:
-    the best weights so far were under the mask before."""
+    """(state, begin, t, choice) -> the state under another mask; the best weights of what began before t are forgotten.
+
+    choice: (replicas, 2, n) bool, laid out as `packed` is: what stays, as else a weight is 0 and its optimiser's state too; the mask."""
     score: Callable[[Tree, Examples], tuple[Any, ...]]
     """(weights, examples) -> `Objective.columns`, each weighted by the examples' share."""
     validate: Callable[..., tuple[State, tuple[Any, ...]]]
@@ -140,7 +143,7 @@ def _compile(setup: Setup, plan: Plan) -> Program:
     network, recipe, objective = setup.network, setup.recipe, setup.objective
     how = Computing(plan.algorithm, recipe.precision, threads=plan.threads)
     judge, width = scorer(setup, how), len(objective.columns)
-    paths = setup.trained
+    paths, moving = setup.trained, setup.moving
     rate, gradients = learning_rate(recipe, setup.timeline), gradient(setup, how)
 
     def outputs_of(weights: Tree, inputs: Any) -> Any:
@@ -190,10 +193,15 @@ def _compile(setup: Setup, plan: Plan) -> Program:
             return stepped
         return jax.tree.map(lambda new, old: jnp.where(t < fixed.begin, old, new), stepped, (weights, moments))
 
-    def moved(state: State, stay: Tree, mask: Tree, forget: Any) -> State:
+    def packed(trees: tuple[Tree, ...]) -> Any:
+        return jnp.stack([jnp.concatenate([tree[path].reshape(-1) for path in moving]) for tree in trees])
+
+    def moved(state: State, begin: Any, t: Any, choice: Any) -> State:
+        stay, mask = (unpacked(one, {path: state.mask[path].shape for path in moving}) for one in choice)
         weights = {path: jnp.where(stay[path], leaf, 0) if path in stay else leaf for path, leaf in state.weights.items()}
         moments = optimizers.held(state.moments, {path: stay[path] & mask[path] for path in stay})
-        return state._replace(weights=weights, moments=moments, mask=mask, best_loss=jnp.where(forget, jnp.inf, state.best_loss))
+        best_loss = jnp.where(t > begin, jnp.inf, state.best_loss)
+        return state._replace(weights=weights, moments=moments, mask={**state.mask, **mask}, best_loss=best_loss)
 
     def score(weights: Tree, examples: Examples) -> tuple[Any, ...]:
         inputs, targets, indices, share = examples
@@ -249,7 +257,8 @@ def _compile(setup: Setup, plan: Plan) -> Program:
         advance=over_replicas(advance, (each, each, batches, shared, examples, examples), plan, donate=(0,)),
         step=over_replicas(step, (shared, each, each, each, each, batches), plan, donate=(1, 2)),
         gradient=over_replicas(lambda *given: of_batch(*given)[0], (shared, each, each, batches), plan),
-        moved=over_replicas(moved, (each, each, each, each), plan, donate=(0,)),
+        packed=over_replicas(packed, (each,), plan),
+        moved=over_replicas(moved, (each, each, shared, each), plan, donate=(0,)),
         score=over_replicas(score, (each, examples), plan),
         validate=over_replicas(validate, (each, each, shared, each, examples), plan, donate=(0,)),
     )

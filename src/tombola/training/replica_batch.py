@@ -166,7 +166,7 @@ class ReplicaBatch:
         if moving.updates.gradient:
             inputs = self.arrays.pool.batch(self._chosen(last), after=weights)
             slopes = self.program.gradient(np.int32(last), weights, self.fixed, self._training(inputs))
-        self.state = moving.move(self.program, self.state, slopes, self.t)
+        self.state = moving.move(self.program, self.state, self.fixed.begin, slopes, self.t)
 
     def _look(self) -> None:
         """Have the detectors look, where this is one of their stops; and where a shadow begins, train it to the stop that it is for."""

@@ -55,6 +55,12 @@ class Setup(NamedTuple):
         return trained_paths(self.network, self.recipe.frozen)
 
     @property
+    def moving(self) -> dict[str, str]:
+        """Leaf whose mask may move -> the kind of layer that it is in."""
+        trained = self.trained
+        return {path: layer.kind for layer in self.network.layers for path in layer.prunable if path in trained}
+
+    @property
     def removable(self) -> tuple[str, ...]:
         """The layers and blocks that can be taken out of the network, each by itself."""
         return removable(self.model, self.data)
