@@ -185,7 +185,7 @@ def test_equal_magnitudes_fall_at_random_not_by_position():
     kept = masks.highest(ones, {"a": np.ones((20, 30), bool)}, 300, random)["a"]
     assert kept.sum() == 300
     assert 0 < kept.sum(1).min() <= kept.sum(1).max() < 30
-    every, needed = np.random.default_rng(2), masks.Ties(np.random.default_rng(2))  # each order is drawn; only those that something hangs on
+    every, needed = np.random.default_rng(2), masks.Ties(np.random.default_rng(2))  # all orders are drawn; those that something hangs on
     for scores in (np.arange(9.0), np.array([np.nan, *range(8)]), np.ones(9), np.arange(9.0)):
         found = [masks.highest({"a": scores}, {"a": np.arange(9) > 0}, 4, random)["a"] for random in (every, needed)]
         assert np.array_equal(*found)
