@@ -75,6 +75,7 @@ def measure(length: str, spent: Effort, torch_python: str, cache: Path) -> dict[
         "arithmetic": lambda: part("gemm.py", length),
         "paths": lambda: part("paths.py", cores, length),
         "memory": lambda: part("memory.py", cores, length),
+        "beside": lambda: part("beside.py", length),
     }
     # One at a time, unless the numbers mean nothing anyway.
     with ThreadPoolExecutor(CORES if smoke else 1) as pool:

@@ -17,7 +17,7 @@ LEAK = 0.25
 
 
 def table(results: dict[str, Any]) -> str:
-    sections = (_heading, speed, torch, scaling, memory, _levels, _study, _paths, _start)
+    sections = (_heading, speed, torch, scaling, memory, _levels, _study, _beside, _paths, _start)
     return "\n".join(line for section in sections for line in section(results))
 
 
@@ -68,6 +68,14 @@ def _study(results: dict[str, Any]) -> list[str]:
     together = study["overhead_share"]
     good = met(together["median"] <= SHARE)
     return [*lines, f"Target: evaluation, store and progress together at most {SHARE:.0%}: {share(together)}, {good}"]
+
+
+def _beside(results: dict[str, Any]) -> list[str]:
+    lines = (
+        f"Target: {name}, at most {row['most']:.2f}x: {row['ratio']:.2f}x, {met(row['ratio'] <= row['most'])}"
+        for name, row in results["beside"].items()
+    )
+    return [*title("Least processor seconds of one replica on one core, evaluations and start included: ratios"), *lines]
 
 
 def _paths(results: dict[str, Any]) -> list[str]:

@@ -63,7 +63,7 @@ def test_every_number_is_there_and_finite(smoke):
     assert results["smoke"]
     assert results.keys() == {
         *("date", "smoke", "cores", "processor", "disturbed", "device", "versions", "seconds", "seconds_of_parts"),
-        *("tombola", "tombola_one_core", "torch", "arithmetic", "study", "paths", "memory", "start"),
+        *("tombola", "tombola_one_core", "torch", "arithmetic", "study", "paths", "memory", "beside", "start"),
     }
     for path, number in numbers(results):
         assert math.isfinite(number), path
