@@ -38,8 +38,8 @@ class MovingMasks:
         choice = np.ones((len(self.now), 2, given.shape[-1]), bool)
         for index in moving:
             mask = {path: leaf for path, leaf in self.now[index].items() if path in self.shapes}
-            weights, slope = (*(unpacked(one, self.shapes) for one in given[index]), None)[:2]
-            stay, new = chosen(self.found, self.updates, self.replicas[index].seed, t, weights, mask, slope)
+            weights, *slope = (unpacked(one, self.shapes) for one in given[index])
+            stay, new = chosen(self.found, self.updates, self.replicas[index].seed, t, weights, mask, slope[0] if slope else None)
             self.now[index] = {**self.now[index], **new}
             choice[index, 0] = packed(stay, self.shapes)
         choice[:, 1] = [packed(one, self.shapes) for one in self.now]
