@@ -77,7 +77,7 @@ def judged_again(folder: Path) -> list[Entry]:
     found = []
     for path in sorted(folder.rglob("table.csv")):
         table = read_table(path)
-        study = _configured(path, table)
+        study = configured(path, table)
         place = path.parent.relative_to(folder).as_posix().removeprefix(study.name).strip("./")
         testbed, so_far = place or str(table.task.iloc[0]), _so_far(path.with_name("study.toml"))
         found += [entry(verdict, study.name, testbed, so_far) for verdict in study.judge(table)]
@@ -117,7 +117,8 @@ def _numbers(column: "pd.Series") -> "pd.Series":
     return column
 
 
-def _configured(path: Path, table: "pd.DataFrame") -> Study:
+def configured(path: Path, table: "pd.DataFrame") -> Study:
+    """The study that a report's table is of, as `study.toml` beside it configures it; without one as by default on the table's task."""
     from tombola.engine.configuring import resolve
     from tombola.engine.study_files import read
 

@@ -1,0 +1,174 @@
+"""Results that are kept: made, and told on the pages and in the ledger.
+
+    python docs/kept.py run docs/results/STUDY/TASK ... --store DIR [--data-dir DIR]
+    python docs/kept.py tell
+
+`run` carries out the `study.toml` of each folder, which is committed before, and keeps table, verdicts and pictures there. `tell`
+writes `ledger.md`, and what stands on the pages between `<!-- kept: STUDY -->` and `<!-- end -->`: so no number is copied by hand.
+"""
+
+import argparse
+import io
+import json
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tombola import cli
+from tombola.evaluation.verdict import Effect, Verdict
+from tombola.report import ledger, text
+from tombola.report.files import write_file
+from tombola.report.table import claims_as_json
+from tombola.store.files import dump_json
+from tombola.studies.base import Study
+from tombola.studies.catalogue import studies
+
+RESULTS = Path(__file__).parent / "results"
+STATES = {"holds": "holds", "contradicted": "**contradicted**", "undecided": "undecided", "not judged": "not judged", "shown": "shown"}
+BLOCK = re.compile(r"(<!-- kept: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def run(folder: Path, store: Path, data_dir: str | None) -> None:
+    """Carry out a folder's study, and keep of its report what is committed."""
+    with tempfile.TemporaryDirectory() as made:
+        extra = ["--data-dir", data_dir] if data_dir else []
+        if cli.main(["run", str(folder / "study.toml"), "--store", str(store), "-o", made, *extra]):
+            raise SystemExit(f"{folder}: not carried out")
+        keep(next(Path(made).rglob("table.csv")).parent, folder)
+
+
+def keep(report: Path, folder: Path) -> None:
+    """Copy what is kept of a report; pictures lose the colours that nobody sees, and two thirds of their size."""
+    from PIL import Image
+
+    for old in folder.glob("*.png"):
+        old.unlink()
+    for name in ("table.csv", "study.toml", "claims.json"):
+        write_file(folder / name, (report / name).read_bytes())
+    for picture in report.glob("*.png"):
+        image, packed = Image.open(picture).convert("RGB"), io.BytesIO()
+        image.quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        write_file(folder / picture.name, packed.getvalue())
+
+
+@cache
+def judged(folder: Path) -> tuple[Study, list[Verdict]]:
+    """A kept study as it was configured, and its claims by the rules of today."""
+    table = ledger.read_table(folder / "table.csv")
+    study = ledger.configured(folder / "table.csv", table)
+    return study, study.judge(table)
+
+
+def told(name: str) -> str:
+    """What a page says of a study: the parts of its claims on each testbed, and its figures."""
+    folders = sorted(path.parent for path in RESULTS.glob(f"{name}/*/table.csv"))
+    verdicts = {folder.name: {one.id: one for one in judged(folder)[1]} for folder in folders}
+    claims = dict.fromkeys(claim for own in verdicts.values() for claim in own)
+    lines = [f"| claim, and its parts | {' | '.join(f'`{task}`' for task in verdicts)} |", "|---|" + "---|" * len(verdicts)]
+    for claim in claims:
+        found = [own.get(claim) for own in verdicts.values()]
+        sentence = next(one.sentence for one in found if one)
+        lines.append(_row(f"**{claim}.** {sentence}", [f"**{one.verdict}**{_why(one)}" if one else "" for one in found]))
+        parts = [{_kind(effect.name): cell for effect, cell in _cells(one)} if one else {} for one in found]
+        names = {_kind(effect.name): effect.name for one in found[::-1] if one for effect in one.effects}
+        order = dict.fromkeys(_kind(effect.name) for one in found if one for effect in one.effects)
+        lines += [_row(names[kind], [own.get(kind, "") for own in parts]) for kind in order]
+    return "\n".join([*(lines if claims else []), "", *_figures(folders), *_commands(name, folders)])
+
+
+def _row(head: str, cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in (head, *cells))} |"
+
+
+def _kind(part: str) -> str:
+    """A part's name without its numbers: densities that networks really have differ between testbeds."""
+    return re.sub(r"[\d.,]+", "#", part)
+
+
+def _why(verdict: Verdict) -> str:
+    return f": {'; '.join(verdict.reasons)}" if verdict.lacks else ""
+
+
+def _cells(verdict: Verdict) -> Iterator[tuple[Effect, str]]:
+    for effect, state in zip(verdict.effects, verdict.parts, strict=True):
+        lacks = f" ({effect.lacks})" if effect.lacks and not verdict.lacks else ""
+        yield effect, f"{text.estimate(effect)}, n = {effect.n}: {STATES[state]}{lacks}" if effect.n else f"{STATES[state]}{lacks}"
+
+
+def _figures(folders: Iterable[Path]) -> Iterator[str]:
+    for folder in folders:
+        for figure in judged(folder)[0].figures():
+            if (folder / f"{figure.name}.png").exists():
+                name = f"{folder.parent.name}/{folder.name}"
+                yield f"![{figure.title}, {folder.name}]({name}/{figure.name}.png)\n\n*{figure.title}, `{folder.name}`.* {figure.caption}\n"
+
+
+def _commands(name: str, folders: Iterable[Path]) -> Iterator[str]:
+    yield "```sh"
+    yield from (f"tombola run docs/results/{name}/{folder.name}/study.toml -o report" for folder in folders)
+    yield "```"
+
+
+def page(content: str) -> str:
+    """A page whose blocks say what the tables say now."""
+    return BLOCK.sub(lambda found: f"{found[1]}\n{told(found[2])}\n\n{found[3]}", content)
+
+
+def whole_ledger(content: str) -> str:
+    """The ledger with its lines anew, under the words that it begins with."""
+    lines = sorted(ledger.judged_again(RESULTS), key=_place)
+    head = content.partition("\n| claim |")[0]
+    rows = [(one.claim, one.state, one.parts, str(one.n or "-"), one.study, one.testbed, one.reason) for one in lines]
+    over = ledger.overall(lines)
+    return "\n".join(
+        [
+            head,
+            "| claim | verdict | parts that hold | n | study | testbed | why it is not judged, or not whole |",
+            "|---|---|---|---|---|---|---|",
+            *(_row(row[0], row[1:]) for row in rows),
+            "\n## Over testbeds\n\n| claim | comes to |\n|---|---|",
+            *(_row(claim, [said]) for claim, said in over.items()),
+            "",
+        ]
+    )
+
+
+def _place(line: ledger.Entry) -> tuple[int, str, int]:
+    """Papers, then ideas; of each its claims by number."""
+    letters, number = re.fullmatch(r"(.+?)(\d+)", line.claim).groups()  # type: ignore[union-attr]
+    packages = list(dict.fromkeys(name.partition(".")[0] for name in sorted(studies, key=lambda name: not re.search(r"\d{4}", name))))
+    return packages.index(line.study.partition(".")[0]), letters, int(number)
+
+
+def tell() -> None:
+    """Write what the pages and the ledger say."""
+    for path in sorted(RESULTS.glob("*.md")):
+        content = path.read_text(encoding="utf-8")
+        new = whole_ledger(content) if path.name == "ledger.md" else page(content)
+        if new != content:
+            path.write_text(new, encoding="utf-8")
+            print(f"{path.name}: written")
+    for folder in (path.parent for path in RESULTS.rglob("table.csv")):
+        made, before = claims_as_json(judged(folder)[1]), json.loads((folder / "claims.json").read_bytes())
+        if _states(made) != _states(before):  # numbers of a table may have been rounded since
+            write_file(folder / "claims.json", dump_json(made))
+
+
+def _states(claims: Iterable[dict[str, Any]]) -> list[Any]:
+    return [(claim["id"], claim["verdict"], [(part["name"], part["state"]) for part in claim["effects"]]) for claim in claims]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("verb", choices=("run", "tell"))
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--store", type=Path, default=Path("runs"))
+    parser.add_argument("--data-dir")
+    given = parser.parse_args()
+    if given.verb == "tell":
+        tell()
+    for folder in given.folders if given.verb == "run" else ():
+        run(folder, given.store, given.data_dir)
