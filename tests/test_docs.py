@@ -9,7 +9,10 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 import tombola as tb
 from tombola import cli
@@ -19,6 +22,7 @@ from tombola.engine.configuring import resolve
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+RESULTS = DOCS / "results"
 README = (ROOT / "README.md").read_text()
 GUIDES = {path.stem: path.read_text() for path in sorted((DOCS / "guide").glob("*.md"))}
 TUTORIALS = {path.stem: path.read_text() for path in sorted((DOCS / "tutorials").glob("*.md"))}
@@ -193,8 +197,7 @@ def test_tutorials_are_of_what_there_is(name):
 
 @pytest.mark.parametrize("paper", ["frankle2019", "frankle2020", "zhang2019", "zhou2019"])
 def test_the_table_of_verdicts_says_what_the_kept_claims_say(paper):
-    results = ROOT / "docs" / "results"
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (results / f"{paper}.md").read_text().splitlines()]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (RESULTS / f"{paper}.md").read_text().splitlines()]
     head = next(cells for cells in lines if cells[:1] == ["claim"])
     said = {
         (cells[0], task.strip("`")): cell
@@ -204,7 +207,7 @@ def test_the_table_of_verdicts_says_what_the_kept_claims_say(paper):
         if cell
     }
     found: dict[str, dict[tuple[str, str], str]] = {}  # claim -> (study, task) -> verdict
-    for path in results.glob(f"{paper}.*/*/claims.json"):
+    for path in RESULTS.glob(f"{paper}.*/*/claims.json"):
         study, task = path.parent.parent.name, path.parent.name
         for claim in json.loads(path.read_text()):
             if f"`{task}`" in head[2:]:
@@ -215,6 +218,52 @@ def test_the_table_of_verdicts_says_what_the_kept_claims_say(paper):
         for (study, task), verdict in verdicts.items():
             kept[claim if alone else f"{claim} `{study}`", task] = verdict
     assert said == kept
+
+
+def _kept(page):
+    """Mean and half of its interval of each group of a page's kept tables; (mean, low, high) of its effects; claim -> its verdicts."""
+    means, effects, verdicts = [], [], {}
+    studies = (page, "transplant") if page == "initial" else (page,)
+    for folder in (path for name in studies for path in sorted(RESULTS.glob(f"{name}.*/*/"))):
+        table = pd.read_csv(folder / "table.csv", dtype={"variant": str}, keep_default_na=False, na_values=["nan", ""])
+        by = ["variant", "arm", "level"]
+        table = table.assign(variant=table.variant.fillna("") if "variant" in table else "")
+        of = table.groupby([*by, "replicate"]).mean(numeric_only=True).replace([np.inf, -np.inf], np.nan).groupby(level=by)
+        n = of.count()
+        half = of.std() / np.sqrt(n) * stats.t.ppf(0.975, n.clip(lower=2) - 1)
+        means.append(np.stack([of.mean().to_numpy().ravel(), half.to_numpy().ravel()]))
+        for claim in json.loads((folder / "claims.json").read_text()):
+            verdicts.setdefault(claim["id"], set()).add(claim["verdict"])
+            effects += [[float(one[end] or 0) for end in ("mean", "low", "high", "least")] for one in claim["effects"]]
+    return np.concatenate(means, axis=1), np.array(effects).T, verdicts
+
+
+def _among(numbers, columns):
+    """Whether a group of `columns` has these numbers as they are printed, as shares or in per cent."""
+    values = [float(number.replace(",", "")) for number in numbers]
+    last = [10.0 ** -len(number.partition(".")[2]) for number in numbers]
+    return any(
+        np.all([np.abs(scale * column - value) <= 0.5001 * one for column, value, one in zip(columns, values, last, strict=True)], 0).any()
+        for scale in (1, 100, -1, -100)
+    )
+
+
+@pytest.mark.parametrize("page", ["attacks", "autoencoders", "finding", "initial", "moving", "phases", "search", "words"])
+def test_tables_of_pages_have_the_numbers_and_verdicts_that_were_kept(page):
+    means, effects, verdicts = _kept(page)
+    number = r"-?(?:\d[\d,]*)?\.?\d+"
+    rows = [line for line in (RESULTS / f"{page}.md").read_text().splitlines() if line.startswith("|")]
+    for row in rows:
+        for found in re.findall(rf"({number}) ± ({number})", row):
+            assert _among(found, means), (row, found)
+        for mean, low, high in re.findall(rf"({number}) \[({number}), ({number})\]", row):
+            assert _among((mean, low, high), effects[:3]) or _among((mean, high, low), effects[:3]), (row, mean)
+        cells = [cell.strip() for cell in row.split("|")[1:-1]]
+        if cells[0] in verdicts:
+            said = {
+                match[0] for cell in cells[1:] if (match := re.match(r"(not |un)?(replicated in part|replicated|judged|decided)", cell))
+            }
+            assert said == verdicts[cells[0]], row
 
 
 LARGE = [f"{network}-cifar10{recipe}" for network in ("resnet20", "vgg16") for recipe in ("", "-low", "-warmup")]
@@ -257,6 +306,6 @@ def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
 @pytest.mark.slow
 def test_pages_and_ledger_say_what_the_kept_tables_come_to(beside):
     kept = beside("kept")
-    for path in (DOCS / "results").glob("*.md"):
+    for path in RESULTS.glob("*.md"):
         content = path.read_text()
         assert (kept.whole_ledger if path.name == "ledger.md" else kept.page)(content) == content, f"python docs/kept.py tell: {path.name}"

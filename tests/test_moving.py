@@ -321,6 +321,9 @@ def test_claims_of_scores_and_comebacks():
     table["comebacks"] = 0.5 * (1 - table["share"])
     table["lost"] = table.comebacks**2 + 0.03 * random.normal(size=len(table))
     assert verdicts("moving.comebacks", table)["MOV-C5"] == "replicated"
+    noise, sparsest = 0.03 * random.normal(size=len(table)), table.level == table.level.max()
+    table["lost"] = table.comebacks * np.where(sparsest, -1, 1) + noise  # opposite effects are not averaged
+    assert verdicts("moving.comebacks", table)["MOV-C5"] == "not replicated"
     table["lost"] = random.normal(size=len(table))
     assert verdicts("moving.comebacks", table)["MOV-C5"] in ("not replicated", "undecided")
     table["lost"] = -table.comebacks + 0.03 * random.normal(size=len(table))

@@ -24,8 +24,9 @@ from tombola.engine.configuring import resolve
 from tombola.evaluation.statistics import interval, replicates_to_decide
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task
-from tombola.report import axes, figures, page, papers, text
+from tombola.report import axes, figures, page, papers, text, ticks
 from tombola.report.cite import bibtex
+from tombola.report.drawing import handle
 from tombola.report.files import safe_names, writable, write_file
 from tombola.report.kept import NOTE
 from tombola.report.result import arms_of, named, panels_of
@@ -620,13 +621,40 @@ def test_arms_that_meet_at_one_place_are_a_dot_plot(report):
     assert "The dashed line is the dense network." in caption(ACCURACY, met)
 
 
+def test_a_figure_draws_what_tells_and_gives_it_room(report):
+    flat = replace(ACCURACY, panels=(*ACCURACY.panels, Panel("flat", "collapsed (%)", 100)))
+    zeros = replace(report, table=report.table.assign(flat=0.0))
+    assert len(drawn(flat, zeros).axes) == 1
+    assert "as its value is 0 throughout: collapsed (%)." in caption(flat, zeros)
+    assert len(drawn(flat, replace(report, table=report.table.assign(flat=report.table.level))).axes) == 2
+    two = report.table[report.table.arm != "random"]
+    settings = replace(report, table=pd.concat([two.assign(variant=name) for name in "abc"]))
+    canvas = drawn(replace(ACCURACY, levels=(3,)), settings)
+    assert [label.get_text() for label in canvas.axes[0].get_yticklabels()] == ["a", "b", "c"]
+    assert legend_of(canvas) == ["winning ticket", "same mask, fresh <init>"]
+    of_levels = Figure("both", "Both", ACCURACY.panels, "scatter", across=Panel("es_iteration", "stop"), compared="levels")
+    assert legend_of(drawn(of_levels, report))[:2] == ["density 100.0 %", "density 80.0 %"]
+    canvas = axes.empty((3.9, 2.4))
+    canvas.subplots()
+    axes.legend(canvas, {f"an arm with a long name, {arm}": handle(look) for arm, look in looks(map(str, range(8))).items()})
+    assert canvas.get_size_inches()[0] > 5
+    assert canvas.get_size_inches()[1] == 2.4  # the legend stands beside the axes
+    canvas = axes.empty((2.1, 2))
+    ax = canvas.subplots()
+    axes.scale_axis(ax.xaxis, [0, 4, 500], log=True)
+    canvas.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert len(boxes) >= 3
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+
+
 @pytest.mark.parametrize("ends", [(900, 120_000), (0.064, 0.078), (97, 98.4), (3000, 3001), (1, 1.00001), (1e-5, 3)])
 def test_round_numbers_lie_within_and_are_few(ends):
-    ticks = axes.round_numbers(*ends)
-    assert 3 <= len(ticks) <= 8
-    assert ticks == sorted(set(ticks))
-    assert ends[0] * (1 - 1e-12) <= ticks[0] < ticks[-1] <= ends[1] * (1 + 1e-12)
-    assert len({f"{tick:,.6g}" for tick in ticks}) == len(ticks) or ends == (1, 1.00001)
+    found = ticks.round_numbers(*ends)
+    assert 3 <= len(found) <= 8
+    assert found == sorted(set(found))
+    assert ends[0] * (1 - 1e-12) <= found[0] < found[-1] <= ends[1] * (1 + 1e-12)
+    assert len({f"{tick:,.6g}" for tick in found}) == len(found) or ends == (1, 1.00001)
 
 
 # -- details --------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from tombola.report.style import PALE, now, typeset
+from tombola.report.ticks import apart, round_numbers, short
 from tombola.studies.figure import Panel
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ _FLAT, _FLATTEST = 2.0, 5.0
 _OUTLYING = 2.5
 """A series of `_LONG` values or more that makes an axis so many times as long as all others do reaches beyond it."""
 _LONG = 8
+_BELOW = 5
+"""Lines of a legend below the panels, at most; a longer one stands beside them where it has room."""
+_LETTER = 0.06
+"""Inches of a letter of a legend."""
 
 
 @dataclass(frozen=True)
@@ -95,17 +100,24 @@ def title(ax: "Axes", text: str, inches: float) -> None:
 
 
 def legend(canvas: "Canvas", handles: "Mapping[str, Artist]", title: str | None = None) -> None:
-    """One legend under all panels, in as many columns as there is room for; its entries have ids, "legend0" and so on."""
+    """One legend under all panels, in as many columns as there is room for, or beside them, in one; its entries have ids, "legend0" and
+    so on.
+    """
     if not handles:
         return
     width, height = canvas.get_size_inches()
-    columns = max(1, min(len(handles), int(width / (0.06 * max(map(len, handles)) + 0.58))))
-    lines = math.ceil(len(handles) / columns)
-    canvas.set_size_inches(width, height + 0.17 * (lines + (title is not None)))
+    each = _LETTER * max(map(len, handles)) + 0.58
+    lines = math.ceil(len(handles) / max(1, min(len(handles), int(width / each))))
+    beside = lines > _BELOW and width + each <= max(now().widths)
+    if beside:
+        canvas.set_size_inches(now().fit(width + each), max(height, 0.17 * (len(handles) + (title is not None)) + 0.1))
+    else:
+        canvas.set_size_inches(width, height + 0.17 * (lines + (title is not None)))
     labels = [f"\N{ZERO WIDTH SPACE}{label}" if label.startswith("_") else label for label in handles]  # else left out
     shown = canvas.legend(
-        [*handles.values()], labels, loc="outside lower center", ncols=math.ceil(len(handles) / lines), title=title, title_fontsize=8
-    )
+        [*handles.values()], labels, loc="outside right upper" if beside else "outside lower center",
+        ncols=1 if beside else math.ceil(len(handles) / lines), title=title, title_fontsize=8,
+    )  # fmt: skip
     for index, (text, handle) in enumerate(zip(shown.get_texts(), shown.legend_handles, strict=True)):
         typeset(text)
         text.set_gid(f"legend{index}")
@@ -158,8 +170,19 @@ def set_label(axis: "XAxis | YAxis", label: str, letters: int = 32) -> None:
     place, canvas = axis.axes.get_subplotspec(), axis.axes.get_figure(root=True)
     if axis.axis_name == "x" and place is not None and canvas is not None:
         letters = int(11.5 * canvas.get_size_inches()[0] / place.get_gridspec().ncols)
-    axis.set_label_text(textwrap.fill(label, letters))
+    axis.set_label_text(broken(label, letters))
     typeset(axis.label)
+
+
+def broken(label: str, letters: int) -> str:
+    r"""A label in as few lines of so many letters as it needs, each about as long as the others.
+
+    >>> broken("test accuracy, pruned at once (%)", 32)
+    'test accuracy,\npruned at once (%)'
+    """
+    count = len(textwrap.wrap(label, letters)) or 1
+    widths = range(math.ceil(len(label) / count) or 1, letters)
+    return textwrap.fill(label, next((width for width in widths if len(textwrap.wrap(label, width)) <= count), letters))
 
 
 def needs_log(values: Iterable[float]) -> bool:
@@ -221,7 +244,8 @@ def scale_axis(
     if log and positive:
         own = sorted(set(at)) or [0.0, least] * (least == high)
         ticks = own if 0 < len(own) <= 6 else [0.0] * bool(least) + round_numbers(max(least, limits[0]), high if falling else limits[1])
-        axis.set_ticks(ticks[:: -1 if falling else 1], [(form or short)(tick) for tick in ticks[:: -1 if falling else 1]])
+        named = apart(axis, {tick: (form or short)(tick) for tick in ticks})
+        axis.set_ticks([*named][:: -1 if falling else 1], [*named.values()][:: -1 if falling else 1])
         axis.set_ticks([], minor=True)
     elif log:
         axis.set_ticks([low])
@@ -257,31 +281,3 @@ def threshold_marks(panels: Sequence[Panel], direction: str, where: str = "") ->
     values = list(dict.fromkeys(f"{panel.scale * panel.threshold:,.6g}" for panel in panels if panel.threshold is not None))
     s, be = ("s", "are") if len(values) > 1 else ("", "is")
     return f"The thin {direction} line{s}{where} {be} the threshold{s}, {' and '.join(values)}." if values else ""
-
-
-def short(value: float) -> str:
-    """A number with at most four digits.
-
-    >>> [short(value) for value in (0.05, 950, 1000, 4500, 266_200, 4_300_992)]
-    ['0.05', '950', '1,000', '4,500', '266k', '4.3M']
-    """
-    from matplotlib.ticker import EngFormatter
-
-    return f"{value:,.6g}" if abs(value) < 10_000 or not math.isfinite(value) else EngFormatter(sep="")(float(f"{value:.3g}"))
-
-
-def round_numbers(low: float, high: float) -> list[float]:
-    """Ticks of a log axis: powers of ten, 1-2-5 steps or finer ones; over a short way equally spaced.
-
-    >>> round_numbers(900, 1_200_000), round_numbers(1.9, 21), round_numbers(0.064, 0.078)
-    ([1000.0, 10000.0, 100000.0, 1000000.0], [2.0, 5.0, 10.0, 20.0], [0.065, 0.07, 0.075])
-    """
-    from matplotlib.ticker import LogLocator, MaxNLocator
-
-    decades = math.log10(high / low)
-    if decades < 0.5:
-        ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
-    else:
-        subs = (1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2.1 else (1,)
-        ticks = LogLocator(subs=subs, numticks=12 if decades < 2.1 else 7).tick_values(low, high)
-    return [round(float(tick), 15) for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from tombola.report.axes import nothing, threshold_marks
 from tombola.report.result import arms_of, own_settings, rows_of
 from tombola.report.style import Look, looks
+from tombola.report.ticks import short
 from tombola.studies.base import Findings
-from tombola.studies.figure import Figure
+from tombola.studies.figure import Figure, Panel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,11 +31,25 @@ class Drawing:
         self.figure, self.report, self.rows = figure, report, rows_of(figure, report)
         self.notes: list[str] = []
         """Sentences that drawing adds to the caption."""
+        self._leave_out()
         self._points: list[tuple[Axes, float, float, dict[str, Any]]] = []
         self._tied = 0
         self.canvas = self.draw() if len(self.rows) else nothing("nothing of this was run")
         self.canvas.draw_without_rendering()  # lays the figure out, once for all formats
         self.canvas.set_layout_engine("none")
+
+    def _leave_out(self) -> None:
+        """Take panels from a figure of levels that have the same value throughout, which a sentence says, if others have more to show."""
+        flat: dict[Panel, float] = {}
+        for panel in self.figure.panels if self.figure.kind == "density" else ():
+            values = panel.scale * self.rows[panel.metric].dropna().unique()
+            if len(values) == 1 and math.isfinite(values[0]) and panel.threshold is None and not panel.paper:
+                flat[panel] = float(values[0])
+        if len(flat) < len(self.figure.panels):
+            self.figure = replace(self.figure, panels=tuple(panel for panel in self.figure.panels if panel not in flat))
+            self.notes += [
+                f"A panel is left out, as its value is {short(value)} throughout: {panel.label}." for panel, value in flat.items()
+            ]
 
     def draw(self) -> "Canvas":
         """The figure."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tombola.report.result import arms_of, variants_of
 from tombola.report.style import styled
+from tombola.report.text import level_names
 from tombola.studies.base import Findings
 from tombola.studies.figure import Figure
 
@@ -39,8 +40,13 @@ def kind_of(figure: Figure, report: Findings) -> "type[Drawing]":
     return kinds.get(figure.kind, Lines)
 
 
-def _turned(report: Findings) -> Findings:
-    """The report with arms for variants, and variants for arms."""
+def _turned(report: Findings, by: bool | str) -> Findings:
+    """The report with arms for variants, and variants for arms; or `by` "levels", with levels for arms and arms for variants."""
+    if by == "levels":
+        key, found = level_names(report.table, report)
+        names = {level: f"{key} {name}" for level, name in found.items()}
+        table = report.table.assign(variant=report.table.arm, arm=report.table.level.map(names))
+        return replace(report, table=table, arms={name: name for name in names.values()}, variants=arms_of(report))
     table, curves = (frame.rename(columns={"arm": "variant", "variant": "arm"}) for frame in (report.table, report.curves))
     return replace(report, table=table, curves=curves, arms=variants_of(report), variants=arms_of(report))
 
@@ -48,8 +54,8 @@ def _turned(report: Findings) -> Findings:
 def draw(figure: Figure, report: Findings) -> "Drawing":
     """The figure of a report. Nothing global is touched (no pyplot)."""
     if figure.compared:
-        figure = replace(figure, compared=False, arms=figure.variants, variants=figure.arms)
-        report = _turned(report)
+        by, figure = figure.compared, replace(figure, compared=False, arms=figure.variants, variants=figure.arms)
+        report = _turned(report, by)
     with styled():
         return kind_of(figure, report)(figure, report)
 

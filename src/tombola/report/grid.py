@@ -8,6 +8,7 @@ import numpy as np
 from tombola.report import axes, text
 from tombola.report.drawing import Drawing
 from tombola.report.style import INK, now
+from tombola.report.ticks import round_numbers, short
 from tombola.studies.figure import Panel
 
 if TYPE_CHECKING:
@@ -81,10 +82,10 @@ class Grid(Drawing):
         axis = bar.ax.xaxis if above else bar.ax.yaxis
         axes.set_label(axis, panel.label, 32 if above else int(canvas.get_size_inches()[1] / 0.075))
         low, high = axis.get_view_interval()
-        ticks = axes.round_numbers(low, high) if panel.log and low > 0 else MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        ticks = round_numbers(low, high) if panel.log and low > 0 else MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         inside = [float(tick) for tick in ticks if low <= tick <= high]
         inside = inside[:: math.ceil(len(inside) / 4)]
-        bar.set_ticks(inside, labels=[axes.short(tick) for tick in inside])
+        bar.set_ticks(inside, labels=[short(tick) for tick in inside])
         bar.ax.minorticks_off()
         for colour, width in (("white", 2.4), (INK, 1.0)) if panel.threshold is not None else ():  # to be seen on any ground
             (bar.ax.axvline if above else bar.ax.axhline)(panel.scale * (panel.threshold or 0.0), color=colour, linewidth=width)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tombola.report import axes, text
-from tombola.report.axes import short
 from tombola.report.drawing import classed, of_row
 from tombola.report.grid import LETTER, Grid
 from tombola.report.style import now
 from tombola.report.summary import summarise
+from tombola.report.ticks import short
 from tombola.studies.figure import Panel
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class HeatMap(Grid):
         rows, columns = self.rows.row.nunique(), self.rows.column.nunique()
         count, most = len(self.figure.panels), max(now().widths)
         room = (most - self.around[0] - 0.3 * count) / count if count > 1 else most - 2.5
-        return min(max(1.6, 0.42 * columns), max(1.6, room)), max(0.5, 0.19 * rows)
+        tall = 0.07 * len(self.figure.panels[0].label) if len(self.groups) == count == 1 else 0.5  # for the label of the colour bar
+        return min(max(1.6, 0.42 * columns), max(1.6, room)), max(min(tall, 0.3 * rows), 0.19 * rows)
 
     def marks(self) -> list[str]:
         """What a cell is."""
@@ -99,7 +100,7 @@ class HeatMap(Grid):
         ax.set_xticks(range(len(columns)), columns, fontsize=7)
         for label in ax.get_xticklabels() if self.aslant else ():
             label.set(rotation=45, ha="right", va="top", rotation_mode="anchor")
-        ax.set_xlabel(self.figure.x_label if lowest else "")
+        ax.set(xlabel=self.figure.x_label if lowest else "", ylabel=self.figure.y_label if left else "")
         ax.set_yticks(range(len(names)), classed(rows).values() if left or other else [""] * len(names), fontsize=7)
         for _, row in summary[summary.n > 0].iterrows():
             place = list(columns).index(row["column"]), list(names).index(row["row"])

@@ -11,6 +11,7 @@ from tombola.report.drawing import Drawing, handle, of_row
 from tombola.report.result import titles
 from tombola.report.style import DENSE_LINE, PALE, STAR, Look, looks, sequence
 from tombola.report.summary import GROUP, of_variant, summarise
+from tombola.report.ticks import short
 from tombola.studies.base import Findings
 from tombola.studies.figure import Figure, Known, Panel
 
@@ -234,7 +235,7 @@ class Lines(Drawing):
             return {
                 "log": True,
                 "falling": bool(summary.density.min() < summary.density.max()),
-                "form": lambda tick: axes.short(tick * (100 if self.x == "density" else 1)),
+                "form": lambda tick: short(tick * (100 if self.x == "density" else 1)),
             }
         return {"log": self.x in _RISING, "whole": True, "at": summary.x.unique() if self.x in ("step", "width") else ()}
 
@@ -243,7 +244,7 @@ class Lines(Drawing):
         if self.x == "density" and self.against_levels:
             return text.percent(x)
         name = {"kept": "weights", "rounds": "round", "step": "step", "layers": "layers", "x": "x"}.get(self.x, self.x)
-        return f"{name} {axes.short(float(f'{x:.4g}'))}"
+        return f"{name} {short(float(f'{x:.4g}'))}"
 
 
 def axis_of(figure: Figure, report: Findings) -> str:

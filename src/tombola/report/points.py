@@ -14,6 +14,7 @@ from tombola.report.result import rows_of, titles, variants_of
 from tombola.report.style import DENSE_LINE, PALE, STAR, Look, looks, now, symbols
 from tombola.report.summary import GROUP, summarise
 from tombola.report.text import LAYERS, STEP, WIDTH, level_titles, titled
+from tombola.report.ticks import short
 from tombola.studies.base import Findings
 from tombola.studies.figure import Figure, Panel
 
@@ -27,8 +28,10 @@ _CLOUD, _CLOUDED = 0.35, 12
 _FEW = 4
 _ROW = 0.24
 """Inches of a row of a dot plot."""
-_COLUMNS = 3
-"""Columns up to which a map is a dot plot, which shows intervals too."""
+_COLUMNS, _CELLS = 3, 27
+"""Columns, and cells, up to which a map is a dot plot, which shows intervals too."""
+_VARIANTS = 3
+"""From so many variants on those are the rows, with their arms side by side, where otherwise each variant has its own axes."""
 
 
 class Scatter(Drawing):
@@ -88,7 +91,7 @@ class Scatter(Drawing):
             at = [variants[row.variant]] * (self.rows.variant.nunique() > 1) + [levels[row.level]] * (len(levels) > 1)
             across = float(x["mean"][index])
             self.point(
-                ax, across, row["mean"], ", ".join([label, *at]), entry=[place], at=axes.short(float(f"{across:.4g}")), **of_row(row, 1.0)
+                ax, across, row["mean"], ", ".join([label, *at]), entry=[place], at=short(float(f"{across:.4g}")), **of_row(row, 1.0)
             )
 
     def _x_axis(self, facet: axes.Facet, x: "pd.DataFrame", seen: "pd.Series[float]") -> None:
@@ -124,6 +127,8 @@ class _Table:
     table: "pd.DataFrame"
     rows: Mapping[str, str]
     series: Mapping[str, Look]
+    dodged: bool = False
+    """Whether each row has all series, side by side."""
 
 
 class Dots(Drawing):
@@ -133,8 +138,7 @@ class Dots(Drawing):
         """The panels side by side, with the rows' labels on the left, for each variant."""
         groups = self._of_map() if self.figure.kind == "heatmap" else self._of_levels()
         panels, canvas_rows = self.figure.panels, len(groups)
-        several = 0.7 * len(groups[0].series) if self.figure.kind == "heatmap" else 1.0
-        slots = [_ROW * len(group.rows) * max(1.0, several) for group in groups]
+        slots = [_ROW * len(group.rows) * max(1.0, 0.7 * len(group.series) * group.dodged) for group in groups]
         letters = max(len(label) for group in groups for label in group.rows.values())
         canvas = axes.empty((now().fit(0.065 * letters + 0.4 + 2.3 * len(panels)), sum(slots) + 0.75 * canvas_rows))
         grid = canvas.subplots(canvas_rows, len(panels), squeeze=False, height_ratios=slots)
@@ -148,7 +152,7 @@ class Dots(Drawing):
                     ax.set_xlabel("")
             if group.title:
                 axes.title(grid[index, 0], group.title, 4)
-        if self.figure.kind == "heatmap" and len(groups[0].series) > 1:
+        if groups[0].dodged and len(groups[0].series) > 1:
             entries = {name: handle(look, linestyle="none") for name, look in groups[0].series.items()}
             if any(panel.paper for panel in panels):
                 entries["the paper"] = handle(Look(PALE, "*", "-"), **STAR)
@@ -170,8 +174,11 @@ class Dots(Drawing):
             variants = {name: label for name, label in variants_of(self.report).items() if name in set(rows.variant)}
             return [_Table("", rows.assign(row=rows.variant, series=""), variants, {"": look})]
         of_variants = titles(rows, self.report)
-        labels = {arm: self.labels[arm] for arm in own}
-        self.notes.append(f"All at {level_titles(self.report.table, self.report)[self.place]}." if self.rows.level.nunique() > 1 else "")
+        labels, levels = {arm: self.labels[arm] for arm in own}, level_titles(self.report.table, self.report)
+        self.notes.append(f"All at {levels[self.place]}." if len(levels) > 1 else "")
+        if len(of_variants) >= _VARIANTS and len(own) <= _COLUMNS:
+            apart = rows.assign(row=rows.variant, series=rows.arm.map(labels))
+            return [_Table("", apart, of_variants, {labels[arm]: look for arm, look in own.items()}, dodged=True)]
         return [
             _Table(title, rows[rows.variant == name].assign(row=lambda of: of.arm, series=lambda of: of.arm), labels, own)
             for name, title in of_variants.items()
@@ -182,7 +189,7 @@ class Dots(Drawing):
         found = []
         columns = looks(map(str, self.rows.column.unique()))
         for title, details in titled(self.rows, self.report, ("variant", "arm")):
-            found.append(_Table(title, details.assign(series=details.column), classed(details), columns))
+            found.append(_Table(title, details.assign(series=details.column), classed(details), columns, dodged=True))
         return found
 
     def _axes(self, ax: "Axes", panel: Panel, group: _Table, tables: "list[pd.DataFrame]") -> None:
@@ -194,11 +201,12 @@ class Dots(Drawing):
         ax.set_ylim(len(group.rows) - 0.5, -0.5)
         ax.grid(visible=False, axis="y")
         ax.tick_params(axis="y", length=0)
-        self._dense(ax, panel, table)
+        if not group.dodged:
+            self._dense(ax, panel, table)
         replicates = table.groupby(["row", "series", "replicate"])[panel.metric].mean()
         summary = summarise(table, [panel.metric], by=("row", "series"))
         places, series = list(group.rows), list(group.series)
-        dodged = self.figure.kind == "heatmap"
+        dodged = group.dodged
 
         def height(name: str, at: int) -> float:
             return places.index(name) + (0.6 * ((at + 0.5) / len(series) - 0.5) if dodged else 0.0)
@@ -225,7 +233,7 @@ class Dots(Drawing):
 
     def _dense(self, ax: "Axes", panel: Panel, table: "pd.DataFrame") -> None:
         """A line for the dense network, where arms are compared with it."""
-        if self.figure.kind == "heatmap" or self.report.study.counted != "rounds" or self.place == 0:
+        if self.report.study.counted != "rounds" or self.place == 0:
             return
         dense = self.rows[(self.rows.level == 0) & self.rows.variant.isin(table.variant.unique())][panel.metric].mean()
         if np.isfinite(dense):
@@ -246,5 +254,9 @@ def single(figure: Figure, report: Findings) -> int | None:
 
 
 def narrow(figure: Figure, report: Findings) -> bool:
-    """Whether a map has so few columns that it is a dot plot."""
-    return figure.kind == "heatmap" and 0 < rows_of(figure, report).column.nunique() <= _COLUMNS
+    """Whether a map has so few columns and cells that it is a dot plot."""
+    if figure.kind != "heatmap":
+        return False
+    rows = rows_of(figure, report)
+    columns = rows.column.nunique()
+    return 0 < columns <= _COLUMNS and columns * rows["row"].nunique() <= _CELLS

@@ -30,6 +30,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     ),
     "seconds": ("s", "wall time of these trainings, the share of a batch of replicas"),
     "share": ("share, of 1", "iteration as a share of training: that from where copies are trained apart, or where the network was pruned"),
+    "needed": ("generations", "of a search, until its mask reaches the target test accuracy, seen at the looks; inf: never"),
     "never": ("0 or 1", "1 where the mask had not settled at the last look"),
     "layer_density": ("share, of 1", "share of the layer's weights that are left, or that are in the group of the row"),
     "unconnected": ("share, of 1", "units without any connection"),

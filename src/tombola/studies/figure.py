@@ -73,7 +73,7 @@ class Figure:
     x_label: str = ""
     """Axis label with unit, of all kinds but those; of kind `density` in place of what `x` is called, if given."""
     y_label: str = ""
-    """Of kind `image`: likewise."""
+    """Of kinds `image` and `heatmap`: likewise."""
     span: tuple[float, float] | None = None
     """Of kind `image`: what the ends of both axes stand for; None: they count inputs."""
     minus: str = ""
@@ -86,5 +86,6 @@ class Figure:
     """Likewise."""
     levels: tuple[int, ...] = ()
     caption: str = ""
-    compared: bool = False
-    """Of a table of several settings: a line each setting and a panel an arm, where otherwise it is a panel a setting."""
+    compared: bool | Literal["levels"] = False
+    """Of a table of several settings: a line each setting and a panel an arm, where otherwise it is a panel a setting. Of kind `scatter`,
+    "levels": what tells markers apart is their level, not their arm."""

@@ -14,6 +14,7 @@ MEASURED: tuple[str, ...] = (*TUNED, "early_loss")
 LEARNT = ("lsuv", "metainit", "gradinit")
 """Value actions; all other names are initialisers of the model."""
 NAMES = ("glorot_normal", "kaiming_normal", "lecun_normal", "lecun_uniform", "orthogonal", "signed_constant", "bimodal", *LEARNT)
+_CALLED = {"glorot": "Glorot", "kaiming": "Kaiming", "lecun": "LeCun", "lsuv": "LSUV", "metainit": "MetaInit", "gradinit": "GradInit"}
 FIVE = (0.03, 0.08)
 """Densities at which claims about 5 % are judged."""
 SOON = 100
@@ -39,7 +40,7 @@ class Initialisers(Tuned):
 
     @property
     def variants(self) -> Mapping[str, str]:
-        return {name: name.replace("_", " ") for name in self.names}
+        return {name: " ".join(_CALLED.get(word, word) for word in name.split("_")) for name in self.names}
 
     def settings(self) -> Mapping[str, tuple[Task, Action | None]]:
         return {
@@ -64,8 +65,11 @@ class Initialisers(Tuned):
         return {**found, "early_loss": float(metrics["val_loss"][place])}
 
     def figures(self) -> Sequence[Figure]:
-        panels = (ACC_FINAL, EARLY, COLLAPSED)
-        return [Figure("initialisers", "Tickets of initialisers", panels, caption=NOTE), self.rates_figure()]
+        last = max(self.within(self.compared), default=0)
+        return [
+            Figure("initialisers", "Tickets of initialisers", (ACC_FINAL, EARLY, COLLAPSED), levels=(last,), caption=NOTE),
+            self.rates_figure(),
+        ]
 
     def _at(self, table: Evidence) -> list[int]:
         return table.levels(*FIVE)

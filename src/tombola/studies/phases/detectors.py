@@ -109,7 +109,7 @@ class Detectors(Settings):
         over = (
             Panel("rho", "rank correlation with the onset"),
             Panel("log2_error", "median error (octaves)"),
-            Panel("premature", "too early"),
+            Panel("premature", "settings told too early (%)", 100),
         )
         caption = f"All {len(self.tasks)} settings are pooled; levels are calibrated on a replicate's other settings. {self.evaluated}"
         across = Panel("log2_onset", "log2 of the onset of stability")

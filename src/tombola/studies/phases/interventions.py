@@ -49,7 +49,9 @@ class Interventions(Settings):
         note = f"The steps that were tried lie a factor of sqrt(2) apart. {self.evaluated}"
         return (
             Figure("onset", "Between which steps networks become stable, by setting", (last, first), caption=note),
-            Figure("accuracy", "Accuracy against the onset of stability", (accuracy,), "scatter", across=first, caption=note),
+            Figure(
+                "accuracy", "Accuracy against the onset of stability", (accuracy,), "scatter", across=first, caption=note, compared=True
+            ),
         )
 
     def _log2(self, table: Evidence, name: str) -> tuple[Column, str]:

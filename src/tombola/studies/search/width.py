@@ -8,9 +8,7 @@ from pydantic import Field
 
 from tombola.core.task import Count
 from tombola.studies import DENSE, Each, Effect, Evidence, Figure, Panel, Results, Row, Several, Share, Values, claim, hardest, study
-from tombola.studies.search.common import ACC, COLUMNS, COUNTED, GRADIENTS, MARGIN, Gradient, Searcher, Ways
-
-NEEDED = Panel("needed", "generations to the target accuracy", log=True)
+from tombola.studies.search.common import ACC, COLUMNS, COUNTED, GRADIENTS, MARGIN, PASSES, Gradient, Searcher, Ways
 
 
 @study("search.width", task="digits-20-mlp", answers="Does a search suffer from more weights, or gain from more masks?")
@@ -50,13 +48,16 @@ class Width(Ways):
         return values
 
     def figures(self) -> Sequence[Figure]:
-        searched = tuple(arm for arm in self.searchers if arm not in GRADIENTS)
-        said = (
-            f"Generations are counted until the mask that is best on validation examples reaches {100 * self.target:g} % of the test set."
+        searched = tuple(arm for arm in ("genetic", "pbil") if arm in self.searchers)
+        way, said = (
+            Panel("value", ACC.label, 100, threshold=self.target),
+            f"Lines show the mask that is best on validation examples. {COUNTED}",
         )
         return (
             Figure("width", "Accuracy of searched masks by width", (ACC,), x="level", caption=COUNTED),
-            Figure("needed", "Generations to a target by width", (NEEDED,), x="level", arms=searched, caption=said),
+            Figure(
+                "way", "Searches on their way to a target", (way,), "profile", x_label=PASSES, detail="way", arms=searched, caption=said
+            ),
         )
 
     @claim(
@@ -87,7 +88,7 @@ class Width(Ways):
         yield from hardest(self._sooner(table, arm, last) for arm in ("genetic", "pbil"))
 
     def _sooner(self, table: Evidence, arm: str, last: int) -> Effect:
-        values = table.of(NEEDED, arm, [0, last])
+        values = table.of("needed", arm, [0, last])
         reached = table.table.needed[np.isfinite(table.table.needed)]
         bound = reached.max() if len(reached) else 1.0
         never = len(values.columns) == 2 and bool(np.isinf(values).all(axis=None))
