@@ -28,6 +28,8 @@ class Grid(Drawing):
     by: tuple[str, ...] = ("variant", "arm")
     around = (0.5, 0.0, 0.3)
     """Inches beside the first pair of axes, beside each, and below each."""
+    groups: list[tuple[str, "pd.DataFrame"]] = []
+    """Title and rows of each pair of axes, once they are drawn."""
 
     def size(self) -> tuple[float, float]:
         """Inches of a pair of axes."""
@@ -148,8 +150,6 @@ class Surface(Grid):
     def draw(self) -> "Canvas":
         """Nothing, where no value is finite."""
         return super().draw() if self._finite().size else axes.nothing("no finite values")
-
-    groups: list[tuple[str, "pd.DataFrame"]] = []
 
     def _finite(self) -> "np.ndarray[Any, Any]":
         values = self.rows[self.rows.network == ""].value.to_numpy(float)
