@@ -69,8 +69,10 @@ class Transfer(UnderAttack):
             f"Of the examples that both networks get right, the figure counts those that PGD against one (radius {self.eps[-1]:g}) makes "
             "wrong for the other."
         )
-        labels = {"x_label": "density of the other", "y_label": "density of the attacked"}
-        matrix = Figure("transfer", "Which attacks carry over", (CARRIED,), "heatmap", detail="transfer", caption=said, **labels)
+        matrix = Figure(
+            "transfer", "Which attacks carry over", (CARRIED,), "heatmap", detail="transfer", caption=said,
+            x_label="density of the other", y_label="density of the attacked",
+        )  # fmt: skip
         return Figure("carried", "Attacks that carry over, by density", (CARRIED,), caption=said), matrix
 
     @claim(
