@@ -1,7 +1,5 @@
 """Tasks of word vectors."""
 
-from typing import Any
-
 from tombola.core.step import Step
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.models.tasks import tasks
@@ -18,11 +16,10 @@ def _words(scale: str, data: str) -> Task:
         schedule_options={"end": 0.004},
         evaluate_every=Step("1ep"),
     )
-    size: dict[str, Any] = {}
     if scale == "smoke":
-        recipe, size = recipe.but(steps="100it", evaluate_every="50it"), {"train": 2000, "validation": 200, "test": 200}
+        recipe = recipe.but(steps="300it", evaluate_every="150it")
     model = Model(name="skip_gram", initializer="own")
-    found = Task(data=Data(name=data, **size), model=model, recipe=recipe, rates={"embedding": 0.3, "output": 0.3}, scope="global")
+    found = Task(data=Data(name=data), model=model, recipe=recipe, rates={"embedding": 0.3, "output": 0.3}, scope="global")
     return found.but(objective="skip_gram")
 
 
