@@ -155,6 +155,12 @@ def sizes(dataset: Dataset, data: Data) -> tuple[int, int]:
     return train, validation
 
 
+def examples(dataset: Dataset, data: Data) -> dict[str, int]:
+    """Part of the data -> how many examples it has."""
+    train, validation = sizes(dataset, data)
+    return {"train": train, "validation": validation, "test": dataset.drawn or len(dataset.test_inputs)}
+
+
 def check(name: str, dataset: Dataset) -> None:
     """Raise unless shapes, dtypes and values are as `Dataset` says."""
     dtype = _dtype(name, dataset)

@@ -15,7 +15,7 @@ from tombola.core.keys import replicate_seed
 from tombola.core.spec import digest_of
 from tombola.core.step import Step
 from tombola.core.task import Recipe, Task
-from tombola.data.dataset import load, sizes
+from tombola.data.dataset import examples, load
 from tombola.engine.compute import compute
 from tombola.engine.configuring import resolve
 from tombola.engine.graph import graph
@@ -183,14 +183,13 @@ def estimated(studies: Sequence[Study], speed: Pace, data_dir: Path | None) -> f
     setup, total = resolved(task, data_dir)
     tried = replicates * _CHILDREN * _TRIES
     steps = sum(last_iteration(run, data_dir) - first_iteration(run, data_dir) for run in runs.values()) + tried * total
-    dataset = load(task.data, data_dir)
-    n_train, n_validation = sizes(dataset, task.data)
-    held_out = n_validation + (dataset.drawn or len(dataset.test_inputs))
+    of_part = examples(load(task.data, data_dir), task.data)
+    held_out = of_part["validation"] + of_part["test"]
     layers = len(setup.network.layers) * (7 + _DRAWS) * held_out
     masks = len(_CRITERIA) * (_MASKS + 1) * 2 * held_out
-    paths = math.comb(_CHILDREN, 2) * (_TRIES + 2) * (_POINTS + 1) * (n_train + held_out)
-    examples = replicates * (layers + masks + paths)
-    return speed.step * (steps + examples / task.recipe.batch / 3) + speed.run * (len(runs) + tried) + _PROGRAMS * speed.compiling
+    paths = math.comb(_CHILDREN, 2) * (_TRIES + 2) * (_POINTS + 1) * sum(of_part.values())
+    evaluated = replicates * (layers + masks + paths)
+    return speed.step * (steps + evaluated / task.recipe.batch / 3) + speed.run * (len(runs) + tried) + _PROGRAMS * speed.compiling
 
 
 def carry_out(

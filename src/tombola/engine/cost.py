@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tombola.core.task import Task
-from tombola.data.dataset import load, sizes
+from tombola.data.dataset import examples, load
 from tombola.engine.checking import check
 from tombola.engine.measuring import rehearsed
 from tombola.engine.progress import duration
@@ -131,11 +131,11 @@ class _Clock:
         if timed := self.timings.step(task):
             return timed.seconds
         self.learnt = False
-        found, recipe, examples = self.setup(task), task.recipe, self._examples(task)
+        found, recipe, counts = self.setup(task), task.recipe, self._examples(task)
         validated, tested = (
             (one or recipe.evaluate_every).iterations(found.steps_per_epoch) for one in (recipe.evaluate_every, recipe.test_every)
         )
-        evaluated = self._forward(task) * (examples["validation"] / validated + examples["test"] / tested)
+        evaluated = self._forward(task) * (counts["validation"] / validated + counts["test"] / tested)
         return _STEP + (step_operations(found) + evaluated) / _RATE[self.cpu]
 
     def measurement(self, measurement: Measurement) -> float | None:
@@ -152,9 +152,9 @@ class _Clock:
         query = rehearsed(measurement, self.data_dir)
         if isinstance(query, Loop):
             return None
-        examples = self._examples(measurement.task)
-        examples["train"] = query.networks.train or examples["train"]
-        seen = query.networks.points * sum(examples[part] for part in query.parts)
+        counts = self._examples(measurement.task)
+        counts["train"] = query.networks.train or counts["train"]
+        seen = query.networks.points * sum(counts[part] for part in query.parts)
         return _MEASUREMENT + seen * self._forward(measurement.task) / _RATE[self.cpu] / self.devices
 
     def compiling(self, runs: Sequence[Run], measurements: Sequence[Measurement]) -> float:
@@ -164,9 +164,7 @@ class _Clock:
         return sum(_COMPILING if timed is None else timed.compiling for timed in (*programs.values(), *others.values()))
 
     def _examples(self, task: Task) -> dict[str, int]:
-        dataset = load(task.data, self.data_dir)
-        train, validation = sizes(dataset, task.data)
-        return {"train": train, "validation": validation, "test": dataset.drawn or len(dataset.test_inputs)}
+        return examples(load(task.data, self.data_dir), task.data)
 
     def _forward(self, task: Task) -> float:
         """Operations of an example's way through the network: a third of a step's, which goes back too, for weights and for inputs."""

@@ -19,7 +19,7 @@ from tombola.engine.damage import discard
 from tombola.engine.graph import Graph
 from tombola.engine.order import Order
 from tombola.engine.progress import Progress
-from tombola.engine.queue import Queue, renewed
+from tombola.engine.queue import Queue
 from tombola.engine.reading import built_info, done, wanted
 from tombola.engine.resolved import program_of
 from tombola.engine.starts import materialise, rehearse
@@ -91,22 +91,14 @@ class Engine:
             while queue.missing or not queue.confirm(() if self.workers > 1 else self.graph.runs):
                 ready = order.ready(queue.missing)
                 together, layout = next(self._batches(queue, ready), ([], None))
-                if layout is not None:
-                    self._train_claimed(queue, together, layout)
+                if layout is None:
+                    queue.wait(ready, self.progress)
                 else:
-                    for pause in queue.pauses(ready):  # other processes hold all that is ready
-                        self.progress.waiting(queue.held.values())
-                        time.sleep(pause)
+                    with queue.taken(together) as mine:
+                        if mine:
+                            self._train(mine, layout)
                 queue.look()
                 self.progress.remaining(queue.missing)
-
-    def _train_claimed(self, queue: Queue, together: Sequence[str], layout: Plan) -> None:
-        """Those of a batch that are still free, and that no other process has finished between our look and our claim."""
-        try:
-            if mine := [digest for digest in queue.claim(together) if not self._done(digest)]:
-                self._train(mine, layout)
-        finally:
-            self.store.release(together)
 
     @cached_property
     def _order(self) -> Order:
@@ -197,18 +189,17 @@ class Engine:
         replicas = [self._member(digest) for digest in digests]
         kept, hears, end = self.store.files.checkpoint(digests[0]), self.progress.on_rows, self._spans[digests[0]][1]
         keeps = None if kept is None else lambda index, checkpoint: checkpoints.save(self.store, digests[index], checkpoint)
-        with renewed(self.store, digests):
-            on_rows = None if hears is None else lambda index, rows: hears(digests[index], rows)
-            for index, outcome in train_cohort(task, dataset, replicas, keeps, self.progress.advance, layout, end, on_rows):
-                if not np.isfinite([row[1] for row in outcome.rows]).all():
-                    label = self.progress.label(digests[index])
-                    self.progress.warn(
-                        f"{label} diverged: its loss is not finite; lower the learning rate"
-                        if finite(replicas[index].start)
-                        else f"{label} starts from weights that are not finite, and all that it measures is NaN; give others"
-                    )
-                spent = time.monotonic() - began, compiling.seconds() - compiled
-                self._put(digests[index], replicas[index], outcome, spent, len(replicas))
+        on_rows = None if hears is None else lambda index, rows: hears(digests[index], rows)
+        for index, outcome in train_cohort(task, dataset, replicas, keeps, self.progress.advance, layout, end, on_rows):
+            if not np.isfinite([row[1] for row in outcome.rows]).all():
+                label = self.progress.label(digests[index])
+                self.progress.warn(
+                    f"{label} diverged: its loss is not finite; lower the learning rate"
+                    if finite(replicas[index].start)
+                    else f"{label} starts from weights that are not finite, and all that it measures is NaN; give others"
+                )
+            spent = time.monotonic() - began, compiling.seconds() - compiled
+            self._put(digests[index], replicas[index], outcome, spent, len(replicas))
 
     def _member(self, digest: str) -> Replica:
         run = self.graph.runs[digest]

@@ -15,7 +15,7 @@ from tombola.data.dataset import load
 from tombola.data.split import split
 from tombola.engine import checkpoints, provenance
 from tombola.engine.progress import Progress
-from tombola.engine.queue import Queue, renewed
+from tombola.engine.queue import Queue
 from tombola.engine.reading import load_tree
 from tombola.engine.resolved import resolved
 from tombola.evaluation.adversary import Adversary
@@ -62,18 +62,12 @@ def execute_measurements(wanted: Iterable[Measurement], store: Store, data_dir: 
             free = queue.free(queue.missing)
             first = random.randrange(len(free)) if free and workers > 1 else 0  # several workers begin at different ones
             for digest in [*free[first:], *free[:first]]:
-                claimed = queue.claim([digest])
-                try:
-                    if not claimed or digest in kept:
+                with queue.taken([digest]) as mine:
+                    if not mine:
                         break  # another process is at these, too: what is left is looked up again
-                    with renewed(kept, claimed):
-                        _evaluate(asked[digest], weights, kept, data_dir, progress)
-                finally:
-                    kept.release(claimed)
+                    _evaluate(asked[digest], weights, kept, data_dir, progress)
             if not free:
-                for pause in queue.pauses(queue.missing):
-                    progress.waiting(queue.held.values())
-                    time.sleep(pause)
+                queue.wait(queue.missing, progress)
             queue.look()
             progress.remaining(queue.missing)
 

@@ -2,10 +2,12 @@
 
 import random
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from tombola.core.errors import TombolaError
+from tombola.engine.progress import Progress
 from tombola.store.disk import STALE_SECONDS
 from tombola.store.store import Store
 
@@ -63,6 +65,21 @@ class Queue:
         if claimed:
             self._waited = 0.0
         return claimed
+
+    @contextmanager
+    def taken(self, digests: Sequence[str]) -> Iterator[list[str]]:
+        """Those that are free and that nobody has finished between a look and the claim: this process's until they are given back."""
+        try:
+            with renewed(self.store, claimed := self.claim(digests)):
+                yield [digest for digest in claimed if not self._done(digest)]
+        finally:
+            self.store.release(digests)
+
+    def wait(self, ready: Collection[str], progress: Progress) -> None:
+        """While other processes hold all that is ready; it is said whose."""
+        for pause in self.pauses(ready):
+            progress.waiting(self.held.values())
+            time.sleep(pause)
 
     def pauses(self, ready: Collection[str]) -> Iterator[float]:
         """Seconds to sleep, again and again, until one of those that are ready is free, or was given back: looked for by one listing."""

@@ -49,11 +49,11 @@ class Timings:
 
     def step(self, task: Task) -> Timed | None:
         """Of a step of training of a task; None if the store has none of its network on its data."""
-        return _found(self._steps, _alike(task.canonical()))
+        return _first(self._steps, _alike(task.canonical()))
 
     def measurement(self, measurement: Measurement) -> Timed | None:
         """Of a measurement; None if the store has none of its kind on its network."""
-        return _found(self._measured, _alike_measurement(measurement.canonical()))
+        return _first(self._measured, _alike_measurement(measurement.canonical()))
 
     def _trained(self, record: Record) -> Timed | None:
         made, steps = record.json("made"), record.metrics()["step"]
@@ -70,10 +70,8 @@ class Timings:
         return Timed(max(made["seconds"] - compiling, 0), compiling) if made["device"] == self._here else None
 
 
-_Kept = Mapping[str, list[Timed]]
-
-
-def _gathered(store: Store, read: Callable[[Record], Timed | None], alike: Callable[[Any], Iterable[str]]) -> _Kept:
+def _gathered(store: Store, read: Callable[[Record], Timed | None], alike: Callable[[Any], Iterable[str]]) -> dict[str, Timed]:
+    """What is alike -> the medians over it."""
     found: dict[str, list[Timed]] = {}
     records = list(store)
     for record in records[:: len(records) // _MOST + 1]:
@@ -84,16 +82,13 @@ def _gathered(store: Store, read: Callable[[Record], Timed | None], alike: Calla
         if timed is not None:
             for key in alike(record.json("spec")):
                 found.setdefault(key, []).append(timed)
-    return found
+    compiled = {key: [one.compiling for one in timed if one.compiling > 0.1] or [0.0] for key, timed in found.items()}
+    return {key: Timed(median(one.seconds for one in timed), median(compiled[key])) for key, timed in found.items()}
 
 
-def _found(kept: _Kept, keys: Iterable[str]) -> Timed | None:
+def _first(kept: Mapping[str, Timed], keys: Iterable[str]) -> Timed | None:
     """Of the first key that is there."""
-    timed = next((kept[key] for key in keys if key in kept), None)
-    if timed is None:
-        return None
-    compiling = [one.compiling for one in timed if one.compiling > 0.1] or [0.0]
-    return Timed(median(one.seconds for one in timed), median(compiling))
+    return next((kept[key] for key in keys if key in kept), None)
 
 
 def _alike(task: Mapping[str, Any]) -> Iterator[str]:

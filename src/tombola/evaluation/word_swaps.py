@@ -55,12 +55,11 @@ def swapped(network: Network, weights: Tree, texts: np.ndarray, classes: np.ndar
             the texts do not matter.
     """
     run = _compiled(network)
-    now, own = jnp.asarray(texts), jnp.ones(texts.shape, bool)
-    wrong = [np.asarray(run(weights, now, own, classes, sets)[2])]
-    for _ in range(most):
-        now, own, _ = run(weights, now, own, classes, sets)
-        wrong.append(np.asarray(run(weights, now, own, classes, sets)[2]) | wrong[-1])
-    return np.stack(wrong, axis=1)
+    now, own, wrong = jnp.asarray(texts), jnp.ones(texts.shape, bool), []
+    for _ in range(most + 1):
+        now, own, missed = run(weights, now, own, classes, sets)
+        wrong.append(np.asarray(missed))
+    return np.maximum.accumulate(np.stack(wrong, axis=1), axis=1)
 
 
 @lru_cache(maxsize=16)

@@ -1,6 +1,7 @@
 """How long a network takes, whole and without its dead units, as a kind of measurement."""
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 import numpy as np
@@ -9,7 +10,7 @@ from tombola.core.errors import TombolaError
 from tombola.core.masks import Mask
 from tombola.core.numbers import whole
 from tombola.core.trees import Tree
-from tombola.evaluation.weight_combinations import WeightCombinations
+from tombola.evaluation.weight_combinations import Part, Scores, WeightCombinations
 from tombola.models.network import Network
 from tombola.procedures.actions import Context
 from tombola.procedures.measurements import Query, measurements
@@ -32,10 +33,13 @@ def pass_time(context: Context, weights: Tree, mask: Mask, *, examples: int = 40
     networks = [(context.network, weights)]
     with suppress(TombolaError):  # it declares no units, or has no option for their numbers
         networks.append(context.smaller(weights, mask))
-    seconds = np.array([[_seconds(network, own, inputs) for network, own in networks] for _ in range(repeats + 1)])
-    fastest = [*seconds[1:].min(axis=0), np.nan]  # the first compiles
-    found = {"whole_seconds": np.array(fastest[0]), "smaller_seconds": np.array(fastest[1])}
-    return Query(WeightCombinations(context.seed, (weights,)), lambda scores: {**found, "test_error": scores["test"].error}, ("test",))
+
+    def read(scores: Mapping[Part, Scores]) -> dict[str, np.ndarray]:
+        seconds = np.array([[_seconds(network, own, inputs) for network, own in networks] for _ in range(repeats + 1)])
+        fastest = [*seconds[1:].min(axis=0), np.nan]  # the first compiles
+        return {"whole_seconds": np.array(fastest[0]), "smaller_seconds": np.array(fastest[1]), "test_error": scores["test"].error}
+
+    return Query(WeightCombinations(context.seed, (weights,)), read, ("test",))
 
 
 def _seconds(network: Network, weights: Tree, inputs: np.ndarray) -> float:

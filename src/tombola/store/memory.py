@@ -6,7 +6,26 @@ from pathlib import Path
 from tombola.store.disk import Work
 
 
-class Memory:
+class Idle:
+    """Where no other process is at work, and none leaves a checkpoint."""
+
+    def checkpoint(self, record: str) -> str | None:
+        """None."""
+
+    def work(self) -> Work:
+        """Nothing."""
+        return Work(set(), set())
+
+    def holders(self, claimed: Iterable[str], closely: bool = True) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def claimed(self, record: str) -> bool:
+        """False."""
+        return False
+
+
+class Memory(Idle):
     """As `tombola.store.disk.Disk`, for one process, and as long as somebody holds it."""
 
     path = Path("(memory)")
@@ -35,9 +54,7 @@ class Memory:
 
     def names(self, folder: str = "") -> list[str]:
         """Of what is in a folder; none if it is not there."""
-        if not folder:
-            return list({name.partition("/")[0]: None for name in self._files})
-        return [name.removeprefix(f"{folder}/") for name in self._files if name.startswith(f"{folder}/")]
+        return inside(self._files, folder)
 
     def records(self) -> list[str]:
         """The records that are there, sorted."""
@@ -68,27 +85,19 @@ class Memory:
         for name in self.names(record):
             del self._files[f"{record}/{name}"]
 
-    def checkpoint(self, record: str) -> str | None:
-        """None: what ends this process ends the store."""
-
     def claim(self, record: str) -> bool:
         """True: nobody else can hold it."""
         return True
-
-    def work(self) -> Work:
-        """Nothing that another process is at."""
-        return Work(set(), set())
-
-    def holders(self, claimed: Iterable[str], closely: bool = True) -> dict[str, str]:
-        """None."""
-        return {}
-
-    def claimed(self, record: str) -> bool:
-        """False, as nobody trains it at another place."""
-        return False
 
     def renew(self, records: Iterable[str]) -> None:
         """Nothing has to be shown to anybody."""
 
     def release(self, records: Iterable[str]) -> None:
         """Likewise."""
+
+
+def inside(files: Iterable[str], folder: str) -> list[str]:
+    """What is in a folder, of files by name; "": the files and folders that are in none."""
+    if not folder:
+        return list({name.partition("/")[0]: None for name in files})
+    return [name.removeprefix(f"{folder}/") for name in files if name.startswith(f"{folder}/")]

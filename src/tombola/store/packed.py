@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,10 +10,10 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_z
 
 from tombola.core.errors import TombolaError
 from tombola.core.files import draft_name
-from tombola.store.disk import Work
+from tombola.store.memory import Idle, inside
 
 
-class Packed:
+class Packed(Idle):
     """As `tombola.store.disk.Disk`, for reading alone."""
 
     def __init__(self, path: Path, file: Path | None = None, archive: ZipFile | None = None) -> None:
@@ -42,9 +42,7 @@ class Packed:
 
     def names(self, folder: str = "") -> list[str]:
         """Of what is in a folder; none if it is not there."""
-        if not folder:
-            return list({name.partition("/")[0]: None for name in self._sizes})
-        return [name.removeprefix(f"{folder}/") for name in self._sizes if name.startswith(f"{folder}/")]
+        return inside(self._sizes, folder)
 
     def records(self) -> list[str]:
         """The records that are there, sorted."""
@@ -53,21 +51,6 @@ class Packed:
     def sizes(self) -> dict[str, int]:
         """Every file -> bytes before compression."""
         return dict(self._sizes)
-
-    def checkpoint(self, record: str) -> str | None:
-        """None: nothing is in progress here."""
-
-    def claimed(self, record: str) -> bool:
-        """False, likewise."""
-        return False
-
-    def work(self) -> Work:
-        """Nothing."""
-        return Work(set(), set())
-
-    def holders(self, claimed: Iterable[str], closely: bool = True) -> dict[str, str]:
-        """None."""
-        return {}
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TombolaError(

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tombola.core.parts import tasks
 from tombola.core.task import Count, Task
 from tombola.evaluation.paired import at_an_end
 from tombola.studies import Effect, Figure, Measurement, Panel, Results, Row, Run, Scale, TombolaError, Values, dense_run, study
 from tombola.studies.claims import DENSE, Evidence, aside, claim, hardest
+from tombola.studies.setting import on_own_text
 from tombola.studies.tickets import Share, TicketStudy, reinitialised, tickets
 
 SETS = {"near": "near words", "frequent": "words as frequent"}
@@ -51,14 +52,7 @@ class Text(TicketStudy):
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
         return {"replicates": 2, "levels": 1, "attacked_examples": 50} if scale == "smoke" else super().at(scale, task)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _on_its_text(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and given.get("text") and isinstance(given.get("task"), Task):
-            from tombola.data.text import from_text
-
-            return {**given, "task": given["task"].but(data=from_text(given["text"], length=64, parts=10))}
-        return given
+    _on_its_text = on_own_text(length=64, parts=10)
 
     @property
     def variants(self) -> Mapping[str, str]:

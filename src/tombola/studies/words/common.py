@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from tombola.core.task import Count, Task
+from tombola.core.task import Count
 from tombola.evaluation.axes import ROUNDS
 from tombola.studies import Action, Measurement, Panel, Results, Row, Run, Study, TombolaError, Values, dense_run
+from tombola.studies.setting import on_own_text
 from tombola.studies.tickets import Levels, PruningStudy, tickets
 
 SETS = ("men", "simlex", "similarity", "relatedness", "rare", "verbs")
@@ -36,14 +37,7 @@ class WordStudy(Study):
     text: str = ""
     """A text file of your own in place of the task's (`tombola.from_text`)."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _on_its_text(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and given.get("text") and isinstance(given.get("task"), Task):
-            from tombola.data.text import from_text
-
-            return {**given, "task": given["task"].but(data=from_text(given["text"]))}
-        return given
+    _on_its_text = on_own_text()
 
     def dense(self, replicate: int) -> Run:
         """The dense run alone."""
