@@ -29,6 +29,7 @@ from tombola.report.cite import bibtex
 from tombola.report.drawing import handle
 from tombola.report.files import safe_names, writable, write_file
 from tombola.report.kept import NOTE
+from tombola.report.numbers import numbers_of
 from tombola.report.result import arms_of, named, panels_of
 from tombola.report.style import looks, sequence, style_of
 from tombola.report.summary import summarise
@@ -1010,7 +1011,7 @@ def test_widths_and_sizes_that_nobody_can_read_are_one_line(given):
 
 
 def test_tables_for_papers_have_the_pages_numbers(report):
-    tables = papers.tables_of(report)
+    tables = papers.tables_of(report, *numbers_of(report))
     assert [len(one.rows) for one in tables] == [LEVELS, LEVELS, LEVELS, 4]
     md, tex = papers.markdown(tables), papers.latex(tables)
     shown = text.cells(summarise(report.table, ["acc_es"]), SPEED.panels[1])["random", 3]

@@ -13,7 +13,7 @@ from tombola.evaluation.adversary import Unit
 from tombola.procedures.measurement import Measurement
 from tombola.store.store import Store
 from tombola.studies.figure import Figure, Panel
-from tombola.studies.shown import Shown, long
+from tombola.studies.shown import Shown, as_arms, long
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,11 +48,8 @@ class Attacked(Shown):
 
     def pictures(self) -> "list[tuple[Figure, pd.DataFrame]]":
         """Accuracy by radius, under each attack and under all."""
-        import pandas as pd
-
-        radii = self.to_pandas()
         arms = {"all attacks": "robust", **{name: name for name in self.by_attack}}
-        rows = pd.concat([radii.assign(arm=arm, x=radii.eps, accuracy=radii[name]) for arm, name in arms.items()], ignore_index=True)
+        rows = as_arms(self.to_pandas().rename(columns={"eps": "x"}), "accuracy", arms)
         panel = Panel("accuracy", "test accuracy under attack (%)", 100)
         return [(Figure("attacks", "What is left under attack", (panel,), kind="profile", detail="radii", x_label="radius"), rows)]
 

@@ -18,7 +18,7 @@ from tombola.procedures.measurement import BatchNorm, Measurement
 from tombola.procedures.paths import path_options
 from tombola.store.store import Store
 from tombola.studies.figure import Figure
-from tombola.studies.shown import Shown, headline_panel, long
+from tombola.studies.shown import Shown, as_arms, headline_panel, long
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,10 +65,7 @@ class Paths(Shown):
 
     def pictures(self) -> "list[tuple[Figure, pd.DataFrame]]":
         """The error along the line, on the training and on the test set."""
-        import pandas as pd
-
-        points = self.to_pandas("points").rename(columns={"a": "x"})
-        rows = pd.concat([points.assign(arm=part, error=points[f"{part}_error"]) for part in PARTS], ignore_index=True)
+        rows = as_arms(self.to_pandas("points").rename(columns={"a": "x"}), "error", {part: f"{part}_error" for part in PARTS})
         panel = headline_panel(self.objective, "error", "", error=True)
         label = "a, from the second network (0) to the first (1)"
         return [(Figure("path", "The line between two networks", (panel,), kind="profile", detail="path", x_label=label), rows)]

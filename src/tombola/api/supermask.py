@@ -21,7 +21,7 @@ from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Action, RunRef
 from tombola.store.store import Store
 from tombola.studies.figure import Figure
-from tombola.studies.shown import Shown, headline_panel, long
+from tombola.studies.shown import Shown, as_arms, headline_panel, long
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,13 +53,12 @@ class Supermasks(Shown):
 
     def pictures(self) -> "list[tuple[Figure, pd.DataFrame]]":
         """What networks come to whose mask is drawn, expected or the most probable one; and how the scores trained."""
-        import pandas as pd
-
-        masks = self.to_pandas()
         ways = {"drawn masks": "accuracy", "expected weights": "expected_accuracy", "most probable mask": "threshold_accuracy"}
-        rows = pd.concat([masks.assign(arm=arm, headline=masks[name]) for arm, name in ways.items()], ignore_index=True)
         panel = headline_panel(self.trajectory.task.objective, "headline")
-        return [(Figure("masks", "What masks are worth", (panel,)), rows), *self.trajectory.pictures()]
+        return [
+            (Figure("masks", "What masks are worth", (panel,)), as_arms(self.to_pandas(), "headline", ways)),
+            *self.trajectory.pictures(),
+        ]
 
 
 def supermask(

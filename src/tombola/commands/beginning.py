@@ -45,9 +45,9 @@ def demo(store: Path, output: Path) -> None:
     from tombola.store.store import Store
 
     writable(output)
-    study = resolve(_DEMO)
+    study, kept = resolve(_DEMO), Store(store)
     print(study.answers, flush=True)
-    cost = estimate(study, Store(store))
+    cost = estimate(study, kept)
     left = f"{cost.missing_runs} to train, about {duration(cost.seconds)} on this machine" if cost.missing_runs else "all trained already"
     print(
         f"{cost.runs} small networks on MNIST-1D (Frankle & Carbin 2019), {left}.\n"
@@ -56,7 +56,7 @@ def demo(store: Path, output: Path) -> None:
         flush=True,
     )
     with _watched(store, output):
-        findings = run_study(study, Store(store), None)
+        findings = run_study(study, kept, None)
     written = write([findings], output)
     print(terminal(findings))
     print_paths(written)

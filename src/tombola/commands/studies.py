@@ -54,11 +54,11 @@ def run(
     shared = workers > 1 or ray is not None
     if shared and keep:
         raise TombolaError(f"--keep {keep[0]} is for one process; leave --workers and --ray out, or run it again with --keep afterwards")
-    said = []
+    kept, said = Store(store), []
     for study, found in zip(studies, configured, strict=True):
         if shared:
-            work_through(found, workers, ray, Store(store), work_arguments([study], workers, store, data_dir, options))
-        findings = run_study(found, Store(store), data_dir, keep=keep)
+            work_through(found, workers, ray, kept, work_arguments([study], workers, store, data_dir, options))
+        findings = run_study(found, kept, data_dir, keep=keep)
         written = write([findings], output, style=style) if output else []
         if json:
             said.append(as_json(findings) | {"files": [str(path) for path in written]})
@@ -74,13 +74,13 @@ def report(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
     from tombola.engine.study import findings, findings_so_far
     from tombola.report.page import write
 
-    style, found, how_far = _style(options), [], {}
+    style, kept, found, how_far = _style(options), Store(store), [], {}
     for study in studies:
         configured = resolved(study, options, data_dir)
         if not partial:
-            found.append(findings(configured, Store(store), data_dir))
+            found.append(findings(configured, kept, data_dir))
             continue
-        own, how_far[study] = findings_so_far(configured, Store(store), data_dir)
+        own, how_far[study] = findings_so_far(configured, kept, data_dir)
         found += [own] if own is not None else []
     if not found:
         raise TombolaError(f"nothing can be reported yet: {', '.join(f'{study} has {far}' for study, far in how_far.items())}")
@@ -97,12 +97,12 @@ def status(study: str, store: Path, data_dir: Path | None, json: bool, **options
     from tombola.engine.runners.workers import at_work
     from tombola.engine.standing import study_status
 
-    one = resolved(study, options, data_dir)
-    found, workers, cost = study_status(one, Store(store), data_dir), at_work(one, Store(store)), None
+    one, kept = resolved(study, options, data_dir), Store(store)
+    found, workers, cost = study_status(one, kept, data_dir), at_work(one, kept), None
     if found["missing"] or found["in progress"] or found["measurements missing"]:
         from tombola.engine.cost import estimate, told
 
-        cost = estimate(one, Store(store), data_dir)
+        cost = estimate(one, kept, data_dir)
     if json:
         return printed({**found, "workers": workers, **({} if cost is None else {"seconds left": round(cost.seconds, 1)})})
     print(f"{study}: {found['done']} of {found['runs']} runs are done, {found['in progress']} in progress, {found['missing']} to train")
@@ -139,10 +139,10 @@ def watch(study: str, store: Path, data_dir: Path | None, output: Path, every: f
 
     if not 1 <= every <= 3600:
         raise TombolaError(f"--every {every:g}: give seconds from 1 to 3600")
-    found, before = resolved(study, options, data_dir), None
+    found, kept, before = resolved(study, options, data_dir), Store(store), None
     writable(output)
     while True:
-        report, how_far = findings_so_far(found, Store(store), data_dir)
+        report, how_far = findings_so_far(found, kept, data_dir)
         if how_far != before:
             print(f"{study}: {how_far or 'complete'}", flush=True)
         if report is not None:

@@ -31,6 +31,11 @@ class Measure(NamedTuple):
         """Unit of the difference of two values."""
         return "pp" if self.unit == "%" else self.unit
 
+    @property
+    def in_curves(self) -> str:
+        """What its column in curves is called in words."""
+        return self.complement[1] if self.complement else self.title
+
 
 class Seen(NamedTuple):
     """What `loss`, `training_loss` and `measures` are given in the place of outputs, where an objective `reads` more than these."""

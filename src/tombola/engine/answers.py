@@ -126,7 +126,7 @@ _SAYS: dict[str, Callable[[Findings], bool]] = {
 
 def _title(objective: Objective) -> str:
     """What the headline's column is called."""
-    return f"test {objective.headline.complement[1] if objective.headline.complement else objective.headline.title}"
+    return f"test {objective.headline.in_curves}"
 
 
 def _value(value: float, objective: Objective) -> str:

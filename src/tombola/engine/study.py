@@ -50,7 +50,8 @@ class Parts(NamedTuple):
     """Digest -> record."""
 
 
-def _parts(study: Study, rows: tuple[Row, ...], store: Store, keep: Sequence[str] = ()) -> Parts:
+def parts_of(study: Study, rows: tuple[Row, ...], store: Store, keep: Sequence[str] = ()) -> Parts:
+    """Of a study with these rows; `keep`: arms whose weights at the end are wanted."""
     measurements, kept = _measurements(study, rows), store.measurements
     found = _graph(study, rows, measurements, keep)
     return Parts(
@@ -93,8 +94,7 @@ def _note(study: Study, found: Parts, store: Store) -> None:
         return
     places = [Place(row.run.digest, row.variant, row.arm, row.level, row.replicate, row.draw) for row in found.rows]
     without = found.graph.runs.keys() - {place.run for place in places}
-    described = written(study, task=study.task.name, scale="small")  # every field is in it, so that the scale is of no matter
-    note(store, study.name, study.task.name, study.digest, [*places, *map(Place, sorted(without))], described)
+    note(store, study.name, study.task.name, study.digest, [*places, *map(Place, sorted(without))], written(study))
 
 
 def _measurements(study: Study, rows: Sequence[Row]) -> list[Measurement]:
@@ -128,13 +128,13 @@ def run_study(
     while True:
         progress = Progress(labels(study, rows), quiet=quiet)
         try:
-            found = _parts(study, rows, store, keep)
+            found = parts_of(study, rows, store, keep)
             _note(study, found, store)
             if not _finished(found, store, data_dir):
                 from tombola.engine.compute import compute
 
                 compute(found.graph, found.measurements, store, data_dir, progress, workers)
-                found = _parts(study, rows, store, keep)  # records keep what they have read
+                found = parts_of(study, rows, store, keep)  # records keep what they have read
                 _note(study, found, store)
             results = _results(study, found, store, data_dir)
             further = _further(study, rows, results)
@@ -169,7 +169,7 @@ def followed(study: Study, store: Store, data_dir: Path | None = None) -> tuple[
     """The parts of a study, with the further rows that its results so far call for; and its results, if those had to be looked at."""
     rows = planned(study)
     while True:
-        found = _parts(study, rows, store)
+        found = parts_of(study, rows, store)
         if lacking(found) or type(study).more is Study.more:
             return found, None
         results = _results(study, found, store, data_dir)

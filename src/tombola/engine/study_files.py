@@ -78,19 +78,18 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def written(study: Study, *, task: str, scale: str, load: Sequence[Path] = (), **own: Any) -> str:
-    """The study file of a resolved configuration: every field by its full path, so that other defaults change nothing.
+def written(study: Study, *, task: str = "", scale: str = "small", load: Sequence[Path] = (), **own: Any) -> str:
+    """The study file of a resolved configuration: every field by its full path, so that other defaults, or another scale, change nothing.
 
     Args:
-        task: the one whose fields it starts from; of one that is not registered the study's default.
+        task: the one whose fields it starts from, "" the study's own; of one that is not registered the study's default.
         own: `model`, `data` and `image_size` as they were given, each None if it was not.
     """
     import tomli_w
 
-    task = task if task in tasks else study.default_task
-
+    task = task or study.task.name
     first, swept = (study.first, study.swept) if isinstance(study, Sweep) else (study, {})
-    head: dict[str, Any] = {"study": study.name, "scale": scale, "task": task}
+    head: dict[str, Any] = {"study": study.name, "scale": scale, "task": task if task in tasks else study.default_task}
     head |= {name: str(one) if name != "image_size" else one for name, one in own.items() if one is not None}
     head |= {"load": [str(path) for path in load]} if load else {}
     left_out = (

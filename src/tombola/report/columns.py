@@ -41,7 +41,7 @@ def _of_panel(panel: Panel) -> tuple[str, str]:
 def _of_curves(report: Findings) -> dict[str, tuple[str, str]]:
     """What is measured by step, in the words of the objective."""
     objective = report.study.task.objective
-    measured = [(one.complement[1] if one.complement else one.title, one.unit) for one in objective.measured.values()]
+    measured = [(one.in_curves, one.unit) for one in objective.measured.values()]
     parts = {"val": "on the validation set", "test": "on the test set; nan where it was not tested"}
     found = {
         f"{part}_{name}": ("share, of 1" if unit == "%" else unit, f"{title} {where}")

@@ -169,9 +169,8 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], Secti
     files = zip(safe_names(frames), frames, strict=True)
     tables = [path for file, table in files for path in _table(file, frames[table], made_from[table], kept)]
     tables.append(write_file(folder / name / "claims.json", dump_json(claims_as_json(report.verdicts))))
-    described = written(study, task=study.task.name, scale="small")  # every field is in it, so that the scale is of no matter
-    described = f"{NOT_COMPLETE}{report.so_far}\n{described}" if report.so_far else described
-    tables.append(write_file(folder / name / "study.toml", described.encode()))
+    how_far = f"{NOT_COMPLETE}{report.so_far}\n" if report.so_far else ""
+    tables.append(write_file(folder / name / "study.toml", f"{how_far}{written(study)}".encode()))
     names = safe_names(["claims", "study", *(figure.name for figure in report.figures)])[2:]
     drawn = [
         one
@@ -179,10 +178,9 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], Secti
         if (one := _figure(figure, report, of_figure(figure, report, list(made_from.values())), kept, stem))
     ]
     kept.note()
-    tables += [
-        write_file(folder / name / file, content.encode()) for file, content in _for_papers(report, [one for _, one in drawn]).items()
-    ]
     replicates, numbers, note = report.table.replicate.nunique(), *numbers_of(report)
+    for_papers = _for_papers(report, papers.tables_of(report, numbers, note), [one for _, one in drawn])
+    tables += [write_file(folder / name / file, content.encode()) for file, content in for_papers.items()]
     tally = Counter(verdict.verdict for verdict in report.verdicts)
     claims = ", ".join(f"{count} {verdict}" for verdict, count in tally.items()) or "none"
     counted = {"rounds": "density", "steps": "step", "layers": "number of layers reset", "widths": "width"}[study.counted]
@@ -211,9 +209,9 @@ def _study(report: Findings, folder: Path, name: str) -> tuple[list[Path], Secti
     return [*tables, *(path for paths, _ in drawn for path in paths)], section
 
 
-def _for_papers(report: Findings, drawn: Sequence[dict[str, Any]]) -> dict[str, str]:
+def _for_papers(report: Findings, tables: Sequence[papers.Table], drawn: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Name -> content of what goes into a paper."""
-    study, tables, narrow = report.study, papers.tables_of(report), min(now().widths)
+    study, narrow = report.study, min(now().widths)
     included = [
         papers.figure(one["stem"], one["title"], one["caption"], now().zoom * width, width > narrow + 0.1)
         for one, width in ((one, float(one["width"]) / 72) for one in drawn)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tombola.report import text
-from tombola.report.numbers import numbers_of
+from tombola.report.numbers import Numbers
 from tombola.report.result import plain
 from tombola.studies.base import Findings
 
@@ -48,9 +48,8 @@ class Table:
     """As `tabular` has them; "": all to the right."""
 
 
-def tables_of(report: Findings) -> list[Table]:
-    """The report's numbers, a table for each quantity and variant, then its claims."""
-    numbers, note = numbers_of(report)
+def tables_of(report: Findings, numbers: Iterable[Numbers], note: str) -> list[Table]:
+    """The report's numbers (`numbers_of`), a table for each quantity and variant, then its claims."""
     found = [
         Table(
             f"{', '.join(filter(None, (one.label, block.label)))}. {note}",

@@ -27,9 +27,7 @@ def own_settings(report: Findings) -> str:
     pruning = getattr(report.study, "pruning", None)
     if pruning is None:
         return ""
-    usual = type(pruning)()
-    changed = {name: getattr(pruning, name) for name in type(pruning).model_fields if getattr(pruning, name) != getattr(usual, name)}
-    said = [f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in changed.items()]
+    said = [f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in pruning._brief()]
     return f"Pruning: {', '.join(said)}." if said else ""
 
 

@@ -62,10 +62,8 @@ def written(store: Store, digest: str, folder: Path, repository: str, options: O
     export = export_compressed if options.packed else export_run
     found = export(store, digest, options.step, folder / TICKET, options.data_dir)
     record = store.get(found["run"])
-    contents = record.contents()
-    for name in ("spec.json", "metrics.csv", "summary.json", "made.json", "code.py"):
-        if name in contents:
-            write_atomically(folder / name, contents[name])
+    for name in record.checksums.keys() & {"spec.json", "metrics.csv", "summary.json", "made.json", "code.py"}:
+        write_atomically(folder / name, record.read(name))
     write_atomically(folder / "README.md", card(record, lineage(store, record.digest), found, repository).encode())
     return found
 

@@ -1,6 +1,6 @@
 """What results have in common: they show themselves, as a line, as tables, as pictures, and in notebooks."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -68,8 +68,15 @@ _VIEWS = "tombola.report.notebook"
 def headline_panel(objective: Objective, metric: str, where: str = "test", error: bool = False) -> Panel:
     """Axes for the headline, as curves have it (of classification the accuracy), or as an error."""
     shown = objective.headline
-    title = shown.title if error or shown.complement is None else shown.complement[1]
+    title = shown.title if error else shown.in_curves
     return Panel(metric, " ".join(filter(None, [where, title, f"({shown.unit})" if shown.unit else ""])), shown.factor)
+
+
+def as_arms(table: "pd.DataFrame", column: str, arms: Mapping[str, str]) -> "pd.DataFrame":
+    """Columns side by side as rows below each other, told apart by `arm`: what is in `arms[arm]` is then in `column`."""
+    import pandas as pd
+
+    return pd.concat([table.assign(arm=arm, **{column: table[name]}) for arm, name in arms.items()], ignore_index=True)
 
 
 def long(axes: Sequence[tuple[str, Any]], **columns: Any) -> "pd.DataFrame":

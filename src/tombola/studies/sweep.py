@@ -64,6 +64,10 @@ class Sweep(Study):
         return self.first.learns
 
     @property
+    def meanings(self) -> Mapping[str, tuple[str, str]]:  # type: ignore[override]
+        return self.first.meanings
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return self.first.columns
 

@@ -45,8 +45,7 @@ def _column(name: str, objective: Objective) -> str:
 
 
 def _said(text: str, objective: Objective) -> str:
-    title = objective.headline.title
-    accuracy = objective.headline.complement[1] if objective.headline.complement else title
+    title, accuracy = objective.headline.title, objective.headline.in_curves
     if not objective.by_class:
         text = text.replace("predictions that differ", f"{title} between predictions")
     text = re.sub(r"(?<!squared )(?<!absolute )\berror", title, text.replace("accuracy", accuracy))

@@ -8,7 +8,7 @@ from typing import Protocol
 from tombola.core.errors import TombolaError
 from tombola.engine.planned import planned
 from tombola.engine.progress import Progress
-from tombola.engine.study import labels, run_study, study_graph, study_measurements
+from tombola.engine.study import labels, parts_of, run_study, study_graph
 from tombola.store.store import Store
 from tombola.studies.base import Study
 
@@ -37,8 +37,8 @@ def work_on(study: Study, store: Store, data_dir: Path | None, workers: int) -> 
     if type(study).more is not Study.more:  # what is left to do depends on what was found
         run_study(study, store, data_dir, workers=workers)
         return
-    progress = Progress(labels(study, planned(study)))
-    compute(study_graph(study), study_measurements(study), store, data_dir, progress, workers)
+    parts = parts_of(study, planned(study), store)
+    compute(parts.graph, parts.measurements, store, data_dir, Progress(labels(study, parts.rows)), workers)
 
 
 def follow(workers: Workers, study: Study, store: Store) -> None:
@@ -66,8 +66,9 @@ def follow(workers: Workers, study: Study, store: Store) -> None:
 
 def at_work(study: Study, store: Store) -> dict[str, list[str]]:
     """Who works on a store, "host:process", and on what; what is not of the study's first rows is told by its digest."""
-    runs = {digest: f"run {digest}" for digest in study_graph(study).runs} | labels(study, planned(study))
-    kept = {one.digest: f"measurement {one.name} {one.digest}" for one in study_measurements(study)}
+    parts = parts_of(study, planned(study), store)
+    runs = {digest: f"run {digest}" for digest in parts.runs} | labels(study, parts.rows)
+    kept = {one.digest: f"measurement {one.name} {one.digest}" for one in parts.measurements}
     found: dict[str, list[str]] = {}
     for files, names, kind in ((store.files, runs, "run"), (store.measurements.files, kept, "measurement")):
         for digest, holder in files.holders(files.work().claimed).items():
