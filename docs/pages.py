@@ -4,7 +4,6 @@ import ast
 import inspect
 import json
 import re
-import textwrap
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -16,6 +15,7 @@ from typing import Any
 import tombola as tb
 from tombola.core import parts
 from tombola.core.errors import TombolaError
+from tombola.core.fields import docstrings, help_of
 from tombola.core.registry import Registry
 from tombola.core.spec import Spec
 from tombola.studies.figure import Panel
@@ -41,9 +41,6 @@ SHOWN = (
     "`tables`, `.to_pandas(NAME)` another."
 )
 """What is said of each result (`Shown`)."""
-
-UNSAID = {"model_config", "labels", "forgotten", "ignored_types"}
-"""What a description has beside its fields."""
 
 
 def made() -> dict[str, str]:
@@ -206,19 +203,11 @@ def _default(kind: type, key: str) -> str:
 
 @cache
 def fields(kind: type) -> Mapping[str, str]:
-    """Field of a class -> the text under it; of a description its own fields, also those that have none."""
-    try:
-        (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    except (OSError, TypeError, ValueError):
-        return {}
-    assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
-    for node, after in zip(body.body, [*body.body[1:], None], strict=True):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            name, said = node.target.id, isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            if not name.startswith("_") and name not in UNSAID and "ClassVar" not in ast.unparse(node.annotation):
-                found[name] = inspect.cleandoc(str(after.value.value)) if said else ""  # type: ignore[union-attr]
-    return found
+    """Field of a class -> the text under it; of a description all that it has, with what they may be."""
+    if issubclass(kind, Spec):
+        return {name: f"{one.meaning} It is {one.allowed}.".strip() for name, one in help_of(kind).items()}
+    said, own = docstrings(kind), inspect.get_annotations(kind).items()
+    return {name: inspect.cleandoc(said.get(name, "")) for name, given in own if name[0] != "_" and "ClassVar" not in str(given)}
 
 
 def text_of(part: Any) -> str:
@@ -431,14 +420,12 @@ def _cost(name: str) -> str:
 def _fields(study: Any) -> list[str]:
     """Settings of the study itself, and of its parts but for the task, each with its default and what it is."""
     own, others = [], []
-    for key in type(study).model_fields:
+    for key, said in fields(type(study)).items():
         value = getattr(study, key)
         if key == "task":
             continue
-        said = next((text[key] for kind in type(study).__mro__ if key in (text := fields(kind))), "")
         if isinstance(value, Spec):
-            rows = [(f"{key}.{inner}", getattr(value, inner), text) for inner, text in fields(type(value)).items()]
-            others += rows
+            others += [(f"{key}.{inner}", getattr(value, inner), text) for inner, text in fields(type(value)).items()]
         else:
             own.append((key, value, said))
     table = "| field | default | |\n|---|---|---|\n" + "\n".join(

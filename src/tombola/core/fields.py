@@ -26,7 +26,7 @@ def help_of(kind: Any) -> dict[str, FieldHelp]:
     """Field -> what it means, of a class of descriptions and those that it derives from."""
     said: dict[str, str] = {}
     for base in reversed(kind.__mro__):
-        said |= _docstrings(base) if "__pydantic_fields__" in vars(base) and base.__module__.partition(".")[0] != "pydantic" else {}
+        said |= docstrings(base) if "__pydantic_fields__" in vars(base) and base.__module__.partition(".")[0] != "pydantic" else {}
     return {
         name: FieldHelp(" ".join(said.get(name, "").split()), allowed(field.annotation, field.metadata))
         for name, field in kind.model_fields.items()
@@ -45,7 +45,7 @@ def described(kind: Any, doc: str) -> str:
 
 
 @cache
-def _docstrings(kind: type) -> dict[str, str]:
+def docstrings(kind: type) -> dict[str, str]:
     """Field -> the string that stands below it in the class; none where the source is not to be had."""
     try:
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
