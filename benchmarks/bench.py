@@ -59,7 +59,8 @@ def measure(length: str, spent: Effort, torch_python: str, cache: Path) -> dict[
     """All results, as they are written to JSON. Times in seconds, memory in MiB."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else CORES
     # GPUs are left out: this compares cores with cores. Compiled programs and generated data live in a fresh cache, where numbers count.
-    smoke, disturbed = length == "smoke", {}
+    smoke = length == "smoke"
+    disturbed: dict[str, float] | None = None if smoke else {}
     os.environ["JAX_PLATFORMS"] = "cpu"
     if not smoke:
         os.environ["TOMBOLA_CACHE"] = str(cache)
@@ -87,7 +88,7 @@ def measure(length: str, spent: Effort, torch_python: str, cache: Path) -> dict[
         "smoke": smoke,
         "cores": cores,
         "processor": processor(),
-        "disturbed": disturbed,
+        "disturbed": disturbed or {},
         "device": results["study"].pop("device"),
         "versions": results["study"].pop("versions") | ({"torch": torch_version} if torch_version else {}),
         **results,
@@ -107,7 +108,7 @@ def check_same_networks(results: dict[str, Any]) -> None:
             raise SystemExit(f"{name}: PyTorch's has {found['parameters']} parameters, Tombola's {results['tombola'][name]['parameters']}")
 
 
-def in_a_process(disturbed: dict[str, float], script: str, *words: object) -> dict[str, Any]:
+def in_a_process(disturbed: dict[str, float] | None, script: str, *words: object) -> dict[str, Any]:
     """The JSON that a part of the benchmark prints, run in a process of its own; again where other work disturbed it."""
     what = " ".join(map(str, (script, *words)))
     show(what)
@@ -118,7 +119,7 @@ def in_a_process(disturbed: dict[str, float], script: str, *words: object) -> di
             raise SystemExit(f"{script} failed:\n{done.stderr}")
         return json.loads(done.stdout)
 
-    return run() if "smoke" in words else undisturbed(what, disturbed, run)
+    return undisturbed(what, disturbed, run)
 
 
 if __name__ == "__main__":

@@ -19,18 +19,18 @@ def installed_torch(python: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def torch_times(python: str, length: str, spent: Effort, disturbed: dict[str, float]) -> dict[str, Any]:
+def torch_times(python: str, length: str, spent: Effort, disturbed: dict[str, float] | None) -> dict[str, Any]:
     """Network -> its number of parameters, and "PxT option" -> wall time per step and replica, one replica a process."""
     return {name: network_times(python, name, length, spent, disturbed) for name in networks(length == "smoke")}
 
 
-def network_times(python: str, name: str, length: str, spent: Effort, disturbed: dict[str, float]) -> dict[str, Any]:
+def network_times(python: str, name: str, length: str, spent: Effort, disturbed: dict[str, float] | None) -> dict[str, Any]:
     parameters, found = 0, {}
     for processes, threads in WAYS:
         what = f"torch_loop.py {name} {length} {processes} x {threads}"
         show(what)
         way = partial(way_times, [python, str(LOOP), name, length, str(threads)], processes, name, spent)
-        parameters, times = way() if length == "smoke" else undisturbed(what, disturbed, way)
+        parameters, times = undisturbed(what, disturbed, way)
         found |= {f"{processes}x{threads} {option}": time for option, time in times.items()}
     return {"parameters": parameters, "seconds_per_step_and_replica": found}
 

@@ -118,8 +118,10 @@ DISTURBED, AGAIN = 0.05, 2
 """Share of this machine's cores that other work may have; how often what it had more of is measured again."""
 
 
-def undisturbed(what: str, shares: dict[str, float], measure: Callable[[], T]) -> T:
-    """What `measure` finds while other work has the least of the cores; its share goes to `shares`, where it can be told."""
+def undisturbed(what: str, shares: dict[str, float] | None, measure: Callable[[], T]) -> T:
+    """What `measure` finds while other work has the least of the cores; its share goes to `shares`, where it can be told. None: at once."""
+    if shares is None:
+        return measure()
     tries = []
     while not tries or (tries[-1][0] > DISTURBED and len(tries) <= AGAIN):
         if tries:

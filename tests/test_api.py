@@ -5,24 +5,20 @@ import json
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from toys import tiny
 
 import tombola as tb
 from tombola.api.session import arrays
 from tombola.cli import main
 from tombola.core import trees
 from tombola.core.numbers import whole
-from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
 from tombola.engine import execute
 from tombola.store.lineage import lineage
 from tombola.store.store import Store
 from tombola.training.cohort import setup
 
-TASK = Task(
-    data=Data(name="digits", train=300, validation=60, test=120),
-    model=Model(name="mlp", options={"widths": [8, 6]}),
-    recipe=Recipe(steps="20it", batch=60, learning_rate=1e-2, evaluate_every="10it"),
-)
+TASK = tiny(train=300, validation=60, test=120)
 
 
 @pytest.fixture

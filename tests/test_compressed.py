@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from flax import nnx
+from toy_networks import Normed
 
 import tombola as tb
 from tombola.core import trees
@@ -24,18 +24,6 @@ CONSTANT = Action(name="constant", options={"keep_sign": True})
 REINIT = Action(name="reinit", options={"stream": "reinit/1/0"})
 BITS, LZMA, KEPT, PRUNED = range(4)
 HEADER = 6
-
-
-class Normed(nnx.Module):
-    """A hidden layer with batch norm: leaves that are not prunable."""
-
-    def __init__(self, shape, classes, *, rngs):
-        self.hidden = nnx.Linear(math.prod(shape), 8, rngs=rngs)
-        self.norm = nnx.BatchNorm(8, momentum=0.9, rngs=rngs)
-        self.output = nnx.Linear(8, classes, rngs=rngs)
-
-    def __call__(self, inputs):
-        return self.output(nnx.relu(self.norm(self.hidden(inputs.reshape(inputs.shape[0], -1)))))
 
 
 def random(shape, density, seed=0):

@@ -10,13 +10,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from toys import RATES, tiny
 
 from tombola.api.imp import imp
 from tombola.core import masks, trees
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.core.step import Step
-from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
 from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
@@ -28,12 +28,7 @@ from tombola.store.store import Store
 from tombola.training import cohort
 from tombola.training.plan import plan
 
-TASK = Task(
-    data=Data(name="digits"),
-    model=Model(name="mlp", options={"widths": [8, 6]}),
-    recipe=Recipe(steps="20it", batch=60, learning_rate=1e-2, evaluate_every="10it"),
-)
-RATES = {"dense": 0.2, "output": 0.1}
+TASK = tiny()
 
 
 def engine(runs, folder, keep=None):

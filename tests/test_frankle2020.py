@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from toys import settable
+from toys import before_any_result, settable
 
 import tombola as tb
 from tombola.api.run import run
@@ -247,10 +247,7 @@ FIELDS = [(name, field) for name in NAMES for field in settable(small(name)) if 
 
 @cache
 def seen(name, *settings):
-    """All that a study does, but for the numbers."""
-    study = small(name, *settings)
-    rows = [(row.variant, row.arm, row.replicate, row.level, row.draw, row.run.digest, row.measurement) for row in study.rows()]
-    return rows, study_graph(study).keep, study.measurements(), study.figures(), study.arms, study.variants
+    return before_any_result(small(name, *settings))
 
 
 @pytest.mark.parametrize(("name", "field"), FIELDS)

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from toys import until
 
 from tombola import cli
 from tombola.core import interrupts
@@ -30,9 +31,7 @@ def test_a_signal_ends_training_by_one_line_and_gives_claims_back(number, code, 
     store, began = Store(tmp_path), []
     for seconds in (2, 10, 50):  # a machine that does much else compiles for long
         process = tombola(*LONG, "--store", str(tmp_path), stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
-        while not store.files.work().claimed and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.05)
+        until(lambda: store.files.work().claimed or process.poll() is not None)  # noqa: B023
         time.sleep(seconds)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from toys import tiny
 
 import tombola as tb
 from tombola.core.brief import MOST, brief
 from tombola.core.interrupts import heeded
-from tombola.core.task import Data, Model, Recipe, Task
+from tombola.core.task import Data
 from tombola.engine import cells, execute
 from tombola.engine.configuring import resolve
 from tombola.engine.progress import Progress
@@ -27,11 +28,7 @@ from tombola.store.store import Store
 from tombola.studies.base import Findings
 from tombola.studies.shown import Shown, long
 
-TASK = Task(
-    data=Data(name="digits", train=300, validation=60, test=120),
-    model=Model(name="mlp", options={"widths": [8, 6]}),
-    recipe=Recipe(steps="20it", batch=60, learning_rate=1e-2, evaluate_every="10it"),
-)
+TASK = tiny(train=300, validation=60, test=120)
 TEXT = "the cat sat on a mat and the dog ran to the door " * 700
 
 

@@ -2,9 +2,9 @@
 
 import os
 import sys
-import time
 
 import pytest
+from toys import until
 
 from tombola import cli
 from tombola.core.errors import TombolaError
@@ -50,10 +50,7 @@ def test_workers_of_which_one_loses_its_node_end_in_the_table_of_one_process(tmp
     arguments = work_arguments(["frankle2019.sparsity"], 2, store.folder, None, {**OPTIONS, "settings": SETTINGS})
     try:
         started = Ray(arguments, 2, tmp_path / "logs", cluster.address, **HERE)
-        deadline = time.monotonic() + 180
-        while len(set(store.files.holders(store.files.work().claimed).values())) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: len(set(store.files.holders(store.files.work().claimed).values())) == 2, 180)
         cluster.remove_node(nodes[0], allow_graceful=False)
         monkeypatch.setattr(workers, "_LOOK_SECONDS", 0.5)
         workers.follow(started, study, store)

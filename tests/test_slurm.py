@@ -12,6 +12,7 @@ import subprocess
 import time
 
 import pytest
+from toys import until
 
 from tombola import cli
 from tombola.store.store import Store
@@ -48,14 +49,6 @@ KillWait=20
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2
 PartitionName=all Nodes={host} Default=YES State=UP
 """
-
-
-def until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "in vain"
-        time.sleep(0.2)
-    return found
 
 
 def free_ports(count):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from toy_networks import Normed
 
 import tombola as tb
 from tombola.core import keys, trees
@@ -27,18 +27,6 @@ from tombola.training.cost import step_operations
 MLP = Model(name="mlp", options={"widths": [30, 20]})
 BERNOULLI, POPUP, SIGNED = Supermask(), Supermask(method="edge_popup", density=0.3), Supermask(method="signed", density=0.3)
 METHODS = [BERNOULLI, Supermask(density=0.2, rescale="dynamic"), POPUP, Supermask(method="edge_popup", density=0.3, rescale="root"), SIGNED]
-
-
-class Normed(nnx.Module):
-    """A hidden layer with batch norm."""
-
-    def __init__(self, shape, classes, *, rngs):
-        self.hidden = nnx.Linear(math.prod(shape), 8, rngs=rngs)
-        self.norm = nnx.BatchNorm(8, momentum=0.9, rngs=rngs)
-        self.output = nnx.Linear(8, classes, rngs=rngs)
-
-    def __call__(self, inputs):
-        return self.output(nnx.relu(self.norm(self.hidden(inputs.reshape(inputs.shape[0], -1)))))
 
 
 def digits(spec, model=MLP, **recipe):

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from test_words import toy_words
+from toys import toy_text
 
 import tombola as tb
 from tombola.core.errors import TombolaError
@@ -22,9 +22,7 @@ TINY = ("steps=30it", "evaluate_every=30it", "test_every=30it", "levels=1", "rep
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / "toy.txt"
-    path.write_text(" ".join(toy_words(6000)))
-    return path
+    return toy_text(tmp_path_factory.mktemp("text"), 6000)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import sys
 import jax
 import numpy as np
 import pytest
-from flax import nnx
 from jax.sharding import Mesh
+from toy_networks import Small
 
 import tombola as tb
 from tombola.api.train import train
@@ -377,18 +377,6 @@ def test_label_smoothing():
 
 
 # -- convolutions, dropout, batch norm, augmentation ---------------------------------------------------------------------
-
-
-class Small(nnx.Module):
-    def __init__(self, shape, classes, *, rngs, dropout=0.0):
-        self.conv = nnx.Conv(shape[-1], 4, (3, 3), rngs=rngs)
-        self.norm = nnx.BatchNorm(4, rngs=rngs)
-        self.drop = nnx.Dropout(dropout, rngs=rngs)
-        self.output = nnx.Linear(4 * shape[0] * shape[1], classes, rngs=rngs)
-
-    def __call__(self, x):
-        x = nnx.relu(self.norm(self.conv(x)))
-        return self.output(self.drop(x.reshape(x.shape[0], -1)))
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,11 @@ def spec_of(seed, name="digits"):
     return {"seed": seed, "task": {"data": {"name": name}, "model": {"name": "mlp"}}}
 
 
+def packed_at(path, store):
+    """The store as one file."""
+    pack(path, {name: (store.folder / name).read_bytes for name in store.files.sizes()})
+
+
 def put(store, seed=1, losses=(2.5, 1.5), steps=(10,), kernel=KERNEL, mask=(True,) * 6, name="digits"):
     """A run of a task, of which everything is known."""
     network = store.put_network(NETWORK)
@@ -126,9 +131,8 @@ def test_two_stores_become_one(store, tmp_path):
 def test_a_packed_store_is_read_in_place_and_not_written(store, tmp_path):
     digest = put(store)
     store.measurements.put(digest_of({"a": 1}), {"spec.json": b'{"a": 1}'}, {"found.safetensors": {"a": np.arange(3)}})
-    files = {name: (store.folder / name).read_bytes for name in store.files.sizes()}
     for name in ("one.zip", "two.zip"):
-        pack(tmp_path / name, files)
+        packed_at(tmp_path / name, store)
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     packed = Store(tmp_path / "one.zip")
     assert [record.digest for record in packed] == [digest]
@@ -145,7 +149,7 @@ def test_a_packed_store_is_read_in_place_and_not_written(store, tmp_path):
 
 def test_damage_in_a_packed_store_is_named(store, tmp_path):
     digest = put(store)
-    pack(tmp_path / "p.zip", {name: (store.folder / name).read_bytes for name in store.files.sizes()})
+    packed_at(tmp_path / "p.zip", store)
     content = (tmp_path / "p.zip").read_bytes()
     place = content.index(np.float32(3).tobytes())
     (tmp_path / "p.zip").write_bytes(content[:place] + b"?" + content[place + 1 :])
@@ -236,7 +240,7 @@ def test_a_damaged_run_keeps_its_weights(store):
 
 def test_an_archive_has_what_anybody_can_unpack(store, tmp_path):
     put(store)
-    pack(tmp_path / "p.zip", {name: (store.folder / name).read_bytes for name in store.files.sizes()})
+    packed_at(tmp_path / "p.zip", store)
     zipfile.ZipFile(tmp_path / "p.zip").extractall(tmp_path / "again")
     assert [record.damaged() for record in Store(tmp_path / "again")] == [[]]
     shutil.rmtree(tmp_path / "again")

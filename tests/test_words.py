@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from scipy import stats
+from toys import EACH, TOPICS, toy_text
 
 import tombola as tb
 from tombola.core.errors import TombolaError
@@ -29,25 +30,11 @@ from tombola.training.setup import Setup
 
 SHARED = Path(os.environ.get("TOMBOLA_DATA") or Path(__file__).parents[2] / "shared" / "data")
 RANDOM = np.random.default_rng(0)
-TOPICS, EACH = 6, 5
-
-
-def toy_words(length=12_000):
-    """A text of topics: each sentence of six words is about one, and has words that all topics share."""
-    random, found = np.random.default_rng(1), []
-    for _ in range(length // 6):
-        topic = random.integers(TOPICS)
-        found += [
-            f"topic{topic}{'abcde'[random.integers(EACH)]}" if random.random() < 0.7 else f"the{random.integers(3)}" for _ in range(6)
-        ]
-    return found
 
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / "toy.txt"
-    path.write_text(" ".join(toy_words()))
-    return path
+    return toy_text(tmp_path_factory.mktemp("text"), 12_000)
 
 
 def toy_task(path, steps="600it", **options):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from test_words import toy_words
+from toys import toy_text
 
 import tombola as tb
 from tombola.core.errors import TombolaError
@@ -35,9 +35,7 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / "toy.txt"
-    path.write_text(" ".join(toy_words(6000)))
-    return path
+    return toy_text(tmp_path_factory.mktemp("text"), 6000)
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,11 @@ import time
 from collections import Counter
 
 import pytest
-from toys import made_up
+from toys import RATES, made_up, tiny, until
 
 from tombola import cli
 from tombola.core.errors import TombolaError
 from tombola.core.files import write_atomically
-from tombola.core.task import Data, Model, Recipe, Task
 from tombola.engine import execute, queue
 from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
@@ -30,12 +29,7 @@ from tombola.procedures.imp import imp_runs
 from tombola.store.store import Store
 from tombola.studies.base import Row
 
-TASK = Task(
-    data=Data(name="digits"),
-    model=Model(name="mlp", options={"widths": [8, 6]}),
-    recipe=Recipe(steps="20it", batch=60, learning_rate=1e-2, evaluate_every="10it"),
-)
-RATES = {"dense": 0.2, "output": 0.1}
+TASK = tiny()
 
 
 @pytest.fixture
@@ -304,10 +298,7 @@ def test_workers_share_the_cores_and_are_told_to_stop_once(tmp_path, monkeypatch
     monkeypatch.setattr("tombola.engine.runners.processes.cores", lambda: 7)
     code = SLEEPS.replace("'here'", f"__import__('os').environ['{device.CORES}']")
     workers = Processes([sys.executable, "-c", code], 3, tmp_path / "logs")
-    deadline = time.monotonic() + 20
-    while [last_line(tmp_path / "logs" / f"worker-{index}.log") for index in (1, 2, 3)] != ["2"] * 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: [last_line(tmp_path / "logs" / f"worker-{index}.log") for index in (1, 2, 3)] == ["2"] * 3)
     assert workers.running() == 3
     workers.stop()
     assert workers.running() == 0

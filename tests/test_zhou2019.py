@@ -5,12 +5,12 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from toys import before_any_result
+from toys import before_any_result, settable
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
 from tombola.engine import execute
-from tombola.engine.configuring import fields_of, resolve
+from tombola.engine.configuring import resolve
 from tombola.engine.reading import load_tree
 from tombola.engine.starts import materialise
 from tombola.engine.study import findings, run_study, study_graph
@@ -158,12 +158,6 @@ SETTINGS = {
     "settings": 'settings=[{"gain": 2}]',
     "depths": "depths=[3]",
 }
-
-
-def settable(study):
-    """Names of a study's own fields, those of `pruning` among them but for what the study chooses itself."""
-    own = [path.removeprefix("pruning.") for path in fields_of(study) if not path.startswith("task.")]
-    return dict.fromkeys(field for field in own if field not in study.chosen)
 
 
 NOT_SEEN = {*((name, "margin") for name in NAMES), ("mask0", "densities")}  # mask0 has rates to prune by

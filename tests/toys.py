@@ -1,11 +1,47 @@
-"""What many tests are made of: studies without a paper, and what their figures show."""
+"""What many tests are made of: a task, a text, studies without a paper, and what their figures show."""
 
+import time
+
+import numpy as np
+
+from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
 from tombola.data.split import split
 from tombola.engine.configuring import fields_of
 from tombola.engine.study import study_graph
 from tombola.report import figures
 from tombola.studies.base import Study
+
+RATES = {"dense": 0.2, "output": 0.1}
+TOPICS, EACH = 6, 5
+
+
+def tiny(**data):
+    """A network of a few hundred weights that trains in a moment."""
+    recipe = Recipe(steps="20it", batch=60, learning_rate=1e-2, evaluate_every="10it")
+    return Task(data=Data(name="digits", **data), model=Model(name="mlp", options={"widths": [8, 6]}), recipe=recipe)
+
+
+def toy_text(folder, length):
+    """A file of topics: each sentence of six words is about one, and has words that all topics share."""
+    random, found = np.random.default_rng(1), []
+    for _ in range(length // 6):
+        topic = random.integers(TOPICS)
+        found += [
+            f"topic{topic}{'abcde'[random.integers(EACH)]}" if random.random() < 0.7 else f"the{random.integers(3)}" for _ in range(6)
+        ]
+    path = folder / "toy.txt"
+    path.write_text(" ".join(found))
+    return path
+
+
+def until(condition, seconds=120):
+    """What `condition` gives as soon as it is true. Fails if that takes longer."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "in vain"
+        time.sleep(0.05)
+    return found
 
 
 def made_up(task, replicates=1, rows=(), **own):
@@ -29,8 +65,8 @@ def settable(config):
 
 def before_any_result(study):
     """All that a study does before its first result."""
-    rows = [(row.variant, row.arm, row.replicate, row.level, row.run.digest) for row in study.rows()]
-    return rows, study_graph(study).keep, study.figures(), study.variants
+    rows = [(row.variant, row.arm, row.replicate, row.level, row.draw, row.run.digest, row.measurement) for row in study.rows()]
+    return rows, study_graph(study).keep, study.measurements(), study.figures(), study.arms, study.variants
 
 
 def drawn(figure, report):
