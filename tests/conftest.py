@@ -28,3 +28,15 @@ def unoptimized():
     yield
     jax.config.update("jax_disable_most_optimizations", False)
     jax.clear_caches()
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The replicas of every cohort that an engine trains."""
+    from tombola.engine import execute
+
+    found, original = [], execute.train_cohort
+    monkeypatch.setattr(
+        execute, "train_cohort", lambda task, dataset, replicas, *rest: found.append(replicas) or original(task, dataset, replicas, *rest)
+    )
+    return found

@@ -35,20 +35,6 @@ def engine(runs, folder, keep=None):
     return Engine(graph(runs, keep), Store(folder), progress=Progress(quiet=True))
 
 
-@pytest.fixture
-def trained(monkeypatch):
-    """Seeds of the members of every cohort that trains."""
-    found = []
-    original = cohort.train_cohort
-
-    def spy(task, dataset, members, *rest):
-        found.append([member.seed for member in members])
-        return original(task, dataset, members, *rest)
-
-    monkeypatch.setattr("tombola.engine.execute.train_cohort", spy)
-    return found
-
-
 # -- the graph ---------------------------------------------------------------------------------------------------------
 
 
@@ -200,7 +186,7 @@ def test_all_ready_runs_of_one_geometry_train_together(tmp_path, trained, monkey
         return plan(count, conv)
 
     engine([run for chain in chains for run in chain], tmp_path).execute()
-    assert sorted(seed for wave in trained for seed in wave) == sorted([0, 1, 2, 3] * 2)
+    assert sorted(one.seed for wave in trained for one in wave) == sorted([0, 1, 2, 3] * 2)
 
 
 def test_runs_of_several_learning_rates_train_together_each_as_by_itself(tmp_path, monkeypatch):

@@ -43,19 +43,6 @@ def digits(noise=0.4, **recipe):
 TASK, SEED, POINTS = digits(), 3, 4
 
 
-@pytest.fixture
-def trained(monkeypatch):
-    """Seeds of the members of every cohort that trains."""
-    seen, original = [], execute.train_cohort
-
-    def spy(task, dataset, members, *rest):
-        seen.append([one.seed for one in members])
-        return original(task, dataset, members, *rest)
-
-    monkeypatch.setattr(execute, "train_cohort", spy)
-    return seen
-
-
 @pytest.fixture(scope="module")
 def dense():
     return train(TASK, 2, SEED, keep=["20it"])
@@ -415,18 +402,13 @@ def test_steps_that_are_waited_are_not_trained(mixed):
 
 
 @pytest.mark.parametrize("per_device", [3, 1])
-def test_the_engine_trains_them_in_one_wave_where_they_share_a_device(per_device, tmp_path, monkeypatch):
+def test_the_engine_trains_them_in_one_wave_where_they_share_a_device(per_device, tmp_path, trained, monkeypatch):
     study = studies["frankle2020.instability"](task=TASK, replicates=1, ticket=0, children=5, k=("0it", "20it"))
     graph = study_graph(study)
-    layout, begins = shared_layout(per_device, devices=1 if per_device > 1 else 2), []
-
-    def spy(task, dataset, members, *args, **options):
-        begins.append([one.begin for one in members])
-        return train_cohort(task, dataset, members, *args, **options)
-
+    layout = shared_layout(per_device, devices=1 if per_device > 1 else 2)
     monkeypatch.setattr(execute, "plan", lambda *args, **options: layout)
-    monkeypatch.setattr(execute, "train_cohort", spy)
     records = execute.Engine(graph, Store(tmp_path), progress=Progress(quiet=True)).execute()
+    begins = [[one.begin for one in wave] for wave in trained]
     if per_device > 1:
         assert begins == [[0], [0, 0, 0], [0, 0, 20], [20, 20, 20], [20]]
     else:

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import Mesh
+from toy_networks import textbook
 
 import tombola as tb
 from tombola.core import masks, trees
@@ -16,8 +17,6 @@ from tombola.core.errors import TombolaError
 from tombola.core.step import Timeline
 from tombola.core.task import Data, MaskSchedule, Model, Recipe, Task
 from tombola.data.dataset import load
-from tombola.data.order import epoch_order
-from tombola.data.split import split
 from tombola.training import replica_batch
 from tombola.training.cohort import setup, train_cohort
 from tombola.training.growth import rigl, sparse_evolution
@@ -116,24 +115,11 @@ def test_what_is_taken_is_0_and_stays_so_with_its_optimizer_state(optimizer, wei
 
 def plain_loop(task, weights, seed):
     """Gradual pruning of an MLP trained by SGD, in NumPy and float64, as a textbook has it."""
-    dataset = load(task.data)
-    part = split(dataset, task.data, seed)
     w = {path: np.array(leaf, np.float64) for path, leaf in weights.items()}
     kept = {path: np.ones(leaf.shape, bool) for path, leaf in w.items() if path.endswith("kernel")}
-    for t in range(40):
-        order = epoch_order(seed, "data_order", t // 19, part.train)
-        chosen = order[(t % 19) * 60 :][:60]
-        x, y = dataset.inputs[chosen].astype(np.float64), part.targets[chosen]
-        h1 = np.maximum(x @ w["hidden1/kernel"] + w["hidden1/bias"], 0)
-        h2 = np.maximum(h1 @ w["hidden2/kernel"] + w["hidden2/bias"], 0)
-        logits = h2 @ w["output/kernel"] + w["output/bias"]
-        p = np.exp(logits - logits.max(1, keepdims=True))
-        d = (p / p.sum(1, keepdims=True) - np.eye(10)[y]) / 60
-        d2 = d @ w["output/kernel"].T * (h2 > 0)
-        d1 = d2 @ w["hidden2/kernel"].T * (h1 > 0)
-        for name, inputs, delta in (("hidden1", x, d1), ("hidden2", h1, d2), ("output", h2, d)):
-            w[f"{name}/kernel"] -= 0.1 * (inputs.T @ delta) * kept[f"{name}/kernel"]
-            w[f"{name}/bias"] -= 0.1 * delta.sum(0)
+    for t, gradient in textbook(task, w, seed):
+        for path, g in gradient.items():
+            w[path] -= 0.1 * g * kept.get(path, 1)
         if t + 1 in (10, 20, 30):
             density = 0.2 + 0.8 * (1 - (t + 1) / 30) ** 3
             for path, mask in kept.items():

@@ -18,7 +18,7 @@ import tombola as tb
 from tombola.core.brief import MOST, brief
 from tombola.core.interrupts import heeded
 from tombola.core.task import Data
-from tombola.engine import cells, execute
+from tombola.engine import cells
 from tombola.engine.configuring import resolve
 from tombola.engine.progress import Progress
 from tombola.procedures.imp import imp_runs
@@ -238,7 +238,7 @@ def test_outside_notebooks_a_call_says_nothing(capsys, monkeypatch):
         progress.warn_python()
 
 
-def test_a_cell_that_is_interrupted_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_a_cell_that_is_interrupted_goes_on_where_it_stopped(tmp_path, trained, monkeypatch):
     task = TASK.but(recipe=TASK.recipe.but(steps="400it"))
     advance, seen = Progress.advance, []
 
@@ -254,15 +254,8 @@ def test_a_cell_that_is_interrupted_goes_on_where_it_stopped(tmp_path, monkeypat
         tb.train(task, store=tmp_path)
     assert not list(tmp_path.glob(".work/*.claim"))
     monkeypatch.setattr(Progress, "advance", advance)
-    resumed, original = [], execute.train_cohort
-
-    def spy(task, dataset, members, *rest):
-        resumed.extend(member.resume is not None for member in members)
-        return original(task, dataset, members, *rest)
-
-    monkeypatch.setattr(execute, "train_cohort", spy)
     again = tb.train(task, store=tmp_path)
-    assert resumed == [True]
+    assert [[one.resume is not None for one in wave] for wave in trained] == [[False], [True]]
     whole = tb.train(task)
     assert again.metrics["val_loss"].tolist() == whole.metrics["val_loss"].tolist()
 

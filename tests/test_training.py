@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import Mesh
-from toy_networks import Small
+from toy_networks import Small, textbook
 
 import tombola as tb
 from tombola.api.train import train
@@ -15,7 +15,6 @@ from tombola.core.errors import TombolaError
 from tombola.core.step import Timeline
 from tombola.core.task import Data, Model, Recipe, Task
 from tombola.data.dataset import load
-from tombola.data.order import epoch_order
 from tombola.data.split import split
 from tombola.objectives import Classification
 from tombola.training import optimizers, program, replica_batch
@@ -40,27 +39,8 @@ def digits(**recipe):
 
 def plain_loop(task, weights, mask, seed, update):
     """Minibatch training of an MLP in NumPy, float64, as a textbook has it."""
-    dataset = load(task.data)
-    part = split(dataset, task.data, seed)
-    w = {path: np.array(leaf, np.float64) for path, leaf in weights.items()}
-    state, batch = {}, task.recipe.batch
-    per_epoch = len(part.train) // batch
-    for t in range(task.recipe.steps.iterations(per_epoch)):
-        order = epoch_order(seed, "data_order", t // per_epoch, part.train)
-        chosen = order[(t % per_epoch) * batch :][:batch]
-        x, y = dataset.inputs[chosen].astype(np.float64), part.targets[chosen]
-        h1 = np.maximum(x @ w["hidden1/kernel"] + w["hidden1/bias"], 0)
-        h2 = np.maximum(h1 @ w["hidden2/kernel"] + w["hidden2/bias"], 0)
-        logits = h2 @ w["output/kernel"] + w["output/bias"]
-        p = np.exp(logits - logits.max(1, keepdims=True))
-        d = (p / p.sum(1, keepdims=True) - np.eye(10)[y]) / batch
-        d2 = d @ w["output/kernel"].T * (h2 > 0)
-        d1 = d2 @ w["hidden2/kernel"].T * (h1 > 0)
-        gradient = {
-            **{"hidden1/kernel": x.T @ d1, "hidden1/bias": d1.sum(0)},
-            **{"hidden2/kernel": h1.T @ d2, "hidden2/bias": d2.sum(0)},
-            **{"output/kernel": h2.T @ d, "output/bias": d.sum(0)},
-        }
+    w, state = {path: np.array(leaf, np.float64) for path, leaf in weights.items()}, {}
+    for t, gradient in textbook(task, w, seed):
         for path, g in gradient.items():
             moved = update(state.setdefault(path, {}), g, w[path], t)
             w[path] = np.where(mask[path], moved, w[path]) if path in mask else moved

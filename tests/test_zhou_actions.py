@@ -4,13 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from toys import tiny
 
 import tombola as tb
 from tombola.core import trees
 from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
-from tombola.core.task import Data, Model, Recipe, Supermask, Task
+from tombola.core.task import Model, Supermask
 from tombola.core.trees import equal, replica, replicas, stack
 from tombola.data.dataset import load
 from tombola.engine.execute import Engine
@@ -265,11 +266,7 @@ def test_what_is_missing_is_said_in_one_line(name, parents, options, words):
 
 # -- runs ------------------------------------------------------------------------------------------------------------------
 
-TASK = Task(
-    data=Data(name="digits"),
-    model=Model(name="mlp", options={"widths": [8, 6]}),
-    recipe=Recipe(steps="20it", batch=60, learning_rate=1e-2, evaluate_every="10it"),
-)
+TASK = tiny()
 
 
 def test_every_action_makes_a_run_whose_pruned_weights_stay_where_it_put_them(tmp_path):

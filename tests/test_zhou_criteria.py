@@ -3,12 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toys import tiny
 
 import tombola as tb
 from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
-from tombola.core.task import Data, Model, Recipe, Task
+from tombola.core.task import Model, Recipe
 from tombola.engine.execute import Engine
 from tombola.engine.graph import graph
 from tombola.engine.progress import Progress
@@ -239,11 +240,7 @@ def test_random_scores_differ_by_leaf_and_replicate_and_have_nothing_to_do_with_
     assert (drawn["a"][:100] != criteria["random"](initial["a"].reshape(-1)[:100], None)).all()
 
 
-TASK = Task(
-    data=Data(name="digits"),
-    model=Model(name="mlp", options={"widths": [8, 6]}),
-    recipe=Recipe(steps="20it", batch=60, learning_rate=1e-2, evaluate_every="10it"),
-)
+TASK = tiny()
 
 
 def test_chains_prune_by_the_criterion_and_random_ones_as_if_at_once(tmp_path):

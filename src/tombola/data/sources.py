@@ -1,5 +1,6 @@
 """The data sets that come as files: what the canonical files are, their checksums, and where they can be fetched."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -48,31 +49,31 @@ class Source:
     """False: copies that were re-encoded from images circulate; one of the right structure is used, and reported."""
 
 
-def _idx_files(*sha256: str) -> tuple[File, ...]:
-    return (
-        File("train-images-idx3-ubyte", "images", (60_000, 28, 28), sha256[0]),
-        File("train-labels-idx1-ubyte", "labels", (60_000,), sha256[1]),
-        File("t10k-images-idx3-ubyte", "images", (10_000, 28, 28), sha256[2]),
-        File("t10k-labels-idx1-ubyte", "labels", (10_000,), sha256[3]),
-    )
+_IDX = {
+    "train-images-idx3-ubyte": (60_000, 28, 28),
+    "train-labels-idx1-ubyte": (60_000,),
+    "t10k-images-idx3-ubyte": (10_000, 28, 28),
+    "t10k-labels-idx1-ubyte": (10_000,),
+}
+"""Files that MNIST and what is like it come in -> the shapes of their arrays."""
 
 
-def _idx_downloads(files: tuple[File, ...], *md5: str) -> tuple[Download, ...]:
-    return tuple(Download(f"{file.name}.gz", digest, (file.name,)) for file, digest in zip(files, md5, strict=True))
+def _like_mnist(name: str, about: str, sha256: Sequence[str], md5: Sequence[str], mirrors: tuple[str, ...]) -> Source:
+    """Grey images of ten classes; checksums of the files as they are, and as they are packed."""
+    kinds: dict[int, Literal["images", "labels"]] = {3: "images", 1: "labels"}
+    files = tuple(File(file, kinds[len(shape)], shape, digest) for (file, shape), digest in zip(_IDX.items(), sha256, strict=True))
+    downloads = tuple(Download(f"{file}.gz", digest, (file,)) for file, digest in zip(_IDX, md5, strict=True))
+    return Source(name, name, about, 60_000, 10_000, (28, 28, 1), 10, 5_000, files, downloads, mirrors)
 
 
-_MNIST = _idx_files(
-    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-)
-_FASHION = _idx_files(
-    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-)
+def _cifar(classes: int, files: tuple[File, ...], md5: str, *mirrors: str) -> Source:
+    """Colour images of so many classes."""
+    about = f"colour photographs of {classes} kinds (Krizhevsky 2009), binary layout"
+    downloads = (Download(f"cifar-{classes}-binary.tar.gz", md5, tuple(file.name for file in files)),)
+    folder = f"cifar-{classes}"
+    return Source(f"cifar{classes}", folder, about, 50_000, 10_000, (32, 32, 3), classes, 5_000, files, downloads, mirrors, exact=False)
+
+
 _CIFAR10 = tuple(
     File(name, "records", (10_000, 3073), sha256)
     for name, sha256 in {
@@ -87,82 +88,55 @@ _CIFAR10 = tuple(
 _CIFAR100 = (File("train.bin", "records", (50_000, 3074)), File("test.bin", "records", (10_000, 3074)))
 
 SOURCES: dict[str, Source] = {
-    "mnist": Source(
-        name="mnist",
-        folder="mnist",
-        about="handwritten digits (LeCun, Cortes & Burges)",
-        pool=60_000,
-        test=10_000,
-        shape=(28, 28, 1),
-        classes=10,
-        validation=5_000,
-        files=_MNIST,
-        downloads=_idx_downloads(
-            _MNIST,
-            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            "d53e105ee54ea40749a09fcbcd1e9432",
-            "9fb629c4189551a2d022fa330f9573f3",
-            "ec29112dd5afa0611ce80d1b7f02629c",
+    one.name: one
+    for one in (
+        _like_mnist(
+            "mnist",
+            "handwritten digits (LeCun, Cortes & Burges)",
+            (
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
+            (
+                "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+                "d53e105ee54ea40749a09fcbcd1e9432",
+                "9fb629c4189551a2d022fa330f9573f3",
+                "ec29112dd5afa0611ce80d1b7f02629c",
+            ),
+            ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist"),
         ),
-        mirrors=(
-            "https://ossci-datasets.s3.amazonaws.com/mnist",
-            "https://storage.googleapis.com/cvdf-datasets/mnist",
+        _like_mnist(
+            "fashion-mnist",
+            "articles of clothing (Xiao, Rasul & Vollgraf 2017)",
+            (
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            ),
+            (
+                "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+                "25c81989df183df01b3e8a0aad5dffbe",
+                "bef4ecab320f06d8554ea6380940ec79",
+                "bb300cfdad3c16e7a12a480ee83cd310",
+            ),
+            (
+                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+                "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
+                "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
+            ),
         ),
-    ),
-    "fashion-mnist": Source(
-        name="fashion-mnist",
-        folder="fashion-mnist",
-        about="articles of clothing (Xiao, Rasul & Vollgraf 2017)",
-        pool=60_000,
-        test=10_000,
-        shape=(28, 28, 1),
-        classes=10,
-        validation=5_000,
-        files=_FASHION,
-        downloads=_idx_downloads(
-            _FASHION,
-            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "25c81989df183df01b3e8a0aad5dffbe",
-            "bef4ecab320f06d8554ea6380940ec79",
-            "bb300cfdad3c16e7a12a480ee83cd310",
-        ),
-        mirrors=(
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-            "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
-            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
-        ),
-    ),
-    "cifar10": Source(
-        name="cifar10",
-        folder="cifar-10",
-        about="colour photographs of 10 kinds (Krizhevsky 2009), binary layout",
-        pool=50_000,
-        test=10_000,
-        shape=(32, 32, 3),
-        classes=10,
-        validation=5_000,
-        files=_CIFAR10,
-        downloads=(Download("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", tuple(file.name for file in _CIFAR10)),),
-        mirrors=(
+        _cifar(
+            10,
+            _CIFAR10,
+            "c32a1d4ab5d03f1284b67883e8d87530",
             "https://www.cs.toronto.edu/~kriz",
             "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10",
         ),
-        exact=False,
-    ),
-    "cifar100": Source(
-        name="cifar100",
-        folder="cifar-100",
-        about="colour photographs of 100 kinds (Krizhevsky 2009), binary layout",
-        pool=50_000,
-        test=10_000,
-        shape=(32, 32, 3),
-        classes=100,
-        validation=5_000,
-        files=_CIFAR100,
-        downloads=(Download("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", tuple(file.name for file in _CIFAR100)),),
-        mirrors=("https://www.cs.toronto.edu/~kriz",),
-        exact=False,
-    ),
+        _cifar(100, _CIFAR100, "03b5dce01913d631647c71ecec9e9cb8", "https://www.cs.toronto.edu/~kriz"),
+    )
 }
 """Name in a spec -> where it comes from."""
 
