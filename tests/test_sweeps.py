@@ -83,7 +83,7 @@ def test_settings_are_compared_in_one_figure(swept):
     assert all(label in caption for label in ("criterion large_final", "criterion movement", "winning ticket"))
 
 
-def test_every_study_can_be_swept_and_explains_its_fields_and_columns():
+def test_every_study_can_be_swept_and_explains_its_fields_and_columns(monkeypatch):
     for name, kind in studies.items():
         if name.startswith("test"):
             continue
@@ -92,6 +92,8 @@ def test_every_study_can_be_swept_and_explains_its_fields_and_columns():
         assert {row.variant.partition(" | ")[0] for row in both.rows()} == {"seed 0", "seed 1"}
         assert len(list(both.rows())) == 2 * len(list(one.rows()))
         assert issubclass(kind, type(one))
+        monkeypatch.setattr(kind, "meanings", {"mine": ("", "of its own")})
+        assert both.meanings == {"mine": ("", "of its own")}
         shown = {panel.metric for figure in one.figures() for panel in (*figure.panels, figure.across) if panel is not None}
         assert [column for column in one.columns if column not in {*shown, *MEANINGS, *one.meanings}] == []
         words = explained(one)

@@ -14,13 +14,16 @@ from tombola.evaluation.verdict import Verdict
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Run
 from tombola.studies.base import Row, Study, Values
-from tombola.studies.claims import Claim
 from tombola.studies.figure import Figure
 from tombola.studies.results import Details, Frame, Results
 from tombola.studies.shown import framed
 
 _BETWEEN = " | "
 """Stands between a setting and the study's own variant, where it has some."""
+
+
+def _of_first(name: str) -> Any:
+    return property(lambda sweep: getattr(sweep.first, name))
 
 
 class Sweep(Study):
@@ -34,6 +37,9 @@ class Sweep(Study):
     swept: dict[str, Any]
     """Field -> values, of which the settings are the combinations."""
 
+    name, answers, default_task, learns = map(_of_first, ("name", "answers", "default_task", "learns"))
+    columns, meanings, counted, claims = map(_of_first, ("columns", "meanings", "counted", "claims"))
+
     @model_validator(mode="after")
     def _are_alike(self) -> Self:
         kinds = {(type(one), one.task.objective.name, one.columns, one.counted) for one in self.settings.values()}
@@ -46,38 +52,6 @@ class Sweep(Study):
         """The study under the first setting, which says what all have in common."""
         found: Study = next(iter(self.settings.values()))
         return found
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        return self.first.name
-
-    @property
-    def answers(self) -> str:  # type: ignore[override]
-        return self.first.answers
-
-    @property
-    def default_task(self) -> str:  # type: ignore[override]
-        return self.first.default_task
-
-    @property
-    def learns(self) -> tuple[str, ...]:  # type: ignore[override]
-        return self.first.learns
-
-    @property
-    def meanings(self) -> Mapping[str, tuple[str, str]]:  # type: ignore[override]
-        return self.first.meanings
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self.first.columns
-
-    @property
-    def counted(self) -> str:  # type: ignore[override]
-        return self.first.counted
-
-    @property
-    def claims(self) -> list[Claim]:
-        return self.first.claims
 
     @property
     def arms(self) -> Mapping[str, str]:
