@@ -14,10 +14,7 @@ from typing import Any
 from tombola.core.errors import TombolaError
 from tombola.core.extras import extra
 from tombola.core.loading import summary
-from tombola.store.disk import Work, checkpoint
-
-STALE_SECONDS = 300.0
-"""A claim that was not renewed for so long is taken over."""
+from tombola.store.disk import STALE_SECONDS, Work, checkpoint
 
 
 class Address(str):

@@ -43,17 +43,19 @@ def work_on(study: Study, store: Store, data_dir: Path | None, workers: int) -> 
 
 def follow(workers: Workers, study: Study, store: Store) -> None:
     """Show how far a study is until its workers end. One that ends well has left nothing to do; raises if there is none."""
-    wanted = study_graph(study).runs
-    there = set(store.files.names())
-    progress = Progress()
-    progress.start(dict.fromkeys([digest for digest in wanted if digest not in there], 1))
+    wanted, progress = study_graph(study).runs, Progress()
+
+    def left() -> list[str]:
+        there = set(store.files.names())
+        return [digest for digest in wanted if digest not in there]
+
+    progress.start(dict.fromkeys(left(), 1))
     progress.sharing(workers.count)
     try:
         with progress:
             while workers.running():
                 time.sleep(_LOOK_SECONDS)
-                there = set(store.files.names())
-                progress.remaining([digest for digest in wanted if digest not in there])
+                progress.remaining(left())
             failures = workers.failures()
             if len(failures) == workers.count:
                 raise TombolaError(f"{failures[0]}; mend that, and the same command goes on")
