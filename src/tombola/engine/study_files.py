@@ -88,8 +88,9 @@ def written(study: Study, *, task: str = "", scale: str = "small", load: Sequenc
     import tomli_w
 
     task = task or study.task.name
+    task = task if task in tasks else study.default_task
     first, swept = (study.first, study.swept) if isinstance(study, Sweep) else (study, {})
-    head: dict[str, Any] = {"study": study.name, "scale": scale, "task": task if task in tasks else study.default_task}
+    head: dict[str, Any] = {"study": study.name, "scale": scale, "task": task}
     head |= {name: str(one) if name != "image_size" else one for name, one in own.items() if one is not None}
     head |= {"load": [str(path) for path in load]} if load else {}
     left_out = (
