@@ -267,7 +267,7 @@ def test_fields_follow_and_explain_themselves():
     assert first.mask.options["rates"]["dense"] == pytest.approx(0.5)
     assert second.mask.options["rates"]["output"] == pytest.approx(0.6)  # 0.5 -> 0.2
     shown = pydoc.plain(pydoc.render_doc(Recipe))
-    assert "learning_rate: Of the optimiser" in shown
+    assert "learning_rate: The learning rate of the optimiser" in shown
     assert "model_dump" not in shown
     with pytest.raises(TombolaError, match="did you mean 'learning_rate'"):
         task("mnist1d-mlp", lr=1)
