@@ -3,7 +3,6 @@
 import json
 import re
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -62,6 +61,7 @@ def test_a_size_is_remembered_for_the_same_question(monkeypatch):
     def size_of(seconds=60, seed=0):
         return audit.planned(TASK, seconds, ends, seed, store, None).size
 
+    monkeypatch.setattr(audit, "SIZES", audit.SIZES[8:])
     monkeypatch.setattr(audit, "pace", lambda *_: Pace(1e-6, 1e-4, 0.0))
     assert size_of() == audit.SIZES[0]
     monkeypatch.setattr(audit, "pace", lambda *_: Pace(1.0, 1.0, 1.0))
@@ -175,7 +175,7 @@ def quick(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(audit, "SIZES", (Size(2, 2, 0.01),))
     monkeypatch.setattr(audit, "pace", lambda *_: Pace(1e-4, 0.01, 1.0))
-    monkeypatch.setattr(page, "told", lambda: Path.cwd() == tmp_path and any(tmp_path.glob("audit/*/*/*.svg")))
+    monkeypatch.setattr(page, "told", lambda: any(tmp_path.glob("audit/*/*/*.svg")))
     return tmp_path
 
 
