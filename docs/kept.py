@@ -3,8 +3,9 @@
     python docs/kept.py run docs/results/STUDY/TASK ... --store DIR [--data-dir DIR]
     python docs/kept.py tell
 
-`run` carries out the `study.toml` of each folder, which is committed before, and keeps table, verdicts and pictures there. `tell`
-writes `ledger.md`, and what stands on the pages between `<!-- kept: STUDY -->` and `<!-- end -->`: so no number is copied by hand.
+`run` carries out the `next.toml` of each folder, which is committed before, or its `study.toml` again, and keeps table, verdicts and
+pictures there. `tell` writes `ledger.md`, and what stands on the pages between `<!-- kept: STUDY -->` and `<!-- end -->`: so no number is
+copied by hand.
 """
 
 import argparse
@@ -33,11 +34,14 @@ BLOCK = re.compile(r"(<!-- kept: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def run(folder: Path, store: Path, data_dir: str | None) -> None:
     """Carry out a folder's study, and keep of its report what is committed."""
+    planned = folder / "next.toml"
+    described = planned if planned.exists() else folder / "study.toml"
     with tempfile.TemporaryDirectory() as made:
         extra = ["--data-dir", data_dir] if data_dir else []
-        if cli.main(["run", str(folder / "study.toml"), "--store", str(store), "-o", made, *extra]):
+        if cli.main(["run", str(described), "--store", str(store), "-o", made, *extra]):
             raise SystemExit(f"{folder}: not carried out")
         keep(next(Path(made).rglob("table.csv")).parent, folder)
+    planned.unlink(missing_ok=True)
 
 
 def keep(report: Path, folder: Path) -> None:
