@@ -28,7 +28,6 @@ from tombola.studies.base import Study
 from tombola.studies.catalogue import studies
 
 RESULTS = Path(__file__).parent / "results"
-STATES = {"holds": "holds", "contradicted": "**contradicted**", "undecided": "undecided", "not judged": "not judged", "shown": "shown"}
 BLOCK = re.compile(r"(<!-- kept: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -58,6 +57,11 @@ def keep(report: Path, folder: Path) -> None:
         write_file(folder / picture.name, packed.getvalue())
 
 
+def folders() -> list[Path]:
+    """Of all that is kept."""
+    return sorted(path.parent for path in RESULTS.rglob("table.csv"))
+
+
 @cache
 def judged(folder: Path) -> tuple[Study, list[Verdict]]:
     """A kept study as it was configured, and its claims by the rules of today."""
@@ -68,19 +72,19 @@ def judged(folder: Path) -> tuple[Study, list[Verdict]]:
 
 def told(name: str) -> str:
     """What a page says of a study: the parts of its claims on each testbed, and its figures."""
-    folders = sorted(path.parent for path in RESULTS.glob(f"{name}/*/table.csv"))
-    verdicts = {folder.name: {one.id: one for one in judged(folder)[1]} for folder in folders}
-    claims = dict.fromkeys(claim for own in verdicts.values() for claim in own)
+    own = [folder for folder in folders() if folder.parent.name == name]
+    verdicts = {folder.name: {one.id: one for one in judged(folder)[1]} for folder in own}
+    claims = dict.fromkeys(claim for of_task in verdicts.values() for claim in of_task)
     lines = [f"| claim, and its parts | {' | '.join(f'`{task}`' for task in verdicts)} |", "|---|" + "---|" * len(verdicts)]
     for claim in claims:
-        found = [own.get(claim) for own in verdicts.values()]
+        found = [of_task.get(claim) for of_task in verdicts.values()]
         sentence = next(one.sentence for one in found if one)
         lines.append(_row(f"**{claim}.** {sentence}", [f"**{one.verdict}**{_why(one)}" if one else "" for one in found]))
         parts = [{_kind(effect.name): cell for effect, cell in _cells(one)} if one else {} for one in found]
         names = {_kind(effect.name): effect.name for one in found[::-1] if one for effect in one.effects}
         order = dict.fromkeys(_kind(effect.name) for one in found if one for effect in one.effects)
-        lines += [_row(names[kind], [own.get(kind, "") for own in parts]) for kind in order]
-    return "\n".join([*(lines if claims else []), "", *_figures(folders), *_commands(name, folders)])
+        lines += [_row(names[kind], [cells.get(kind, "") for cells in parts]) for kind in order]
+    return "\n".join([*(lines if claims else []), "", *_figures(own), *_commands(name, own)])
 
 
 def _row(head: str, cells: Iterable[str]) -> str:
@@ -99,7 +103,8 @@ def _why(verdict: Verdict) -> str:
 def _cells(verdict: Verdict) -> Iterator[tuple[Effect, str]]:
     for effect, state in zip(verdict.effects, verdict.parts, strict=True):
         lacks = f" ({effect.lacks})" if effect.lacks and not verdict.lacks else ""
-        yield effect, f"{text.estimate(effect)}, n = {effect.n}: {STATES[state]}{lacks}" if effect.n else f"{STATES[state]}{lacks}"
+        said = f"{'**contradicted**' if state == 'contradicted' else state}{lacks}"
+        yield effect, f"{text.estimate(effect)}, n = {effect.n}: {said}" if effect.n else said
 
 
 def _figures(folders: Iterable[Path]) -> Iterator[str]:
@@ -123,7 +128,8 @@ def page(content: str) -> str:
 
 def whole_ledger(content: str) -> str:
     """The ledger with its lines anew, under the words that it begins with."""
-    lines = sorted(ledger.judged_again(RESULTS), key=_place)
+    found = [(folder, *judged(folder)) for folder in folders()]
+    lines = sorted((ledger.entry(one, study.name, folder.name) for folder, study, own in found for one in own), key=_place)
     head = content.partition("\n| claim |")[0]
     rows = [(one.claim, one.state, one.parts, str(one.n or "-"), one.study, one.testbed, one.reason) for one in lines]
     over = ledger.overall(lines)
@@ -155,7 +161,7 @@ def tell() -> None:
         if new != content:
             path.write_text(new, encoding="utf-8")
             print(f"{path.name}: written")
-    for folder in (path.parent for path in RESULTS.rglob("table.csv")):
+    for folder in folders():
         made, before = claims_as_json(judged(folder)[1]), json.loads((folder / "claims.json").read_bytes())
         if _states(made) != _states(before):  # numbers of a table may have been rounded since
             write_file(folder / "claims.json", dump_json(made))
