@@ -12,7 +12,7 @@ from tombola.engine.study import run_study, study_graph
 from tombola.engine.tables import curves
 from tombola.evaluation.paired import interpolated
 from tombola.store.store import Store
-from tombola.studies.autoencoders.common import gallery, image, kinds
+from tombola.studies.autoencoders.common import gallery, kinds, reconstructions
 from tombola.studies.base import Row
 
 RANDOM = np.random.default_rng(0)
@@ -278,9 +278,26 @@ def test_a_gallery_puts_pictures_side_by_side():
     assert gallery(pictures + 1, 3, gap=1).tolist() == [[1, 2, 1, 5, 6, 1, 9, 10, 1], [3, 4, 1, 7, 8, 1, 11, 12, 1], [1] * 9]
     assert gallery(np.ones((2, 3)), 1).shape == (2, 3)
     assert gallery(np.ones((2, 4, 6, 3)), 2).shape == (4, 12)
-    shown = image(np.array([[-1.0, 0.5], [2.0, 0.25]]), "ticket", 1, 0.8, 0.25, 1.0)
-    assert shown.value.tolist() == [0, 0.25, 0.75, 0]
-    assert shown.row.tolist() == [0, 0, 1, 1]
+
+
+def test_reconstructions_are_shown_on_the_scale_of_the_examples_and_under_them():
+    class Kept:
+        def of(self, row):
+            return {"originals": np.array([[0.25], [1.0]]), "pictures": np.array([[2.0], [0.5]])}
+
+        def where(self, row, **more):
+            return {"arm": "ticket", "level": 1, "density": 0.8} | more
+
+    (shown,) = reconstructions([Row("ticket", "1", 1, 0, None)], Kept())
+    drawn = shown.pivot(index="row", columns="column", values="value").to_numpy()
+    assert drawn[::2, 0].tolist() == [
+        0,
+        0.75,
+        0.75,
+        0.25,
+    ]  # an example, and what is made of it; of the least example 0, and no more than the greatest
+    assert not drawn[1::2].any()
+    assert not drawn[:, 1].any()
 
 
 def test_all_studies_on_the_digits_share_their_dense_networks():

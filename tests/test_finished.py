@@ -164,7 +164,6 @@ def test_what_a_network_looks_like_is_stored_with_its_runs(copied, carried_out, 
             del summary["network"]
             copied.put(record.digest, {**files, "summary.json": json.dumps(summary).encode()}, {}, replace=True)
     built = []
-    monkeypatch.setattr(study, "built_info", lambda task, data: built.append(task) or reading.built_info(task, data))
     monkeypatch.setattr("tombola.engine.reading.network_info_of", lambda *given: built.append(given) or network_info_of(*given))
     reading.built_info.cache_clear()
     same(run_study(small(name), copied, quiet=True), carried_out[1][name])
