@@ -477,6 +477,7 @@ MISTAKES = [
     ("run", "STUDY"),
     ("run frankle2019.sparsity frankle2019.sparsty", "did you mean 'frankle2019.sparsity'"),
     ("run frankle2019.sparsity --taks x", "did you mean --task"),
+    ("run frankle2019.sparsity --minutes 3", "argument '--minutes' \\(see `tombola run --help`"),  # of another verb
     ("run frankle2019.sparsity --scale huge", "smoke"),
     ("run frankle2019.sparsity --task mnist1d-mpl", "did you mean 'mnist1d-mlp'"),
     ("run frankle2019.sparsity --replicates 0", "replicates"),

@@ -29,19 +29,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 class _Parser(argparse.ArgumentParser):
     """argparse, but a mistake is one line that names the remedy."""
 
+    def parse_known_args(self, *given: Any) -> Any:  # a verb's own, too: it knows its options
+        found, unknown = super().parse_known_args(*given)
+        if unknown:
+            near = get_close_matches(unknown[0].split("=")[0], self._option_string_actions, n=1)
+            self.error(f"unknown option or argument {shown(unknown[0])}{f'; did you mean {near[0]}?' if near else ''}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
-        if message.startswith("unrecognized arguments: "):
-            given = message.removeprefix("unrecognized arguments: ").split()[0]
-            near = get_close_matches(given.split("=")[0], _options(self), n=1)
-            message = f"unknown option or argument {shown(given)}{f'; did you mean {near[0]}?' if near else ''}"
         print(f"tombola: {message} (see `{self.prog} --help`)", file=sys.stderr)
         raise SystemExit(2)
-
-
-def _options(parser: argparse.ArgumentParser) -> set[str]:
-    """Option strings of a parser and of those below it."""
-    below = [one for action in parser._actions if isinstance(action, argparse._SubParsersAction) for one in action.choices.values()]
-    return set(parser._option_string_actions).union(*map(_options, below))
 
 
 def _path(text: str) -> Path:
