@@ -135,14 +135,16 @@ def test_steps_in_iterations_read_no_data(monkeypatch):
 @pytest.mark.parametrize("frozen", [(), ("hidden1",)])
 def test_an_outline_says_what_the_network_says(frozen):
     task = named_task("digits-mlp", "smoke", frozen=frozen)
-    found = setup(task, load(task.data))
-    network, network_info = found.network, network_info_of(found, {})
+    dataset = replace(load(task.data), class_names=("nought", "one"))
+    found = setup(task, dataset)
+    network, network_info = found.network, network_info_of(found, dataset)
     back = from_json(json.loads(json.dumps(network_info.as_json())))
     for one in (network_info, back):
         assert list(one.shapes.items()) == [(path, leaf.shape) for path, leaf in network.shapes.items()]
         assert one.sizes == {path: network.shapes[path].size for path in network.shapes if path in network.trainable}
         assert (one.prunable, one.trainable, one.trained) == (network.prunable, network.trainable, found.trained)
         assert one.steps_per_epoch == found.steps_per_epoch
+        assert one.inputs["classes"] == ["nought", "one"]
     assert back.layers == network.layers
 
 

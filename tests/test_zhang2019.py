@@ -1,5 +1,6 @@
 """The studies of Zhang et al. 2019: which layers are robust, what is trained and measured for it, claims on tables with a known answer."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,7 @@ from toys import before_any_result, settable
 import tombola as tb
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
-from tombola.engine import execute, measuring
+from tombola.engine import execute, measuring, reading
 from tombola.engine.configuring import resolve
 from tombola.engine.reading import load_tree
 from tombola.engine.study import findings, run_study, study_graph
@@ -384,6 +385,14 @@ def test_the_maps_of_layers_and_of_classes(carried):
     assert list(dict.fromkeys(classes.column)) == [str(index) for index in range(10)]
     first = found.table[(found.table.variant == "reinit") & (found.table.level == 0)].set_index(["replicate", "arm"]).error
     assert first.between(*(classes.groupby(["replicate", "row"]).error.agg(how).loc[first.index] for how in ("min", "max"))).all()
+
+
+def test_classes_go_by_the_names_that_the_data_gives_them(carried, store, monkeypatch):
+    carried("robustness")
+    network_info, names = reading.network_info, [f"the {index}" for index in range(10)]
+    named = lambda *given: replace(network_info(*given), inputs={"classes": names})  # noqa: E731
+    monkeypatch.setattr(reading, "network_info", named)
+    assert list(dict.fromkeys(findings(tiny("robustness"), store).details["classes"].column)) == names
 
 
 def test_options_of_robustness_change_what_they_should(carried, store):

@@ -37,7 +37,7 @@ def built_info(task: Task, data_dir: Path | None) -> NetworkInfo:
     """Of a task's network, built to see: JAX loads."""
     from tombola.engine.resolved import resolved
 
-    return network_info_of(resolved(task, data_dir)[0], load(task.data, data_dir).scaling._asdict())
+    return network_info_of(resolved(task, data_dir)[0], load(task.data, data_dir))
 
 
 def load_tree(run: Run | Given, what: str, store: Store, data_dir: Path | None) -> Tree:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tombola.models.layer import Layer
 
 if TYPE_CHECKING:
+    from tombola.data.dataset import Dataset
     from tombola.training.setup import Setup
 
 
@@ -23,7 +24,8 @@ class NetworkInfo:
     """The leaves that training updates: those of frozen layers are left out."""
     steps_per_epoch: int
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    """What the network is given: shape (images: height, width, channels), dtype, and how values as they come are scaled."""
+    """What the network is given: shape (images: height, width, channels), dtype, and how values as they come are scaled; and `classes`,
+    the names of the labels, where they have any."""
 
     @property
     def prunable(self) -> tuple[str, ...]:
@@ -53,11 +55,13 @@ class NetworkInfo:
         }
 
 
-def network_info_of(setup: "Setup", scaling: Mapping[str, Any]) -> NetworkInfo:
-    """Of what programs are compiled for, and how its data set scales inputs."""
+def network_info_of(setup: "Setup", dataset: "Dataset") -> NetworkInfo:
+    """Of what programs are compiled for, and its data set."""
     network = setup.network
     shapes = {path: tuple(leaf.shape) for path, leaf in network.shapes.items()}
-    inputs = {"shape": list(setup.data.shape), "dtype": setup.data.dtype, **scaling}
+    inputs = {"shape": list(setup.data.shape), "dtype": setup.data.dtype, **dataset.scaling._asdict()}
+    if dataset.class_names:
+        inputs["classes"] = list(dataset.class_names)
     return NetworkInfo(shapes, network.layers, network.trainable, setup.trained, setup.steps_per_epoch, inputs)
 
 

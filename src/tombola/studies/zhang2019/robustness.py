@@ -61,11 +61,12 @@ class Robustness(common.Classes):
         names = ("density", "replicate", "row", "column", "error", "loss", "rms", "max", "cosine", "mark")
         maps = table.assign(row=table.arm, column=column, mark=table.arm.map(marks))[[*names]]
         without = np.zeros((len(marks), 1, 0))  # there may be no classes
+        called = results.network_info(self.task).inputs.get("classes")
         by_class = [
-            {"replicate": row.replicate, "row": layer, "mark": marks[layer], "column": str(index), "error": error}
+            {"replicate": row.replicate, "row": layer, "mark": marks[layer], "column": str(name), "error": error}
             for row in rows
             for layer, errors in zip(marks, results.of(row).get("class_error", without), strict=True)
-            for index, error in enumerate(errors[0].tolist())
+            for name, error in zip(called or range(errors.shape[1]), errors[0].tolist(), strict=True)
         ]
         return {"layers": maps, **({"classes": by_class} if by_class else {})}
 
