@@ -29,8 +29,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 class _Parser(argparse.ArgumentParser):
     """argparse, but a mistake is one line that names the remedy."""
 
-    def parse_known_args(self, *given: Any) -> Any:  # a verb's own, too: it knows its options
-        found, unknown = super().parse_known_args(*given)
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # of a verb, too: it knows its own options
+        found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             near = get_close_matches(unknown[0].split("=")[0], self._option_string_actions, n=1)
             self.error(f"unknown option or argument {shown(unknown[0])}{f'; did you mean {near[0]}?' if near else ''}")
