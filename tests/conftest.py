@@ -1,10 +1,14 @@
 """How tests are run: properties without a deadline, and nothing computed again and again that no test asks for."""
 
 import gc
+import os
 
-import jax
-import pytest
-from hypothesis import HealthCheck, settings
+_UNOPTIMIZED = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+os.environ.setdefault(_UNOPTIMIZED, "1")  # to optimise a test's programs takes longer than they run; 0 in the environment: all are
+
+import jax  # noqa: E402 (it reads the environment)
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 # On a machine that others use too, a slow example says nothing.
 settings.register_profile("tombola", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -19,15 +23,23 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(scope="module")
-def unoptimized():
-    """For a file that carries small studies out and reads their tables: to optimise its programs takes longer than they run.
+def optimized():
+    """For a file that compares bits, or measures: its programs, and those of processes that it starts, are compiled as they are for users.
 
-    Other files are given nothing of what was compiled here.
+    Other files are given nothing of what was compiled here, nor it anything of theirs.
     """
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()
+    given = jax.config.read(_UNOPTIMIZED.lower())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(_UNOPTIMIZED, "0")
+        _compile(False)
+        yield
+    _compile(given)
+
+
+def _compile(unoptimized: bool) -> None:
+    if jax.config.read(_UNOPTIMIZED.lower()) != unoptimized:
+        jax.config.update(_UNOPTIMIZED.lower(), unoptimized)
+        jax.clear_caches()
 
 
 @pytest.fixture

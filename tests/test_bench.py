@@ -15,7 +15,6 @@ import pytest
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
-UNOPTIMIZED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # each script's programs run once or twice, and no time is looked at
 PARTS = {"training", "evaluation", "store", "progress", "starts and masks", "replica set-up", "tables and claims", "rest"}
 
 
@@ -34,7 +33,7 @@ def script(name, *words):
     """What a script of the benchmark prints."""
     paths = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, ROOT / "benchmarks" / name, *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | UNOPTIMIZED | {"PYTHONPATH": paths})
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -346,7 +345,7 @@ def test_levels_are_compared_with_dense_trainings(tmp_path):
 
 def test_a_gpu_is_checked_and_timed(tmp_path):
     # At its smallest size, on this machine's CPU: a device and a CPU then agree bit for bit.
-    environment = os.environ | UNOPTIMIZED | {"JAX_PLATFORMS": "cpu", "PYTHON": sys.executable}
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHON": sys.executable}
     command = ["sh", ROOT / "benchmarks" / "gpu.sh", tmp_path, "--smoke"]
     subprocess.run(command, check=True, capture_output=True, env=environment)
     found = json.loads((tmp_path / "gpu.json").read_text())

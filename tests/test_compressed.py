@@ -19,6 +19,8 @@ from tombola.procedures.compressed import Origin, compress, decompress, plain, s
 from tombola.procedures.run import Action, Run
 from tombola.surgery.bitmask import decode_mask, encode_mask, entropy
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 NET = build(Model(name="mlp", options={"widths": (12, 7)}), DataInfo.of_classes((5, 5, 1), 4))
 CONSTANT = Action(name="constant", options={"keep_sign": True})
 REINIT = Action(name="reinit", options={"stream": "reinit/1/0"})

@@ -28,6 +28,8 @@ from tombola.training import plan as plans
 from tombola.training.plan import Plan, plan
 from tombola.training.setup import Setup
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 needs_compiler = pytest.mark.skipif(not available(), reason="needs a C compiler")
 SANITIZERS = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
 ALGORITHMS = (pytest.param("native", marks=needs_compiler), "patch_gradients", "patches", "in_turn")

@@ -28,6 +28,8 @@ from tombola.training.program import NOTHING, compile_program
 from tombola.training.replica import Replica
 from tombola.training.replica_batch import Arrays, ReplicaBatch
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 SEVERAL = (2, pytest.param(8, marks=pytest.mark.slow))
 """With 2 there are fewer devices than replicas, and some replicas are left over; with 8 there are more, which share batches."""
 END = 12

@@ -225,15 +225,15 @@ def _kept(page):
     """Mean and half of its interval of each group of a page's kept tables; (mean, low, high) of its effects; claim -> its verdicts."""
     means, effects, verdicts = [], [], {}
     studies = (page, "transplant") if page == "initial" else (page,)
-    for folder in (path for name in studies for path in sorted(RESULTS.glob(f"{name}.*/*/"))):
-        table = pd.read_csv(folder / "table.csv", dtype={"variant": str}, keep_default_na=False, na_values=["nan", ""])
+    for file in (path for name in studies for path in sorted(RESULTS.glob(f"{name}.*/*/table.csv"))):
+        table = pd.read_csv(file, dtype={"variant": str}, keep_default_na=False, na_values=["nan", ""])
         by = ["variant", "arm", "level"]
         table = table.assign(variant=table.variant.fillna("") if "variant" in table else "")
         of = table.groupby([*by, "replicate"]).mean(numeric_only=True).replace([np.inf, -np.inf], np.nan).groupby(level=by)
         n = of.count()
         half = of.std() / np.sqrt(n) * stats.t.ppf(0.975, n.clip(lower=2) - 1)
         means.append(np.stack([of.mean().to_numpy().ravel(), half.to_numpy().ravel()]))
-        for claim in json.loads((folder / "claims.json").read_text()):
+        for claim in json.loads(file.with_name("claims.json").read_text()):
             verdicts.setdefault(claim["id"], set()).add(claim["verdict"])
             effects += [[float(one[end] or 0) for end in ("mean", "low", "high", "least")] for one in claim["effects"]]
     return np.concatenate(means, axis=1), np.array(effects).T, verdicts

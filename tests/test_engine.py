@@ -28,6 +28,8 @@ from tombola.store.store import Store
 from tombola.training import cohort
 from tombola.training.plan import plan
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 TASK = tiny()
 
 

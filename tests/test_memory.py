@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="settings of the GNU C library")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="settings of the GNU C library"),
+    pytest.mark.usefixtures("optimized"),
+]
 
 
 def printed(code, **environment):

@@ -20,6 +20,8 @@ from tombola.kernels import adam, convolution, native, sparse
 from tombola.kernels.rows import rows
 from tombola.training import optimizers
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 RANDOM = np.random.default_rng(3)
 SHAPES = {"hidden/kernel": (37, 21), "hidden/bias": (21,), "conv/kernel": (3, 3, 5, 7), "one": ()}
 needs_compiler = pytest.mark.skipif(not adam.available({}), reason="needs a C compiler")

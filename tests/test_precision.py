@@ -18,6 +18,8 @@ from tombola.models.nnx_network import NNXNetwork
 from tombola.training import sparse_storage
 from tombola.training.setup import Setup
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 RANDOM = np.random.default_rng(5)
 
 

@@ -14,6 +14,8 @@ from tombola.engine.runners.on_ray import Ray
 from tombola.engine.runners.starting import work_arguments
 from tombola.store.store import Store
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 OPTIONS = {"scale": "smoke", "task": "digits-mlp", "replicates": 2, "sweep": [], "load": []}
 SETTINGS = ["levels=2", "steps=3000it", "evaluate_every=500it"]
 # Ray takes 127.0.0.1 for "this node", and looks for the address that others see.

@@ -22,6 +22,7 @@ pytestmark = [
         shutil.which("slurmctld") is None or shutil.which("slurmd") is None or os.geteuid() != 0, reason="Slurm, as root, is not here"
     ),
     pytest.mark.slow,
+    pytest.mark.usefixtures("optimized"),
 ]
 
 CONFIGURATION = """

@@ -27,7 +27,7 @@ from tombola.training import cohort, replica_batch, sparse_storage
 from tombola.training.cohort import setup, train_cohort
 from tombola.training.replica import Replica
 
-pytestmark = pytest.mark.skipif(not sparse.available(), reason="needs a C compiler")
+pytestmark = [pytest.mark.skipif(not sparse.available(), reason="needs a C compiler"), pytest.mark.usefixtures("optimized")]
 RANDOM = np.random.default_rng(7)
 
 

@@ -24,6 +24,8 @@ from tombola.training.plan import Plan
 from tombola.training.replica import Replica
 from tombola.training.schedules import learning_rate
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 
 def digits(**recipe):
     common = {"steps": "40it", "batch": 60, "learning_rate": 1e-2, "evaluate_every": "10it"}

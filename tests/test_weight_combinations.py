@@ -21,6 +21,8 @@ from tombola.evaluation.weight_combinations import WeightCombinations, evaluate
 from tombola.models.custom import from_class
 from tombola.training.cohort import setup
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 SEED, CLASSES = 7, 4
 
 

@@ -19,8 +19,6 @@ from tombola.procedures.words import INPUT
 from tombola.store.store import Store
 from tombola.studies.words.common import read
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 NAMES = ["tickets", "posthoc", "frequency", "dimensions", "seeds", "cost"]
 TINY = (
     "steps=40it",

@@ -29,6 +29,8 @@ from tombola.procedures.imp import imp_runs
 from tombola.store.store import Store
 from tombola.studies.base import Row
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 TASK = tiny()
 
 
