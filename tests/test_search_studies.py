@@ -160,6 +160,8 @@ def test_densities_and_seeding_are_judged():
     for better, result in ((0.6, "replicated"), (0.45, "not replicated")):
         table = rows(study, {arm: {"acc": acc} for arm, acc in (seeded | {"seeded": better}).items()})
         assert verdict(study, table, "SEARCH-C4").verdict == result
+    level = rows(study, {arm: {"acc": acc} for arm, acc in (seeded | {"seeded": 0.405, "heuristic": 0.3}).items()})
+    assert "no room" in str(verdict(study, level, "SEARCH-C4").reasons)  # no mask is better than what the search finds alone
 
 
 def test_gaps_and_generations_by_width_are_judged():

@@ -1,5 +1,6 @@
 """Ways to search a mask, at one budget."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -71,8 +72,12 @@ class Masks(Ways):
         "SEARCH-C4",
         "I8",
         "A genetic algorithm that begins from a heuristic mask beats both that mask and the same algorithm from random masks.",
-        note=f"The passes of the dense run that the heuristic mask comes from are in the budget. A difference counts from {MARGIN:g} pp.",
+        note=f"The passes of the dense run that the heuristic mask comes from are in the budget. A difference counts from {MARGIN:g} pp. "
+        "There is room where some mask is as much better than the algorithm's from random masks.",
     )
     def seeding_helps(self, table: Evidence) -> Iterable[Effect]:
-        yield table.above("seeded", "genetic", ACC, [0], least=MARGIN)
+        reached = 100 * table.table[table.table.arm != "dense"].groupby("arm").acc.mean()
+        room = reached.max() - reached.get("genetic", math.nan)
+        lacks = f"no room: no mask is {MARGIN:g} pp above the genetic algorithm's" if room < MARGIN else ""
+        yield table.above("seeded", "genetic", ACC, [0], least=MARGIN, lacks=lacks)
         yield table.above("seeded", "heuristic", ACC, [0], least=MARGIN)
