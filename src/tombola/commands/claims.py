@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ def claims(studies: Sequence[str], store: Path, data_dir: Path | None, json: boo
         if "/" in name and not name.endswith(".toml"):
             raise TombolaError(f"{name!r} is neither a study nor a folder; give the folder that `tombola run STUDY -o DIR` wrote")
         try:
-            lines += _judged(resolved(name, options, data_dir), kept, data_dir, fits=configured)
+            study = resolved(name, options, data_dir)
+            begun = studies or configured or any(row.run.digest in kept for row in islice(study.rows(), 1))  # to plan all runs takes time
+            lines += _judged(study, kept, data_dir, configured) if begun else _unjudged(name, study.task.name, NOT_RUN, "")
         except TombolaError as error:
             if name not in registry:
                 raise
