@@ -112,7 +112,8 @@ class Tables(UnderAttack):
         "I5",
         "On tables most successful unconstrained attacks are implausible, and under constraints the accuracy comes back by more than half "
         "of its drop.",
-        note="Of the dense network. Where nothing drops there is nothing to come back.",
+        note="Both parts are about the dense network. Where an attack takes nothing away, nothing can come back, and the second part "
+        "is not judged.",
     )
     def constraints_matter(self, table: Evidence) -> Iterable[Effect]:
         free, bound = (table.only(variant=kind) for kind in KINDS)
@@ -127,8 +128,8 @@ class Tables(UnderAttack):
         "ATT-C8",
         "I5",
         "The fewer columns a pruned network still reads, the fewer attacks on it succeed.",
-        note=f"Rank correlation over the rounds of a replicate's chain, above {ALIKE:g}, of columns read with the share of right rows that "
-        "attacks of any kind make wrong.",
+        note="For each replicate, the rank correlation over the rounds of its chain between the number of columns that are read and "
+        f"the share of right rows that attacks of any kind make wrong. It has to be above {ALIKE:g}.",
     )
     def fewer_columns_are_safer(self, table: Evidence) -> Iterable[Effect]:
         free = table.only(variant="free")

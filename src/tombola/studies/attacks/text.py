@@ -119,8 +119,9 @@ class Text(TicketStudy):
         "I5",
         "Whether swapped words mislead a classifier of texts is set by the words that may be swapped in, not by the network: success "
         "differs less between the dense network and its tickets than between two sets of words.",
-        note=f"By more than {LEAST:g} pp of the texts that are right unattacked, at 10 to 60 % density; of the shares of words, judged "
-        "where it is hardest. Differences of networks are taken without their sign, which counts chance as a difference.",
+        note=f"The difference has to be above {LEAST:g} pp of the texts that are right unattacked, at 10 to 60 % density. Of the "
+        "shares of words it is judged at the one where it is hardest. Differences of networks are taken without their sign, "
+        "which counts chance as a difference.",
     )
     def words_decide(self, table: Evidence) -> Iterable[Effect]:
         yield from hardest(self._apart(table, share) for share in self.shares)

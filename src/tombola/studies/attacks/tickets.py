@@ -59,8 +59,9 @@ class Tickets(UnderAttack):
         "ATT-C1",
         "I5",
         "After standard training a winning ticket and the dense network are equally fragile.",
-        note=f"Equally: accuracies under attack within {EQUAL:g} pp, at 10 to 60 % density, at each radius at which they could be further "
-        f"apart: not where both are {EQUAL:g} % or less, nor where both lose {EQUAL:g} pp or less; judged where it is hardest.",
+        note=f"Equally fragile means that accuracies under attack differ by less than {EQUAL:g} pp at 10 to 60 % density. A radius "
+        f"counts if they could differ by more there: not if both are {EQUAL:g} % or less, nor if both lose {EQUAL:g} pp or less. "
+        "Of those that count, the hardest is judged.",
     )
     def equally_fragile(self, table: Evidence) -> Iterable[Effect]:
         yield from _with_room(self._equal(table.only(variant=variant)) for variant in self.variants)
@@ -78,8 +79,8 @@ class Tickets(UnderAttack):
         "ATT-C3",
         "I5",
         "Winning tickets beat the same masks with fresh initial values under attack, too.",
-        note="By more than one test example, at 3 to 25 % density, where tickets win unattacked; of the radii at which either withstands "
-        "more than one, judged at the hardest.",
+        note="Tickets have to be above by more than one test example at 3 to 25 % density, where they win unattacked. Of the radii "
+        "at which either network withstands more than one example, the hardest is judged.",
     )
     def order_holds(self, table: Evidence) -> Iterable[Effect]:
         parts = [table.only(variant=variant) for variant in self.variants]

@@ -76,7 +76,8 @@ class Training(UnderAttack):
         "Under adversarial training, tickets of 50 to 15 % density are more accurate under PGD than the dense network, and at 4 % that is "
         "lost again.",
         about=lambda study: "" if study._published() else "the published numbers are of LeNet on MNIST at radius .3",
-        note=f"More: by more than {HELPS:g} pp, at the radius of training. Lost: at 3 to 6 % below the mean from 50 to 15 %.",
+        note=f"More accurate means by more than {HELPS:g} pp at the radius of training. It is lost if tickets of 3 to 6 % are below "
+        "the mean of those of 50 to 15 %.",
     )
     def sparsity_helps(self, table: Evidence) -> Iterable[Effect]:
         table = table.only(variant=self._own_radius())
@@ -94,7 +95,8 @@ class Training(UnderAttack):
         "ATT-C5",
         "I5",
         "Masks found under adversarial training help adversarial training more than masks found by standard training.",
-        note=f"By more than {HELPS:g} pp of accuracy under all attacks, at 3 to 50 % density, at the radius of training.",
+        note=f"To help more is to be above by more than {HELPS:g} pp of accuracy under all attacks, at 3 to 50 % density and at the "
+        "radius of training.",
     )
     def own_masks_help(self, table: Evidence) -> Iterable[Effect]:
         table = table.only(variant=self._own_radius())

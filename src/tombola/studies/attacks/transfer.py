@@ -79,7 +79,8 @@ class Transfer(UnderAttack):
         "ATT-C4",
         "I5",
         "Attacks carry over less between tickets of different density than between trainings of one ticket.",
-        note=f"By more than {LESS:g} pp of the examples that both networks classify rightly, over all densities, at the largest radius.",
+        note=f"The difference has to be above {LESS:g} pp of the examples that both networks classify rightly. It is judged over all "
+        "densities, at the largest radius.",
     )
     def densities_protect(self, table: Evidence) -> Iterable[Effect]:
         at = sorted(int(level) for level in table.table.level.unique())

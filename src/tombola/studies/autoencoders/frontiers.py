@@ -127,8 +127,8 @@ class Frontiers(Coded):
         "AE-C5",
         "a question of Tombola's",
         "Masks of weights do not make activity sparse, and KL terms and top-k do not make weights sparse: they are two sparsities.",
-        note="At about 10 % density the share of units that are on is within a tenth of the dense network's; at the strongest setting of "
-        "the term and of top-k, as of the dense network's weights in use more than nine tenths are.",
+        note="At about 10 % density the share of units that are on has to be within a tenth of the dense network's. At the strongest "
+        "setting of the term and of top-k, more than nine tenths of the weights that the dense network uses have to be in use.",
     )
     def two_sparsities(self, table: Evidence) -> Iterable[Effect]:
         lacks, dense = self.collapsed(table), table.of("active", "dense").iloc[:, 0]
@@ -148,8 +148,9 @@ class Frontiers(Coded):
         "AE-C6",
         "a question of Tombola's",
         "At the same share of units that are on, top-k reconstructs best, then the KL term, then L1, which shrinks activities.",
-        note=f"By the share of the way to the mean picture that is lost, each interpolated at the shares of the next, linear in their log; "
-        f"settings that it does not reach are left out; any difference counts. {HELPS}",
+        note="Two ways are compared by the share of the way to the mean picture that each loses. That of the first is interpolated "
+        "at the activities of the second, linearly in their logarithm; settings that the first does not reach are left out. Any "
+        f"difference counts. {HELPS}",
     )
     def top_k_is_best(self, table: Evidence) -> Iterable[Effect]:
         for better, worse in (("top_k", "kl"), ("kl", "l1")):
@@ -159,7 +160,7 @@ class Frontiers(Coded):
         "AE-C7",
         "a question of Tombola's",
         "With as many units in use, masks of units are as good as the KL term.",
-        note=f"No more than 2 % of the way to the mean picture is lost more; learned gates are shown beside it. {HELPS}",
+        note=f"As good is to lose no more than 2 % of the way to the mean picture in addition. Learned gates are shown beside it. {HELPS}",
     )
     def unit_masks_reach_kl(self, table: Evidence) -> Iterable[Effect]:
         for arm in ("units", "gates"):

@@ -56,8 +56,9 @@ class Halves(Coded):
         "AE-C2",
         "section 4, autoencoders",
         "At the same number of weights in all, an autoencoder that is pruned in both halves is better than one that is pruned in one.",
-        note="Judged at 55 to 70 % density of the whole network, where both halves are interpolated, linearly in log density; 1 pp counts. "
-        "There is something to gain where one half alone loses more than that.",
+        note="It is judged at 55 to 70 % density of the whole network; what both halves lose there is interpolated, linearly in the "
+        "logarithm of density. A difference counts from 1 pp, and there is something to gain only where one half alone loses "
+        "more than that.",
     )
     def both_are_better(self, table: Evidence) -> Iterable[Effect]:
         rows = table.only(variant="ae")
@@ -71,7 +72,8 @@ class Halves(Coded):
         "AE-C3",
         "section 4, variational autoencoders",
         "The encoder of a variational autoencoder can be pruned at almost no cost down to half of all weights, the decoder cannot.",
-        note="Almost no cost: no more than 2 % of the way to the mean picture is lost; judged at 50 to 60 % density of the whole network.",
+        note="Almost no cost means that no more than 2 % of the way to the mean picture is lost. It is judged at 50 to 60 % density "
+        "of the whole network.",
     )
     def encoders_are_free(self, table: Evidence) -> Iterable[Effect]:
         rows, margin = table.only(variant="vae"), 100 * self.margin

@@ -84,7 +84,8 @@ class Tickets(Coded):
         "AE-C4",
         "section 4, autoencoders and variational autoencoders",
         "Variational autoencoders bear less pruning than autoencoders.",
-        note="Judged by how much more of the way to the mean picture tickets of the bound lose, at 20 % density or less; 1 pp would count.",
+        note="It is judged by how much more of the way to the mean picture the tickets of variational autoencoders lose, at 20 % "
+        "density or less. A difference counts from 1 pp.",
     )
     def bounds_bear_less(self, table: Evidence) -> Iterable[Effect]:
         at = table.levels(0, 0.2)
@@ -96,8 +97,8 @@ class Tickets(Coded):
         "AE-C9",
         "beside section 4",
         "What a linear probe reads off the code of an autoencoder is lost later than the reconstruction.",
-        note="Both as shares of the way to knowing nothing, at 12 % density or less, where pictures have lost more than the 1 pp "
-        "that would count.",
+        note="Both losses are shares of the way to knowing nothing. They are compared at 12 % density or less, if pictures have lost "
+        "more there than the 1 pp that would count.",
     )
     def probes_fall_later(self, table: Evidence) -> Iterable[Effect]:
         rows = table.only(variant="ae")

@@ -105,7 +105,8 @@ class Cost(Finding):
         "proposed here",
         "What pays is a random mask, gradual pruning, one shot with learning-rate rewinding, and iterations of it, each better than the "
         "one before; pruning at initialisation is above random masks at 10 % density only, and no better at 5 % and less.",
-        note="Better: by more than one test example, at 5 % and less. No better: a random mask is less than the margin below.",
+        note="Better means by more than one test example, at 5 % density and less. A random mask is no worse if it is less than the "
+        "margin below.",
     )
     def front(self, table: Evidence) -> Iterable[Effect]:
         front = ("random", "gradual", "one_shot_lrr", "lrr")

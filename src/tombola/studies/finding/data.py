@@ -70,7 +70,7 @@ class Data(Finding):
         "FIND-C3",
         "after arXiv:2503.17905",
         "Masks that are found on a tenth of the data are within a percentage point of those found on all, at 10 % density and above.",
-        note="As many steps on both, and, as a part of its own, a tenth of the steps.",
+        note="Both train for as many steps; a tenth of the steps is judged as a part of its own.",
     )
     def few_are_enough(self, table: Evidence) -> Iterable[Effect]:
         at = table.levels(0.0999, 0.999)

@@ -91,7 +91,8 @@ class EarlyBird(AtDensities):
         "after You et al. 2020",
         "Of sparse masks the plain distance says that they have settled before they have: relative to chance they settle later, and are "
         "then nearer to the final mask.",
-        note="At 10 % density and less. Later: by more than one look; nearer: by 0.05 of the distance of random masks or more.",
+        note="It is judged at 10 % density and less. Later means by more than one look, nearer by 0.05 or more of the distance "
+        "between random masks.",
     )
     def chance(self, table: Evidence) -> Iterable[Effect]:
         small = table.levels(0, 0.1001)

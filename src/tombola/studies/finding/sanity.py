@@ -54,7 +54,7 @@ class Sanity(Finding):
         "after Frankle et al. 2021",
         "Tickets that are found at initialisation lose nothing if their masks are shuffled within layers, or their weights drawn anew; "
         "those of iterative pruning do.",
-        note="Nothing: less than the margin, at all densities together; a loss: more than one test example.",
+        note="To lose nothing is to lose less than the margin, over all densities together. A loss counts from one test example.",
     )
     def only_densities(self, table: Evidence) -> Iterable[Effect]:
         every = table.levels(0, 0.999)

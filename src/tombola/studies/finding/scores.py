@@ -115,7 +115,7 @@ class Scores(Rewound):
         "SCORE-C1",
         "after Hassibi & Stork 1993",
         "Without retraining, at 10 % density and less, the surgeon is better than brain damage, and that better than magnitude.",
-        note="The surgeon with the others making up for what is removed.",
+        note="The surgeon is the one that lets the other weights make up for those that are removed.",
     )
     def without_retraining(self, table: Evidence) -> Iterable[Effect]:
         table = table.only(variant="weights")
@@ -128,7 +128,7 @@ class Scores(Rewound):
         "proposed here",
         "After rewinding and retraining, the gap between the surgeon, brain damage and magnitude shrinks below half a percentage point: a "
         "good network without retraining is not a better ticket.",
-        note="Judged both ways: neither may be more than half a point below the other.",
+        note="It is judged both ways: neither of the two may be more than half a point below the other.",
     )
     def after_retraining(self, table: Evidence) -> Iterable[Effect]:
         table = table.only(variant="weights")
@@ -141,7 +141,7 @@ class Scores(Rewound):
         "SCORE-C3",
         "after Liu et al. 2019",
         "Where whole units are pruned, fresh initial weights are as good as the ticket's own.",
-        note="As good: less than the margin below, at all shares of units together.",
+        note="As good means less than the margin below, over all shares of units together.",
     )
     def units_need_no_ticket(self, table: Evidence) -> Iterable[Effect]:
         shares = list(range(1, len(self.unit_shares) + 1))
@@ -152,9 +152,9 @@ class Scores(Rewound):
         "SCORE-C4",
         "proposed here",
         "A pass takes less time where whole units are pruned, and not where single weights are, down to 2 % of them.",
-        note="Less: by a tenth. The network without its dead units against the whole one, in turns, the fastest of 20 passes over 4,096 "
-        "examples: of single weights, by magnitude, at 10 % density and less; no product that leaves out zeros is tried. Units at all "
-        "shares.",
+        note="Less means by a tenth. The network without its dead units and the whole one are timed by turns, each by the fastest of "
+        "20 passes over 4,096 examples. Single weights are judged at 10 % density and less, pruned by magnitude; a product that "
+        "leaves out zeros is not tried. Units are judged at all shares.",
     )
     def units_save_time(self, table: Evidence) -> Iterable[Effect]:
         weights, units = (table.only(variant=variant) for variant in self.variants)

@@ -94,9 +94,10 @@ class Connectivity(Pruned):
         "LTH-C12",
         "appendix",
         "Units of a ticket's hidden layers keep nearly equally many incoming connections, but very unequally many outgoing ones.",
-        note="Unevenness is standard deviation / mean over units, at 22 % density or less. Few connections are uneven by chance, as are "
-        "those of a layer that is not square, so it is held against that under random masks of equal counts: up to 1.41 times as much is "
-        "nearly equal, more is very unequal. That outgoing ones have to pass it was set after the first results.",
+        note="Unevenness is the standard deviation over the mean of connections a unit, at 22 % density or less. A layer with few "
+        "connections, or one that is not square, is uneven by chance; so it is held against the unevenness under random masks "
+        "of equal counts. Up to 1.41 times as much is nearly equal, more is very unequal. That outgoing connections have to "
+        "pass it was set after the first results.",
     )
     def outgoing_connections_are_uneven(self, table: Evidence) -> Iterable[Effect]:
         *hidden, output = table.table.variant.unique()

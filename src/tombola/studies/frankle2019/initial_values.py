@@ -145,8 +145,8 @@ class InitialValues(Compared):
         "LTH-C8",
         "appendix",
         "Initial values of the weights that remain are bimodal, away from 0: with Adam in all layers but the first, with SGD in all.",
-        note="At 22 % density or less. Bimodal: values near 0 are rarer than near one sigma; log2 of the two is -0.71 for a normal "
-        "distribution. Any difference counts.",
+        note="It is judged at 22 % density or less. A distribution is bimodal if values near 0 are rarer than values near one sigma; "
+        "log2 of the two is -0.71 for a normal distribution. Any difference counts.",
     )
     def values_are_bimodal(self, table: Evidence) -> Iterable[Effect]:
         at, optimizer = table.levels(0, 0.22), self.task.recipe.optimizer
@@ -181,7 +181,7 @@ class InitialValues(Compared):
         "appendix",
         "Noise of half a sigma on a ticket's initial values is harmless; the more there is, up to three sigma, the lower the accuracy, "
         "which is still above that of a fresh initialisation.",
-        note="At 22 % density or less.",
+        note="It is judged at 22 % density or less.",
     )
     def noise_costs_accuracy(self, table: Evidence) -> Iterable[Effect]:
         at = table.levels(0, 0.22)

@@ -87,8 +87,8 @@ class Movement(Pruned):
         "appendix",
         "In every layer, weights that end in the ticket move farther in the dense network than those that are pruned, and more often away "
         "from 0.",
-        note="Partly circular: a weight is kept because it ends large. That training moves the ticket's weights in particular would take a "
-        "larger difference than selection alone makes. At 55 % density or less; any difference counts.",
+        note="It is partly circular: a weight is kept because it ends large. That training moves the ticket's weights in particular would "
+        "take a larger difference than selection alone makes. At 55 % density or less; any difference counts.",
     )
     def kept_weights_move(self, table: Evidence) -> Iterable[Effect]:
         for metric, what in ((DISTANCE, "move farther than pruned ones"), (AWAY, "move away from 0 more often than pruned ones")):

@@ -51,7 +51,7 @@ class PruningRates(Pruned):
         "LTH-C15",
         "appendix",
         "Rates of 10 and of 20 % a round give tickets that stay accurate at smaller sizes than rates of 40 % or more.",
-        note="Judged as accuracy at equal density, at the densities of the faster ladder of 25 % or less.",
+        note="It is judged by accuracy at equal density, at the densities of the faster ladder of 25 % or less.",
     )
     def small_rounds_reach_smaller_sizes(self, table: Evidence) -> Iterable[Effect]:
         fast = [str(fraction) for fraction in self.fractions if fraction >= 0.4] or ["0.4"]

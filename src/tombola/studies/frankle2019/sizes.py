@@ -63,7 +63,8 @@ class Sizes(OfPaper):
         "LTH-C16",
         "appendix",
         "At the same number of remaining weights, tickets of larger parents are more accurate.",
-        note="Neighbours in size, at all counts of the smaller parent's tickets that the larger one's reach; densities are the smaller's.",
+        note="It is judged for neighbours in size, at all counts of the smaller parent's tickets that the larger one's reach. Densities "
+        "are the smaller's.",
     )
     def larger_parents_win(self, table: Evidence) -> Iterable[Effect]:
         for smaller, larger in itertools.pairwise(self.arms):

@@ -15,7 +15,7 @@ EARLY = {"ResNet-20": 0.03, "VGG-16": 0.015, "ResNet-50": 0.2}
 """The paper's larger networks, and the share of training by which they are stable."""
 ONSETS = {"resnet20-cifar10": 2000, "vgg16-cifar10": 1000}
 """Task -> the iteration from which on the paper finds it stable."""
-BY_DATA = "k: where the mean over replicates is stable from, so chosen by the same data"
+BY_DATA = "The step k is the one from which the mean over replicates is stable, so that it is chosen by the same data."
 APART = 0.25
 """How much more of one quantity than of another is left where they do not track each other, as a share: ours, not the paper's."""
 
@@ -74,7 +74,7 @@ class Stability(Beside):
         "section 4 and appendix",
         "Where a network becomes stable it is still far from where training ends, and children that are stable end far from each other: "
         "25 to 45 % of the way from W_0 apart.",
-        note=f"{BY_DATA}. Far from the end: more than half of the way from W_0, ours.",
+        note=f"{BY_DATA} Far from the end means more than half of the way from W_0, which is our threshold.",
     )
     def stable_though_apart(self, table: Evidence) -> Iterable[Effect]:
         lacks, levels = self.onset(table, "dense")
@@ -91,7 +91,8 @@ class Stability(Beside):
         "LMC-C6",
         "appendix",
         "The 2-norm between children does not track instability; how often they disagree tracks it for tickets only.",
-        note=f"What is left at the first stable k, as shares of the values at k = 0: less than {APART:g} apart is to track. {BY_DATA}.",
+        note="Compared is what is left at the first stable k, as shares of the values at k = 0; to track is to differ by less than "
+        f"{APART:g}. {BY_DATA}",
     )
     def what_tracks_instability(self, table: Evidence) -> Iterable[Effect]:
         for arm, metric, tracks in (

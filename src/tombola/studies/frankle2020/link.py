@@ -38,7 +38,8 @@ class Link(Grid):
         "LMC-O1",
         OURS,
         "The less stable a sparse network, the less accurate.",
-        note=f"rho: rank correlation of instability with the gap in accuracy, for k up to {100 * LATEST:g} % of training. 0.5: ours.",
+        note=f"It is judged by the rank correlation of instability with the gap in accuracy, for k up to {100 * LATEST:g} % of "
+        "training. The threshold of 0.5 is ours.",
     )
     def less_stable_less_accurate(self, table: Evidence) -> Iterable[Effect]:
         rows = table.table[table.table.share <= LATEST]
@@ -54,7 +55,8 @@ class Link(Grid):
         "LMC-O2",
         OURS,
         "Going up in k, tickets are stable before they match.",
-        note="Tickets that are unstable at k = 0 and become both; mean over densities. A place is the way from one k to the next.",
+        note="It is judged by tickets that are unstable at k = 0 and become both, as the mean over densities. A place is the way "
+        "from one k to the next.",
     )
     def stable_before_matching(self, table: Evidence) -> Iterable[Effect]:
         import pandas as pd

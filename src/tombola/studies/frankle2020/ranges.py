@@ -98,7 +98,7 @@ class Ranges(Grid):
         "section 5, figure 7",
         "There are three ranges of sparsity: any sparse network matches, only networks of IMP with rewinding match, none matches.",
         about=lambda study: "" if network(study.task) in BOUNDS else "the claim is about ResNet-20 and VGG-16, at standard rates",
-        note="Ranges between the densities that the paper gives for its two networks.",
+        note="The ranges are those between the densities that the paper gives for its two networks.",
     )
     def three_ranges(self, table: Evidence) -> Iterable[Effect]:
         trivial, matching = BOUNDS.get(network(self.task), OTHERWISE)
@@ -113,8 +113,8 @@ class Ranges(Grid):
         "LMC-C12",
         "section 5, figure 8",
         "With growing sparsity, the onset of stability first comes earlier, then stays, then comes later.",
-        note="It stays at 10 to 40 % density, where onsets are less than 1.5 places apart: ours. What is stable at no k counts "
-        "as the end of the list. For earlier and later any difference counts.",
+        note="That it stays is judged at 10 to 40 % density, and means that onsets are less than 1.5 places apart, which is our "
+        "threshold. What is stable at no k counts as the end of the list. For earlier and later any difference counts.",
     )
     def falls_stays_rises(self, table: Evidence) -> Iterable[Effect]:
         place = table.of("stable_place", "ticket")

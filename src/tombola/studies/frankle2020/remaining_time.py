@@ -40,7 +40,8 @@ class RemainingTime(Instability):
         "LMC-C4",
         "appendix",
         "It is the weights at k, not the time that is left: children that train for the whole length from W_k are as stable.",
-        note="k where the remaining training is stable by the mean over replicates, so chosen by the same data; at k = 0 both are one run.",
+        note="The step k is the one from which the remaining training is stable by the mean over replicates, so that it is chosen by "
+        "the same data. At k = 0 both are one run.",
     )
     def weights_not_time(self, table: Evidence) -> Iterable[Effect]:
         lacks, levels = self.onset(table, "remaining")

@@ -62,7 +62,8 @@ class Deep(Study):
         about=lambda study: (
             "" if study.depth >= 20 and study.density <= 0.1 else "the claim is about 20 layers or more, and a density of 10 % or less"
         ),
-        note="Test accuracy at the end. Shown beside it: against values of He that are scaled to the kept inputs, under the same masks.",
+        note="It is judged by test accuracy at the end. A second control is shown beside it: He's values, scaled to the inputs that "
+        "are kept, under the same masks.",
     )
     def orthogonal_is_better(self, table: Evidence) -> Iterable[Effect]:
         yield table.above("givens", "he", ACC_FINAL, [1])

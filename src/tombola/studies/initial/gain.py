@@ -91,7 +91,8 @@ class Gain(Tuned):
         "IDEAS I4",
         "The gain of the initial weights sets what a ticket is: where it is large, the mask is that of the largest initial weights and "
         "signs stay; where it is small, the data set the mask, and masks of different initialisations agree more once units are matched.",
-        note=f"{NOTE} The largest gain against the smallest, at a tenth of the weights and less, by 5 % at least of overlap or of signs.",
+        note=f"{NOTE} The largest gain is compared with the smallest, at a tenth of the weights and less. A difference of the "
+        "overlap, or of the share of signs, counts from 5 %.",
     )
     def gain_is_the_dial(self, table: Evidence) -> Iterable[Effect]:
         small, large = (table.only(variant=f"{self.gains[place]:g}") for place in (0, -1))

@@ -78,7 +78,8 @@ class Initialisers(Tuned):
         "INIT-C1",
         "IDEAS I4",
         "There are tickets with every sensible initialiser.",
-        note=f"{NOTE} A ticket is above its mask over a fresh draw, at 3 to 8 % density; judged by the initialiser that is hardest.",
+        note=f"{NOTE} A ticket has to be above its mask over a fresh draw, at 3 to 8 % density. The initialiser for which that is "
+        "hardest is judged.",
     )
     def all_have_tickets(self, table: Evidence) -> Iterable[Effect]:
         each = [table.only(variant=name) for name in self.names]
@@ -88,8 +89,8 @@ class Initialisers(Tuned):
         "INIT-C7",
         "IDEAS I4",
         "MetaInit and GradInit speed up the first 100 steps and leave tickets as good as they are.",
-        note=f"{NOTE} Against the first initialiser: the validation loss of dense networks after 100 iterations, log2; tickets at 3 to 8 % "
-        "density, less than the margin below.",
+        note=f"{NOTE} Each is compared with the first initialiser. Speed is told by log2 of the validation loss of dense networks "
+        "after 100 iterations. Tickets differ if they are the margin or more apart at 3 to 8 % density.",
     )
     def learnt_ones_are_quick(self, table: Evidence) -> Iterable[Effect]:
         base = table.only(variant=self.names[0])

@@ -73,7 +73,7 @@ class LearntSigns(TicketStudy):
         "IDEAS I4; Gadhikar & Burkholz 2024",
         "The signs that training ends with, over random magnitudes, make a start as good as the ticket's; the magnitudes that it ends "
         "with, under random signs, are no better than a fresh draw.",
-        note=f"{NOTE} As good, and no better: by less than the margin.",
+        note=f"{NOTE} As good, and no better, both mean by less than the margin.",
     )
     def learnt_signs_suffice(self, table: Evidence) -> Iterable[Effect]:
         at = table.levels(*FIVE)
@@ -85,7 +85,7 @@ class LearntSigns(TicketStudy):
         "INIT-C4",
         "IDEAS I4",
         "Signs of an early step suffice.",
-        note=f"{NOTE} Early is the second of the steps; suffice: less than the margin below the ticket, and above a fresh draw.",
+        note=f"{NOTE} Early is the second of the steps. To suffice is to be less than the margin below the ticket, and above a fresh draw.",
     )
     def early_signs_suffice(self, table: Evidence) -> Iterable[Effect]:
         at, early = table.levels(*FIVE), self._arm(self.shares[1])

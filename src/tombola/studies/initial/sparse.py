@@ -67,7 +67,8 @@ class Sparse(Tuned):
         "INIT-C5",
         "IDEAS I4; Evci et al. 2022",
         "Values scaled to the kept inputs of each unit help random masks and fresh draws, not tickets.",
-        note=f"{NOTE} By momentum, at 3 to 8 % density. Help: above without; not: less than the margin above.",
+        note=f"{NOTE} It is judged with momentum, at 3 to 8 % density. An initialiser helps if it is above the network without it; it "
+        "does not if it is less than the margin above.",
     )
     def fan_in_helps_what_is_no_ticket(self, table: Evidence) -> Iterable[Effect]:
         one = table.only(variant="momentum")
@@ -80,7 +81,7 @@ class Sparse(Tuned):
         "INIT-C6",
         "IDEAS I4; Sign-In and HAM",
         "Sign-In and HAM help random masks by half a percentage point and more, and tickets less.",
-        note=f"{NOTE} Against momentum, at 3 to 8 % density.",
+        note=f"{NOTE} It is compared with momentum, at 3 to 8 % density.",
     )
     def turning_signs_help_random_masks(self, table: Evidence) -> Iterable[Effect]:
         momentum = table.only(variant="momentum")

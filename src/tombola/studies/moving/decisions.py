@@ -56,8 +56,8 @@ class Decisions(Onset):
         "MOV-C6",
         "proposed here",
         "Half of the final mask is decided before the network becomes stable to SGD noise.",
-        note="Before: by half an octave, the spacing of the steps, or more. An onset that is never reached counts as the end, which makes "
-        "the effect smaller. The opposite would be as much of a finding.",
+        note="Before means by half an octave or more, which is the spacing of the steps. An onset that is never reached counts as "
+        "the end, which makes the effect smaller. The opposite would be as much of a finding.",
     )
     def before(self, table: Evidence) -> Iterable[Effect]:
         rows = table.table

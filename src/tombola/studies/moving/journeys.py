@@ -164,7 +164,8 @@ class Journeys(Iterative):
         "after Gadhikar & Burkholz 2024",
         "Kept weights flip their signs less often than pruned ones, and stop flipping earlier; learning-rate rewinding flips more signs "
         "than rewinding of weights in the first rounds.",
-        note="Seldomer by a tenth of a flip, earlier by 2 % of training, more by a percentage point; first rounds: 20 % density and above.",
+        note="Seldomer means by a tenth of a flip, earlier by 2 % of training, and more by a percentage point. First rounds are "
+        "those of 20 % density and above.",
     )
     def signs(self, table: Evidence) -> Iterable[Effect]:
         whole = table.only(variant=ALL)
@@ -181,7 +182,8 @@ class Journeys(Iterative):
         "MOV-C7",
         "after Evci et al. 2020",
         "Connections that are grown where the gradient is largest survive longer than those that are grown at random.",
-        note="Survival of five updates, at 20 % density; longer: by 5 percentage points.",
+        note="It is judged by the share of grown connections that outlive five updates, at 20 % density. Longer means by 5 "
+        "percentage points.",
     )
     def growth(self, table: Evidence) -> Iterable[Effect]:
         yield table.only(variant=ALL).above("rigl", "set", SURVIVAL, [self.grown_at], least=5.0)

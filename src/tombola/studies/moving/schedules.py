@@ -115,7 +115,7 @@ class Schedules(Iterative):
         "after Evci et al. 2020",
         "At 10 % density and below, growth by gradient (RigL) is better than growth at random (SET), and that better than a random mask "
         "that stays; at 50 % they are equal.",
-        note="Better: by more than one test example. Equal: the random mask is less than the margin below RigL.",
+        note="Better means by more than one test example. The random mask is equal if it is less than the margin below RigL.",
     )
     def growth(self, table: Evidence) -> Iterable[Effect]:
         small = table.levels(0, 0.1001)
@@ -127,7 +127,7 @@ class Schedules(Iterative):
         "MOV-C8",
         "after Zhu & Gupta 2017",
         "A cubic schedule is no worse than a linear one, and a linear one no worse than pruning once, at whatever moment before the end.",
-        note="No worse: less than the margin below, at all densities together.",
+        note="No worse means less than the margin below, over all densities together.",
     )
     def shapes(self, table: Evidence) -> Iterable[Effect]:
         every = table.levels(0, 0.999)

@@ -75,7 +75,7 @@ class Butterfly(Paths):
         "Altintas et al. 2025",
         "One changed weight at the initialisation suffices for a barrier; matching units does not remove it, but removes that between "
         "networks of different initialisations.",
-        note="To remove is to take more than half of it.",
+        note="To remove is to take more than half of it away.",
     )
     def one_weight_suffices(self, table: Evidence) -> Iterable[Effect]:
         lacks = "" if self.steps[0] == "0it" else "k = 0 was not run"

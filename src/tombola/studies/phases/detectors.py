@@ -135,8 +135,8 @@ class Detectors(Settings):
         "ours",
         "The divergence of a slightly moved copy over a short horizon ranks settings by their onset of stability, and better than a fixed "
         "training loss does.",
-        note=f"Rank correlation over settings, one a replicate: above {FOLLOWS:g}. For better any difference counts. The other rules are "
-        "shown beside.",
+        note=f"For each replicate, the rank correlation over settings has to be above {FOLLOWS:g}. For better any difference counts. "
+        "The other fixed rules are shown beside it.",
     )
     def divergence_ranks(self, table: Evidence) -> Iterable[Effect]:
         rho, lacks = self._rho(table, "divergence"), self._lacks(table, "divergence", "fixed_loss")
@@ -152,8 +152,8 @@ class Detectors(Settings):
         "ours",
         "Detectors that look at the mask or at the loss follow how fast a network learns: given the step at which the training loss is "
         "reached, they tell less of the onset.",
-        note=f"What the rank correlation loses when the step of the fixed training loss is held constant: above {LEAST_DROP:g}. Judged by "
-        "the detector that loses least.",
+        note="It is judged by what the rank correlation loses when the step of the fixed training loss is held constant: that has to "
+        f"be above {LEAST_DROP:g}. The detector that loses least is judged.",
     )
     def confounded_with_loss(self, table: Evidence) -> Iterable[Effect]:
         arms, effects = ("mask_distance", "sign_changes", "loss_spike"), []

@@ -64,8 +64,8 @@ class Interventions(Settings):
         "PHASE-C3",
         "Altintas et al. 2025; Frankle et al. 2020",
         "Warm-up, width and large batches bring the onset of stability forward; Adam, weight decay, label noise and high rates put it off.",
-        note="Each by one change of the task, in the same number of iterations. A move of less than half a place of the steps k is none. "
-        "What is stable at no step counts as half an octave after the last one.",
+        note="Each is one change of the task, in the same number of iterations. A move of less than half a place of the steps k "
+        "counts as none. What is stable at no step counts as half an octave after the last one.",
     )
     def moved(self, table: Evidence) -> Iterable[Effect]:
         base, lacks = self._log2(table, BASE)
@@ -82,7 +82,8 @@ class Interventions(Settings):
         "PHASE-C7",
         "ours",
         "A longer unstable phase is neither better nor worse in itself: over settings of the same length, accuracy does not follow it.",
-        note=f"Rank correlations over settings, one a replicate; below {UNEQUAL:g} either way is none. Its sign is shown beside.",
+        note=f"It is judged by rank correlations over settings, one for each replicate: none is below {UNEQUAL:g} either way. The "
+        "sign is shown beside it.",
     )
     def neither_better_nor_worse(self, table: Evidence) -> Iterable[Effect]:
         same = [name for name in self.tasks if self.tasks[name].recipe.steps == self.task.recipe.steps]

@@ -111,8 +111,9 @@ class Rewind(PruningStudy, Settings):
         "PHASE-C4",
         "ours",
         "Tickets rewound to the detected step are as good as those rewound to the best step that a search finds.",
-        note=f"Within {WITHIN:g} pp, the mean over settings. The best step of a setting is that of the highest accuracy by its mean. "
-        "A detector costs one watched run, whatever it finds; that as a share of what the search trains is shown beside.",
+        note=f"As good means within {WITHIN:g} pp, by the mean over settings. The best step of a setting is the one of the highest "
+        "mean accuracy. A detector costs one watched run, whatever it finds; what that is as a share of what the search trains "
+        "is shown beside it.",
     )
     def as_good_as_the_best(self, table: Evidence) -> Iterable[Effect]:
         import pandas as pd
@@ -144,8 +145,8 @@ class Rewind(PruningStudy, Settings):
         "PHASE-C5",
         "after Frankle et al. 2020, section 4",
         "Settings that are stable from the first step on are those whose tickets match without rewinding.",
-        note=f"The share of settings, by replicate, in which the two agree: above {AGREE:g}. To match is to be within the margin of the "
-        "dense network; both kinds of setting are needed.",
+        note=f"It is judged, for each replicate, by the share of settings in which the two agree: that has to be above {AGREE:g}. To "
+        "match is to be within the margin of the dense network; both kinds of setting are needed.",
     )
     def stable_from_the_start(self, table: Evidence) -> Iterable[Effect]:
         own = table.table[(table.table.arm == "ticket") & (table.table.level == 0)]

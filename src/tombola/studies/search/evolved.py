@@ -73,7 +73,8 @@ class Evolved(Study):
         "I8",
         "Of weights trained by an evolution strategy, pruning by |mean / sigma| leaves more accuracy than pruning by |mean|; of weights "
         "trained by gradients it does not.",
-        note=f"Pruned at once, nothing trained afterwards; the mean over densities from 20 to 70 %. More is more than {MARGIN:g} pp.",
+        note="Networks are pruned at once, and nothing is trained afterwards. It is judged by the mean over densities from 20 to 70 "
+        f"%, and more means by more than {MARGIN:g} pp.",
     )
     def certainty_beats_size(self, table: Evidence) -> Iterable[Effect]:
         at = table.levels(0.15, 0.75)

@@ -40,8 +40,8 @@ class Masks(Ways):
         "At equal passes on ten classes, masks learnt by gradients beat PBIL and SNES, these beat the genetic algorithm, and that beats "
         "random search.",
         about=lambda study: study.ten_classes(),
-        note=f"Each part where it is hardest. A difference counts from {MARGIN:g} pp. Searched masks: the best on validation examples; "
-        "learnt ones: the last.",
+        note=f"Each part is judged where it is hardest, and a difference counts from {MARGIN:g} pp. Of searched masks the best on "
+        "validation examples is taken, of learnt ones the last.",
     )
     def the_order(self, table: Evidence) -> Iterable[Effect]:
         middle = ("pbil", "snes")
@@ -57,7 +57,7 @@ class Masks(Ways):
         "I8",
         "Evolved masks stay near half of the weights unless density is selected for.",
         about=lambda study: "densities are fixed" if study.fixed else "" if study.mask_density == 0.5 else "masks do not begin at one half",
-        note=f"Near: within {NEAR:g} points of 50 %. Selected for: the price lowers the density by more than {LESS:g} points.",
+        note=f"Near means within {NEAR:g} points of 50 %. Density is selected for if the price lowers it by more than {LESS:g} points.",
     )
     def density_stays(self, table: Evidence) -> Iterable[Effect]:
         for arm in ("genetic", "pbil", "snes"):
@@ -72,8 +72,8 @@ class Masks(Ways):
         "SEARCH-C4",
         "I8",
         "A genetic algorithm that begins from a heuristic mask beats both that mask and the same algorithm from random masks.",
-        note=f"The passes of the dense run that the heuristic mask comes from are in the budget. A difference counts from {MARGIN:g} pp. "
-        "There is room where some mask is as much better than the algorithm's from random masks.",
+        note=f"The passes of the dense run that the heuristic mask comes from are in the budget. A difference counts from {MARGIN:g} "
+        "pp. There is room if some mask is better by as much than the algorithm from random masks.",
     )
     def seeding_helps(self, table: Evidence) -> Iterable[Effect]:
         reached = 100 * table.table[table.table.arm != "dense"].groupby("arm").acc.mean()

@@ -83,8 +83,8 @@ class OnTheFly(Study):
         "SEARCH-C7",
         "I8",
         "At equal cost gates that train beside the weights are as good as gradual pruning at moderate sparsity, and better at extreme.",
-        note="Moderate: 10 to 30 % density; as good is less than the margin away on either side. Extreme: 3 % and less; better from "
-        f"{MARGIN:g} pp.",
+        note="Moderate means 10 to 30 % density; as good is to be less than the margin away on either side. Extreme means 3 % and "
+        f"less; better counts from {MARGIN:g} pp.",
     )
     def per_cost(self, table: Evidence) -> Iterable[Effect]:
         moderate, extreme = table.levels(0.05, 0.5), table.levels(0, 0.04)

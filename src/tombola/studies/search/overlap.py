@@ -78,8 +78,9 @@ class Overlap(Searched):
         "SEARCH-C8",
         "I8",
         "Evolved and learnt masks on one initialisation overlap no more than chance, yet agree in which inputs they use.",
-        note=f"Of the genetic algorithm's and Bernoulli masks. No more than chance: phi below {NO_MORE:g}. Agreement: a rank correlation "
-        f"above {AGREE:g} of the numbers of weights kept by input.",
+        note="It is judged by the masks of the genetic algorithm and Bernoulli masks. Overlap is no more than chance if phi is below "
+        f"{NO_MORE:g}. They agree in the inputs if the rank correlation of the numbers of weights that they keep of each input "
+        f"is above {AGREE:g}.",
     )
     def same_inputs(self, table: Evidence) -> Iterable[Effect]:
         arm = self.name_of("genetic", "bernoulli")

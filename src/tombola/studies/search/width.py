@@ -65,7 +65,8 @@ class Width(Ways):
         "I8",
         "How far the genetic algorithm stays below masks learnt by gradients grows with the number of weights; PBIL's gap grows less.",
         about=lambda study: study.ten_classes(),
-        note=f"From the narrowest to the widest network, against Bernoulli masks. A difference counts from {MARGIN:g} pp.",
+        note="The narrowest network is compared with the widest, and the gap is that to Bernoulli masks. A difference counts from "
+        f"{MARGIN:g} pp.",
     )
     def gap_grows(self, table: Evidence) -> Iterable[Effect]:
         last = len(self.widths) - 1
@@ -80,8 +81,9 @@ class Width(Ways):
         "I8",
         "Wider untrained networks need fewer generations to a target accuracy, as more of their masks reach it.",
         about=lambda study: study.ten_classes(),
-        note="log2 of generations in the narrowest over those in the widest network, of the genetic algorithm and PBIL; where the target "
-        "is not reached, the latest that any search needed. Judged where it is hardest.",
+        note="It is judged by log2 of the generations in the narrowest network over those in the widest, of the genetic algorithm "
+        "and of PBIL; the harder of the two is judged. Where the target is not reached, the latest that any search needed "
+        "stands for it.",
     )
     def wider_is_sooner(self, table: Evidence) -> Iterable[Effect]:
         last = len(self.widths) - 1

@@ -64,8 +64,9 @@ class Collapse(Study):
         "WARM-C5",
         "IDEAS F4",
         "The spike of the loss early in training tells which networks will collapse; with warm-up fewer do.",
-        note="Of pairs of a network that collapses and one that does not, of two initialisations at one rate without warm-up, the share in "
-        "which the first has the larger spike, above 90 %: over all rates, by a jackknife over initialisations.",
+        note="Two initialisations at one rate without warm-up make a pair if one network collapses and the other does not. The share "
+        "of pairs in which the first has the larger spike has to be above 90 %, over all rates; its interval is a jackknife's "
+        "over initialisations.",
     )
     def spikes_tell(self, table: Evidence) -> Iterable[Effect]:
         rows = table.table

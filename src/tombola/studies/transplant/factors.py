@@ -43,8 +43,8 @@ class Factors(Transplants):
         "TRANS-C5",
         "IDEAS I9",
         "A ticket is its mask and its signs: with another network's magnitudes it is as good, with another's signs it is not.",
-        note=f"{NOTE} Judged at a tenth of the weights and less. As good: less than the margin below; not: more than the margin below "
-        "the first.",
+        note=f"{NOTE} It is judged at a tenth of the weights and less. As good means less than the margin below; not as good means "
+        "more than the margin below the first.",
     )
     def signs_belong_to_masks(self, table: Evidence) -> Iterable[Effect]:
         at = self.few(table)

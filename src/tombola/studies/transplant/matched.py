@@ -98,7 +98,7 @@ class Matched(Transplants):
         "IDEAS I9; Adnan et al. 2025",
         "With units matched by activations a mask fits another network better than as it is, for tickets rewound to k > 0; hardly for "
         "k = 0; and the wider the network the more.",
-        note=f"{NOTE} k > 0 is the last step, hardly is less than the margin, wider the last size against the first.",
+        note=f"{NOTE} The k above 0 is the last step. Hardly means by less than the margin. Wider compares the last size with the first.",
     )
     def matching_helps_late_and_wide(self, table: Evidence) -> Iterable[Effect]:
         at, last = sorted(level for level in table.table.level.unique() if level), len(self.shares) - 1

@@ -126,8 +126,9 @@ class RecipeTransplants(Transplants):
         "At a learning rate at which dense networks train and tickets fail, it is the choice of the mask that fails: accuracy varies more "
         "with the recipe that found the mask than with the one that trains it; the good mask wins at the high rate too, and the bad one "
         "loses with warm-up.",
-        note=f"{NOTE} Judged at a tenth of the weights and less. Squares of both main effects, of the low and the high rate. To win is to "
-        "be above the better of fresh initial values and a random mask, to lose to be less than the margin above it.",
+        note=f"{NOTE} It is judged at a tenth of the weights and less. The main effects are compared by their squares, of the low and "
+        "the high rate. To win is to be above the better of fresh initial values and a random mask; to lose is to be less than "
+        "the margin above it.",
     )
     def masks_are_spoilt(self, table: Evidence) -> Iterable[Effect]:
         at, each = self.few(table), self._each(table)
@@ -150,8 +151,8 @@ class RecipeTransplants(Transplants):
         "TRANS-C7",
         "IDEAS I9",
         "Masks go from one learning rate to another asymmetrically: to the high rate they can be carried, from it they cannot.",
-        note=f"{NOTE} Judged at a tenth of the weights and less: within the margin of the mask that the "
-        "training recipe found itself, or more below.",
+        note=f"{NOTE} It is judged at a tenth of the weights and less: such a mask is within the margin of the one that the training "
+        "recipe found itself, or it is further below.",
     )
     def masks_go_one_way(self, table: Evidence) -> Iterable[Effect]:
         at, each = self.few(table), self._each(table)
@@ -163,7 +164,7 @@ class RecipeTransplants(Transplants):
         "IDEAS F4",
         "What goes wrong at the high rate does so in the first half of the rounds: a chain that is at the high rate there finds as "
         "bad a mask as one that always is, one that is at the low rate there as good a mask as one that always is.",
-        note=f"{NOTE} Trained at the low rate, at a tenth of the weights and less.",
+        note=f"{NOTE} Networks are trained at the low rate, and judged at a tenth of the weights and less.",
     )
     def it_goes_wrong_early(self, table: Evidence) -> Iterable[Effect]:
         at, low, lacks = self.few(table), table.only(variant=GOOD), self._spoilt(table, self.few(table))
@@ -175,7 +176,8 @@ class RecipeTransplants(Transplants):
         "IDEAS F4",
         "What the bad mask lacks is neither in its layer densities nor in its degrees: masks that share these alone with the good and "
         "with the bad mask are alike.",
-        note=f"{NOTE} Trained at the low rate, at a tenth of the weights and less. Layer densities differ only under global pruning.",
+        note=f"{NOTE} Networks are trained at the low rate, and judged at a tenth of the weights and less. The densities of layers "
+        "differ only under global pruning.",
     )
     def entries_are_bad(self, table: Evidence) -> Iterable[Effect]:
         at, low, lacks = self.few(table), table.only(variant=GOOD), self._spoilt(table, self.few(table))
@@ -186,8 +188,9 @@ class RecipeTransplants(Transplants):
         "WARM-C4",
         "IDEAS F4",
         "Rewinding to a step k > 0 repairs the mask at the high rate.",
-        note=f"{NOTE} Trained at the low rate from the initial values, at a tenth of the weights and less: above the mask that is found at "
-        "the high rate without it, and within the margin of that of the low rate.",
+        note=f"{NOTE} Networks are trained at the low rate from the initial values, and judged at a tenth of the weights and less. "
+        "The mask has to be above the one that is found at the high rate without warm-up, and within the margin of that of the "
+        "low rate.",
     )
     def rewinding_repairs(self, table: Evidence) -> Iterable[Effect]:
         at, low, lacks = self.few(table), table.only(variant=GOOD), self._spoilt(table, self.few(table))

@@ -98,7 +98,7 @@ class Structure(Cells):
         "IDEAS I9",
         "Of what a mask is worth to another initialisation, above a random mask of its layer densities, its degrees alone are worth half "
         "or more.",
-        note=f"{NOTE} Judged at a tenth of the weights and less, in pp: the degrees' gain less half of the mask's.",
+        note=f"{NOTE} It is judged at a tenth of the weights and less, by what the degrees gain less half of what the mask gains, in pp.",
     )
     def degrees_are_half(self, table: Evidence) -> Iterable[Effect]:
         at = self.few(table)
@@ -114,8 +114,8 @@ class Structure(Cells):
         "The inputs that a unit of an iteratively pruned network keeps lie nearer to one another than by chance, and nearer than in one "
         "pruned at once.",
         about=lambda study: "" if study.task.model.name == "mlp" else "the claim is about fully connected networks",
-        note="Mean distance in pixels, less than in masks of the same degrees, which are random but for how many units read each pixel; "
-        "shown too against random masks. Judged at a tenth of the weights and less.",
+        note="It is judged by the mean distance in pixels, at a tenth of the weights and less. That has to be smaller than in masks "
+        "of the same degrees, which are random but for how many units read each pixel. Random masks are shown beside them.",
     )
     def masks_are_local(self, table: Evidence) -> Iterable[Effect]:
         at = self.few(table)

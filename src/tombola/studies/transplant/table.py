@@ -128,7 +128,8 @@ class Table(Cells):
         "IDEAS I9",
         "At a tenth of the weights and less, accuracy varies more with whether a mask and an initialisation belong together than with the "
         "mask or with the initialisation.",
-        note=f"{NOTE} Mean squares of tables of two initialisations and their two masks. Least: the square of one test example.",
+        note=f"{NOTE} Mean squares are those of tables of two initialisations and their two masks. They count from the square of one "
+        "test example.",
     )
     def fit_matters_most(self, table: Evidence) -> Iterable[Effect]:
         at, least = self.few(table), table.resolution**2
@@ -144,9 +145,9 @@ class Table(Cells):
         "IDEAS I9",
         "Masks of different initialisations overlap by chance alone, and yet keep the same inputs connected: that part of a mask helps "
         "another initialisation, the rest of it does not.",
-        note=f"{NOTE} By chance: less than 5 % of the way from the hypergeometric mean to the most there could be. The same inputs: a rank "
-        "correlation of the inputs' numbers of connections above .7. The rest: within the margin of a mask of which only the numbers of "
-        "connections of inputs and outputs are left.",
+        note=f"{NOTE} Overlap is chance if it is less than 5 % of the way from the hypergeometric mean to the most there could be. "
+        "Masks use the same inputs if the rank correlation of the inputs' numbers of connections is above .7. The rest does not "
+        "matter if a mask of which only the numbers of connections of inputs and outputs are left is within the margin.",
     )
     def inputs_transfer(self, table: Evidence) -> Iterable[Effect]:
         at = self.few(table)
@@ -165,7 +166,7 @@ class Table(Cells):
         "In fully connected networks of LeNet's size, masks found from one initialisation under other SGD noise overlap more than by "
         "chance.",
         about=lambda study: "" if study.task.model.name == "mlp" else "the claim is about fully connected networks",
-        note=f"{NOTE} More: at least 5 % of the way from the hypergeometric mean to the most there could be.",
+        note=f"{NOTE} More means by at least 5 % of the way from the hypergeometric mean to the most there could be.",
     )
     def one_initialisation_one_mask(self, table: Evidence) -> Iterable[Effect]:
         at = table.levels(0, 1)

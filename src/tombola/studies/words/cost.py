@@ -68,7 +68,8 @@ class Cost(WordStudy):
         OURS,
         "8 bits make a table nearly four times smaller for less than .02 of the correlation with MEN; with a quarter of each word's "
         "weights a table is worth more than with a quarter of the dimensions.",
-        note="A mask adds a bit a weight to the bytes of the first, and its similarities take fewer multiplications. More: from .02.",
+        note="Compared with fewer dimensions, a mask adds one bit for each weight to the bytes, and its similarities take fewer "
+        "multiplications. A table is worth more from .02 of the correlation with MEN.",
     )
     def bits_before_weights_before_dimensions(self, table: Evidence) -> Iterable[Effect]:
         bits, dense = table.of(MEN, "bits"), table.of(MEN, "dense")

@@ -63,8 +63,9 @@ class Dimensions(OnAxes, WordTickets):
         OURS,
         "The mask makes dimensions meaningful: a ticket's own axes are further from normal, and tell intruders better, than the "
         "same vectors rotated at random; independent components are the ceiling of both.",
-        note="At 20 % density and less, of the vectors as trained. Least: 0 of the kurtosis, .02 of the ratio of distances. A mask "
-        "alone raises the kurtosis, as most values are 0: what it means is the ratio.",
+        note="Vectors are taken as they were trained, at 20 % density and less. Any difference of the kurtosis counts, and one of "
+        "the ratio of distances from .02. A mask alone raises the kurtosis, as most values are 0: what dimensions mean is told "
+        "by the ratio.",
     )
     def masks_give_meaning(self, table: Evidence) -> Iterable[Effect]:
         at = table.levels(0, FEW)

@@ -51,7 +51,8 @@ class Frequency(WordStudy):
         OURS,
         "Pruned as a whole, a table loses its rare words (density and frequency correlate above .5), and rare words are "
         "hurt more than MEN; pruned word by word it is the other way round.",
-        note="After training, at 10 % density. Hurt: what the rank correlation falls by from the dense network.",
+        note="Tables are pruned after training, and judged at 10 % density. What is hurt is told by how far the rank correlation "
+        "falls from the dense network's.",
     )
     def rare_words_go(self, table: Evidence) -> Iterable[Effect]:
         at = table.levels(*JUDGED)

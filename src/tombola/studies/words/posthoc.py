@@ -62,7 +62,7 @@ class Posthoc(OnAxes):
         OURS,
         "Half of a trained table's weights cost less than .02 of the correlation with MEN; of what is lost at a tenth, training "
         "again under the mask brings back more than half.",
-        note="The input table, the smallest weights of all words. What comes back is judged where .02 or more is lost.",
+        note="The input table is pruned, by the smallest weights of all words. What comes back is judged if .02 or more has been lost.",
     )
     def half_is_free(self, table: Evidence) -> Iterable[Effect]:
         table = table.only(variant="")
@@ -81,7 +81,7 @@ class Posthoc(OnAxes):
         OURS,
         "With five of its components or fewer a word is worth more on independent components than on its own axes, and "
         "there no less than on principal components or on random axes; from a third of the components on, axes do not matter.",
-        note="Judged at 2 to 5 components, and from 21 of 64 up to 32. More, less: from .02 of the correlation with MEN.",
+        note="It is judged at 2 to 5 components, and from 21 of 64 up to 32. More and less count from .02 of the correlation with MEN.",
     )
     def axes_matter_for_few(self, table: Evidence) -> Iterable[Effect]:
         table = table.only(variant="components")

@@ -50,9 +50,9 @@ class Seeds(WordTickets):
         "W2V-C7",
         OURS,
         "Tickets of two seeds agree in how many weights each word keeps, but not in which.",
-        note="At 20 % density and less, the input table. To agree: a rank correlation above .5 of words' densities. Not to: entries "
-        "overlap by less than 5 % of the way from what these densities bring by chance to the most there could be. Each seed is in two "
-        "pairs, which makes intervals somewhat too narrow.",
+        note="The input table is judged at 20 % density and less. Words' densities agree if their rank correlation is above .5. "
+        "Entries do not if they overlap by less than 5 % of the way from what these densities bring by chance to the most there "
+        "could be. Each seed is in two pairs, which makes intervals somewhat too narrow.",
     )
     def words_agree_entries_do_not(self, table: Evidence) -> Iterable[Effect]:
         at = table.levels(0, FEW)

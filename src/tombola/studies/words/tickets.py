@@ -108,7 +108,7 @@ class Tickets(WordTickets):
         OURS,
         "Whole dimensions have no ticket: those that matter most, trained again from their own start, are worth no more "
         "than with a fresh one, nor than as small a network.",
-        note=f"{NOTE} No more: by less than that.",
+        note=f"{NOTE} No more means by less than that.",
     )
     def dimensions_have_none(self, table: Evidence) -> Iterable[Effect]:
         at = table.levels(0, FEW)

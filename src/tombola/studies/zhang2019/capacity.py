@@ -114,7 +114,7 @@ class Capacity(common.Classes):
         "section 4",
         "The number of critical layers measures a network's complexity: it does not grow with the number of parameters, and it goes with "
         "the gap between training and test accuracy.",
-        note="Over the networks of the grid. Grows, or goes with: a rank correlation of 0.5 or more.",
+        note="It is judged over the networks of the grid. To grow, or to go with, means a rank correlation of 0.5 or more.",
     )
     def complexity(self, table: Evidence) -> Iterable[Effect]:
         whole = table.only(variant=WHOLE).table

@@ -84,7 +84,7 @@ class Robustness(common.Classes):
         "section 3, figure 1",
         "In a fully connected network a fresh draw of any layer takes the error to chance.",
         about=fully_connected,
-        note="At chance: at least 90 % of the way there, by the mean over draws.",
+        note="A layer is at chance if it has gone at least 90 % of the way there, by the mean over draws.",
     )
     def fresh_draws(self, table: Evidence) -> Iterable[Effect]:
         way = 100 * by_layer(table.table, "way", RANDOM).min(axis=1)
@@ -115,8 +115,8 @@ class Robustness(common.Classes):
         "Put back to a later checkpoint, a layer raises the error less; the first layer of a fully connected network needs later ones than "
         "any other.",
         about=fully_connected,
-        note="Less: a rank correlation of -0.5 or below. Later: by any number of checkpoints; a layer that none makes robust counts as "
-        "needing one more than there are.",
+        note="Less means a rank correlation of -0.5 or below. Later means by any number of checkpoints; a layer that none of them "
+        "makes robust counts as needing one more than there are.",
     )
     def later_checkpoints(self, table: Evidence) -> Iterable[Effect]:
         rows = table.only(variant=REINIT)

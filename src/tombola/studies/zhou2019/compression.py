@@ -127,8 +127,8 @@ class Compression(MaskTraining, PruningStudy):
         "ZHOU-C8",
         "section 5",
         "A seed and the bits of a mask rebuild the network bit for bit.",
-        note="Tickets at their start, and learnt masks; these at the density that does best on validation examples. Each network is "
-        "compressed, rebuilt and compared: what is true of all of them has no interval.",
+        note="Tickets are compressed as they start, and learnt masks at the density that does best on validation examples. Each "
+        "network is compressed, rebuilt and compared: what is true of all of them has no interval.",
     )
     def seed_and_mask_suffice(self, table: Evidence) -> Iterable[Effect]:
         rows = table.table

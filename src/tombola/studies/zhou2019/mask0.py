@@ -102,7 +102,7 @@ class Mask0(Masked):
         "section 4",
         "Holding pruned weights at their initial values is worse than holding them at zero.",
         about=_not_convolutional,
-        note="At 22 % density and less.",
+        note="It is judged at 22 % density and less.",
     )
     def zero_beats_frozen(self, table: Evidence) -> Iterable[Effect]:
         yield table.above("zero", "freeze", ACC_ES, table.levels(0, 0.22))
@@ -112,7 +112,7 @@ class Mask0(Masked):
         "section 4",
         "At high sparsity zeroing only those pruned weights that moved towards 0 (V1) is no worse than zeroing all; starting kept weights "
         "that moved towards 0 at zero too (V2) is better still.",
-        note="At 6 % density and less.",
+        note="It is judged at 6 % density and less.",
     )
     def masking_is_training(self, table: Evidence) -> Iterable[Effect]:
         at = table.levels(0, 0.06)
