@@ -69,8 +69,8 @@ class Criteria(Chains):
         "ZHOU-C1",
         "section 2",
         "Large final values and magnitude increase are the best criteria; a criterion and its opposite lie on either side of random.",
-        note="It is judged at 4 to 10 % density. Each half is judged where it is hardest. The best are compared with each other criterion but "
-        "large final of the same sign, which is large final with a condition; that they are above the opposites follows from random.",
+        note="It is judged at 4 to 10 % density. Each half is judged where it is hardest. The best are compared with each other criterion "
+        "but large final of the same sign, which is large final with a condition; that they are above the opposites follows from random.",
     )
     def best_and_opposites(self, table: Evidence) -> Iterable[Effect]:
         at = table.levels(0.04, 0.1)
