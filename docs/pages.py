@@ -378,10 +378,16 @@ def _kept(name: str) -> list[str]:
 
 
 def _kept_figure(name: str, study: Any) -> list[str]:
+    """The first figure of the study as it was configured for what is kept, on its own task if there is that."""
+    from tombola.report import ledger
+
     tasks = _kept(name)
-    task = study.task.name if study.task.name in tasks else next(iter(tasks), "")
-    for figure in study.figures() if task else ():
-        if (RESULTS / name / task / f"{figure.name}.png").exists():
+    if not tasks:
+        return []
+    task = study.task.name if study.task.name in tasks else tasks[0]
+    table = RESULTS / name / task / "table.csv"
+    for figure in ledger.configured(table, ledger.read_table(table)).figures():
+        if table.with_name(f"{figure.name}.png").exists():
             text = f"{figure.title}: kept result on `{task}`."
             return [f"```{{figure}} ../../results/{name}/{task}/{figure.name}.png\n{text} {figure.caption}\n```"]
     return []

@@ -161,6 +161,12 @@ def test_the_reference_has_every_public_name_once(pages):
     assert "{py:obj}`tombola.path`" in text
 
 
+def test_a_kept_figure_has_the_caption_of_what_was_run(pages):
+    page = pages.study_page("zhang2019.blocks")
+    assert "kept result on `resnet14-cifar10`" in page
+    assert "rises by no more than 1 pp" in page  # 0.2 pp by default
+
+
 def test_pages_of_parts_and_commands_have_all_of_them(pages):
     text = pages.all_parts()
     for kind in ("criteria", "mask_schedules", "optimizers", "value_actions", "searchers", "objectives"):
