@@ -12,12 +12,14 @@ import tombola as tb
 from tombola.api.session import Session
 from tombola.core.errors import TombolaError
 from tombola.data.dataset import load
+from tombola.engine.resolved import resolved
 from tombola.evaluation import attacks
 from tombola.evaluation.adversary import Adversary
 from tombola.evaluation.attacks import ATTACKS, Ball
 from tombola.evaluation.plausibility import Plausibility
 from tombola.objectives.adversarial import Adversarial
 from tombola.procedures.measurement import Measurement
+from tombola.training.cost import step_operations
 
 KEY = jax.random.key(0)
 FREE = Ball(0.05, -jnp.inf, jnp.inf)
@@ -218,6 +220,12 @@ def test_batches_are_moved_within_the_ball_to_raise_the_loss():
     assert (objective.loss(curved(moved), labels) > objective.loss(curved(INPUTS), labels)).all()
     small = objective.but(size=0.001).batch(KEY, (jnp.asarray(INPUTS), labels), curved)[0]
     assert objective.loss(curved(small), labels).mean() < objective.loss(curved(moved), labels).mean()
+
+
+def test_a_step_is_estimated_by_all_its_gradients():
+    standard = tb.task("digits-mlp")
+    found = [resolved(task, None)[0] for task in (standard, standard.but(objective=Adversarial(steps=7)))]
+    assert step_operations(found[1]) == 8 * step_operations(found[0])
 
 
 def test_the_range_comes_from_the_data():

@@ -139,6 +139,11 @@ class Objective(Spec):
         return type(self).batch is not Objective.batch
 
     @property
+    def gradients(self) -> int:
+        """How many gradients of a batch a step takes, by which its time is estimated: that of the loss, and any that make the batch."""
+        return 1
+
+    @property
     def by_class(self) -> bool:
         """Whether a network's loss and measures are means over classes of the means over their examples; else over all examples."""
         return False

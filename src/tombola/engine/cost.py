@@ -168,4 +168,5 @@ class _Clock:
 
     def _forward(self, task: Task) -> float:
         """Operations of an example's way through the network: a third of a step's, which goes back too, for weights and for inputs."""
-        return step_operations(self.setup(task)) / task.recipe.batch / 3
+        setup = self.setup(task)
+        return step_operations(setup) / setup.objective.gradients / task.recipe.batch / 3

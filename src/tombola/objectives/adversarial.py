@@ -31,6 +31,10 @@ class Attacked(Objective):
     within: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]] | None = None
     """Smallest and largest input, and what a unit of `eps` is, by channel; None: as the data have it."""
 
+    @property
+    def gradients(self) -> int:
+        return 1 + self.steps
+
     def fitted(self, dataset: Any) -> Objective:
         """With the range of the inputs: of pixels 0 to 1, else the smallest and largest value of the pool."""
         found = super().fitted(dataset)

@@ -10,11 +10,11 @@ from tombola.training.setup import Setup
 
 @lru_cache(maxsize=256)
 def step_operations(setup: Setup) -> float:
-    """Floating-point operations of the gradients of one batch, as XLA counts them: of the leaves that train, by the way back to them."""
+    """Floating-point operations of a step's gradients of a batch, as XLA counts one: of what trains, by the way back to that."""
     network, batch = setup.network, setup.recipe.batch
     before = {path: leaf for path, leaf in network.shapes.items() if path in setup.trained}
     images = jax.ShapeDtypeStruct((batch, *setup.data.shape), setup.data.dtype)
     targets = jax.ShapeDtypeStruct((batch, *setup.target.shape), setup.target.dtype)
     key = jax.eval_shape(lambda: jax.random.key(0)) if network.stochastic else None
     lowered = jax.jit(gradient(setup)).lower(before, dict(network.shapes), images, targets, key)
-    return float((lowered.cost_analysis() or {})["flops"])
+    return setup.objective.gradients * float((lowered.cost_analysis() or {})["flops"])
