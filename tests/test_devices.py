@@ -139,7 +139,7 @@ def images_of_a_device(task, dataset, layout):
         return 0
     program = compile_program(setup(task, dataset), layout)
     batches = [inputs_of(array, layout) for array in (dataset.inputs, dataset.test_inputs)]
-    wave = ReplicaBatch(task, END, setup(task, dataset), layout, program, Arrays(dataset, *batches), members(task, dataset, 1))
+    wave = ReplicaBatch(task, END, setup(task, dataset), layout, (), Arrays(dataset, *batches), members(task, dataset, 1))
     wave._advance([1], [NOTHING])
     inputs = wave.arrays.pool.batch(wave._chosen(0), after=())
     weights, moments = wave.state.weights, wave.state.moments

@@ -23,8 +23,11 @@ from tombola.models.nnx_network import NNXNetwork
 from tombola.models.sparse_storage import sparse_network, to_dense, to_sparse
 from tombola.procedures.imp import imp_runs
 from tombola.store.store import Store
-from tombola.training import cohort, replica_batch, sparse_storage
+from tombola.training import replica_batch, sparse_storage
 from tombola.training.cohort import setup, train_cohort
+from tombola.training.mask_schedules import MaskUpdates
+from tombola.training.moving_masks import MovingMasks
+from tombola.training.program import State
 from tombola.training.replica import Replica
 
 pytestmark = [pytest.mark.skipif(not sparse.available(), reason="needs a C compiler"), pytest.mark.usefixtures("optimized")]
@@ -235,13 +238,13 @@ def test_training_in_sparse_storage_is_training_under_the_mask(monkeypatch, alwa
 
 def watched(monkeypatch):
     """The kernels in sparse storage of every program that is asked for."""
-    seen, compile_program = [], cohort.compile_program
+    seen, compile_program = [], replica_batch.compile_program
 
     def watch(found, layout):
         seen.append(found.sparse)
         return compile_program(found, layout)
 
-    monkeypatch.setattr(cohort, "compile_program", watch)
+    monkeypatch.setattr(replica_batch, "compile_program", watch)
     return seen
 
 
@@ -277,17 +280,84 @@ def same(one, other):
     assert all(trees.equal(one.snapshots[step], other.snapshots[step]) for step in one.snapshots)
 
 
-def test_a_result_in_sparse_storage_does_not_depend_on_who_shares_the_cohort(always):
-    task = digits()
-    some = members(task, [0.2, 1.0, 0.02, 0.2, 0.05], keep=frozenset({0, 40}))
+MOVING = {name: {"mask_schedule": {"name": name, "options": {"every": "8it"}}} for name in ("rigl", "set")}
+
+
+@pytest.mark.parametrize("schedule", MOVING)
+@pytest.mark.parametrize("recipe", [{}, RECIPES["momentum and weight decay"]], ids=["adam", "momentum"])
+def test_a_mask_moves_in_sparse_storage_as_it_does_out_of_it(monkeypatch, always, schedule, recipe):
+    """Bit for bit where nothing is rounded otherwise: the mask after the first update, and all that it has 0."""
+    task = digits(**MOVING[schedule], **recipe)
+    some = members(task, [0.2, 0.1], keep=frozenset({8, 16, 40}))
+    programs = watched(monkeypatch)
+    sparse = outcomes(task, some)
+    assert dict(programs[0]).keys() == some[0].mask.keys()
+    never(monkeypatch)
+    for index, dense in outcomes(task, some).items():
+        one = sparse[index]
+        assert one.masks.keys() == dense.masks.keys() == {8, 16, 40}
+        assert trees.equal(one.masks[8], dense.masks[8])
+        assert not trees.equal(one.masks[8], some[index].mask)
+        for step in one.masks:
+            for path, kept in one.masks[step].items():
+                assert np.count_nonzero(kept) == np.count_nonzero(some[index].mask[path])
+                assert not one.snapshots[step][path][~kept].any()
+        for path, leaf in dense.snapshots[8].items():
+            np.testing.assert_allclose(one.snapshots[8][path], leaf, rtol=0, atol=1e-4, err_msg=path)
+        np.testing.assert_allclose(np.array(one.rows), np.array(dense.rows), rtol=0, atol=0.15)
+
+
+def test_what_is_held_of_a_weight_moves_with_it(always):
+    """The optimiser's state: 0 where a connection has just grown, and with any other the one that it had."""
+    task = digits(**MOVING["rigl"], optimizer="momentum", learning_rate=0.05)
+    (member,) = members(task, [0.2], keep=frozenset({16}))
+    found = setup(task, load(task.data))
+    sizes = sparse_storage.sparse_sizes(found, 40, member.start, member.mask)
+    start, mask = to_sparse(member.start, member.mask, sizes)
+    moving = MovingMasks(
+        found,
+        sparse_storage.mask_updates(found),
+        sizes,
+        [member],
+        State(*(trees.stack([one]) for one in (start, {}, mask)), {}, 0, 0),
+        None,
+    )
+    new = {path: np.roll(kept, 1) for path, kept in member.mask.items()}
+    stay = {path: new[path] & kept for path, kept in member.mask.items()}
+    weights, (moments,), kept = moving._stored(start, ({path: 2 * start[path] for path in new},), mask, stay, new)
+    whole = {path: np.where(stay[path], member.start[path], 0) for path in new}
+    for tree, times in ((weights, 1), ({**weights, **moments}, 2)):
+        dense = to_dense(tree, {path: np.zeros_like(leaf) for path, leaf in member.start.items()})
+        assert all(np.array_equal(dense[path], times * whole[path]) for path in new)
+    assert {path: int(leaf.sum()) for path, leaf in kept.items()} == {path: int(leaf.sum()) for path, leaf in new.items()}
+
+
+def test_a_moving_mask_is_stored_sparsely_where_it_leaves_nothing_but_0(always, monkeypatch):
+    """What it leaves out becomes 0; what a constant mask holds at another value is stored with the rest. Others may have more weights."""
+    (member,) = members(digits(), [0.2])
+    held = {path: np.where(RANDOM.random(leaf.shape) < 0.05, np.float32(1), leaf) for path, leaf in member.start.items()}
+    for recipe, of_held in (({}, True), (MOVING["set"], False)):
+        found = setup(digits(**recipe), load(Data(name="digits")))
+        assert sparse_storage.sparse_sizes(found, 40, member.start, member.mask)
+        assert bool(sparse_storage.sparse_sizes(found, 40, held, member.mask)) == of_held
+    for other in (MaskUpdates(lambda *given: given, {8}), MaskUpdates(lambda *given: given, {8}, choose=lambda *given: given)):
+        monkeypatch.setattr(sparse_storage, "mask_updates", lambda found, other=other: other)
+        assert not sparse_storage.sparse_sizes(found, 40, member.start, member.mask)
+
+
+@pytest.mark.parametrize("recipe", [{}, *MOVING.values()], ids=["constant", *MOVING])
+def test_a_result_in_sparse_storage_does_not_depend_on_who_shares_the_cohort(always, recipe):
+    task = digits(**recipe)
+    some = members(task, [0.2, 0.9, 0.02, 0.2, 0.05], keep=frozenset({0, 40}))
     together = outcomes(task, some)
     assert sorted(together) == [0, 1, 2, 3, 4]
     for index, member in enumerate(some):
         same(outcomes(task, [member])[0], together[index])
 
 
-def test_a_resumed_run_in_sparse_storage_is_bitwise_the_uninterrupted_one(always, monkeypatch):
-    task = digits()
+@pytest.mark.parametrize("recipe", [{}, *MOVING.values()], ids=["constant", *MOVING])
+def test_a_resumed_run_in_sparse_storage_is_bitwise_the_uninterrupted_one(always, monkeypatch, recipe):
+    task = digits(**recipe)
     monkeypatch.setattr(replica_batch, "CHECKPOINT_SECONDS", -1.0)
     some, saved = members(task, [0.2, 0.05], keep=frozenset({5, 40})), []
     whole = outcomes(task, some, on_checkpoint=lambda index, point: saved.append((index, point)))

@@ -110,8 +110,15 @@ def to_dense(weights: Tree, start: Tree) -> Tree:
     for path in start:
         if path + ROWS not in weights:
             continue
-        kernel, counts = np.array(start[path]), np.diff(weights[path + STARTS])
-        columns = np.repeat(np.arange(counts.size) % kernel.shape[1], counts)
-        kernel[weights[path + ROWS][: columns.size], columns] = weights[path][: columns.size]
+        kernel = np.array(start[path])
+        where = stored_places(weights, path, kernel.shape)
+        kernel[where] = weights[path][: where[0].size]
         plain[path] = kernel
     return plain
+
+
+def stored_places(weights: Tree, path: str, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, columns) of what is stored of a kernel, in the order that it is stored in."""
+    counts = np.diff(weights[path + STARTS])
+    columns = np.repeat(np.arange(counts.size) % shape[1], counts)
+    return weights[path + ROWS][: columns.size], columns

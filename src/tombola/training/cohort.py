@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
+
 from tombola.core.errors import TombolaError
 from tombola.core.task import Task
 from tombola.data.augment import check_augment
@@ -16,7 +18,6 @@ from tombola.training.frozen import trained_paths
 from tombola.training.inputs import inputs_of
 from tombola.training.mask_schedules import mask_updates
 from tombola.training.plan import Plan, plan
-from tombola.training.program import compile_program
 from tombola.training.replica import Checkpoint, Outcome, Replica
 from tombola.training.replica_batch import Arrays, ReplicaBatch
 from tombola.training.schedules import learning_rate
@@ -97,16 +98,16 @@ def train_cohort(
     layout = fastest(found, layout or plan(len(replicas), found.network.convolutional, dataset.on_disk, task.recipe.batch))
     arrays = _on_devices(dataset, layout)
     for sparse, indices in _by_sizes(task, found, layout, replicas).items():
-        program = compile_program(found._replace(sparse=sparse), layout)
         for first in range(0, len(indices), layout.capacity):
             together = indices[first : first + layout.capacity]
             checkpoint = None if on_checkpoint is None else lambda i, point, together=together: on_checkpoint(together[i], point)
             heard = None if on_rows is None else lambda i, rows, together=together: on_rows(together[i], rows)
             there = [_stored(replicas[index], sparse) for index in together]
-            outcomes = ReplicaBatch(task, end, found, layout, program, arrays, there).train(checkpoint, on_progress, heard)
+            outcomes = ReplicaBatch(task, end, found, layout, sparse, arrays, there).train(checkpoint, on_progress, heard)
             give_back()
             for index, outcome in zip(together, outcomes, strict=True):
-                start = replicas[index].start
+                start = replicas[index].start  # what a mask that moves has left is 0 from then on
+                start = {path: np.zeros_like(leaf) for path, leaf in start.items()} if task.recipe.mask_schedule else start
                 yield index, replace(outcome, snapshots={step: to_dense(tree, start) for step, tree in outcome.snapshots.items()})
 
 

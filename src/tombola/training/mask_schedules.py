@@ -47,17 +47,19 @@ class MaskUpdates(NamedTuple):
     choose: Callable[..., tuple[Mask, Mask]] | None = None
     """(random, t, weights, gradient, mask) -> (stay, mask), of the leaves of the mask alone: if given, it is called in the place of
     `update`. What does not stay is 0, its optimiser's state with it, on the device: half the cost, as little else leaves it."""
+    no_more: bool = False
+    """Whether no leaf ever has more weights than before. A sparse network then trains in sparse storage, if there is `choose`."""
 
 
 def choosing(choose: Callable[..., tuple[Mask, Mask]], steps: Collection[int], gradient: bool = False) -> MaskUpdates:
-    """Mask updates that say what stays and what the mask is, and nothing else of weights and optimiser's state."""
+    """Mask updates that say what stays and what the mask is, no leaf with more weights than before, and nothing else."""
 
     def update(random: np.random.Generator, t: int, weights: Tree, slope: Tree | None, moments: Any, mask: Mask) -> tuple[Tree, Any, Mask]:
         stay, new = choose(random, t, weights, slope, mask)
         after = {path: np.where(stay[path], weights[path], 0) for path in mask}
         return after, held(moments, {path: stay[path] & new[path] for path in new}, np.where), new
 
-    return MaskUpdates(update, steps, gradient, choose)
+    return MaskUpdates(update, steps, gradient, choose, no_more=True)
 
 
 def mask_updates(setup: Setup) -> MaskUpdates | None:

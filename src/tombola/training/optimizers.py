@@ -9,7 +9,7 @@ A user's own file adds one, whose options are then those of ``Recipe.optimizer_o
         return optax.chain(optax.scale_by_lion(b1, b2), optax.add_decayed_weights(recipe.weight_decay))
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -110,17 +110,22 @@ def _l2(recipe: Recipe) -> optax.GradientTransformation:
 
 def held(tree: Any, mask: Tree, where: Callable[..., Any] = jnp.where) -> Any:
     """Gradients, or an optimiser's state, with 0 where the mask is: in every dictionary by path that has a leaf of the mask's shape."""
+    shapes = {path: np.shape(leaf) for path, leaf in mask.items()}
+    return by_path(tree, shapes, lambda path, leaf: where(mask[path], leaf, np.zeros((), leaf.dtype)))
 
-    def by_path(part: Any) -> bool:
-        return isinstance(part, dict) and not mask.keys().isdisjoint(part)
 
-    def hold(part: Any) -> Any:
-        if not by_path(part):
+def by_path(tree: Any, shapes: Mapping[str, tuple[int, ...]], change: Callable[[str, Any], Any]) -> Any:
+    """Gradients, or an optimiser's state, with ``change(path, leaf)`` in every dictionary by path that has a leaf of that shape."""
+
+    def is_by_path(part: Any) -> bool:
+        return isinstance(part, dict) and not shapes.keys().isdisjoint(part)
+
+    def changed(part: Any) -> Any:
+        if not is_by_path(part):
             return part
-        fits = {path for path, leaf in part.items() if path in mask and np.shape(leaf) == np.shape(mask[path])}
-        return {path: where(mask[path], leaf, np.zeros((), leaf.dtype)) if path in fits else leaf for path, leaf in part.items()}
+        return {path: change(path, leaf) if shapes.get(path) == np.shape(leaf) else leaf for path, leaf in part.items()}
 
-    return jax.tree.map(hold, tree, is_leaf=by_path)
+    return jax.tree.map(changed, tree, is_leaf=is_by_path)
 
 
 @optimizers.register

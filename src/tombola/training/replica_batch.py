@@ -12,12 +12,13 @@ from tombola.core.task import Task
 from tombola.core.trees import Tree, stack
 from tombola.data.dataset import Dataset
 from tombola.data.split import split
+from tombola.models.sparse_storage import Sizes
 from tombola.training.inputs import Inputs
 from tombola.training.mask_schedules import mask_updates
 from tombola.training.moving_masks import MovingMasks
 from tombola.training.orders import Orders, fixed_of
 from tombola.training.plan import Plan
-from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Batches, Examples, Program, Stops
+from tombola.training.program import INTERVALS, NOTHING, TESTED, VALIDATED, Batches, Examples, Stops, compile_program
 from tombola.training.replica import Checkpoint, Outcome, Replica
 from tombola.training.scorer import class_shares, in_batches
 from tombola.training.setup import Setup
@@ -39,9 +40,10 @@ class Arrays(NamedTuple):
 class ReplicaBatch:
     """Members that train at the same time: a call for several stops in a row, or one a step. All arithmetic is in `Program`."""
 
-    def __init__(self, task: Task, end: int, found: Setup, layout: Plan, program: Program, arrays: Arrays, replicas: list[Replica]) -> None:
-        self.recipe, self.end, self.found, self.layout, self.program, self.arrays = task.recipe, end, found, layout, program, arrays
-        self.replicas = replicas
+    def __init__(self, task: Task, end: int, found: Setup, layout: Plan, sparse: Sizes, arrays: Arrays, replicas: list[Replica]) -> None:
+        """`sparse`: what the replicas have in sparse storage."""
+        self.recipe, self.end, self.found, self.layout, self.arrays, self.replicas = task.recipe, end, found, layout, arrays, replicas
+        self.program = program = compile_program(found._replace(sparse=sparse), layout)
         padded = replicas + [replicas[-1]] * (layout.capacity - len(replicas))
         self.splits = splits = [split(arrays.dataset, task.data, replica.seed) for replica in padded]
         begins = {replica.begin for replica in replicas}
@@ -69,7 +71,7 @@ class ReplicaBatch:
             states = [replica.resume.state for replica in padded if replica.resume is not None]
             leaves = [np.stack(leaf) for leaf in zip(*states, strict=True)]
             self.state = self._put(jax.tree.unflatten(jax.tree.structure(jax.eval_shape(program.start, *start)), leaves))
-        self.moving = MovingMasks(found, updates, replicas, jax.device_get(self.state.mask), self._put) if updates else None
+        self.moving = MovingMasks(found, updates, sparse, replicas, self.state, self._put) if updates else None
         self.pending = NOTHING  # what is still to be evaluated at this iteration, under the mask that has just moved
         self.drawn, self.order, self.first_epoch = np.empty(0), None, -1
         self.batches: dict[str, list[tuple[Any, Any]]] = {}
@@ -161,11 +163,11 @@ class ReplicaBatch:
 
     def _move_masks(self) -> None:
         """Have the mask schedule make new masks of those that there are."""
-        moving, weights, slopes, last = self.moving, self.state.weights, {}, self.t - 1
+        moving, slopes, last = self.moving, {}, self.t - 1
         assert moving is not None
-        if moving.updates.gradient:
-            inputs = self.arrays.pool.batch(self._chosen(last), after=weights)
-            slopes = self.program.gradient(np.int32(last), weights, self.fixed, self._training(inputs))
+        if moving.updates.gradient:  # of every weight: not of what is stored alone
+            inputs, weights = self.arrays.pool.batch(self._chosen(last), after=self.state.weights), moving.whole(self.state.weights)
+            slopes = compile_program(self.found, self.layout).gradient(np.int32(last), weights, self.fixed, self._training(inputs))
         self.state = moving.move(self.program, self.state, self.fixed.begin, slopes, self.t)
 
     def _look(self) -> None:
@@ -229,11 +231,11 @@ class ReplicaBatch:
     def _keep_and_look(self) -> None:
         self._look()
         if any(self.t in replica.keep for replica in self.replicas):
-            weights, mask = jax.device_get((self.state.weights, self.state.mask))
+            weights = jax.device_get(self.state.weights)
             for index, replica in enumerate(self.replicas):
                 if self.t in replica.keep:
-                    self.snapshots[index][self.t] = _replica(weights, index)
-                    self.masks[index] |= {self.t: _replica(mask, index)} if self.moving else {}
+                    self.snapshots[index][self.t] = {path: np.array(leaf[index]) for path, leaf in weights.items()}
+                    self.masks[index] |= {self.t: self.moving.now[index]} if self.moving else {}
 
     def _validate(self, stop: int) -> tuple[Any, ...]:
         """The objective's columns on the validation set; the best weights so far are kept. One call, where it is one batch."""
@@ -291,10 +293,5 @@ class ReplicaBatch:
         host = {name: np.asarray(value) for name, value in columns.items()}
         summaries = [{name: float(value[index]) for name, value in host.items()} for index in range(len(self.replicas))]
         if self.moving:
-            last = jax.device_get(self.state.mask)
-            self.masks = [{**kept, self.end: _replica(last, index)} for index, kept in enumerate(self.masks)]
+            self.masks = [{**kept, self.end: last} for kept, last in zip(self.masks, self.moving.now, strict=False)]
         return told(self.watch, [Outcome(*one) for one in zip(self._rows(), summaries, self.snapshots, self.masks, strict=True)])
-
-
-def _replica(tree: Any, index: int) -> Any:
-    return jax.tree.map(lambda leaf: np.array(leaf[index]), tree)

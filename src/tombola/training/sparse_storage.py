@@ -8,6 +8,7 @@ from tombola.core.masks import Mask
 from tombola.core.trees import Tree
 from tombola.kernels.sparse import available
 from tombola.models.sparse_storage import Sizes, stored
+from tombola.training.mask_schedules import mask_updates
 from tombola.training.setup import Setup
 
 SPARSE = 0.55
@@ -32,6 +33,8 @@ def sparse_sizes(found: Setup, steps: int, start: Tree, mask: Mask) -> Sizes:
     sizes, saved = [], 0.0
     for path in _candidates(found):
         places = stored(start[path], mask[path])
+        if found.recipe.mask_schedule and (places & ~mask[path]).any():
+            continue  # where a mask moves, what it leaves out is 0
         count = int(np.count_nonzero(places))
         if count <= SPARSE * places.size:
             sizes.append((path, 2 ** math.ceil(math.log2(max(count, 1)))))
@@ -40,8 +43,10 @@ def sparse_sizes(found: Setup, steps: int, start: Tree, mask: Mask) -> Sizes:
 
 
 def _candidates(found: Setup) -> list[str]:
-    if found.recipe.precision != "float32" or found.recipe.mask_schedule or found.recipe.detect:
-        return []  # sparse products know no other precision, and no mask that moves; detectors look at whole weights
+    if found.recipe.precision != "float32" or found.recipe.detect:
+        return []  # sparse products know no other precision; detectors look at whole weights
+    if (updates := mask_updates(found)) and not (updates.choose and updates.no_more):
+        return []
     network = found.network
     return sorted(path for path in network.linear.intersection(network.prunable) if math.prod(network.shapes[path].shape) >= SMALLEST)
 
