@@ -35,12 +35,13 @@ def places(kept: np.ndarray, bands: int) -> tuple[np.ndarray, np.ndarray, np.nda
     By band, one or of `BAND` rows each; within a band by column, and by row within that. `starts`: (bands * m + 1,), the
     first place of each column of each band, then the number of all.
     """
-    rows, columns = np.nonzero(kept)
-    band, outputs = rows // BAND if bands > 1 else np.zeros_like(rows), kept.shape[1]
-    order = np.lexsort((rows, columns, band))
-    counts = np.bincount(band * outputs + columns, minlength=bands * outputs)
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    return rows[order].astype(np.int32), columns[order].astype(np.int32), starts.astype(np.int32)
+    (inputs, outputs), height = kept.shape, BAND if bands > 1 else len(kept)
+    parts = np.zeros((bands * height, outputs), bool)
+    parts[:inputs] = kept
+    banded = parts.reshape(bands, height, outputs)
+    band, columns, rows = np.nonzero(banded.swapaxes(1, 2))
+    starts = np.concatenate([[0], np.cumsum(np.count_nonzero(banded, axis=1))])
+    return (rows + height * band).astype(np.int32), columns.astype(np.int32), starts.astype(np.int32)
 
 
 def product(inputs: Any, values: Any, rows: Any, starts: Any, outputs: int) -> Any:
