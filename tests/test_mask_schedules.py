@@ -447,6 +447,7 @@ def test_a_schedule_of_ones_own_sees_the_gradient_and_brings_weights_back(mine, 
         ("failing", {}, "mask schedule 'failing' fails at iteration 10: ZeroDivisionError"),
         ("numbers", {}, "mask 'hidden1/kernel' is float32, but a mask is bool"),
         ("partly", {}, "mask: 'hidden1/kernel' is missing"),
+        ("more", {}, "'more' keeps more of 'hidden1/kernel' at iteration 20 than before; leave out its no_more=True"),
     ],
 )
 def test_mistakes_are_one_line(name, options, words, mine):
@@ -457,6 +458,11 @@ def test_mistakes_are_one_line(name, options, words, mine):
     tb.mask_schedules.add("failing", schedule(lambda *given: 1 / 0))
     tb.mask_schedules.add("numbers", schedule(lambda random, t, w, g, m, mask: (w, m, {path: w[path] for path in mask})))
     tb.mask_schedules.add("partly", schedule(lambda random, t, w, g, m, mask: (w, m, {})))
+    every = {10: lambda leaf: leaf & False, 20: lambda leaf: leaf | True}
+    more = tb.MaskUpdates(
+        None, every, choose=lambda random, t, w, g, mask: (mask, {p: every[t](one) for p, one in mask.items()}), no_more=True
+    )
+    tb.mask_schedules.add("more", lambda timeline, kinds: more)
     with pytest.raises(TombolaError, match=words) as error:
         tb.train(digits(name, options))
     assert "\n" not in str(error.value)

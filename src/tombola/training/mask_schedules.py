@@ -95,9 +95,11 @@ def updated(
 def chosen(setup: Setup, updates: MaskUpdates, seed: int, t: int, weights: Tree, mask: Mask, gradient: Tree | None) -> tuple[Mask, Mask]:
     """(stay, mask) of one replica after an update, by `MaskUpdates.choose`; all of the leaves whose mask may move."""
     assert updates.choose is not None
-    _, (stay, new) = _called(setup, updates.choose, seed, t, weights, gradient, mask)
+    name, (stay, new) = _called(setup, updates.choose, seed, t, weights, gradient, mask)
     for one in (stay, new):
         masks.check(one, {path: leaf.shape for path, leaf in mask.items()})
+    if updates.no_more and (more := [path for path in mask if np.count_nonzero(new[path]) > np.count_nonzero(mask[path])]):
+        raise TombolaError(f"mask schedule {name!r} keeps more of {more[0]!r} at iteration {t} than before; leave out its no_more=True")
     return stay, new
 
 
