@@ -37,6 +37,24 @@ def test_freed_memory_is_kept_unless_the_user_has_settings_of_their_own(own, few
     assert (printed(FAULTS, **own) < 1000) == few  # 16,384 pages of 4 KiB
 
 
+KEPT = """
+import os
+import jax.numpy as jnp
+jnp.arange(3).sum().block_until_ready()
+from tombola.kernels.device import prepare
+
+prepare()
+folder = os.environ["TOMBOLA_CACHE"] + "/xla"
+before = set(os.listdir(folder)) if os.path.exists(folder) else set()
+jnp.arange(5).sum().block_until_ready()
+print(len(set(os.listdir(folder)) - before))
+"""
+
+
+def test_programs_are_kept_on_disk_also_where_jax_was_running_before(tmp_path):
+    assert printed(KEPT, TOMBOLA_CACHE=str(tmp_path)) > 0
+
+
 HOLE = """
 from pathlib import Path
 from tombola.kernels import device

@@ -97,6 +97,7 @@ def prepare(large: bool = True) -> None:
     if not _prepared:
         _keep_memory(1 if large else 4 * cores())
     import jax
+    from jax.experimental.compilation_cache import compilation_cache
 
     for name, value in PINNED.items():
         if getattr(jax.config, name) != value:
@@ -104,6 +105,10 @@ def prepare(large: bool = True) -> None:
     if _prepared:
         return
     _prepared = True
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        compilation_cache.reset_cache()  # else what has compiled before, without a folder, would go without for ever
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" not in flags:
         try:
@@ -112,6 +117,3 @@ def prepare(large: bool = True) -> None:
             return
     if "xla_cpu_multi_thread_eigen" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_ONE_THREAD}".strip()
-    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
