@@ -290,12 +290,8 @@ def test_reconstructions_are_shown_on_the_scale_of_the_examples_and_under_them()
 
     (shown,) = reconstructions([Row("ticket", "1", 1, 0, None)], Kept())
     drawn = shown.pivot(index="row", columns="column", values="value").to_numpy()
-    assert drawn[::2, 0].tolist() == [
-        0,
-        0.75,
-        0.75,
-        0.25,
-    ]  # an example, and what is made of it; of the least example 0, and no more than the greatest
+    # An example, and what is made of it; the least example is 0, and nothing is more than the greatest.
+    assert drawn[::2, 0].tolist() == [0, 0.75, 0.75, 0.25]
     assert not drawn[1::2].any()
     assert not drawn[:, 1].any()
 

@@ -284,7 +284,7 @@ MOVING = {name: {"mask_schedule": {"name": name, "options": {"every": "8it"}}} f
 
 
 @pytest.mark.parametrize("schedule", MOVING)
-@pytest.mark.parametrize("recipe", [{}, RECIPES["momentum and weight decay"]], ids=["adam", "momentum"])
+@pytest.mark.parametrize("recipe", [{}, RECIPES["momentum and weight decay"], RECIPES["frozen"]], ids=["adam", "momentum", "frozen"])
 def test_a_mask_moves_in_sparse_storage_as_it_does_out_of_it(monkeypatch, always, schedule, recipe):
     """Bit for bit where nothing is rounded otherwise: the mask after the first update, and all that it has 0."""
     task = digits(**MOVING[schedule], **recipe)

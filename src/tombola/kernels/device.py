@@ -97,7 +97,6 @@ def prepare(large: bool = True) -> None:
     if not _prepared:
         _keep_memory(1 if large else 4 * cores())
     import jax
-    from jax.experimental.compilation_cache import compilation_cache
 
     for name, value in PINNED.items():
         if getattr(jax.config, name) != value:
@@ -106,6 +105,8 @@ def prepare(large: bool = True) -> None:
         return
     _prepared = True
     if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
+        from jax.experimental.compilation_cache import compilation_cache
+
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         compilation_cache.reset_cache()  # else what has compiled before, without a folder, would go without for ever

@@ -71,16 +71,17 @@ class MovingMasks:
         own = [jax.tree.map(lambda leaf, index=index: leaf[index], given) for index in range(len(self.now))]
         for index in moving:
             weights, moments, mask = own[index]
-            whole = self._dense({path: weights[path] for path in weights}, weights)
-            stay = self._chosen(index, t, whole, replica(slopes, index) if slopes else None)
+            stay = self._chosen(index, t, self._dense(weights, weights), replica(slopes, index) if slopes else None)
             own[index] = self._stored(weights, moments, mask, stay, self.now[index])
         return self._put(state, own, moving)
 
     def _stored(self, weights: Tree, moments: Any, kept: Mask, stay: Mask, mask: Mask) -> tuple[Tree, Any, Mask]:
         """(weights, optimiser's state, mask) of one replica as they are stored under a new mask."""
-        after, kept, sizes = dict(weights), dict(kept), dict(self.sizes)
-        where = {}
+        after, where = dict(weights), {}
+        kept = {path: mask[path] if path in self.shapes else leaf for path, leaf in kept.items()}
         for path, size in self.sizes:
+            if path not in self.shapes:
+                continue  # a frozen layer's mask stays
             inputs, outputs = self.shapes[path]
             rows, columns, starts = places(mask[path], bands(inputs, outputs, size))
             where[path] = stored_places(weights, path, self.shapes[path]), (rows, columns)
@@ -89,16 +90,14 @@ class MovingMasks:
             kept[path] = np.pad(np.ones(rows.size, bool), padding)
 
         def moved(path: str, leaf: np.ndarray, held: np.ndarray) -> np.ndarray:
-            if path not in sizes:
+            if path not in where:
                 return np.where(held, leaf, 0).astype(leaf.dtype)
             before, now = where[path]
             kernel = np.zeros(held.shape, leaf.dtype)
             kernel[before] = leaf[: before[0].size]
             return np.pad(np.where(held, kernel, 0).astype(leaf.dtype)[now], (0, leaf.size - now[0].size))
 
-        for path in self.shapes:
-            after[path] = moved(path, weights[path], stay[path])
-            kept[path] = kept[path] if path in sizes else mask[path]
+        after |= {path: moved(path, weights[path], stay[path]) for path in self.shapes}
         shapes = {path: weights[path].shape for path in self.shapes}
         return after, by_path(moments, shapes, lambda path, leaf: moved(path, leaf, stay[path] & mask[path])), kept
 

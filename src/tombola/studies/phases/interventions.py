@@ -82,7 +82,7 @@ class Interventions(Settings):
         "PHASE-C7",
         "ours",
         "A longer unstable phase is neither better nor worse in itself: over settings of the same length, accuracy does not follow it.",
-        note=f"It is judged by rank correlations over settings, one for each replicate: none is below {UNEQUAL:g} either way. The "
+        note=f"It is judged by rank correlations over settings, one for each replicate. None means below {UNEQUAL:g} either way. The "
         "sign is shown beside it.",
     )
     def neither_better_nor_worse(self, table: Evidence) -> Iterable[Effect]:
