@@ -30,7 +30,7 @@ from tombola.training.moving_masks import MovingMasks
 from tombola.training.program import State
 from tombola.training.replica import Replica
 
-pytestmark = [pytest.mark.skipif(not sparse.available(), reason="needs a C compiler"), pytest.mark.usefixtures("optimized")]
+pytestmark = pytest.mark.skipif(not sparse.available(), reason="needs a C compiler")
 RANDOM = np.random.default_rng(7)
 
 
@@ -342,6 +342,10 @@ def test_a_moving_mask_is_stored_sparsely_where_it_leaves_nothing_but_0(always, 
         assert not sparse_storage.sparse_sizes(found, 40, member.start, member.mask)
 
 
+# -- what is compared bit for bit is compiled as it is for users: from here to the end of the file -----------------------
+
+
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("recipe", [{}, *MOVING.values()], ids=["constant", *MOVING])
 def test_a_result_in_sparse_storage_does_not_depend_on_who_shares_the_cohort(always, recipe):
     task = digits(**recipe)
@@ -352,6 +356,7 @@ def test_a_result_in_sparse_storage_does_not_depend_on_who_shares_the_cohort(alw
         same(outcomes(task, [member])[0], together[index])
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("recipe", [{}, *MOVING.values()], ids=["constant", *MOVING])
 def test_a_resumed_run_in_sparse_storage_is_bitwise_the_uninterrupted_one(always, monkeypatch, recipe):
     task = digits(**recipe)
@@ -364,6 +369,7 @@ def test_a_resumed_run_in_sparse_storage_is_bitwise_the_uninterrupted_one(always
         same(outcomes(task, [resumed])[0], whole[index])
 
 
+@pytest.mark.usefixtures("optimized")
 def test_only_what_saves_time_is_stored_sparsely(monkeypatch):
     task = digits()
     start, mask = (trees.replica(tree, 0) for tree in sparse_masks(task, 1, [0.2]))
@@ -386,6 +392,7 @@ def test_only_what_saves_time_is_stored_sparsely(monkeypatch):
     assert sparse_storage.sparse_sizes(found, 10_000_000, start, mask) == ()
 
 
+@pytest.mark.usefixtures("optimized")
 def test_a_study_trains_waves_of_equal_rooms_and_gives_what_imp_gives(always, monkeypatch, tmp_path):
     task = digits(steps="20it")
     rates = {"dense": 0.6, "output": 0.3}
