@@ -900,3 +900,19 @@ def test_o2_is_a_rank_correlation_over_layers():
     assert claim((4.0, 3.0, 2.0, 1.0)).verdict == "not replicated"
     assert claim((1.0, 1.0, 1.0, 1.0)).verdict == "not judged"
     assert claim((1.0, 2.0, 3.0), layers=3).reasons == ("a rank correlation over 3 layers says nothing",)
+
+
+def test_a_claim_about_some_networks_names_that_which_is_none_of_them():
+    class Net(nnx.Module):
+        def __init__(self, shape, classes, *, rngs):
+            self.output = nnx.Linear(*shape, classes, rngs=rngs)
+
+        def __call__(self, x):
+            return self.output(x)
+
+    def said(**fields):
+        return {claim.id: claim.about(study) for study in [small("robustness", **fields)] for claim in study.claims}
+
+    assert said(task="digits-mlp")["LAY-C1"] == ""
+    own = said(task=named_task("digits-mlp", "smoke").but(model=tb.model(Net)))
+    assert own["LAY-C1"].startswith("the claim is about fully connected networks (mlp), and the network here is Net")

@@ -67,6 +67,21 @@ def claim(
     return lambda parts: Claim(id, where, sentence, parts, about, note)
 
 
+def about(named: str, *models: str) -> Callable[[Any], str]:
+    """For `claim`: that a sentence is about some networks and no others.
+
+    Args:
+        named: what the sentence calls them.
+        models: their names here.
+    """
+
+    def differs(study: Any) -> str:
+        model = study.task.model.name
+        return "" if model in models else f"the claim is about {named}, and the network here is {model}"
+
+    return differs
+
+
 class Evidence:
     """The table of a study, and the effects that claims rest on."""
 

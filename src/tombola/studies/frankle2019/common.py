@@ -1,13 +1,13 @@
 """What the studies of the paper share: tickets beside their re-initialisations, and arms compared where their levels differ."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
 
 from tombola.evaluation.paired import interpolated
-from tombola.studies import Evidence, Known, Panel, Row, Run, Study, Task
+from tombola.studies import Evidence, Known, Panel, Row, Run, Task
 from tombola.studies.testbeds import network_of
 from tombola.studies.tickets import ACC_ES, ES, Level, PruningStudy, TicketStudy, chain_rows, reinitialised
 
@@ -54,21 +54,6 @@ class Compared(Pruned):
         yield from chain_rows("ticket", replicate, chain, variant)
         for level in self.within(self.compared):
             yield Row("reinit", replicate, level, reinitialised(chain[level], level), variant=variant)
-
-
-def about(named: str, *models: str) -> Callable[[Study], str]:
-    """That a sentence is about some networks and no others, for `tombola.studies.claims.claim`.
-
-    Args:
-        named: what the sentence calls them.
-        models: their names here.
-    """
-
-    def differs(study: Study) -> str:
-        model = study.task.model.name
-        return "" if model in models else f"the claim is about {named}, and the network here is {model}"
-
-    return differs
 
 
 def at_points_of(table: Evidence, arm: str, onto: str, x: str = "density") -> Evidence:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from tombola.evaluation.paired import densities
 from tombola.studies import DENSE, Effect, Evidence, Figure, Row, TombolaError, aside, claim, study
-from tombola.studies.frankle2019.common import ARMS, CONVS, Compared, about, early_stop
+from tombola.studies.claims import about
+from tombola.studies.frankle2019.common import ARMS, CONVS, Compared, early_stop
 from tombola.studies.tickets import ACC_ES, ACC_FINAL, ES, TO_1P1, TRAIN_ACC, chain_rows, tickets
 
 

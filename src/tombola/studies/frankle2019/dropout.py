@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from tombola.studies import DENSE, Effect, Evidence, Figure, Row, Task, TombolaError, claim, study
-from tombola.studies.frankle2019.common import CONVS, Compared, about
+from tombola.studies.claims import about
+from tombola.studies.frankle2019.common import CONVS, Compared
 from tombola.studies.tickets import ACC_ES, ACC_FINAL, ES, Level, Positive, Share, tickets
 
 RATES = {"conv2": 3e-4, "conv4": 2e-4, "conv6": 2e-4}

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tombola.studies import DENSE, Effect, Evidence, Figure, Row, Scale, Step, Task, claim, study
-from tombola.studies.frankle2019.common import Compared, about
+from tombola.studies.claims import about
+from tombola.studies.frankle2019.common import Compared
 from tombola.studies.tickets import ACC_ES, ACC_FINAL, Positive, chain_rows, tickets
 
 

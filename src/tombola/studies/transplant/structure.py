@@ -9,6 +9,7 @@ import numpy as np
 from tombola.evaluation import connectivity
 from tombola.pruning.controls import same_degrees, shuffle
 from tombola.studies import Details, Effect, Evidence, Figure, Panel, Results, Row, Run, Values, aside, claim, picture, study
+from tombola.studies.claims import about
 from tombola.studies.tickets import ACC_FINAL, at_once
 from tombola.studies.transplant.common import COLLAPSED, NOTE, TRAINED, Transplants, dense_rows, trained
 from tombola.studies.transplant.table import MASKS, Cells
@@ -113,7 +114,7 @@ class Structure(Cells):
         "IDEAS I9; Pellegrini & Biroli 2022",
         "The inputs that a unit of an iteratively pruned network keeps lie nearer to one another than by chance, and nearer than in one "
         "pruned at once.",
-        about=lambda study: "" if study.task.model.name == "mlp" else "the claim is about fully connected networks",
+        about=about("fully connected networks (mlp)", "mlp"),
         note="It is judged by the mean distance in pixels, at a tenth of the weights and less. That has to be smaller than in masks "
         "of the same degrees, which are random but for how many units read each pixel. Random masks are shown beside them.",
     )

@@ -11,6 +11,7 @@ from tombola.evaluation.statistics import jackknife, rank_correlation
 from tombola.evaluation.variance import split
 from tombola.pruning.controls import same_degrees
 from tombola.studies import Action, Details, Effect, Evidence, Figure, Frame, Panel, Results, Row, Run, Values, aside, claim, study
+from tombola.studies.claims import about
 from tombola.studies.transplant.common import ACC_FINAL, COLLAPSED, NOTE, TRAINED, Transplants, dense_rows, masked, over_pairs, trained
 
 MEASURED: tuple[str, ...] = (*TRAINED, "mask", "overlap", "overlap_degrees", "overlap_sd", "inputs_rho")
@@ -165,7 +166,7 @@ class Table(Cells):
         "IDEAS I9; against Grosse & Backes 2021",
         "In fully connected networks of LeNet's size, masks found from one initialisation under other SGD noise overlap more than by "
         "chance.",
-        about=lambda study: "" if study.task.model.name == "mlp" else "the claim is about fully connected networks",
+        about=about("fully connected networks (mlp)", "mlp"),
         note=f"{NOTE} More means by at least 5 % of the way from the hypergeometric mean to the most there could be.",
     )
     def one_initialisation_one_mask(self, table: Evidence) -> Iterable[Effect]:

@@ -6,15 +6,15 @@ from typing import Annotated
 from pydantic import Field
 
 from tombola.models.groups import UNITS, Unit, groups
-from tombola.studies import Details, Effect, Evidence, Figure, Results, Row, Several, Study, Values, aside, claim, dense_run, study
+from tombola.studies import Details, Effect, Evidence, Figure, Results, Row, Several, Values, aside, claim, dense_run, study
+from tombola.studies.claims import about
 from tombola.studies.zhang2019 import common
 
 RESIDUAL = ("resnet", "deep_resnet")
 
 
-def of_deep_networks(study: Study) -> str:
-    """Why the sentence is not about a study's network."""
-    return "" if study.task.model.name in ("vgg", *RESIDUAL) else "the sentence is about VGG and residual networks"
+of_deep_networks = about("VGG and residual networks", "vgg", *RESIDUAL)
+"""Why the sentence is not about a study's network."""
 
 
 @study(

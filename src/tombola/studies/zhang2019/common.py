@@ -10,6 +10,7 @@ from tombola.core.task import Count, Task
 from tombola.models.groups import Unit, groups
 from tombola.procedures.measurement import Measurement, Normalisation
 from tombola.studies import Figure, Frame, Panel, Results, Row, Run, Scale, Step, Study, TombolaError, Values
+from tombola.studies.claims import about
 from tombola.studies.dense import for_noise
 from tombola.studies.testbeds import NEAR_CHANCE, margin
 
@@ -229,6 +230,5 @@ def near_chance(rows: Frame) -> str:
     return f"the trained network is near chance: its error is {100 * own:.1f} %" if chance - own < NEAR_CHANCE * chance else ""
 
 
-def fully_connected(study: Study) -> str:
-    """Why a sentence about fully connected networks is not about a study's network."""
-    return "" if study.task.model.name == "mlp" else "the sentence is about fully connected networks"
+fully_connected = about("fully connected networks (mlp)", "mlp")
+"""Why a sentence about fully connected networks is not about a study's network."""
