@@ -915,4 +915,4 @@ def test_a_claim_about_some_networks_names_that_which_is_none_of_them():
 
     assert said(task="digits-mlp")["LAY-C1"] == ""
     own = said(task=named_task("digits-mlp", "smoke").but(model=tb.model(Net)))
-    assert own["LAY-C1"].startswith("the claim is about fully connected networks (mlp), and the network here is Net")
+    assert own["LAY-C1"] == "the claim is about fully connected networks (mlp), and the network here is Net"

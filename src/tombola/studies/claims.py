@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tombola.core.objective import find_objective
+from tombola.core.registry import plain
 from tombola.evaluation import paired
 from tombola.evaluation.verdict import Effect, Verdict
 from tombola.studies.figure import Panel
@@ -76,7 +77,7 @@ def about(named: str, *models: str) -> Callable[[Any], str]:
     """
 
     def differs(study: Any) -> str:
-        model = study.task.model.name
+        model = plain(study.task.model.name)
         return "" if model in models else f"the claim is about {named}, and the network here is {model}"
 
     return differs
