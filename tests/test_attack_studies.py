@@ -133,6 +133,9 @@ def test_what_sparsity_does_to_adversarial_training_is_judged_on_the_network_of_
     assert verdict(own, table, "ATT-C5") == "replicated"
     swapped = table.assign(arm=table.arm.map({"adversarial": "standard_mask", "standard_mask": "adversarial"}))
     assert verdict(own, swapped, "ATT-C5") == "not replicated"
+    stuck = {one.id: one for one in lenet.judge(table.assign(clean_acc=np.where(table.level == 0, 0.18, table.clean_acc)))}
+    assert {stuck[one].verdict for one in ("ATT-C2", "ATT-C5")} == {"not judged"}
+    assert "near chance: unattacked its accuracy is 18.0 %" in stuck["ATT-C2"].reasons[0]
 
 
 def test_protection_by_density_is_judged():
