@@ -5,14 +5,29 @@ import os
 
 _UNOPTIMIZED = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 os.environ.setdefault(_UNOPTIMIZED, "1")  # to optimise a test's programs takes longer than they run; 0 in the environment: all are
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # nobody reads which line of Python an operation of a program is from
 
 import jax  # noqa: E402 (it reads the environment)
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+from jax._src import compiler  # noqa: E402
 
 # On a machine that others use too, a slow example says nothing.
 settings.register_profile("tombola", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tombola")
+
+_compile_options = compiler.get_compile_options
+
+
+def _cheap_options(*args, **options):
+    """Those of JAX, and for what is not optimised loops by LLVM's older emitters, which compile in half the time."""
+    found = _compile_options(*args, **options)
+    if jax.config.read(_UNOPTIMIZED.lower()) and jax.__version_info__ < (0, 11):
+        found.env_option_overrides = [*found.env_option_overrides, ("xla_cpu_use_fusion_emitters", False)]
+    return found
+
+
+compiler.get_compile_options = _cheap_options
 
 
 def pytest_collection_finish():

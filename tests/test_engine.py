@@ -296,7 +296,7 @@ def uninterrupted(tmp_path_factory):
 def test_a_study_killed_at_random_moments_ends_in_the_same_table(tmp_path, uninterrupted):
     moments = random.Random(0)
     kills = 0
-    for _ in range(4):
+    for _ in range(3):
         process = start(tmp_path, "report")
         deadline = time.monotonic() + 60
         # Wait for work to begin: a kill during the imports would prove nothing.
