@@ -3,8 +3,8 @@
 import gc
 import os
 
-_UNOPTIMIZED = "JAX_DISABLE_MOST_OPTIMIZATIONS"
-os.environ.setdefault(_UNOPTIMIZED, "1")  # to optimise a test's programs takes longer than they run; 0 in the environment: all are
+UNOPTIMIZED = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+os.environ.setdefault(UNOPTIMIZED, "1")  # to optimise a test's programs takes longer than they run; 0 in the environment: all are
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # nobody reads which line of Python an operation of a program is from
 
 import jax  # noqa: E402 (it reads the environment)
@@ -16,13 +16,15 @@ from jax._src import compiler  # noqa: E402
 settings.register_profile("tombola", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tombola")
 
+CHEAP = "--xla_cpu_use_fusion_emitters=false" if jax.__version_info__ < (0, 11) else ""
+"""Flag of XLA by which LLVM's older emitters make loops, which compile in half the time; for processes whose programs run once."""
 _compile_options = compiler.get_compile_options
 
 
 def _cheap_options(*args, **options):
-    """Those of JAX, and for what is not optimised loops by LLVM's older emitters, which compile in half the time."""
+    """Those of JAX, and `CHEAP` for what is not optimised."""
     found = _compile_options(*args, **options)
-    if jax.config.read(_UNOPTIMIZED.lower()) and jax.__version_info__ < (0, 11):
+    if CHEAP and jax.config.read(UNOPTIMIZED.lower()):
         found.env_option_overrides = [*found.env_option_overrides, ("xla_cpu_use_fusion_emitters", False)]
     return found
 
@@ -43,17 +45,17 @@ def optimized():
 
     Other files are given nothing of what was compiled here, nor it anything of theirs.
     """
-    given = jax.config.read(_UNOPTIMIZED.lower())
+    given = jax.config.read(UNOPTIMIZED.lower())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(_UNOPTIMIZED, "0")
+        patch.setenv(UNOPTIMIZED, "0")
         _compile(False)
         yield
     _compile(given)
 
 
 def _compile(unoptimized: bool) -> None:
-    if jax.config.read(_UNOPTIMIZED.lower()) != unoptimized:
-        jax.config.update(_UNOPTIMIZED.lower(), unoptimized)
+    if jax.config.read(UNOPTIMIZED.lower()) != unoptimized:
+        jax.config.update(UNOPTIMIZED.lower(), unoptimized)
         jax.clear_caches()
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import conftest
 import numpy as np
 import pytest
 
@@ -33,7 +34,7 @@ def script(name, *words):
     """What a script of the benchmark prints."""
     paths = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, ROOT / "benchmarks" / name, *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths, "XLA_FLAGS": conftest.CHEAP})
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -345,7 +346,7 @@ def test_levels_are_compared_with_dense_trainings(tmp_path):
 
 def test_a_gpu_is_checked_and_timed(tmp_path):
     # At its smallest size, on this machine's CPU: a device and a CPU then agree bit for bit.
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHON": sys.executable}
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHON": sys.executable, "XLA_FLAGS": conftest.CHEAP}
     command = ["sh", ROOT / "benchmarks" / "gpu.sh", tmp_path, "--smoke"]
     subprocess.run(command, check=True, capture_output=True, env=environment)
     found = json.loads((tmp_path / "gpu.json").read_text())

@@ -16,8 +16,6 @@ from tombola.store.store import Store
 from tombola.training import program, replica_batch
 from tombola.training import setup as limits
 
-pytestmark = pytest.mark.usefixtures("optimized")
-
 LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
 """What JAX reports of every program that it has not got in this process, also where the executable then comes from disk."""
 SETTINGS = ("task.model.options.widths=[7, 5]", "steps=6it", "evaluate_every=3it", "batch=50")

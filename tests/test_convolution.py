@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import UNOPTIMIZED
 from flax import nnx
 from jax import lax
 from jax.sharding import Mesh
@@ -182,7 +183,7 @@ def test_other_compilers_give_the_same_sums(tmp_path, flags, word):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", which]
     programs = {"JAX_COMPILATION_CACHE_DIR": str(cache_folder() / "xla"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # the same
     loaded = {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0"} if libraries else {}
-    environment = os.environ | programs | loaded | {"CC": str(compiler), "TOMBOLA_CACHE": str(tmp_path / "cache")}
+    environment = os.environ | programs | loaded | {"CC": str(compiler), "TOMBOLA_CACHE": str(tmp_path / "cache"), UNOPTIMIZED: "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(list((tmp_path / "cache" / "kernels").glob("*.so"))) == 4

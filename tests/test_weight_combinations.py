@@ -21,8 +21,6 @@ from tombola.evaluation.weight_combinations import WeightCombinations, evaluate
 from tombola.models.custom import from_class
 from tombola.training.cohort import setup
 
-pytestmark = pytest.mark.usefixtures("optimized")
-
 SEED, CLASSES = 7, 4
 
 
@@ -216,12 +214,6 @@ for name in ("normed", "conv2"):
 """
 
 
-def test_a_mixture_does_not_depend_on_the_number_of_devices():
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    command = [sys.executable, "-c", _ON_DEVICES, str(Path(__file__).parent)]
-    subprocess.run(command, env=environment, check=True)
-
-
 def test_training_examples_are_the_replicates_first_with_the_labels_it_learnt():
     task, dataset, network = setting("mlp")
     own = split(dataset, task.data, SEED)
@@ -295,3 +287,10 @@ def test_without_batch_norm_there_is_nothing_to_renew():
     assert network.running == ()
     assert network.statistics(sources[0], dataset.inputs[:5]) == {}
     same(ask("mlp", sources, [[0.5, 0.5]], recompute=np.array([True])), ask("mlp", sources, [[0.5, 0.5]]))
+
+
+@pytest.mark.usefixtures("optimized")
+def test_a_mixture_does_not_depend_on_the_number_of_devices():
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    command = [sys.executable, "-c", _ON_DEVICES, str(Path(__file__).parent)]
+    subprocess.run(command, env=environment, check=True)

@@ -69,12 +69,7 @@ def claim(
 
 
 def about(named: str, *models: str) -> Callable[[Any], str]:
-    """For `claim`: that a sentence is about some networks and no others.
-
-    Args:
-        named: what the sentence calls them.
-        models: their names here.
-    """
+    """For `claim`: that a sentence is about some networks and no others, what it calls them, and their names here."""
 
     def differs(study: Any) -> str:
         model = plain(study.task.model.name)
