@@ -10,26 +10,27 @@ os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # nobody reads w
 import jax  # noqa: E402 (it reads the environment)
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
-from jax._src import compiler  # noqa: E402
 
 # On a machine that others use too, a slow example says nothing.
 settings.register_profile("tombola", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tombola")
 
-CHEAP = "--xla_cpu_use_fusion_emitters=false" if jax.__version_info__ < (0, 11) else ""
+_EMITTERS = "xla_cpu_use_fusion_emitters"
+CHEAP = f"--{_EMITTERS}=false" if jax.__version_info__ < (0, 11) else ""
 """Flag of XLA by which LLVM's older emitters make loops, which compile in half the time; for processes whose programs run once."""
-_compile_options = compiler.get_compile_options
+if CHEAP:
+    from jax._src import compiler
 
+    _compile_options = compiler.get_compile_options
 
-def _cheap_options(*args, **options):
-    """Those of JAX, and `CHEAP` for what is not optimised."""
-    found = _compile_options(*args, **options)
-    if CHEAP and jax.config.read(UNOPTIMIZED.lower()):
-        found.env_option_overrides = [*found.env_option_overrides, ("xla_cpu_use_fusion_emitters", False)]
-    return found
+    def _cheap_options(*args, **options):
+        """Those of JAX, and `CHEAP` for what is not optimised."""
+        found = _compile_options(*args, **options)
+        if jax.config.read(UNOPTIMIZED.lower()):
+            found.env_option_overrides = [*found.env_option_overrides, (_EMITTERS, False)]
+        return found
 
-
-compiler.get_compile_options = _cheap_options
+    compiler.get_compile_options = _cheap_options
 
 
 def pytest_collection_finish():
