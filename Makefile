@@ -62,7 +62,7 @@ test-pythons:
 	  folder=.venv-$$(basename $$(dirname $$(dirname $$(command -v $$python))))-$$(basename $$python); \
 	  $$python -m venv $$folder && $$folder/bin/python -m pip install --quiet --editable '.[test]' || exit 1; \
 	  echo "$$($$folder/bin/python --version), JAX $$($$folder/bin/python -c 'import jax; print(jax.__version__)')"; \
-	  $$folder/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow" $(VERSIONED) || exit 1; \
+	  $$folder/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(VERSIONED) || exit 1; \
 	done
 
 check: format lint types test-all

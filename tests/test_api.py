@@ -28,6 +28,7 @@ def dense():
 # -- stores ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_a_store_has_is_not_trained_again_and_is_the_command_lines(tmp_path, trained, capsys):
     found = tb.imp(TASK, 1, fraction=0.5, replicates=2, store=tmp_path)
     assert sum(map(len, trained)) == 4

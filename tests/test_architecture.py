@@ -110,6 +110,7 @@ def test_names_that_are_not_those_of_their_modules_are_public_too():
     assert {"compact", "model"} <= set(tombola.__all__)
 
 
+@pytest.mark.slow
 def test_editors_and_type_checkers_see_every_public_name(tmp_path):
     uses = "".join(f"tombola.{name}\n" for name in [*tombola.__all__, "nothing_like_it"])
     (tmp_path / "uses.py").write_text(f"import tombola\n{uses}")

@@ -23,6 +23,7 @@ def found():
     return {name: run_study(small(name, *TINY), store, quiet=True) for name in ("tickets", "training", "transfer")}
 
 
+@pytest.mark.slow
 def test_all_networks_of_a_chain_are_attacked_at_all_radii(found):
     table = found["tickets"].table
     assert set(zip(table.arm, table.level, strict=True)) == {("ticket", 0), ("ticket", 1), ("reinit", 1), ("random", 1)}
@@ -146,6 +147,7 @@ def test_protection_by_density_is_judged():
     assert verdict(study, swapped, "ATT-C4") == "not replicated"
 
 
+@pytest.mark.slow
 def test_tables_are_attacked_freely_and_under_constraints():
     study = small("tables", *TINY, "immutable=[3]", "integers=[12]", task="wine-mlp")
     table = run_study(study, Store(), quiet=True).table

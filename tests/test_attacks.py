@@ -53,6 +53,7 @@ def margins(logits, x):
 # -- closed forms -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_of_a_linear_network_gradients_find_the_worst_case_and_chance_does_not():
     worst = margins(linear, INPUTS) + 0.05 * abs(WEIGHTS[:, 0] - WEIGHTS[:, 1]).sum()
     np.testing.assert_allclose(margins(linear, attacked("fgsm", linear)), worst, rtol=1e-4)
@@ -151,6 +152,7 @@ def trained():
     return tb.train(tb.task("digits-20-mlp", steps="150it"), replicates=2)
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_network_falls_with_the_radius_and_is_the_least_of_all_attacks(trained):
     found = tb.attack(trained.task, trained.final, eps=[0.02, 0.1, 0.5], examples=100, steps=10, restarts=2)
     assert found.robust.shape == (2, 3)

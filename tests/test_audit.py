@@ -179,6 +179,7 @@ def quick(monkeypatch, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_an_audit_of_ones_own_answers_on_one_page_and_goes_on(quick, capsys):
     np.savez(quick / "my data.npz", x=np.eye(4, dtype=np.float32)[np.arange(200) % 4], y=np.arange(200) % 4)
     ask = ["audit", "--task", "digits-mlp", "--data", "my data.npz", "--minutes", "900", "--json"]

@@ -91,6 +91,7 @@ def test_the_variational_autoencoder_of_the_same_data_stands_beside():
 # -- carried out ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_tickets_from_end_to_end(store):
     found = run_study(study("tickets", toy(widths=[4]), levels=2, compared="[2]"), store, quiet=True)
     table = found.table
@@ -122,6 +123,7 @@ def test_halves_of_a_bound_from_end_to_end(store):
     assert kept["decoder", 0] == encoder + sum(size - round(0.2 * size) for size in (18, 54))
 
 
+@pytest.mark.slow
 def test_latents_from_end_to_end_with_a_posterior_that_collapsed(store):
     task = toy("vae", "elbo", widths=[6, 6])
     found = run_study(study("latents", task, levels=1, latents=3, betas="[300.0]"), store, quiet=True)

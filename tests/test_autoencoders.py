@@ -144,6 +144,7 @@ def test_a_bernoulli_likelihood_is_of_values_from_0_to_1():
 # -- networks ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_top_k_keeps_the_largest_of_each_example_and_gates_close_units():
     weights = build(tb.model("autoencoder", widths=[5]), INFO).init(1)
     plain = build(tb.model("autoencoder", widths=[5], activation="sigmoid"), INFO).compute(weights, X, train=False)
@@ -165,6 +166,7 @@ def test_top_k_keeps_the_largest_of_each_example_and_gates_close_units():
     np.testing.assert_allclose(slope, p * (1 - p) * (code.sum(0) * weights["decoder/output/kernel"].sum(1)), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_parts_are_named_and_can_be_pruned_and_frozen_by_name():
     network = build(tb.model("conv_autoencoder", widths=[2, 3, 5]), DataInfo((8, 4, 1), (8, 4, 1)))
     assert {layer.block for layer in network.layers} == {"encoder", "decoder"}
@@ -208,6 +210,7 @@ def test_the_noise_of_an_evaluation_is_the_examples_own():
     assert wide.std() == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.slow
 def test_reparameterisation_draws_anew_in_training_alone():
     network = build(tb.model("vae", widths=[5, 5], latents=3), INFO)
     weights = network.init(0)
@@ -223,6 +226,7 @@ def test_reparameterisation_draws_anew_in_training_alone():
 # -- training ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_terms_of_sparsity_train_as_a_plain_loop_does():
     """An autoencoder 6-4-6 with a sigmoid code, in plain JAX: the loss as published, summed, then divided by 6 values."""
     terms = {"activity_kl": 3.0, "activity_target": 0.1, "activity_l1": 0.2, "weight_l1": 0.05}
@@ -320,6 +324,7 @@ def test_measures_of_a_users_own_code():
     np.testing.assert_allclose(found["traversal"][1, 0], at @ w["decoder/kernel"] + w["decoder/bias"], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_headline_of_several_measures_is_the_first_that_is_said():
     """Programs give dictionaries back sorted by name: `kl` would come first."""
     task = toy("vae", "elbo")

@@ -42,6 +42,7 @@ def test_a_new_model_runs(capsys):
     assert f"hidden  dense   {64 * 7}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_new_objective_runs(capsys, monkeypatch):
     list(objectives)  # which imports ours
     monkeypatch.setattr(objectives, "_parts", dict(objectives._parts))

@@ -68,6 +68,7 @@ def study(folder):
 # -- right input ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_run_prints_table_claims_and_paths(study, folder):
     for words in ("LTH-C3", "not judged", "of the 6 replicates", "winning ticket", "64.", "report/index.html", "table.csv"):
         assert words in study, words
@@ -77,6 +78,7 @@ def test_run_prints_table_claims_and_paths(study, folder):
     assert metrics <= set(header)
 
 
+@pytest.mark.slow
 def test_the_demonstration_says_what_it_does_shows_it_and_says_what_to_try(study, capsys, monkeypatch):
     def started(command, **_):
         watches.append(command)
@@ -111,6 +113,7 @@ def test_a_finished_study_trains_nothing_again(study, capsys):
     assert json.loads(out)["study"] == "frankle2019.sparsity"
 
 
+@pytest.mark.slow
 def test_report_reads_the_store(study, capsys, folder):
     out = output(capsys, f"report frankle2019.sparsity {SMOKE} -o again")
     assert "again/index.html" in out
@@ -163,6 +166,7 @@ def test_time_left_is_that_of_what_is_missing_as_the_store_took(study, capsys):
         assert words in more
 
 
+@pytest.mark.slow
 def test_several_studies_are_one_command(study, capsys, folder):
     found = json.loads(output(capsys, f"run frankle2019.sparsity frankle2019.sparsity {SMOKE} -o several --json"))["studies"]
     assert [one["study"] for one in found] == ["frankle2019.sparsity"] * 2
@@ -199,6 +203,7 @@ def test_runs_of_a_store_that_says_no_study_are_not_chosen_by_one():
         chosen([{"run": "abc", "study": "", "level": None}], [], study="frankle2019.sparsity")
 
 
+@pytest.mark.slow
 def test_weights_that_no_study_needs_are_kept_when_asked_for(study, capsys, folder, tmp_path):
     shutil.copytree(folder / "runs", tmp_path / "runs")
     where = f"frankle2019.sparsity --arm reinit --level 2 --replicate 0 --store {tmp_path}/runs -o reinit.safetensors"
@@ -249,6 +254,7 @@ def test_export_writes_a_ticket_that_loads_bit_for_bit(study, capsys, folder):
         assert np.count_nonzero(weights[path]) > 0
 
 
+@pytest.mark.slow
 def test_claims_say_what_was_run(study, capsys):
     found = json.loads(output(capsys, f"claims frankle2019.sparsity {SMOKE} --json"))
     assert {row["state"] for row in found["claims"]} == {"not judged"}
@@ -397,6 +403,7 @@ def test_what_no_study_that_was_carried_out_needs_can_go(study, capsys, folder, 
     assert "nothing says what is needed; name those that are to stay" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_store_is_measured_checked_packed_and_pruned(study, capsys, folder, tmp_path):
     kept = tmp_path / "kept"
     shutil.copytree(folder / "runs", kept)
@@ -552,6 +559,7 @@ def test_mistakes_show_no_traceback_from_a_shell(folder):
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error(folder):
     done = subprocess.run(f"{sys.executable} -m tombola list | head -1", shell=True, capture_output=True, text=True, cwd=folder)
     assert "Traceback" not in done.stderr

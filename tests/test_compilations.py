@@ -59,6 +59,7 @@ def execute(tmp_path, compilations):
     return run
 
 
+@pytest.mark.slow
 def test_levels_replicates_and_seeds_share_programs(execute):
     assert execute("frankle2019.sparsity", "levels=1", seed=1) > 0
     assert execute("frankle2019.sparsity", "levels=4", seed=2) == 0
@@ -85,6 +86,7 @@ def test_the_length_of_a_cosine_is_in_its_program(execute):
     assert execute("frankle2019.sparsity", "levels=1", "schedule=cosine", "steps=9it") > 0
 
 
+@pytest.mark.slow
 def test_programs_are_given_up_before_they_fill_the_memory(monkeypatch):
     """Each takes about 20 MB. What comes again is compiled again, and trains to the same bits."""
     monkeypatch.setattr(program, "PROGRAMS", 2)
@@ -99,6 +101,7 @@ def test_programs_are_given_up_before_they_fill_the_memory(monkeypatch):
     assert all(found[0][path].tobytes() == leaf.tobytes() for path, leaf in found[3].items())
 
 
+@pytest.mark.slow
 def test_another_batch_is_another_program(execute):
     """What is counted here would be noticed."""
     execute("frankle2019.sparsity", "levels=1")

@@ -91,6 +91,7 @@ def same(one, other):
 # -- files ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_run_loads_alike_from_both_formats(findings, folder):
     runs = dict.fromkeys(row.run for row in findings.study.rows())
     assert len(runs) > 4

@@ -115,6 +115,7 @@ def test_the_batch_is_taken_in_parts():
     assert "scan" in program
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{"kernel_dilation": 2}, {"input_dilation": 2, "padding": 1}, {"feature_group_count": 2}, {"padding": "CIRCULAR"}],
@@ -253,6 +254,7 @@ def found(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_every_candidate_is_measured(found):
     seconds = convolutions.measured(found, 2)
     assert set(seconds) == set(convolutions.CANDIDATES)

@@ -125,6 +125,7 @@ def place(folder: Path, contents: dict[str, bytes], suffix: str = "") -> None:
 # --- embedded sets ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_mnist1d_is_the_packages_own_set_and_leaves_global_randomness_alone():
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
@@ -828,6 +829,7 @@ def test_resized_crop_takes_parts_of_every_size_place_and_aspect_and_mirrors_hal
     assert out.max() < side - 0.99
 
 
+@pytest.mark.slow
 def test_resized_crop_is_a_pure_function_of_its_key():
     import jax
 

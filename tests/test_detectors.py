@@ -194,6 +194,7 @@ def test_lanczos_finds_the_ends_of_a_spectrum():
     assert alone.tolist() == pytest.approx([2.0])  # the space ends
 
 
+@pytest.mark.slow
 def test_curvature_is_that_of_the_dense_hessian(network):
     found, probe, weights = network
     everything = {path: np.ones(weights[path].shape, bool) for path in found.network.prunable}

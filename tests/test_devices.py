@@ -150,6 +150,7 @@ def images_of_a_device(task, dataset, layout):
     return int(found[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_network_that_is_stepped_can_be_tested_less_often_than_validated(count):
     task = NORMED.but(recipe=RECIPE.but(evaluate_every="2it", test_every="6it"))
@@ -163,6 +164,7 @@ def test_a_network_that_is_stepped_can_be_tested_less_often_than_validated(count
 # -- the replica axis ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", SEVERAL)
 @pytest.mark.parametrize("case", ["dense", "noisy"])
 def test_one_replica_a_device_is_bitwise_as_on_one_device(found, case, count):

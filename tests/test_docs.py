@@ -58,6 +58,7 @@ def pages(beside):
     return beside("pages")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS)
 def test_python_blocks_run(block, capsys, tmp_path, monkeypatch):
     if "torch" in BLOCKS[block]:
@@ -83,6 +84,7 @@ def on_the_command_line(tmp_path, monkeypatch, capsys):
     return said
 
 
+@pytest.mark.slow
 def test_the_study_of_the_readme_is_shown_and_run(on_the_command_line, tmp_path):
     assert len([line for line in STUDY.splitlines() if line.strip() and not line.strip().startswith("#")]) < 40
     status, said = on_the_command_line(STUDY, "show", "--set", "rival=movement")
@@ -286,6 +288,7 @@ ZHOU, OF_ZHOU = (
 )
 
 
+@pytest.mark.slow
 def test_the_script_for_the_gpu_asks_for_what_there_is(tmp_path):
     fake = tmp_path / "tombola"
     fake.write_text('#!/bin/sh\necho "$@"\n')

@@ -65,6 +65,7 @@ print(json.dumps([name for name in ("jax", "flax", "optax", "scipy.stats", "matp
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_finished_study_needs_no_jax(carried_out, name, tmp_path):
     store, found = carried_out

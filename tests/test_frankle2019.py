@@ -367,6 +367,7 @@ def test_everything_runs_on_whole_units(store):
     assert kept.to_dict() == {"ticket": 4700, "reinit": 4700, "random": 4700}
 
 
+@pytest.mark.slow
 def test_the_convolutional_study_runs(store):
     rng = np.random.default_rng(0)
     images, labels = rng.normal(size=(90, 8, 8, 1)).astype("float32"), rng.integers(0, 3, 90).astype("int32")
@@ -390,6 +391,7 @@ def test_movement_rows_are_layers_and_groups(store):
     assert (density == 1).all()  # every grouping keeps as many
 
 
+@pytest.mark.slow
 def test_layers_come_in_forward_order(store):
     deep = "task.model.options.widths=[4, 4, 4, 4, 4, 4, 4, 4, 4, 4]"  # by name, hidden10 would come before hidden2
     found = run("frankle2019.movement", "smoke", task="digits-mlp", settings=(*TINY, deep), store=store, quiet=True)

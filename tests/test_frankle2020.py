@@ -517,6 +517,7 @@ def carried(store):
     return carry
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_study_runs_and_is_drawn(name, carried, store, monkeypatch):
     found = carried(name)
@@ -605,6 +606,7 @@ def test_the_grid_is_measured_against_the_dense_run(carried, store):
     assert (loose.stable == (loose.instability < 0.99)).all()
 
 
+@pytest.mark.slow
 def test_onsets_against_density_are_those_of_the_grid(carried):
     settings = ('k=["0it", "1it", "10it", "25it"]', "stable=0.1", "margin=5")
     table = carried("ranges", *settings).table

@@ -93,6 +93,7 @@ def check_frozen(task, run):
 # -- what is frozen does not move ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [False, True], ids=["dense", "masked"])
 @pytest.mark.parametrize("optimizer", list(optimizers.optimizers))
 def test_a_frozen_layer_keeps_its_start_bit_for_bit_and_its_statistics_move(optimizer, masked):
@@ -107,6 +108,7 @@ def test_a_frozen_layer_keeps_its_start_bit_for_bit_and_its_statistics_move(opti
     assert {"norm1/mean", "norm2/mean", "norm2/var"} <= set(network_of(task).running)
 
 
+@pytest.mark.slow
 def test_a_frozen_block_of_a_residual_network():
     random = np.random.default_rng(0)
     images = random.normal(size=(120, 8, 8, 1)).astype(np.float32)
@@ -122,6 +124,7 @@ def test_a_frozen_block_of_a_residual_network():
     }
 
 
+@pytest.mark.slow
 def test_replicas_that_share_a_device_and_wait_keep_their_frozen_layers():
     task = digits(NORMED, optimizer="adamw", weight_decay=0.1, frozen=("hidden1",))
     network, starts, kept = network_of(task), odd_start(task, 3), half(task, 3)
@@ -139,6 +142,7 @@ def test_replicas_that_share_a_device_and_wait_keep_their_frozen_layers():
 # -- the others train as they would ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_one_step_of_what_trains_is_that_of_the_whole_network(optimizer):
     whole = digits(NORMED, optimizer=optimizer, weight_decay=0.1, steps="1it")

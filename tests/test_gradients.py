@@ -96,6 +96,7 @@ def test_a_study_prunes_by_snip_and_a_criterion_without_data_is_told(tmp_path):
 # -- scores of trained weights ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_squares_are_those_of_single_examples_and_brain_damage_and_taylor_are_scored_by_them_at_trained_weights():
     dense, pruned = tb.imp(TASK, 1, criterion="optimal_brain_damage", fraction=0.6, replicates=1)
     weights, dataset = {path: leaf[0] for path, leaf in dense.final.items()}, load(TASK.data, None)
@@ -138,6 +139,7 @@ def tiny_context():
     return Context(network, SEED, slopes=lambda what, *given, **options: SLOPES[what](TINY, None, *given, **options))
 
 
+@pytest.mark.slow
 def test_grasp_is_the_dense_hessians_and_its_sign_is_that_of_the_gradients_norm():
     context = tiny_context()
     weights, dataset, parts = context.network.init(SEED), load(TINY.data, None), split(load(TINY.data, None), TINY.data, SEED)

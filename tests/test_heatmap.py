@@ -225,6 +225,7 @@ def test_infinite_values_are_dark_and_say_so():
     assert ax.images[0].get_array()[0, 0] == ax.images[0].norm.vmax < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variants", "arms", "titles"),
     [
@@ -274,6 +275,7 @@ def sized(rows, columns, variants=1, arms=1):
 EPOCHS = ["0", "1 ep", "2 ep", "3 ep", "8 ep", "40 ep", "90 ep", "random"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("panels", [1, 2, 3])
 @pytest.mark.parametrize(
     "details", [sized(list(MARKS), EPOCHS), sized(NETWORK, EPOCHS), sized(list(MARKS), EPOCHS, 1, 3)], ids=["small", "deep", "many"]
@@ -304,6 +306,7 @@ def test_nothing_overlaps_and_all_lies_within_the_figure(details, panels):
         assert all(a.get_window_extent().x1 < b.get_window_extent().x0 for a, b in pairwise(ax.get_xticklabels()))
 
 
+@pytest.mark.slow
 def test_numbers_of_many_maps_are_not_shown():
     few, many = (maps(drawn(ONE, made(sized(list(MARKS), EPOCHS, 2, arms)))) for arms in (3, 4))
     assert all(numbers(ax) for ax in few)

@@ -315,6 +315,7 @@ SHUFFLED = [
 ]
 
 
+@pytest.mark.slow
 @given(st.permutations(range(len(SHUFFLED))), st.lists(st.sampled_from(SAME[:13]), unique_by=lambda case: case[0]))
 def test_any_order_of_functions_and_any_harmless_edits(tmp_path_factory, order, edits):
     folder, text = tmp_path_factory.mktemp("shuffled"), NET

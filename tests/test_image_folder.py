@@ -267,6 +267,7 @@ def in_memory(dataset):
     return replace(dataset, inputs=np.array(dataset.inputs), test_inputs=np.array(dataset.test_inputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", ["none", "flip_crop", "resized_crop"])
 def test_from_disk_and_from_memory_train_alike_bit_for_bit(folder, small, augment, monkeypatch):
     one = task("5it", augment)
@@ -300,6 +301,7 @@ def test_what_is_on_disk_is_streamed_one_replica_a_device():
     assert not plan(40, convolutional=True).streamed
 
 
+@pytest.mark.slow
 def test_training_from_a_folder(folder):
     resnet = task("2it", model=Model(name="deep_resnet", options={"depth": 18, "width": 4}))
     run = tb.train(resnet, seed=1, data_dir=folder)

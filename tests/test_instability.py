@@ -282,6 +282,7 @@ class Normal(nnx.Module):
         return self.output(nnx.relu(self.norm(self.hidden(x))))
 
 
+@pytest.mark.slow
 def test_statistics_of_batch_norm_are_computed_anew_or_interpolated():
     task = TASK.but(model=tb.model(Normal), recipe=TASK.recipe.but(steps="3it", evaluate_every="3it", learning_rate=0.1))
     anew = tb.instability(task, "1it", children=2, replicates=2, points=2, seed=SEED)

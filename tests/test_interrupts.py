@@ -25,6 +25,7 @@ def tombola(*arguments, **options):
     return subprocess.Popen([sys.executable, "-m", "tombola", *arguments], stderr=subprocess.PIPE, text=True, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")])
 def test_a_signal_ends_training_by_one_line_and_gives_claims_back(number, code, word, tmp_path):
@@ -79,6 +80,7 @@ def test_handlers_are_as_they_were_afterwards():
 CLOSED = "import os, sys; os.close({}); os.execv(sys.executable, [sys.executable, '-m', 'tombola', 'list'])"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [1, 2])
 def test_a_closed_stream_is_no_error(closed):
     done = subprocess.run([sys.executable, "-c", CLOSED.format(closed)], capture_output=True, text=True)
@@ -86,6 +88,7 @@ def test_a_closed_stream_is_no_error(closed):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_characters_that_a_terminal_lacks_are_escaped(tmp_path):
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     process = tombola("runs", "--store", str(tmp_path / "l\u00e4ufe"), stdout=subprocess.PIPE, env=environment)

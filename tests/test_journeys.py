@@ -113,6 +113,7 @@ def test_brain_surgery_is_that_of_the_whole_inverse():
     np.testing.assert_array_equal(surgeon.compensated(weights, 0 * gradients, kept.reshape(3, 5)), weights)
 
 
+@pytest.mark.slow
 def test_gradients_of_examples_have_the_mean_and_the_squares_of_the_others(monkeypatch):
     assert slopes.EXAMPLE_GRADIENTS == 1000
     monkeypatch.setattr(slopes, "EXAMPLE_GRADIENTS", 170)
@@ -223,6 +224,7 @@ def test_brain_surgery_as_an_action_moves_kept_weights_alone():
 # -- gates -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_gates_train_scores_and_the_weights_beside_them():
     plain = setup(TASK, load(TASK.data)).network
     network = masked(plain, Supermask(method="gates", density=0.3))
@@ -244,6 +246,7 @@ def test_gates_train_scores_and_the_weights_beside_them():
     assert still.trainable == {path + SCORE for path in plain.prunable}
 
 
+@pytest.mark.slow
 def test_gates_are_as_open_as_they_are_told():
     spec = Supermask(method="gates", density=0.25)
     run = tb.train(TASK.but(recipe=mask_recipe(TASK.recipe, spec)), 1)

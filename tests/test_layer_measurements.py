@@ -207,6 +207,7 @@ def flat(tree, paths):
 # -- layers put back ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "policy"), CASES)
 def test_each_layer_by_itself_goes_back_to_checkpoints_and_draws(name, policy):
     final, found, layers = checkpoints(name)[0], each_layer(name, policy), list(LAYERS[name])
@@ -255,6 +256,7 @@ def test_a_class_without_examples_has_no_error():
         near(found["own_class_error"][one], wrong[labels == one].mean(), np.sum(labels == one))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_resets_do_not_add_up_and_parents_stay(name):
     parents = checkpoints(name)

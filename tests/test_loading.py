@@ -229,6 +229,7 @@ class Typed(nnx.Module):
         return self.output(x if self.table is None else x * self.table)
 
 
+@pytest.mark.slow
 def test_options_may_be_numbers_of_numpy_dtypes_functions_and_arrays():
     plain = tb.model(Typed, width=8)
     assert tb.model(Typed, width=np.int64(8)) == plain == tb.model(functools.partial(Typed, width=8))
@@ -278,6 +279,7 @@ def asked(capsys, command):
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_results_of_earlier_code_are_said_and_adopted_and_the_code_is_kept(folder, capsys):
     assert call("run") == 0
     kept = [path.read_text() for path in (folder / "s").glob("*/code.py")]

@@ -91,6 +91,7 @@ def noisy(recipe):
 # -- the rule ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", [*optimizers, "lion", "noisy"])
 def test_what_is_taken_is_0_and_stays_so_with_its_optimizer_state(optimizer, weight_decay, mine, monkeypatch):
@@ -339,6 +340,7 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(monkeypatch):
                 assert trees.equal(one.masks[step], other.masks[step])
 
 
+@pytest.mark.slow
 def test_replicas_that_share_a_device_move_their_own_masks():
     task = digits(optimizer="momentum", learning_rate=0.1)
     some = members(task, 3)
@@ -381,6 +383,7 @@ def test_masks_are_kept_by_step_and_density_is_a_column():
 # -- a user's own --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_schedule_of_ones_own_sees_the_gradient_and_brings_weights_back(mine, monkeypatch):
     """As RigL does (Evci et al. 2020): the smallest go, those of the largest gradient come back, from 0 and with no momentum."""
     seen = {}
@@ -482,6 +485,7 @@ def test_a_description_without_a_schedule_has_the_digest_that_it_had():
     assert len({digits(None).digest, digits().digest, digits(options={"final": 0.1, "end": "30it"}).digest}) == 3
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
     settings = ["levels=1", "steps=40it", "evaluate_every=10it", 'mask_schedule={"name": "halving", "options": {"every": "5it"}}']

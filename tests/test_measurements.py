@@ -86,6 +86,7 @@ def near(found, expected, examples):
 # -- lines -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_a_path_tells():
     first, second, start, initial = (weights_of("mlp", seed) for seed in range(4))
     mask = {"hidden1/kernel": np.arange(640).reshape(64, 10) % 3 == 0}
@@ -134,6 +135,7 @@ def test_units_in_another_order_are_no_barrier_once_they_are_matched():
         assert barrier(matched[f"{part}_error"], matched["a"]) == 0
 
 
+@pytest.mark.slow
 def test_policies_for_batch_norm_differ_and_networks_keep_their_own_error():
     first, second = (weights_of("normed", seed) for seed in (1, 2))
     anew, kept = (ask("normed", "path", first, second, points=3, batch_norm=policy) for policy in ("recompute", "interpolate"))

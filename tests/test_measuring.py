@@ -101,6 +101,7 @@ def copied(whole, tmp_path):
 # -- the store ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_a_measurement_found_is_kept_under_its_name(whole):
     store, found = whole
     assert {record.digest for record in store.measurements} == {cell.measurement.digest for cell in STUDY.rows()}

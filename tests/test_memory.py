@@ -32,6 +32,7 @@ print(faults() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("own", "few"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)], ids=["ours", "the user's"])
 def test_freed_memory_is_kept_unless_the_user_has_settings_of_their_own(own, few):
     assert (printed(FAULTS, **own) < 1000) == few  # 16,384 pages of 4 KiB
@@ -51,6 +52,7 @@ print(len(set(os.listdir(folder)) - before))
 """
 
 
+@pytest.mark.slow
 def test_programs_are_kept_on_disk_also_where_jax_was_running_before(tmp_path):
     assert printed(KEPT, TOMBOLA_CACHE=str(tmp_path)) > 0
 
@@ -72,6 +74,7 @@ print(before - resident())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "given_back"), [(2**26, True), (2**28, False)])
 def test_much_freed_memory_between_arrays_is_given_back(most, given_back):
     assert (printed(HOLE.format(most=most)) > 2**26) == given_back
@@ -99,6 +102,7 @@ with tempfile.TemporaryDirectory() as folder:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("large", [True, False])
 def test_only_small_networks_have_an_arena_for_each_thread(large):
     assert (printed(ARENAS.format(large=large)) == 1) == large
@@ -116,6 +120,7 @@ print(int(hashlib.sha256(b"".join(leaf.tobytes() for leaf in weights.values())).
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", ["JAX_THREEFRY_PARTITIONABLE=0", "JAX_NUMPY_DTYPE_PROMOTION=strict", "JAX_DEFAULT_PRNG_IMPL=rbg"])
 def test_settings_of_the_environment_change_no_weight(setting, plainly_drawn):
     name, _, value = setting.partition("=")

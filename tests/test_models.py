@@ -66,6 +66,7 @@ def test_prunable_weights_of_the_papers(net, prunable, conv):
     assert built.convolutional == (conv > 0)
 
 
+@pytest.mark.slow
 def test_imagenet_resnets_have_the_published_number_of_parameters():
     assert parameters(network("deep_resnet", (224, 224, 3), 1000, depth=18)) == 11_689_512
     assert parameters(network("deep_resnet", (224, 224, 3), 1000, depth=50)) == 25_557_032

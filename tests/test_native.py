@@ -43,6 +43,7 @@ def steps(recipe, in_c, weights, mask, gradients):
     return weights, moments
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 @pytest.mark.parametrize("decay", [0.0, 0.1])
@@ -254,6 +255,7 @@ print([native.available(kernel) for kernel in native.KERNELS], len(list(native.c
 """
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_kernel_that_computes_something_else_is_neither_used_nor_kept(tmp_path, monkeypatch):
     """As of a compiler that succeeds with wrong output: every handler answers success, and leaves what was there."""

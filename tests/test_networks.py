@@ -81,6 +81,7 @@ class Shuffled(nnx.Module):
         return self.output(inputs.reshape(len(inputs), -1)[:, self.order])
 
 
+@pytest.mark.slow
 def test_integers_train_and_stay_whole_on_a_path():
     task = Task(data=Data(name="digits"), model=from_class(Shuffled), recipe=Recipe(steps="5it", batch=8, learning_rate=0.1))
     run = train(task, keep=["2it"])
@@ -339,6 +340,7 @@ def test_matching_through_a_grouped_normalisation_is_refused():
 # Batch norm
 
 
+@pytest.mark.slow
 def test_the_scale_of_batch_norm_is_1_or_uniform():
     data = DataInfo.of_classes((8, 8, 3), 10)
     for options in ({"name": "vgg", "options": {"depth": 11, "width": 16}}, {"name": "resnet", "options": {"depth": 8, "width": 16}}):

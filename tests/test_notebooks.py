@@ -70,12 +70,14 @@ def public_types():
 KINDS = {one for one in public_types() if inspect.isclass(one) and one.__module__.startswith("tombola.api.")} | {Findings}
 
 
+@pytest.mark.slow
 def test_every_public_result_is_tried_here(results):
     """A result is told by its base; none that is a frozen heap of arrays goes without."""
     assert all(issubclass(one, Shown) for one in KINDS)
     assert set(results) == KINDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(KINDS, key=str), ids=lambda kind: kind.__name__)
 def test_a_result_shows_itself(results, kind):
     value = results[kind]

@@ -131,6 +131,7 @@ def test_reconstruction_takes_the_inputs_as_targets(data):
         assert found.metrics["test_mse"][index, -1] == pytest.approx(np.mean((outputs - dataset.test_inputs) ** 2), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_class_weights_change_training_and_its_loss():
     plain, weighted = (train(toy("toy-classes", Classification(class_weights=weights)), 1) for weights in (None, "balanced"))
     assert not trees.equal(plain.final, weighted.final)
@@ -248,6 +249,7 @@ def focal(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_focal_loss_of_a_users_file(focal):
     task = toy("toy-classes", "focal")
     found, plain, zero = (
@@ -362,6 +364,7 @@ def test_a_study_of_regression_end_to_end(tmp_path):
         assert row.mse_final == ends[row.arm, row.level]
 
 
+@pytest.mark.slow
 def test_procedures_in_python():
     task = tb.task("diabetes-mlp", "smoke", steps="20it", evaluate_every="10it")
     levels = tb.imp(task, 1, replicates=1)

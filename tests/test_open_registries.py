@@ -59,6 +59,7 @@ def mine(monkeypatch):
     exec(MINE, {"__name__": "mine"})
 
 
+@pytest.mark.slow
 def test_lion_steps_by_the_sign_of_its_formula(mine):
     """U = sign(b1 m + (1 - b1) g) + decay w, m <- b2 m + (1 - b2) g: with b1 = 0 the first step is the gradient's sign."""
     task = digits(optimizer="lion", optimizer_options={"b1": 0.0}, steps="1it", weight_decay=0.5)
@@ -68,6 +69,7 @@ def test_lion_steps_by_the_sign_of_its_formula(mine):
         np.testing.assert_allclose(run.final[path], leaf - 0.01 * (np.sign(gradient) + 0.5 * leaf), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_options_reach_the_optimizer_and_are_told_in_the_digest(mine):
     default, other = digits(optimizer="lion"), digits(optimizer="lion", optimizer_options={"b1": 0.5})
     assert default.digest != other.digest
@@ -87,6 +89,7 @@ def test_adam_with_options_is_optax_adam():
         np.testing.assert_allclose(leaf, run.initial[path] + update[path], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", [*optimizers, "lion"])
 def test_where_the_mask_is_0_a_weight_is_held_by_every_optimizer(optimizer, weight_decay, mine):
@@ -158,6 +161,7 @@ def tombola(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "tombola", *arguments], cwd=folder, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
     small = ["--scale", "smoke", "--task", "digits-mlp", "--replicates", "1", "--set", "levels=1", "--set", "steps=20it"]

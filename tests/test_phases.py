@@ -159,6 +159,7 @@ def found(name, store, **given):
     return run_study(resolve(name, scale="smoke", **given), store, quiet=True)
 
 
+@pytest.mark.slow
 def test_detectors_are_compared_with_the_onset(store):
     study = resolve("phases.detectors", scale="smoke")
     report = run_study(study, store, quiet=True)
@@ -207,6 +208,7 @@ def test_what_moves_the_onset_is_judged_as_published():
     assert [state for name, state in states.items() if name != "batch x 4: onset earlier"] == ["holds"] * 6
 
 
+@pytest.mark.slow
 def test_the_butterfly_has_barriers_before_and_after_matching(store):
     report = found("phases.butterfly", store)
     counts = report.table.groupby("arm").size()

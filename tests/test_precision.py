@@ -73,6 +73,7 @@ def digits(**recipe):
     return Task(data=Data(name="digits"), model=Model(name="mlp", options={"widths": [8, 6]}), recipe=Recipe(**(common | recipe)))
 
 
+@pytest.mark.slow
 def test_the_option_changes_training_and_the_run():
     plain, lower = digits(), digits(precision="tf32")
     assert plain.digest == digits(precision="float32").digest != lower.digest
@@ -97,6 +98,7 @@ print(jax.config.jax_default_matmul_precision)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [{}, {"JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"}])
 def test_products_are_in_float32_on_every_platform_whatever_the_environment_says(own, monkeypatch):
     monkeypatch.delenv("JAX_DEFAULT_MATMUL_PRECISION", raising=False)

@@ -46,10 +46,12 @@ def test_the_ladder_of_lenet_is_the_papers():
     assert [f"{value:.2f}".removesuffix(".00") for value in ladder("lenet", 20)] == LENET.split()
 
 
+@pytest.mark.slow
 def test_the_ladder_of_conv2_is_the_papers():
     assert [f"{value:.1f}" for value in ladder("conv2", 14)[1:]] == CONV2.split()
 
 
+@pytest.mark.slow
 def test_the_ladder_of_conv4_is_the_papers():
     found = ladder("conv4", 15)
     assert {level: f"{found[level]:.2f}" for level in CONV4} == CONV4

@@ -84,6 +84,7 @@ def test_a_layer_takes_its_normalisation_along():
     assert less.running == tuple(path for path in whole.running if path not in gone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "shape", "without"),
     [
@@ -129,6 +130,7 @@ def test_what_a_removed_part_alone_fed_or_was_fed_by_goes():
         assert fed(DEEP.but(without=(name,))) == [pair for pair in whole if not pair[0].startswith("stage1/block1")]
 
 
+@pytest.mark.slow
 def test_blocks_stay_blocks_where_one_of_their_layers_goes():
     whole = {layer.name: layer.block for layer in build(DEEP, of(IMAGES, 3)).layers}
     for name in removable(DEEP, of(IMAGES, 3)):

@@ -746,6 +746,7 @@ def test_inputs_in_a_row_are_strips_one_below_the_other(report):
     assert all(above.y0 > below.y1 and above.width > 5 * above.height for above, below in pairwise(boxes))
 
 
+@pytest.mark.slow
 def test_details_are_files_beside_the_page_and_linked(report, tmp_path):
     shown = detailed(report)
     paths = page.write([shown], tmp_path)
@@ -804,6 +805,7 @@ DATA = {
 }
 
 
+@pytest.mark.slow
 def test_the_page_comes_with_all_its_files(written):
     folder, paths = written
     assert paths[0] == folder / "index.html"
@@ -888,6 +890,7 @@ def test_the_page_explains_its_words_once_and_lists_all_fields(written, report):
         assert html.count(f"<dt>{path}</dt><dd>{value}</dd>") == 2
 
 
+@pytest.mark.slow
 def test_the_pages_numbers_have_a_table_for_each_variant(report, tmp_path):
     page.write([several(report)], tmp_path)
     html = (tmp_path / "index.html").read_text()
@@ -933,6 +936,7 @@ def sections(folder):
     return re.findall(r'<section id="([^"]+)">\n<script', (folder / "index.html").read_text())
 
 
+@pytest.mark.slow
 def test_a_page_keeps_the_studies_that_it_had_and_replaces_its_own(report, tmp_path):
     few = replace(report, figures=(REACH,))
     other = replace(few, study=made_up(report.study.task, REPLICATES, name="made.other", arms=ARMS))
@@ -983,6 +987,7 @@ def inches(path):
     return float(re.search(r'width="([\d.]+)pt"', path.read_text()).group(1)) / 72
 
 
+@pytest.mark.slow
 def test_figures_fit_the_columns_of_a_paper_and_are_drawn_again_in_another_style(report, tmp_path):
     few = replace(report, figures=(SPEED, REACH))
     own = tmp_path / "made.up"
@@ -1144,6 +1149,7 @@ def test_files_have_names_of_their_own():
 # -- in a browser ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
 def test_the_page_answers_to_a_reader(report, tmp_path):
     page.write([report], tmp_path)

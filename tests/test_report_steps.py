@@ -184,6 +184,7 @@ def across_lines(ax):
     return horizontal, vertical
 
 
+@pytest.mark.slow
 def test_a_threshold_is_a_line_within_the_axis(report):
     far = replace(INSTABILITY, panels=(replace(BARRIER, threshold=-0.3), ACCURACY))
     for index, ax in enumerate(drawn(far, report).axes):

@@ -137,6 +137,7 @@ def test_pbil_moves_its_probabilities_by_the_formula():
     assert method.centre({"p": np.array([0.2, 0.9, 0.6, 0.5])}).tolist() == [False, True, True, False]
 
 
+@pytest.mark.slow
 def test_an_evolution_strategy_minimises_a_parabola_from_its_mean():
     pytest.importorskip("evosax")
     for name in ("SNES", "Sep_CMA_ES"):
@@ -284,6 +285,7 @@ def test_a_damaged_checkpoint_begins_anew(tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_every_option_of_a_search_changes_what_comes_out():
     plain = tb.search(TASK, "flips", budget=3000, batch=50, looks=1, seed=1)
     changed = {

@@ -42,6 +42,7 @@ def found(store):
     }
 
 
+@pytest.mark.slow
 def test_all_arms_of_a_study_have_the_same_budget(found):
     table = found["masks"].table.set_index("arm")
     spent = table.passes.groupby("arm").mean()

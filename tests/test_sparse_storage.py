@@ -98,6 +98,7 @@ def test_a_sparse_product_takes_any_leading_axes():
 WITHOUT_COMPILER = "from tombola.kernels.sparse import available; print(available())"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("compiler", "there"), [("no-such-compiler", "False"), ("false", "False"), ("cc", "True")])
 def test_without_a_compiler_there_are_no_sparse_products(tmp_path, monkeypatch, compiler, there):
     monkeypatch.setenv("CC", compiler)
@@ -108,6 +109,7 @@ def test_without_a_compiler_there_are_no_sparse_products(tmp_path, monkeypatch, 
     assert subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], capture_output=True, text=True, check=True).stdout.strip() == there
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "file"))  # compiled by each process, then
@@ -132,6 +134,7 @@ class Mixed(nnx.Module):
         return self.output(jax.nn.relu(self.hidden[0](hidden)))
 
 
+@pytest.mark.slow
 def test_a_network_in_sparse_storage_gives_the_same_outputs_and_gradients():
     network = NNXNetwork(lambda key: Mixed((8, 8, 3), 10, rngs=nnx.Rngs(key)), DataInfo.of_classes((8, 8, 3), 10))
     assert network.linear == {"hidden/0/kernel", "output/kernel"}
@@ -216,6 +219,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 def test_training_in_sparse_storage_is_training_under_the_mask(monkeypatch, always, recipe):
     task = digits(**recipe)
@@ -283,6 +287,7 @@ def same(one, other):
 MOVING = {name: {"mask_schedule": {"name": name, "options": {"every": "8it"}}} for name in ("rigl", "set")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", MOVING)
 @pytest.mark.parametrize("recipe", [{}, RECIPES["momentum and weight decay"], RECIPES["frozen"]], ids=["adam", "momentum", "frozen"])
 def test_a_mask_moves_in_sparse_storage_as_it_does_out_of_it(monkeypatch, always, schedule, recipe):
@@ -345,6 +350,7 @@ def test_a_moving_mask_is_stored_sparsely_where_it_leaves_nothing_but_0(always, 
 # -- what is compared bit for bit is compiled as it is for users: from here to the end of the file -----------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("recipe", [{}, *MOVING.values()], ids=["constant", *MOVING])
 def test_a_result_in_sparse_storage_does_not_depend_on_who_shares_the_cohort(always, recipe):
@@ -356,6 +362,7 @@ def test_a_result_in_sparse_storage_does_not_depend_on_who_shares_the_cohort(alw
         same(outcomes(task, [member])[0], together[index])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("recipe", [{}, *MOVING.values()], ids=["constant", *MOVING])
 def test_a_resumed_run_in_sparse_storage_is_bitwise_the_uninterrupted_one(always, monkeypatch, recipe):
@@ -392,6 +399,7 @@ def test_only_what_saves_time_is_stored_sparsely(monkeypatch):
     assert sparse_storage.sparse_sizes(found, 10_000_000, start, mask) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimized")
 def test_a_study_trains_waves_of_equal_rooms_and_gives_what_imp_gives(always, monkeypatch, tmp_path):
     task = digits(steps="20it")

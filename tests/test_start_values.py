@@ -114,6 +114,7 @@ def test_givens_rotations_are_orthogonal_under_their_own_mask(density):
         start(None, Action(name="givens", options={**options, "density": 0}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "mask"), [(TASK, None), (CONV, SPARSE)], ids=["mlp", "conv"])
 def test_lsuv_gives_layers_unit_variance(task, mask):
     _, found = start(Action(name="lsuv", options={"size": 200}), mask, task)

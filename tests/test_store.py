@@ -506,6 +506,7 @@ def test_a_damaged_ticket_is_refused_or_makes_no_difference(tmp_path, count):
     assert refused > 2 / 3 * count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", MUTATIONS)
 def test_a_forged_ticket_loads_or_is_refused_in_one_line(tmp_path, count):
     path, source = tmp_path / "t.safetensors", random.Random(7)

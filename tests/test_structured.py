@@ -98,6 +98,7 @@ def test_a_declaration_is_no_leaf_and_survives_split_and_merge():
     assert not any("feeds" in map(str, path) for path, _ in nnx.to_flat_state(nnx.state(module)))
 
 
+@pytest.mark.slow
 def test_units_of_the_registered_networks():
     def layers(name, shape=(8, 8, 3), **options):
         return [one.layer for one in build(Model(name=name, options=options), DataInfo.of_classes(shape, 4)).units]
@@ -496,6 +497,7 @@ def test_widths_of_the_wrong_number_are_one_line():
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_compact_at_the_top_trains_on_as_the_larger_network_does():
     random = np.random.default_rng(0)
     labels = np.arange(90) % 3
@@ -520,6 +522,7 @@ def test_compact_at_the_top_trains_on_as_the_larger_network_does():
 # -- export ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_export_compact_writes_the_smaller_network(tmp_path, monkeypatch, capsys):
     from safetensors import safe_open
 

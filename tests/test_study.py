@@ -91,6 +91,7 @@ def test_the_opposite_world_does_not():
     assert found["LTH-C3"] == found["LTH-C7"] == found["LTH-C23"] == "not replicated"
 
 
+@pytest.mark.slow
 def test_no_difference_replicates_nothing():
     for seed in range(10):
         found = verdicts(invented(lambda arm, density: 0.9, lambda arm, density: 500.0, seed=seed))

@@ -123,6 +123,7 @@ def test_a_layer_is_rescaled_by_what_is_kept(rescale, expected):
     assert float(learnt.factor(spec, jnp.asarray(mask, jnp.float32), jnp.zeros(mask.shape))) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_an_empty_layer_is_finite_and_can_come_back():
     network = masked(build(MLP, DataInfo.of_classes((64,), 10)), Supermask(rescale="dynamic"))
     weights = network.init(0)
@@ -153,6 +154,7 @@ def test_evaluation_uses_the_plain_network_under_the_chosen_mask(spec):
     np.testing.assert_allclose(seen, expected, rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", METHODS, ids=str)
 def test_training_moves_scores_and_nothing_else(spec):
     run = tb.train(digits(spec), 2)
@@ -181,6 +183,7 @@ def test_a_replica_trains_the_same_in_company():
         assert leaf[0].tobytes() == both.final[path][0].tobytes()
 
 
+@pytest.mark.slow
 def test_a_learnt_mask_is_far_above_chance():
     for spec in (Supermask(rescale="dynamic"), Supermask(method="edge_popup", rescale="root")):
         run = tb.train(digits(spec, steps="400it", evaluate_every="200it"), 2)
@@ -304,6 +307,7 @@ def test_a_supermask_in_python():
     assert found.trajectory.seeds == tuple(keys.replicate_seed(0, index) for index in range(2))
 
 
+@pytest.mark.slow
 def test_values_start_and_mask_of_a_supermask():
     task = digits(None, steps="20it", evaluate_every="20it", learning_rate=1e-3)
     dense = tb.train(task, 2)

@@ -44,6 +44,7 @@ def test_a_sweep_has_the_runs_of_its_settings_each_once():
     assert single["movement"] & single["random"]  # the dense run is trained once
 
 
+@pytest.mark.slow
 def test_a_sweeps_table_is_those_of_its_settings(swept):
     folder, report = swept
     for one in ("large_final", "movement"):
@@ -225,6 +226,7 @@ def test_folders_without_tables_and_damaged_tables_are_one_line(tmp_path):
 # -- while it runs ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_study_that_still_runs_has_a_report_of_what_is_there(swept, tmp_path, capsys):
     folder, _ = swept
     shutil.copytree(folder / "store", tmp_path / "store")
@@ -258,6 +260,7 @@ def test_a_study_that_still_runs_has_a_report_of_what_is_there(swept, tmp_path, 
     assert "refresh" not in (tmp_path / "watched" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_ledger_finds_what_was_carried_out_says_what_does_not_fit_and_writes_its_page(swept, tmp_path, capsys):
     store = tmp_path / "store"
     shutil.copytree(swept[0] / "store", store)

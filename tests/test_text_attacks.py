@@ -102,6 +102,7 @@ def tiny(text, *settings):
     return resolve("attacks.text", scale="smoke", settings=[f"text={text}", *TINY, *settings])
 
 
+@pytest.mark.slow
 def test_a_study_attacks_all_networks_of_a_replicate_with_one_dictionary(text):
     study = tiny(text)
     rows = list(study.rows())

@@ -60,6 +60,7 @@ def plain_momentum(state, g, w, t):
     return w - 0.01 * (0.1 ** sum(t >= k for k in (20, 30))) * m
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "update"),
     [
@@ -112,6 +113,7 @@ def plain_score(w, x, y):
 # -- masks ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", list(optimizers.optimizers))
 def test_where_the_mask_is_0_a_weight_keeps_its_start_bit_for_bit(optimizer, weight_decay):
@@ -185,6 +187,7 @@ print(hashlib.sha256(b"".join(run.final[path].tobytes() for path in sorted(run.f
 """
 
 
+@pytest.mark.slow
 def test_a_result_does_not_depend_on_the_number_of_devices():
     found = []
     for count in (1, 4):  # with fewer than replicas: `test_devices`, and every test on two cores
@@ -194,6 +197,7 @@ def test_a_result_does_not_depend_on_the_number_of_devices():
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_the_plan_of_an_accelerator_is_the_same_training_up_to_rounding():
     # There, all replicas of a wave share a device through vmap, and a wave is padded to its full size.
     task = digits()
@@ -219,6 +223,7 @@ def test_evaluating_and_keeping_weights_changes_nothing():
     assert list(np.flatnonzero(~np.isnan(often.metrics["test_acc"][0]))) == [0, 2, 4, 6]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_bitwise_the_uninterrupted_one(monkeypatch):
     task = digits(optimizer="adam")
     some = members(task, 2, keep=frozenset({5, 40}))
@@ -254,6 +259,7 @@ def test_a_call_trains_no_longer_than_a_moment():
     assert large.span == 5 * 10**10 // (6 * 60 * (64 * 3000 + 3000 + 3000**2 + 3000 + 3000 * 10 + 10))
 
 
+@pytest.mark.slow
 def test_a_run_that_begins_at_k_goes_on_with_schedule_and_data_order():
     # Plain SGD has no state, so from W_k on everything must repeat.
     task = digits(optimizer="sgd", schedule="cosine", warmup="10it", learning_rate=0.1)
@@ -264,6 +270,7 @@ def test_a_run_that_begins_at_k_goes_on_with_schedule_and_data_order():
     assert not trees.equal(other.final, dense_run.final)
 
 
+@pytest.mark.slow
 def test_training_until_a_step_is_the_beginning_of_the_whole():
     task = digits(schedule="cosine", warmup="10it")
     whole = train(task, 2, keep=["25it", "30it"])
@@ -350,6 +357,7 @@ def test_recipes_that_differ_in_their_learning_rate_take_steps_of_its_length():
         np.testing.assert_allclose(one[path] - two[path], two[path] - three[path], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_label_smoothing():
     logits, labels = np.array([[2.0, 0.0, -1.0]]), np.array([0])
     log_p = logits[0] - np.log(np.exp(logits[0]).sum())
@@ -374,6 +382,7 @@ def conv_task(images, dropout=0.0, **data):
     return Task(data=images.but(**data), model=tb.model(Small, dropout=dropout), recipe=recipe)
 
 
+@pytest.mark.slow
 def test_a_convolutional_cohort_is_stepped_and_does_not_depend_on_its_company(images):
     task = conv_task(images)
     three, one = train(task, 3), train(task, 1)
@@ -383,6 +392,7 @@ def test_a_convolutional_cohort_is_stepped_and_does_not_depend_on_its_company(im
     assert trees.equal(child.final, three.final)
 
 
+@pytest.mark.slow
 def test_dropout_and_augmentation_have_streams_of_their_own(images):
     plain = train(conv_task(images), 1).final
     for task, stream in ((conv_task(images, dropout=0.5), "dropout"), (conv_task(images, augment="flip_crop"), "augmentation")):
@@ -434,6 +444,7 @@ def test_replicates_must_agree():
         train(digits(), start=two.final, mask=mask)
 
 
+@pytest.mark.slow
 def test_each_replica_is_tested_on_its_own_examples():
     task = digits().but(data=Data(name="digits", fresh_test=True))
     found = tb.train(task, replicates=2)

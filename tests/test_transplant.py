@@ -152,6 +152,7 @@ def carried(tmp_path_factory):
     return cache(lambda name, *settings: run_study(small(name, *TINY[bool("steps" in "".join(settings)) :], *settings), store, quiet=True))
 
 
+@pytest.mark.slow
 def test_the_table_as_it_is_carried_out(carried):
     found = carried("table")
     table, study = found.table, found.study
@@ -209,6 +210,7 @@ def judged(claim, task="digits-mlp", **world):
     return {verdict.id: verdict for verdict in small("table", task=task).judge(table_of(**world))}[claim]
 
 
+@pytest.mark.slow
 def test_c1_fit_matters_most():
     assert judged("TRANS-C1", own=0.1).verdict == "replicated"
     assert judged("TRANS-C1", own=0.1, rows=0.02, columns=0.02, fit=0.01).verdict == "replicated"
@@ -269,6 +271,7 @@ def test_masks_are_matched_with_the_network_that_they_go_to():
             assert row.measurement.options["matched"] == (False if row.arm == "naive" else row.arm)
 
 
+@pytest.mark.slow
 def test_matched_as_it_is_carried_out(carried):
     table = carried("matched", "shares=[0, 0.5]", "steps=150it").table
     sparse = table[table.level == 1].set_index(["variant", "arm", "replicate"])

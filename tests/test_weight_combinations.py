@@ -130,6 +130,7 @@ def same(a, b):
 # -- weight_combinations ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_point_is_the_network_that_its_shares_make(name):
     sources = [weights_of(setting(name)[2], seed) for seed in range(3)]
@@ -249,6 +250,7 @@ def renewed(name, weights, examples):
     return {**weights, **mean}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "examples"), [("normed", 2060), ("resnet", 530)])
 def test_statistics_are_those_of_the_first_training_examples_or_interpolated(name, examples, monkeypatch):
     monkeypatch.setattr(weight_combinations, "STATISTICS_EXAMPLES", examples)
@@ -262,6 +264,7 @@ def test_statistics_are_those_of_the_first_training_examples_or_interpolated(nam
         assert abs(scores[part].loss[0] - scores[part].loss[1]) > 1e-3
 
 
+@pytest.mark.slow
 def test_statistics_of_a_batch_are_what_training_adds_to_the_running_ones():
     _, dataset, network = setting("resnet")
     weights, inputs = weights_of(network, 0), prepared(dataset, dataset.inputs[:40])
@@ -289,6 +292,7 @@ def test_without_batch_norm_there_is_nothing_to_renew():
     same(ask("mlp", sources, [[0.5, 0.5]], recompute=np.array([True])), ask("mlp", sources, [[0.5, 0.5]]))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimized")
 def test_a_mixture_does_not_depend_on_the_number_of_devices():
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}

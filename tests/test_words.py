@@ -236,6 +236,7 @@ def test_what_is_no_text_is_not_learnt_from(toy):
 # -- training ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_training_is_a_plain_loop_with_summed_updates(toy):
     """Rows that a batch names twice are moved twice: against a loop in NumPy, over what the objective drew."""
     task = toy_task(toy, "3it")
@@ -475,6 +476,7 @@ def test_word_sets_are_read_and_a_bad_line_is_named(tmp_path):
         one_line(raised, "line 1")
 
 
+@pytest.mark.slow
 def test_words_with_their_vectors(trained, tmp_path):
     found = tb.words(trained, 1)
     assert len(found) == 33

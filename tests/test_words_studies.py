@@ -89,6 +89,7 @@ def found(text, data_dir, tmp_path_factory):
     return lambda name, *settings: (_found(name, text, data_dir, store, *settings), store)
 
 
+@pytest.mark.slow
 def test_what_is_read_after_training_is_that_of_the_vectors(found, data_dir, text):
     findings, store = found("posthoc", "components=[1, 4, 16]")
     table, study = findings.table, findings.study
@@ -170,6 +171,7 @@ def test_what_is_asked_of_words_is_checked_before_anything_is_computed(text):
         rehearse_measurements([read(tiny("posthoc", text, "task.model.options.dimension=400").dense(0), basis="pca")], None)
 
 
+@pytest.mark.slow
 def test_seeds_compares_masks(found):
     findings, _ = found("seeds", "levels=1", "replicates=3")
     assert len(findings.table) == 3

@@ -278,6 +278,7 @@ def table(report):
     return (report / "frankle2019.sparsity" / "table.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_two_workers_end_in_the_same_table(alone, tmp_path, capfd):
     study, expected = alone
     options = [str(study), "--store", str(tmp_path / "runs")]

@@ -324,6 +324,7 @@ def split(carried):
     return (f"robust={min(1, threshold)}", "deviations=0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_study_runs_and_is_read_again(name, carried, store, monkeypatch):
     found = carried(name)
@@ -499,6 +500,7 @@ def test_greedy_sets_are_nested_and_chosen_on_the_validation_set(carried, store)
             assert row.validation_rise == pytest.approx(query["validation_error"].min() - query["own_validation_error"])
 
 
+@pytest.mark.slow
 def test_greedy_sets_may_be_those_of_another_arm(tmp_path):
     study = small("joint", *TINY, 'task.model.options={"widths": [8]}', "robust=1", "replicates=4", "steps=5it", "evaluate_every=5it")
     table = run_study(study, Store(tmp_path), quiet=True).table
@@ -517,6 +519,7 @@ def test_the_robust_set_is_of_robust_layers(carried, split):
         assert rows.layers.tolist() == ([" ".join(robust)] * 2 if len(robust) > 1 else [])
 
 
+@pytest.mark.slow
 def test_options_of_joint_change_what_they_should(carried):
     table = carried("joint").table
     assert set(carried("joint", "subsets=0").table.arm) == set(table.arm) - {"random"}

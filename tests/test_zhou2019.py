@@ -230,6 +230,7 @@ def carried(store):
     return cache(lambda name, *settings: run_study(tiny(name, *settings), store, quiet=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_study_runs_and_is_read_again(name, carried, store, monkeypatch):
     found = carried(name)
@@ -339,6 +340,7 @@ def by_criterion(change=(), arms=tuple(criteria.CRITERIA), **options):
     return judged("criteria", world)["ZHOU-C1"]
 
 
+@pytest.mark.slow
 def test_c1():
     found = by_criterion()
     assert found.verdict == "replicated in part"

@@ -123,6 +123,7 @@ def test_c6_without_a_criterion_says_so():
 # -- trained supermasks --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_learners_train_scores_and_leave_weights_alone(learnt, store):
     runs = {row.arm: row.run for row in learnt.study.rows() if row.variant == "constant"}
     assert set(runs) == {"heuristic", *LEARNERS}
@@ -156,6 +157,7 @@ def test_the_table_has_all_columns(learnt):
     assert at.acc["trained"].mean() > at.chance_acc["learned"].mean()
 
 
+@pytest.mark.slow
 def test_no_details_table_takes_the_place_of_a_file_of_the_report(learnt, store, tmp_path, monkeypatch):
     write([learnt], tmp_path)
     written = pd.read_csv(tmp_path / "zhou2019.trained" / "table.csv")

@@ -269,6 +269,7 @@ def test_what_is_missing_is_said_in_one_line(name, parents, options, words):
 TASK = tiny()
 
 
+@pytest.mark.slow
 def test_every_action_makes_a_run_whose_pruned_weights_stay_where_it_put_them(tmp_path):
     dense, ticket = imp_runs(TASK, SEED, 1, rates={"dense": 0.5, "output": 0.3}, rewind="5it")
     same = Action(name="same", of=(ticket.its_mask(),))
