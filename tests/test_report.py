@@ -603,7 +603,9 @@ def test_an_arm_far_from_the_others_does_not_set_the_axis(report):
     assert ax.get_ylim()[0] > 50
     edge = [line for line in ax.lines if line.get_marker() == "v" and len(line.get_xdata()) == 1]
     assert len(edge) == LEVELS - 1
-    assert "a mean beyond the axis" in caption(ACCURACY, far)
+    beyond = rows[(rows.arm == "random") & (rows.level > 0)].groupby("level").replicate.mean()
+    assert [text.get_text() for text in ax.texts] == [f"{100 * (0.1 + 0.001 * mean):.3g}" for mean in beyond]
+    assert "a mean beyond the axis, and a number" in caption(ACCURACY, far)
     assert "beyond" not in caption(ACCURACY, report)
 
 

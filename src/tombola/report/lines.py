@@ -37,6 +37,8 @@ _BARS = 45
 """Minima and maxima of a panel, at most: more are a comb."""
 _MARKED = 7
 """Markers on a long line: enough to follow it, few enough to see it."""
+_TOLD, _NUMBER = 6, 6.5
+"""Means of a line beyond the axis, at most, whose values are written there, and the points of these numbers."""
 
 
 @dataclass(frozen=True)
@@ -201,15 +203,24 @@ class Lines(Drawing):
         ends = facet.ax.get_ylim()
         out = rows[(rows["mean"] < ends[0]) | (rows["mean"] > ends[1])]
         found: list[Artist] = []
-        for row in out.itertuples() if self.figure.kind != "curves" else ():
+        for place, row in enumerate(out.itertuples() if self.figure.kind != "curves" else ()):
             beside = ScaledTranslation(4.5 / 72 * aside * bool(row.infinite), 0, facet.ax.figure.dpi_scale_trans)
             where = facet.ax.get_xaxis_transform() + beside
             below = row.mean < ends[0]
             found += facet.ax.plot([row.x], [0.02 if below else 0.98], "v" if below else "^", color=look.colour, transform=where)
-            found += facet.ax.plot([row.x], [0.09 if below else 0.91], look.marker, color=look.colour, transform=where, markersize=3)
+            if row.infinite or len(out) > _TOLD:
+                found += facet.ax.plot([row.x], [0.09 if below else 0.91], look.marker, color=look.colour, transform=where, markersize=3)
+            else:
+                value = f"{row.mean:.2g}" if abs(row.mean) < 1 else short(float(f"{row.mean:.3g}"))
+                sides = {"ha": "center", "va": "bottom" if below else "top"}
+                height = 0.06 + 0.07 * (place % 2)  # neighbours' numbers keep apart
+                height = height if below else 1 - height
+                found.append(facet.ax.text(row.x, height, value, color=look.colour, transform=where, fontsize=_NUMBER, **sides))
             self.notes.append(
                 "An arrow head at the upper edge marks an infinite mean: at least one replicate never gets there."
                 if row.infinite
+                else "An arrow head marks a mean beyond the axis, and a number beside it its value."
+                if len(out) <= _TOLD
                 else "An arrow head marks a mean beyond the axis."
             )
         return found
