@@ -13,6 +13,7 @@ import io
 import json
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -80,9 +81,9 @@ def told(name: str) -> str:
         found = [of_task.get(claim) for of_task in verdicts.values()]
         sentence = next(one.sentence for one in found if one)
         lines.append(_row(f"**{claim}.** {sentence}", [f"**{one.verdict}**{_why(one)}" if one else "" for one in found]))
-        parts = [{_kind(effect.name): cell for effect, cell in _cells(one)} if one else {} for one in found]
-        names = {_kind(effect.name): effect.name for one in found[::-1] if one for effect in one.effects}
-        order = dict.fromkeys(_kind(effect.name) for one in found if one for effect in one.effects)
+        parts = [dict(_cells(one)) if one else {} for one in found]
+        names = {kind: effect.name for one in found[::-1] if one for kind, effect in _kinds(one)}
+        order = dict.fromkeys(kind for of_task in parts for kind in of_task)
         lines += [_row(names[kind], [cells.get(kind, "") for cells in parts]) for kind in order]
     return "\n".join([*(lines if claims else []), "", *_figures(own), *_commands(name, own)])
 
@@ -91,20 +92,26 @@ def _row(head: str, cells: Iterable[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in (head, *cells))} |"
 
 
-def _kind(part: str) -> str:
-    """A part's name without its numbers: densities that networks really have differ between testbeds."""
-    return re.sub(r"[\d.,]+", "#", part)
+def _kinds(verdict: Verdict) -> Iterator[tuple[tuple[str, int], Effect]]:
+    """Parts by their names without densities, as those that networks really have differ between testbeds, and the how manieth of that
+    name each is.
+    """
+    met = Counter[str]()
+    for effect in verdict.effects:
+        kind = re.sub(r"[\d.,]+( to [\d.,]+)?(?= % density)", "#", effect.name)
+        yield (kind, met[kind]), effect
+        met[kind] += 1
 
 
 def _why(verdict: Verdict) -> str:
     return f": {'; '.join(verdict.reasons)}" if verdict.lacks else ""
 
 
-def _cells(verdict: Verdict) -> Iterator[tuple[Effect, str]]:
-    for effect, state in zip(verdict.effects, verdict.parts, strict=True):
+def _cells(verdict: Verdict) -> Iterator[tuple[tuple[str, int], str]]:
+    for (kind, effect), state in zip(_kinds(verdict), verdict.parts, strict=True):
         lacks = f" ({effect.lacks})" if effect.lacks and not verdict.lacks else ""
         said = f"{'**contradicted**' if state == 'contradicted' else state}{lacks}"
-        yield effect, f"{text.estimate(effect)}, n = {effect.n}: {said}" if effect.n else said
+        yield kind, f"{text.estimate(effect)}, n = {effect.n}: {said}" if effect.n else said
 
 
 def _figures(folders: Iterable[Path]) -> Iterator[str]:
@@ -136,7 +143,7 @@ def whole_ledger(content: str) -> str:
     return "\n".join(
         [
             head,
-            "| claim | verdict | parts that hold | n | study | testbed | why it is not judged, or not whole |",
+            "| claim | verdict | parts that hold | n | study | testbed | which hold, or are contradicted, and what was missing |",
             "|---|---|---|---|---|---|---|",
             *(_row(row[0], row[1:]) for row in rows),
             "\n## Over testbeds\n\n| claim | comes to |\n|---|---|",
@@ -146,11 +153,11 @@ def whole_ledger(content: str) -> str:
     )
 
 
-def _place(line: ledger.Entry) -> tuple[int, str, int]:
+def _place(line: ledger.Entry) -> tuple[int, str, int, str]:
     """Papers, then ideas; of each its claims by number."""
-    letters, number = re.fullmatch(r"(.+?)(\d+)", line.claim).groups()  # type: ignore[union-attr]
+    letters, number = re.fullmatch(r"(.+?)(\d+)[a-z]?", line.claim).groups()  # type: ignore[union-attr]
     packages = list(dict.fromkeys(name.partition(".")[0] for name in sorted(studies, key=lambda name: not re.search(r"\d{4}", name))))
-    return packages.index(line.study.partition(".")[0]), letters, int(number)
+    return packages.index(line.study.partition(".")[0]), letters, int(number), line.claim
 
 
 def tell() -> None:

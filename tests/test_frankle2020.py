@@ -20,7 +20,7 @@ from tombola.procedures.run import Action
 from tombola.report import figures
 from tombola.store.store import Store
 from tombola.studies.catalogue import studies
-from tombola.studies.claims import Evidence
+from tombola.studies.evidence import Evidence
 from tombola.studies.frankle2020 import common, trends
 from tombola.studies.frankle2020.onset import Onset
 from tombola.studies.results import Result, Results

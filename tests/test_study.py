@@ -20,7 +20,7 @@ from tombola.evaluation.verdict import Effect, Verdict
 from tombola.models.tasks import task as named_task
 from tombola.models.tasks import tasks
 from tombola.studies.catalogue import studies
-from tombola.studies.claims import Evidence
+from tombola.studies.evidence import Evidence
 from tombola.studies.figure import Panel
 from tombola.studies.results import Result
 

@@ -839,7 +839,7 @@ def test_c8_is_about_robust_layers_that_are_never_trained():
             {"arm": "critical", "variant": "critical", "acc": 0.7, "second_rise": 0.1},
         ]
         facts = [{**fact, "train_acc": 1.0, "chance_acc": 0.1} for fact in facts]
-        found = judged(configured("frozen", task, "paper", **fields), facts)["LAY-C8"]
+        found = judged(configured("frozen", task, "paper", **fields), facts)["LAY-C8b"]
         return found.verdict, *found.parts[:2]
 
     assert claim() == ("replicated", "holds", "holds")

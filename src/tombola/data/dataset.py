@@ -243,6 +243,11 @@ def loaded(name: str, folder: Path) -> Dataset:
     return _loaded(name, _loader(name), folder)
 
 
+def given(name: str) -> Dataset | None:
+    """The arrays that a name of their content stands for, if they were given in this process."""
+    return loaded(name, data_folder(None)) if name in datasets and getattr(datasets[name], "named_by_content", False) else None
+
+
 @lru_cache(maxsize=4)  # a study uses one or two data sets; CIFAR-10 takes 740 MB
 def _loaded(name: str, loader: Loader, folder: Path) -> Dataset:
     dataset = loader(folder)

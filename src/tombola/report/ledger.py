@@ -36,7 +36,7 @@ class Entry:
     """ "2 of 3": parts of the sentence that hold."""
     n: int
     reason: str
-    """Why it is not judged, or not whole: the preconditions that are missing; "" if none is."""
+    """Which parts hold or are contradicted, if not all agree, and the preconditions that are missing; "" if none is."""
     sentence: str
 
 
@@ -45,9 +45,21 @@ def entry(verdict: Verdict, study: str, testbed: str, so_far: str = "") -> Entry
     why = [f"only {so_far} so far"] if so_far else []
     if verdict.verdict == "undecided":
         why.append(text.said(verdict).removeprefix("undecided: "))
-    states = [state for state in verdict.parts if state != "shown"]
-    parts = f"{states.count('holds')} of {len(states)}" if states else "-"
+    short = Counter(_short(effect.name) for effect in verdict.effects)
+    names: dict[str, list[str]] = {}
+    for effect, state in zip(verdict.effects, verdict.parts, strict=True):
+        names.setdefault(state, []).append(effect.name if short[_short(effect.name)] > 1 else _short(effect.name))
+    names.pop("shown", None)
+    if told := {"replicated in part": "holds", "not replicated": "contradicted"}.get(verdict.verdict):
+        why.append(f"{told}: {', and '.join(names[told])}")
+    count = sum(map(len, names.values()))
+    parts = f"{len(names.get('holds', ()))} of {count}" if count else "-"
     return Entry(verdict.id, study, testbed, verdict.verdict, parts, verdict.n, "; ".join([*why, *verdict.reasons]), verdict.sentence)
+
+
+def _short(name: str) -> str:
+    """A part without the densities that it is judged at."""
+    return name.partition(", at ")[0]
 
 
 def entries(reports: Iterable[Findings]) -> list[Entry]:

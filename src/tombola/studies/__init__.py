@@ -11,8 +11,9 @@ from tombola.procedures.imp import pruned_mask
 from tombola.procedures.measurement import Measurement
 from tombola.procedures.run import Action, Run
 from tombola.studies.base import Row, Scale, Study, Values, study
-from tombola.studies.claims import DENSE, Evidence, aside, claim, hardest
+from tombola.studies.claims import claim
 from tombola.studies.dense import dense_run
+from tombola.studies.evidence import DENSE, Evidence, aside, hardest
 from tombola.studies.figure import Figure, Known, Panel
 from tombola.studies.results import Details, Frame, Result, Results
 from tombola.studies.setting import Setting

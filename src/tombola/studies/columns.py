@@ -17,6 +17,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "es_censored": ("0 or 1", "1 where that is the last evaluation, beyond which the minimum may lie"),
     "acc_es": ("share, of 1", "test accuracy at that iteration"),
     "acc_final": ("share, of 1", "test accuracy at the end of training"),
+    "dense_acc": ("share, of 1", "test accuracy of the dense network at the end of training"),
     "train_acc_final": ("share, of 1", "training accuracy at the end of training"),
     "val_loss_min": ("nats", "minimum of the validation loss"),
     "iters_to_1p5x": ("iterations", "until the validation loss is 1.5 times the minimum of the dense network's; inf: never"),

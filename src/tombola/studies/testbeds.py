@@ -2,6 +2,10 @@
 of the papers it is.
 """
 
+from typing import Any
+
+import numpy as np
+
 from tombola.core.task import Task
 
 _TEN_THOUSAND = ("mnist", "fashion-mnist", "cifar10", "cifar10-16", "cifar100", "cifar100-16")
@@ -26,14 +30,33 @@ CLASSES = {
     "breast_cancer": 2,
     "wine": 3,
 }
+CHANCE = {**{name: 1 / classes for name, classes in CLASSES.items()}, "breast_cancer": 357 / 569, "wine": 71 / 178}
+"""The share of the largest class."""
 NEAR_CHANCE = 0.1
 """A network that went less than this share of the way from chance to no error has learnt next to nothing."""
 
 
+def _given(task: Task) -> Any:
+    """A data set of a user's own, if this process was given it; None where names alone are known."""
+    from tombola.data.dataset import given
+
+    return None if task.data.name in TEST_EXAMPLES else given(task.data.name)
+
+
 def test_examples(task: Task) -> int | None:
-    """Test examples of a task's data, if that is known without them."""
-    whole = TEST_EXAMPLES.get(task.data.name)
+    """Test examples of a task's data: of those that are known without their files, and of those that this process was given."""
+    own = _given(task)
+    whole = TEST_EXAMPLES.get(task.data.name) if own is None else len(own.test_inputs)
     return min(whole, task.data.test or whole) if whole else task.data.test
+
+
+def chance(task: Task) -> float | None:
+    """Accuracy in per cent of the best constant answer, of data as `test_examples` knows them."""
+    own = _given(task)
+    if own is not None and own.classes is not None:
+        return 100 * float(np.bincount(own.test_targets).max()) / len(own.test_targets)
+    found = CHANCE.get(task.data.name)
+    return None if found is None else 100 * found
 
 
 def resolution(task: Task) -> float:
@@ -61,5 +84,5 @@ def network_of(task: Task) -> str:
 
 def near_chance(accuracy: float, task: Task) -> bool:
     """Whether an accuracy in per cent is less than a tenth of the way from chance to no error; False where chance is not known."""
-    classes = CLASSES.get(task.data.name)
-    return classes is not None and accuracy < 100 / classes + NEAR_CHANCE * (100 - 100 / classes)
+    least = chance(task)
+    return least is not None and accuracy < least + NEAR_CHANCE * (100 - least)

@@ -10,7 +10,8 @@ from tombola.core.parts import tasks
 from tombola.core.task import Count, Task
 from tombola.evaluation.paired import at_an_end
 from tombola.studies import Effect, Figure, Measurement, Panel, Results, Row, Run, Scale, TombolaError, Values, dense_run, study
-from tombola.studies.claims import DENSE, Evidence, aside, claim, hardest
+from tombola.studies.claims import claim
+from tombola.studies.evidence import DENSE, Evidence, aside, hardest
 from tombola.studies.setting import on_own_text
 from tombola.studies.tickets import Share, TicketStudy, reinitialised, tickets
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from tombola.studies import Action, Effect, Figure, Measurement, Panel, Results, Row, Run, Step, Values, dense_run, pruned_mask, study
-from tombola.studies.claims import Evidence, claim, hardest
+from tombola.studies.claims import claim
 from tombola.studies.effort import efforts
+from tombola.studies.evidence import Evidence, hardest
 from tombola.studies.moving.common import Rewound, labels
 from tombola.studies.tickets import ACC_FINAL, Each, Several, Share, reinitialised, run_metrics
 

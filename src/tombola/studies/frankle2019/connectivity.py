@@ -8,7 +8,7 @@ import numpy as np
 
 from tombola.evaluation import connectivity as of
 from tombola.pruning.controls import shuffle
-from tombola.studies import Details, Effect, Evidence, Figure, Frame, Panel, Results, Row, Values, aside, claim, picture, study
+from tombola.studies import Details, Effect, Evidence, Figure, Frame, Panel, Results, Row, Values, aside, claim, dense_run, picture, study
 from tombola.studies.frankle2019.common import Pruned
 from tombola.studies.tickets import chain_rows, spread_levels, tickets
 
@@ -22,7 +22,7 @@ class Connectivity(Pruned):
     """Connections per unit in the masks of tickets, against random masks of equal counts; which inputs stay connected."""
 
     chosen = {"structure": "connectivity compares with random masks of single weights; leave structure=weights"}
-    columns = ("unevenness", "unconnected")
+    columns = ("unevenness", "unconnected", "dense_acc")
     arms = {
         "incoming": "incoming, ticket",
         "outgoing": "outgoing, ticket",
@@ -41,10 +41,13 @@ class Connectivity(Pruned):
         """
         if row.level == 0:
             return []
-        mask = results[row.run].weights("mask")
+        mask, dense_acc = results[row.run].weights("mask"), results[dense_run(self, row.replicate)].shown("test")
         random = shuffle(dict(mask), row.run.seed, f"connectivity/{row.level}")
         return [
-            {"variant": layer, "arm": arm + suffix, "unevenness": of.unevenness(counts), "unconnected": of.unconnected(counts)}
+            {
+                **{"variant": layer, "arm": arm + suffix, "dense_acc": dense_acc},
+                **{"unevenness": of.unevenness(counts), "unconnected": of.unconnected(counts)},
+            }
             for suffix, leaves in (("", mask), ("_random", random))
             for layer, arm, counts, leaf in _connections(leaves)
             if not leaf.all()  # a layer that is never pruned

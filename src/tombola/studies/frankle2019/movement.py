@@ -32,7 +32,7 @@ class Movement(Pruned):
         ("structure", "criterion", "prune_at"),
         "its controls choose single weights by |w_f| at the end; leave structure, criterion, prune_at",
     )
-    columns = ("layer_density", "distance", "away")
+    columns = ("layer_density", "distance", "away", "dense_acc")
     arms = {
         "kept": "kept by the ticket",
         "pruned": "pruned",
@@ -57,6 +57,7 @@ class Movement(Pruned):
         if row.level == 0:
             return []
         dense = Run(task=row.run.task, seed=row.run.seed)
+        dense_acc = results[dense].shown("test")
         initial, final, other = results[dense].weights("0it"), results[dense].weights("end"), results[_other(dense)].weights("end")
         found: list[Values] = []
         for path, mask in results[row.run].weights("mask").items():
@@ -71,7 +72,7 @@ class Movement(Pruned):
             }
             for control, (ends, kept) in groups.items():
                 for arm, group in (("kept", kept), ("pruned", ~kept)):
-                    values = {"layer_density": count / mask.size, **moved(initial[path], ends, group)._asdict()}
+                    values = {"dense_acc": dense_acc, "layer_density": count / mask.size, **moved(initial[path], ends, group)._asdict()}
                     found.append({"variant": path.removesuffix("/kernel"), "arm": arm + control, **values})
         return found
 

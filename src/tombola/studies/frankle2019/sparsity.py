@@ -141,8 +141,9 @@ class Sparsity(Pruned):
         sparse, moderate = table.levels(0, 0.105), table.levels(0.2, 0.7)
         far, near = (table.above("ticket", "reinit", ACC_ES, levels) for levels in (sparse, moderate))
         at = [*moderate, *sparse]
-        metric = table.uncensored(ACC_ES, ("ticket", "reinit"), sparse)
-        one, other = table.pair("ticket", "reinit", metric, at)
+        pair = ("ticket", "reinit")
+        metric = table.uncensored(table.uncensored(ACC_ES, pair, moderate), pair, sparse)
+        one, other = table.pair(*pair, metric, at)
         found = growth(one - other, sparse, moderate)
         name = f"gap in {metric.label.removesuffix(' (%)')}, at 10.5 % or less, minus its mean at 70 to 20 %"
         yield table.effect(name, "pp", found, least=table.resolution, lacks=far.lacks or near.lacks)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from tombola.studies import ACC_FINAL, Action, Effect, Figure, Panel, Results, Row, Run, Several, Task, Values, chain_rows, study
-from tombola.studies.claims import Evidence, aside, claim, hardest
+from tombola.studies.claims import claim
+from tombola.studies.evidence import Evidence, aside, hardest
 from tombola.studies.initial.common import NOTE, TUNED, Tuned
 from tombola.studies.transplant.common import COLLAPSED
 

@@ -37,7 +37,7 @@ class Journeys(Iterative):
     """
 
     scales = {"smoke": {"replicates": 2, "densities": (0.2,), "per_round": 0.9, "looks": 8, "updates": 10}}
-    columns = ("kept", "prunable", *COLUMNS)
+    columns = ("kept", "prunable", *COLUMNS, "dense_acc")
     arms = {
         **FATES,
         "dense": "dense network",
@@ -92,7 +92,7 @@ class Journeys(Iterative):
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
         """Of the dense network a row for each layer, and one for all; of the others one."""
         result, density = results[row.run], self.densities[row.level - 1]
-        values: Values = {"variant": ALL, "density": density}
+        values: Values = {"variant": ALL, "density": density, "dense_acc": results[dense_run(self, row.replicate)].shown("test")}
         if row.arm == "dense":
             followed, steps = self.follow(row, results)
             stop, censored = es_iteration(result.metrics)

@@ -10,8 +10,8 @@ import numpy as np
 from tombola.core.errors import unknown
 from tombola.studies import Each, Results, Run, Task
 from tombola.studies.base import Counted, Row, Scale
-from tombola.studies.claims import CENSORED
 from tombola.studies.dense import for_noise
+from tombola.studies.evidence import CENSORED
 from tombola.studies.frankle2020.common import SMOKE, Instability, dense_run
 from tombola.studies.frankle2020.onset import Onset
 from tombola.studies.phases.settings import BASE, settings_of

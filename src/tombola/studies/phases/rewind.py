@@ -9,7 +9,8 @@ from tombola.core.keys import replicate_seed
 from tombola.core.task import Detect, Detecting
 from tombola.procedures.imp import imp_runs
 from tombola.studies import Effect, Figure, Panel, Row, Run, Step, Values, study
-from tombola.studies.claims import CENSORED, Evidence, aside, claim
+from tombola.studies.claims import claim
+from tombola.studies.evidence import CENSORED, Evidence, aside
 from tombola.studies.frankle2020.common import SMOKE
 from tombola.studies.phases.common import Settings
 from tombola.studies.phases.settings import BASE

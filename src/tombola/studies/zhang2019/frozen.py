@@ -76,7 +76,7 @@ class Frozen(common.Classes):
         return (self.heat_map("frozen", title, _ACC, trained, across="frozen", said=said),)
 
     @claim(
-        "LAY-C8",
+        "LAY-C8b",
         "section 4, and a replication on MNIST",
         "A network learns as well with all its robust layers left at their random initial values; if the first layer of a fully connected "
         "network is left there, the second becomes critical.",

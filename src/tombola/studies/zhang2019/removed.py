@@ -103,7 +103,7 @@ class Removed(common.Robust):
         return (self.heat_map("removed", title, _ACC, trained, operations, across="the part is", said=said),)
 
     @claim(
-        "LAY-C8",
+        "LAY-C8a",
         "section 4",
         "On CIFAR-10 a network learns about as well with a part taken out as with it left at its random initial values; on ImageNet it "
         "learns clearly worse.",

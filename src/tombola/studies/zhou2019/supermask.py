@@ -9,7 +9,8 @@ from pydantic import Field
 
 from tombola.pruning.criteria import criteria
 from tombola.studies import Effect, Figure, Measurement, Panel, Row, TombolaError, Values, dense_run, picture, study
-from tombola.studies.claims import Evidence, claim, hardest
+from tombola.studies.claims import claim
+from tombola.studies.evidence import Evidence, hardest
 from tombola.studies.results import Column, Details, Results
 from tombola.studies.tickets import Levels, PruningStudy, Several
 from tombola.studies.zhou2019.common import ACC, PAPER, VALUES, best
@@ -37,7 +38,7 @@ class Supermasks(PruningStudy):
 
     paper = PAPER
     scales = {"smoke": {"replicates": 2, "levels": 3, "pictured": (2,), "criteria": (SAME, "large_final", "random")}}
-    columns = ("acc", "validation_acc", "chance_acc")
+    columns = ("acc", "validation_acc", "chance_acc", "dense_acc")
     variants = VALUES
     arms = {name: name.replace("_", " ") for name in (SAME, *LEARNT, *OTHERS)}
     chosen = {
@@ -78,6 +79,7 @@ class Supermasks(PruningStudy):
                 "density": float(density),
                 "acc": float(found[f"{values}_{column}"][level]),
                 "validation_acc": float(found[f"{values}_validation_{column}"][level]),
+                "dense_acc": results[row.run].shown("test"),
                 "chance_acc": float(self.task.objective.headline_of(found["test_chance"])),
             }
             for values in VALUES

@@ -10,7 +10,8 @@ from pydantic import Field
 from tombola.core.task import Count, Task
 from tombola.pruning.pruning import Pruning
 from tombola.studies import Details, Effect, Measurement, Results, Row, Run, Several, Share, Step, TombolaError, Values, dense_run, study
-from tombola.studies.claims import Evidence, aside, claim, hardest
+from tombola.studies.claims import claim
+from tombola.studies.evidence import Evidence, aside, hardest
 from tombola.studies.figure import Figure, Known, Panel
 from tombola.studies.testbeds import network_of
 from tombola.studies.zhou2019.common import ACC, VALUES
