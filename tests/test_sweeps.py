@@ -297,3 +297,10 @@ def test_the_ledger_tells_what_is_damaged_from_what_was_not_run(swept, tmp_path,
     assert "not run" in capsys.readouterr().out
     (tmp_path / "file").touch()
     assert cli.main([*command, str(tmp_path / "file")]) == 2
+
+
+def test_what_is_swept_and_set_is_one_line():
+    with pytest.raises(
+        TombolaError, match="^learning_rate is swept, and task.recipe.learning_rate is set, to 0.5; leave one of the two out$"
+    ):
+        resolve("frankle2019.sparsity", settings=["task.recipe.learning_rate=0.5"], sweep={"learning_rate": [0.1, 0.2]})

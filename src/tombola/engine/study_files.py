@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.spec import Spec
-from tombola.engine.configuring import fields_of
+from tombola.engine.configuring import fields_of, path_of
 from tombola.models.tasks import tasks
 from tombola.studies.base import Scale, Study
 from tombola.studies.sweep import Sweep
@@ -96,7 +96,7 @@ def written(study: Study, *, task: str = "", scale: str = "small", load: Sequenc
     left_out = (
         *(["task.name"] if task == first.task.name else []),
         "task.data.content",
-        *swept,
+        *(".".join(path_of(first, key)) for key in swept if key != "task"),
         *(f"task.{part}" for part in ("model", "data") if own.get(part)),
         *(["task"] if "task" in swept else []),
     )
