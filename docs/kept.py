@@ -1,11 +1,12 @@
 """Results that are kept: made, and told on the pages and in the ledger.
 
     python docs/kept.py run docs/results/STUDY/TASK ... --store DIR [--data-dir DIR]
+    python docs/kept.py draw [docs/results/STUDY/TASK ...]
     python docs/kept.py tell
 
 `run` carries out the `next.toml` of each folder, which is committed before, or its `study.toml` again, and keeps table, verdicts and
-pictures there. `tell` writes `ledger.md`, and what stands on the pages between `<!-- kept: STUDY -->` and `<!-- end -->`: so no number is
-copied by hand.
+pictures there, with their captions. `draw` draws again those pictures of a folder, or of all, whose numbers the table has. `tell` writes
+`ledger.md`, and what stands on the pages between `<!-- kept: STUDY -->` and `<!-- end -->`: so no number is copied by hand.
 """
 
 import argparse
@@ -21,12 +22,13 @@ from typing import Any
 
 from tombola import cli
 from tombola.evaluation.verdict import Effect, Verdict
-from tombola.report import ledger, text
+from tombola.report import figures, ledger, text
 from tombola.report.files import write_file
 from tombola.report.table import claims_as_json
 from tombola.store.files import dump_json
-from tombola.studies.base import Study
+from tombola.studies.base import Findings, Study
 from tombola.studies.catalogue import studies
+from tombola.studies.wording import Wording
 
 RESULTS = Path(__file__).parent / "results"
 BLOCK = re.compile(r"(<!-- kept: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -45,17 +47,37 @@ def run(folder: Path, store: Path, data_dir: str | None) -> None:
 
 
 def keep(report: Path, folder: Path) -> None:
-    """Copy what is kept of a report; pictures lose the colours that nobody sees, and two thirds of their size."""
-    from PIL import Image
-
-    for old in folder.glob("*.png"):
+    """Copy what is kept of a report."""
+    for old in (*folder.glob("*.png"), *folder.glob("*.txt")):
         old.unlink()
     for name in ("table.csv", "study.toml", "claims.json"):
         write_file(folder / name, (report / name).read_bytes())
     for picture in report.glob("*.png"):
-        image, packed = Image.open(picture).convert("RGB"), io.BytesIO()
-        image.quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
-        write_file(folder / picture.name, packed.getvalue())
+        keep_picture(picture.read_bytes(), picture.with_suffix(".txt").read_bytes(), folder / picture.name)
+
+
+def keep_picture(picture: bytes, caption: bytes, path: Path) -> None:
+    """A picture without the colours that nobody sees, a third of its size, and its caption beside it."""
+    from PIL import Image
+
+    image, packed = Image.open(io.BytesIO(picture)).convert("RGB"), io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    write_file(path, packed.getvalue())
+    write_file(path.with_suffix(".txt"), caption)
+
+
+def draw_again(folder: Path) -> None:
+    """Draw the figures of a kept table anew whose numbers it has all; those of curves and of details need the runs."""
+    study, verdicts = judged(folder)
+    table = ledger.read_table(folder / "table.csv")
+    words = Wording(study.task, study.learns)
+    found = Findings(study, words.columns(study.columns), tuple(words.figures(study.figures())), table, table, verdicts, {})
+    for figure in found.figures:
+        path = folder / f"{figure.name}.png"
+        if not path.exists() or figure.kind not in ("density", "scatter") or {panel.metric for panel in figure.panels} - set(table):
+            continue
+        files = figures.files(figures.draw(figure, found), figure.name)
+        keep_picture(files[path.name], files[f"{figure.name}.txt"], path)
 
 
 def folders() -> list[Path]:
@@ -118,8 +140,9 @@ def _figures(folders: Iterable[Path]) -> Iterator[str]:
     for folder in folders:
         for figure in judged(folder)[0].figures():
             if (folder / f"{figure.name}.png").exists():
-                name = f"{folder.parent.name}/{folder.name}"
-                yield f"![{figure.title}, {folder.name}]({name}/{figure.name}.png)\n\n*{figure.title}, `{folder.name}`.* {figure.caption}\n"
+                name, kept = f"{folder.parent.name}/{folder.name}", folder / f"{figure.name}.txt"
+                said = kept.read_text(encoding="utf-8").strip().removeprefix(f"{figure.title}. ") if kept.exists() else figure.caption
+                yield f"![{figure.title}, {folder.name}]({name}/{figure.name}.png)\n\n*{figure.title}, `{folder.name}`.* {said}\n"
 
 
 def _commands(name: str, folders: Iterable[Path]) -> Iterator[str]:
@@ -180,12 +203,15 @@ def _states(claims: Iterable[dict[str, Any]]) -> list[Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", choices=("run", "tell"))
+    parser.add_argument("verb", choices=("run", "draw", "tell"))
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--store", type=Path, default=Path("runs"))
     parser.add_argument("--data-dir")
     given = parser.parse_args()
     if given.verb == "tell":
         tell()
-    for folder in given.folders if given.verb == "run" else ():
-        run(folder, given.store, given.data_dir)
+    for folder in given.folders or (folders() if given.verb == "draw" else ()):
+        if given.verb == "run":
+            run(folder, given.store, given.data_dir)
+        elif given.verb == "draw":
+            draw_again(folder)

@@ -301,6 +301,6 @@ def test_the_ledger_tells_what_is_damaged_from_what_was_not_run(swept, tmp_path,
 
 def test_what_is_swept_and_set_is_one_line():
     with pytest.raises(
-        TombolaError, match="^learning_rate is swept, and task.recipe.learning_rate is set, to 0.5; leave one of the two out$"
+        TombolaError, match=r"^learning_rate is swept, and task.recipe.learning_rate is set, to 0.5; leave one of the two out$"
     ):
         resolve("frankle2019.sparsity", settings=["task.recipe.learning_rate=0.5"], sweep={"learning_rate": [0.1, 0.2]})

@@ -24,10 +24,11 @@ def named(label: str) -> str:
 
 def own_settings(report: Findings) -> str:
     """A sentence for captions that says how this study prunes where that is not as by default; "" if it is."""
-    pruning = getattr(report.study, "pruning", None)
+    pruning, swept = getattr(getattr(report.study, "first", report.study), "pruning", None), getattr(report.study, "swept", ())
     if pruning is None:
         return ""
-    said = [f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in pruning._brief()]
+    own = [(name, value) for name, value in pruning._brief() if name not in {key.rpartition(".")[2] for key in swept}]
+    said = [f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in own]
     return f"Pruning: {', '.join(said)}." if said else ""
 
 
