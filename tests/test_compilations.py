@@ -13,7 +13,7 @@ from tombola.engine.progress import Progress
 from tombola.engine.study import run_study
 from tombola.procedures.imp import imp_runs
 from tombola.store.store import Store
-from tombola.training import program, replica_batch
+from tombola.training import optimizers, program, replica_batch
 from tombola.training import setup as limits
 
 LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
@@ -151,3 +151,10 @@ def test_a_resumed_run_goes_on_in_the_same_programs(tmp_path, compilations, monk
         engine(2, left=2).execute()
     assert list((tmp_path / ".work").glob("*.checkpoint.safetensors"))
     assert compilations(engine(2).execute) == 0
+
+
+def test_our_own_optimisers_are_tried_without_compiling(compilations):
+    optimizers.check.cache_clear()
+    for name in optimizers.optimizers:
+        if name not in optimizers.optimizers.users():
+            assert compilations(optimizers.check, Recipe(steps="9it", batch=5, learning_rate=0.1, optimizer=name)) == 0, name
