@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import replicate_seed
+from tombola.core.task import Data
+from tombola.data.arrays import from_arrays
+from tombola.data.dataset import load
 from tombola.engine.configuring import apply, fields_of, resolve
 from tombola.engine.study import study_graph
 from tombola.evaluation.early_stopping import es_iteration, iterations_to
@@ -23,6 +26,7 @@ from tombola.studies.catalogue import studies
 from tombola.studies.evidence import Evidence
 from tombola.studies.figure import Panel
 from tombola.studies.results import Result
+from tombola.studies.testbeds import chance, near_chance, resolution
 
 LEVELS = 14
 ARMS = ("ticket", "reinit", "random")
@@ -194,6 +198,18 @@ def test_censored_early_stops_are_not_judged_and_accuracy_is_at_the_end():
     assert "100 % of the early stops of winning ticket are censored" in early.effects[0].lacks
     quarter = invented(papers, papers_speed).assign(es_censored=lambda rows: rows.replicate < 2)  # of eight
     assert not judged(quarter)["LTH-C1"].effects[0].lacks
+
+
+def test_what_chance_is_follows_from_the_largest_class():
+    x, y = np.zeros((40, 3), np.float32), np.arange(40) % 4 == 0
+    own = named_task("digits-mlp").but(data=from_arrays(x, y, x[:20], y[:20]))
+    assert (chance(own), resolution(own)) == (75.0, 5.0)
+    assert near_chance(77.0, own) and not near_chance(78.0, own)
+    for name in ("breast_cancer", "wine"):  # classes of different sizes
+        data = load(Data(name=name))
+        labels = np.concatenate([data.targets, data.test_targets])
+        assert chance(own.but(data=Data(name=name))) == pytest.approx(100 * np.bincount(labels).max() / len(labels))
+    assert not near_chance(0.0, own.but(data=Data(name="arrays-000000000000")))  # not given here: unknown
 
 
 def test_a_network_near_chance_or_at_the_ceiling_leaves_no_room():
