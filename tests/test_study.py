@@ -204,7 +204,8 @@ def test_what_chance_is_follows_from_the_largest_class():
     x, y = np.zeros((40, 3), np.float32), np.arange(40) % 4 == 0
     own = named_task("digits-mlp").but(data=from_arrays(x, y, x[:20], y[:20]))
     assert (chance(own), resolution(own)) == (75.0, 5.0)
-    assert near_chance(77.0, own) and not near_chance(78.0, own)
+    assert near_chance(77.0, own)
+    assert not near_chance(78.0, own)
     for name in ("breast_cancer", "wine"):  # classes of different sizes
         data = load(Data(name=name))
         labels = np.concatenate([data.targets, data.test_targets])

@@ -59,8 +59,9 @@ class Frontiers(Coded):
         found = {name: cls.model_fields[name].default for name in names}
         if scale == "smoke":
             found = {name: strengths[:1] for name, strengths in found.items()}
-        larger = {} if task.data.name == "digits" else {name: tuple(float(f"{10 * one:g}") for one in strengths) for name, strengths in found.items()}
-        return {**cls.scales.get(scale, {}), **found, **larger}
+        if task.data.name != "digits":
+            found = {name: tuple(float(f"{10 * one:g}") for one in strengths) for name, strengths in found.items()}
+        return {**cls.scales.get(scale, {}), **found}
 
     @property
     def base(self) -> Task:
