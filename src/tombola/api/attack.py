@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Attacked(Shown):
-    """R replicates (leading axis), E radii."""
+    """The result of an attack: arrays over R replicates (leading axis) and E radii."""
 
     clean: np.ndarray
     """(R,) test accuracy in [0, 1], unattacked."""
     robust: np.ndarray
-    """(R, E) that no attack takes away."""
+    """(R, E) test accuracy that no attack takes away."""
     by_attack: Mapping[str, np.ndarray]
-    """Attack -> (R, E) what it alone leaves."""
+    """Attack -> (R, E) test accuracy that it alone leaves."""
     distance: np.ndarray
     """(R,) median 2-norm of what DeepFool changes."""
     original: np.ndarray

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Classes(Shown):
-    """R networks, C classes. A class without examples has recall NaN, and does not count in means over classes."""
+    """Arrays over R networks and C classes. A class without examples has recall NaN, and does not count in means over classes."""
 
     names: tuple[str, ...]
     """C: what the classes are called."""

@@ -40,13 +40,13 @@ class Robustness(Shown):
     loss: np.ndarray
     """(R, G, C) mean cross-entropy in nats."""
     own_error: np.ndarray
-    """(R,) of the networks as they were trained."""
+    """(R,) test errors of the networks as they were trained."""
     distance: np.ndarray
     """(R, G, C): 2-norm of what moved over sqrt(its size)."""
     chance: np.ndarray
     """(R,) the error of the best constant answer."""
     objective: Objective
-    """Whose headline the error is."""
+    """The objective whose headline the error is."""
 
     @property
     def rise(self) -> np.ndarray:

@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Searched(Shown):
-    """R replicates (leading axis), K looks at the way."""
+    """The result of a search: arrays over R replicates (leading axis) and K looks on the way."""
 
     mask: Mask
     """Bool leaves (R, ...): the mask that was best on validation examples."""
     accuracy: np.ndarray
     """(R, K) test accuracy in [0, 1], or another objective's headline, of the best mask so far."""
     density: np.ndarray
-    """(R, K) of the same mask."""
+    """(R, K) density of the same mask."""
     passes: np.ndarray
     """(R, K) example forward passes that were spent until then."""
     objective: Objective
-    """Whose headline the accuracy is."""
+    """The objective whose headline the accuracy is."""
 
     def tables(self) -> "dict[str, pd.DataFrame]":
         """`looks`, a row a replicate and look."""
@@ -114,7 +114,7 @@ def search(
 
 
 def _parents(session: Session, runs: list[Any], start: Mapping[str, Any] | None, given: list[Any]) -> list[tuple[Any, ...]]:
-    """Of each replicate's measurement: the weights, and the mask to begin from."""
+    """The parents of each replicate's measurement: the weights, and the mask to begin from if one is given."""
     given_start = weights_of("start", start, session.network)
     full = given_start if given_start is not None else stack([session.network.init(run.seed) for run in runs])
     return [(ref, *given[index : index + 1]) for index, ref in enumerate(session.refer(full))]

@@ -35,13 +35,13 @@ class Stop(NamedTuple):
     """What is said of a replicate where training stops to evaluate."""
 
     run: Run
-    """What it is described as."""
+    """The run that it is described as."""
     replicate: int
-    """Its number in the call, from 0."""
+    """The replicate's number in the call, from 0."""
     step: int
     """Iterations since the start of training."""
     metrics: dict[str, float]
-    """As `Trajectory.metrics` has them: losses in nats, shares in [0, 1]; NaN where the test set was not evaluated."""
+    """Metrics as in `Trajectory.metrics`: losses in nats, shares in [0, 1]; NaN where the test set was not evaluated."""
 
 
 def a_task(given: Any) -> Task:
@@ -56,13 +56,13 @@ class Session:
     """A call in Python."""
 
     task: Task
-    """Its data told by their bytes, as studies tell them."""
+    """The task, with its data identified by their bytes, as in studies."""
     store: Store
     data_dir: Path | None
 
     @classmethod
     def of(cls, task: Task, store: Store | Path | str | None, data_dir: Path | str | None, *given: Any) -> "Session":
-        """With the store that is named; else the one that what it was given comes from; else one in memory."""
+        """A session with the store that is named; else with the one that what was given comes from; else with one in memory."""
         if store is None:
             store = next((one.store for one in given if isinstance(one, Stored | Trajectory)), None) or Store()
         folder = None if data_dir is None else Path(data_dir)
@@ -103,7 +103,7 @@ class Session:
         return found
 
     def refer(self, tree: Mapping[str, Any], what: str = "weights") -> list[RunRef]:
-        """R parents of runs or measurements: the runs that weights or masks come from, if they know them and are still as they were;
+        """The R parents of runs or measurements: the runs that weights or masks come from, if they know them and are still as they were;
         else the arrays themselves.
         """
         if isinstance(tree, Stored) and all(
@@ -114,7 +114,7 @@ class Session:
         return [self._give(replica(tree, index), what == "mask") for index in range(replicas(tree))]
 
     def bring(self, refs: Iterable[RunRef], store: Store) -> None:
-        """Have runs that lie in another store, and what they come from, in this one."""
+        """Copy runs that lie in another store, and what they come from, into this one."""
         if store is self.store:
             return
         for run in graph(ref.run for ref in refs if isinstance(ref.run, Run)).runs.values():
@@ -161,7 +161,7 @@ class Session:
         return [Trajectory(tuple(group), self.store, own, self.data_dir) for group, own in zip(groups, kept, strict=True)]
 
     def measure(self, measurements: Sequence[Measurement]) -> list[Tree]:
-        """What each finds."""
+        """What each of the measurements finds."""
         self.train((), measurements=measurements)
         return self.found(measurements)
 

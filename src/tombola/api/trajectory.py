@@ -53,12 +53,12 @@ def _make_a_tree() -> None:
 
 @dataclass(frozen=True, repr=False)
 class Trajectory(Shown):
-    """R replicas side by side; every array has the replica axis first."""
+    """Trajectories of R replicas side by side; every array has the replica axis first."""
 
     runs: tuple[Run, ...]
-    """What each was described as."""
+    """The description of each replica's run."""
     store: Store = field(repr=False)
-    """Where they are."""
+    """The store in which the runs are."""
     kept: frozenset[int]
     """Iterations whose weights are stored, the last among them."""
     data_dir: Path | None = field(default=None, repr=False)
@@ -92,7 +92,7 @@ class Trajectory(Shown):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """(R,) of each replica."""
+        """(R,) the seed of each replica."""
         return tuple(run.seed for run in self.runs)
 
     @cached_property

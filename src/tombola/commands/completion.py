@@ -47,7 +47,7 @@ def completion(parser: argparse.ArgumentParser, shell: str) -> None:
 
 
 def _actions(parser: Any) -> Iterator[argparse.Action]:
-    """Of a parser and of those below it."""
+    """The actions of a parser and of all parsers below it."""
     for action in parser._actions:
         yield action
         for below in set(action.choices.values()) if isinstance(action, argparse._SubParsersAction) else ():

@@ -1,4 +1,4 @@
-"""From options of the command line to a study: over those of a study file, and of files of defaults; and where each came from."""
+"""From the options of a command to a study: laid over those of a study file, and of files of defaults; and where each came from."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,7 +30,7 @@ def resolved(study: str, options: Mapping[str, Any], data_dir: Path | None) -> S
 
 
 def carried_out(store: Store, data_dir: Path | None) -> Iterator[tuple[str, Mapping[str, Any], Study | TombolaError]]:
-    """Of each study that was carried out with a store: the digest of its configuration, its options, and the study, or why it cannot be
+    """Every study that was carried out with a store: the digest of its configuration, its options, and the study, or why it cannot be
     had here. What a study file names is neither run nor opened.
     """
     from tombola.engine.configuring import resolve
@@ -96,7 +96,7 @@ def origins(found: Study, study: str, options: Mapping[str, Any]) -> dict[str, s
 
 
 def options_of(found: Study, study: str, options: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Option -> its value, and what said it, of those that are no fields of the configuration."""
+    """The options that are no fields of the configuration: option -> its value, and what said it."""
     said: dict[str, tuple[Any, str]] = {
         "scale": ("small", "default"),
         "task": (found.default_task, "default"),

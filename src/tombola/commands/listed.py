@@ -15,7 +15,7 @@ Listed = dict[str, Any]
 
 _SIGNS = {"<=": operator.le, ">=": operator.ge, "!=": operator.ne, "==": operator.eq, "<": operator.lt, ">": operator.gt, "=": operator.eq}
 NOWHERE = {"study": "", "configuration": "", **{name: value for name, value in Place("")._asdict().items() if name != "run"}}
-"""Of a run that is in no study."""
+"""The place of a run that is in no study: name -> value."""
 
 
 def at_places(store: Store, runs: Iterable[Listed]) -> list[Listed]:
@@ -52,7 +52,7 @@ def chosen(rows: Sequence[Listed], where: Sequence[str], **places: Any) -> list[
 
 
 def in_order(rows: Iterable[Listed], by: str | None) -> list[Listed]:
-    """Sorted by a name, from the largest if ``-`` stands before it; what has no value comes last."""
+    """Rows sorted by a name, from the largest if ``-`` stands before it; what has no value comes last."""
     rows = list(rows)
     name = (by or "").removeprefix("-")
     names = {name for row in rows for name in row}
@@ -100,7 +100,7 @@ def _parsed(condition: str) -> tuple[str, str, str]:
 
 
 def _holds(value: Any, sign: str, text: str) -> bool:
-    """Numbers are compared as numbers, all else as texts."""
+    """Whether a condition holds: numbers are compared as numbers, all else as texts."""
     try:
         given: Any = float(text)
     except ValueError:

@@ -28,7 +28,7 @@ def amount(size: int) -> str:
 
 
 def print_paths(paths: Sequence[Path]) -> None:
-    """One a line."""
+    """Print paths, one a line."""
     for path in paths:
         print(path)
 

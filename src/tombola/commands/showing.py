@@ -89,7 +89,7 @@ def _in_words(fields: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _shown(value: Any) -> Any:
-    """As one would write it after ``--set KEY=``: JSON values."""
+    """A value as one would write it after ``--set KEY=``, in JSON values."""
     if isinstance(value, Spec):
         return {name: _shown(part) for name, part in value.canonical().items() if name != "spec"}
     return [_shown(part) for part in value] if isinstance(value, list | tuple) else value

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tombola.engine.upkeep import Needed
 
 _LINES = 20
-"""Of runs that could go, or of leaves that differ, as many are shown; `--json` has all."""
+"""The most runs that could go, or leaves that differ, that are shown; `--json` has all."""
 _WORDS = {"run": "runs", "measurement": "measurements", "given": "arrays that were given", "network": "descriptions of networks"}
 _ONE = {"given": "set of arrays that was given", "network": "description of a network"}
 
@@ -113,7 +113,7 @@ def _brief(store: Store, digest: str, size: int) -> list[str]:
 
 
 def store_merge(others: Sequence[Path], store: Path, json: bool) -> None:
-    """Have all that other stores have."""
+    """Copy everything that other stores hold into this one."""
     found, counts, named = Store(store), Counter[tuple[str, str]](), []
     for other in others:
         for kind, digest, became in upkeep.merge(found, Store.there(other)):

@@ -21,5 +21,5 @@ class DataInfo:
 
     @classmethod
     def of_classes(cls, shape: tuple[int, ...], classes: int, dtype: str = "float32") -> Self:
-        """Of examples that each belong to one of `classes`."""
+        """What is known of data whose examples each belong to one of `classes` classes."""
         return cls(tuple(shape), (classes,), dtype, classes)

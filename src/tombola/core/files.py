@@ -1,4 +1,4 @@
-"""Where caches live, and how a file gets to its place whole or not at all."""
+"""The folder of caches, and how a file gets to its place whole or not at all."""
 
 import os
 import re

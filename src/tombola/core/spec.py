@@ -35,7 +35,7 @@ def _strict(schema: Any) -> Any:
 
 
 class _Kind(ModelMetaclass):
-    """Of classes of descriptions: `help`, `dir` and editors see their fields and methods, and nothing of pydantic's."""
+    """The metaclass of descriptions: `help`, `dir` and editors see their fields and methods, and nothing of pydantic's."""
 
     def __dir__(cls) -> list[str]:  # noqa: N805
         own = [kind for kind in cls.__mro__ if not kind.__module__.startswith(("pydantic", "builtins", "abc"))]

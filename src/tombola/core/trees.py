@@ -16,7 +16,7 @@ Tree = dict[str, Any]
 
 
 def stack(trees: Sequence[Mapping[str, Any]]) -> Tree:
-    """R trees of one structure -> one tree with leaves (R, ...)."""
+    """Stack R trees of one structure: one tree with leaves (R, ...)."""
     return {path: np.stack([np.asarray(tree[path]) for tree in trees]) for path in trees[0]}
 
 

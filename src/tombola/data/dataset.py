@@ -41,11 +41,11 @@ class Dataset:
     targets: np.ndarray | None
     """Classes (n_pool,) int32, 0 to classes - 1; or values (n_pool, *shape) float32; None: there are none (of an autoencoder)."""
     test_inputs: np.ndarray
-    """(n_test, *shape), of the same dtype."""
+    """(n_test, *shape) test inputs, of the same dtype."""
     test_targets: np.ndarray | None
-    """(n_test, ...), of the same dtype."""
+    """(n_test, ...) test targets, of the same dtype."""
     classes: int | None
-    """Their number; None where targets are values."""
+    """The number of classes; None where targets are values."""
     validation: int
     """Validation examples that a split takes from the pool unless told otherwise."""
     mean: np.ndarray | None = None
@@ -63,7 +63,7 @@ class Dataset:
     drawn: int = 0
     """Test examples that each replicate draws from all (`Data.fresh_test`): inputs and test inputs are then the same array; 0: none."""
     held: int = 0
-    """So many examples at the end of the pool are the validation set, for all replicates; 0: each draws its own."""
+    """The number of examples at the end of the pool that are the validation set of all replicates; 0: each draws its own."""
 
     @property
     def on_disk(self) -> bool:
@@ -217,7 +217,7 @@ def _check_range(where: str, values: np.ndarray, count: int | None) -> None:
 
 
 def _dtype(name: str, dataset: Dataset) -> np.dtype:
-    """Of the inputs: float32 without mean and std, uint8 with both; int32 of tokens."""
+    """The dtype of the inputs: float32 without mean and std, uint8 with both; int32 for tokens."""
     if dataset.vocabulary is not None:
         return np.dtype(np.int32)
     if dataset.mean is None and dataset.std is None:

@@ -65,7 +65,7 @@ EMBEDDED: dict[str, dict[str, object]] = {
 """What they hold, for a list of data sets that generates nothing."""
 
 _FURTHER_SEED = 43
-"""Of the 1000 further examples; the canonical set has seed 42."""
+"""The seed of the 1000 further examples; the canonical set has seed 42."""
 
 
 @datasets.register

@@ -49,7 +49,7 @@ def content(name: str, folder: Path) -> str:
 
 
 def _of_files(source: Source, folder: Path) -> str:
-    """Of files that may be others than the canonical ones. Unpacked once: what was found is kept by path, size and time."""
+    """The digest of files that may differ from the canonical ones. They are unpacked once: it is kept by their paths, sizes and times."""
     try:
         paths = [find(source, file, folder) for file in source.files]
         stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path is not None]
@@ -68,7 +68,7 @@ def _of_files(source: Source, folder: Path) -> str:
 
 
 def _of_listing(folder: Path) -> str:
-    """Of a folder of images: paths and sizes of the files. Listed once: what was found is kept by the folders' times."""
+    """The digest of a folder of images: of the files' paths and sizes. They are listed once: it is kept by the folders' times."""
     try:
         rooms = sorted(room for part in ("train", "val") for room in (folder / part).iterdir() if room.is_dir())
         stats = [(str(room.resolve()), room.stat().st_mtime_ns) for room in rooms]

@@ -15,7 +15,7 @@ from tombola.core.errors import TombolaError
 from tombola.kernels.device import cores
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
-"""Of image files, in any case."""
+"""Suffixes of image files, in any case."""
 
 _CENTRE = 224 / 256
 """Side of the square that is kept, as a share of the image's shorter side: the usual test crop for ImageNet."""
@@ -31,11 +31,11 @@ class Image(NamedTuple):
     label: int
     """Place of its class in the sorted names of the classes."""
     size: int
-    """Of the file, bytes."""
+    """The size of the file in bytes."""
 
 
 def classes(folder: Path) -> list[str]:
-    """Names of the folders in `folder`, sorted."""
+    """The names of the folders in `folder`, sorted."""
     return [entry.name for entry in _entries(folder) if entry.is_dir()]
 
 

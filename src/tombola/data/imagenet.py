@@ -18,7 +18,7 @@ MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 """Mean of red, green and blue over ImageNet, on the scale [0, 1], as everyone uses it."""
 
 STD = np.array([0.229, 0.224, 0.225], np.float32)
-"""Their standard deviation."""
+"""Standard deviation of red, green and blue over ImageNet, on the scale [0, 1]."""
 
 FACTS: dict[str, object] = {
     "examples": 1_281_167,

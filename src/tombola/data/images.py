@@ -16,7 +16,7 @@ CIFAR10_MEAN = np.array([0.49139968, 0.48215841, 0.44653091], np.float32)
 """Mean of red, green and blue over all pixels of the 50,000 training images, on the scale [0, 1]."""
 
 CIFAR10_STD = np.array([0.24703223, 0.24348513, 0.26158784], np.float32)
-"""Their standard deviation."""
+"""Standard deviation of red, green and blue over the same pixels, on the scale [0, 1]."""
 
 CIFAR100_MEAN = np.array([0.50707516, 0.48654887, 0.44091784], np.float32)
 """The same of CIFAR-100."""

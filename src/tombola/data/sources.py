@@ -14,9 +14,9 @@ class File:
     """`images` and `labels`: idx with its header; `records`: CIFAR's, a label byte and then the pixels, no header (CIFAR-100's label
     has the byte of a coarser one before it)."""
     shape: tuple[int, ...]
-    """Of the uint8 array it holds."""
+    """The shape of the uint8 array that the file holds."""
     sha256: str = ""
-    """Of the canonical content; "" where it is not known, and then no content is taken for it."""
+    """The SHA-256 of the canonical content; "" where it is not known, and then no content is taken for it."""
 
 
 @dataclass(frozen=True)

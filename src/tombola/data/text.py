@@ -139,7 +139,7 @@ def memory() -> int:
 
 
 def wikipedia_file(folder: Path | None) -> Path | None:
-    """Where the Wikipedia text is, in ``text`` in the folder of data files or directly in it; None: nowhere."""
+    """The file of the Wikipedia text, in ``text`` in the folder of data files or directly in it; None if it is in neither."""
     where = data_folder(folder)
     places = [room / f"{WIKIPEDIA}{suffix}" for room in (where / "text", where) for suffix in SUFFIXES]
     return next((place for place in places if place.is_file()), None)

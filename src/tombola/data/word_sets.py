@@ -27,11 +27,11 @@ class Pairs(NamedTuple):
     """A set of pairs, as far as their words are known."""
 
     places: np.ndarray
-    """(n, 2) tokens."""
+    """(n, 2) the words of each pair, as tokens."""
     scores: np.ndarray
-    """(n,) of people, higher is more alike."""
+    """(n,) scores that people gave: the higher, the more alike."""
     share: float
-    """Of the set's pairs that these are."""
+    """The share of the set's pairs that these are."""
 
 
 def read_pairs(path: Path | str) -> tuple[tuple[str, str, float], ...]:
@@ -69,7 +69,7 @@ def pairs(name: str, words: tuple[str, ...], folder: Path | None = None) -> Pair
 
 
 def known_pairs(given: tuple[tuple[str, str, float], ...], words: tuple[str, ...]) -> Pairs:
-    """Those pairs both of whose words are known, as tokens."""
+    """The pairs both of whose words are known, as tokens."""
     place = {word: index for index, word in enumerate(words)}
     there = [(place[a], place[b], score) for a, b, score in given if a in place and b in place]
     table = np.array(there, np.float64).reshape(-1, 3)

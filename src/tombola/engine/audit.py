@@ -37,7 +37,7 @@ class Size(NamedTuple):
     levels: int
     """Rounds of pruning; a round takes twice what the task's would."""
     share: float
-    """Of the task's training steps."""
+    """The share of the task's training steps that are trained."""
     random_masks: int = 0
     """Random masks at each level, beside fresh initial values."""
 
@@ -81,9 +81,9 @@ class Plan(NamedTuple):
     size: Size
     studies: tuple[Study, ...]
     pace: Pace | None = None
-    """None: the size was chosen before."""
+    """How fast networks were found to train; None: the size was chosen before."""
     seconds: float = 0.0
-    """Estimated, if nothing is stored yet."""
+    """The seconds that the audit is estimated to take if nothing is stored yet."""
 
 
 class Part(NamedTuple):
@@ -91,7 +91,7 @@ class Part(NamedTuple):
 
     study: Study
     findings: Findings | None
-    """None: nothing of it can be shown yet."""
+    """What there is to show; None: nothing of it can be shown yet."""
     lacks: str
     """How far it is, where the time was over before it was: "12 of 54 runs"; "" if it is complete."""
 
@@ -136,7 +136,7 @@ def _shortened(task: Task, share: float, data_dir: Path | None) -> Recipe:
 
 
 def pace(task: Task, data_dir: Path | None, seconds: float = math.inf) -> Pace:
-    """Measured by short runs of as many replicas as an audit has, which are not kept; longer ones are begun for so many seconds."""
+    """How fast networks train, by short runs of as many replicas as an audit has, not kept; longer ones are begun for so many seconds."""
     _, total = resolved(task, data_dir)
     ends = time.monotonic() + seconds
 

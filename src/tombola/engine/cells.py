@@ -18,11 +18,11 @@ class Cell:
         self._handle: Any = None
 
     def isatty(self) -> bool:
-        """True: lines can be rewritten."""
+        """Always True: lines can be rewritten."""
         return True
 
     def flush(self) -> None:
-        """Nothing waits."""
+        """Do nothing: no text waits to be shown."""
 
     def write(self, text: str) -> None:
         """Show text below the cell."""

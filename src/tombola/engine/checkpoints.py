@@ -11,7 +11,7 @@ from tombola.store.store import Store
 from tombola.training.replica import Checkpoint
 
 _FORM = 4
-"""Of a state: 2 since replicas may be stored sparsely, 3 since it is sealed, 4 since the mask is part of it."""
+"""The version of a state's form: 2 since replicas may be stored sparsely, 3 since it is sealed, 4 since the mask is part of it."""
 
 
 def _versions() -> str:
@@ -51,7 +51,7 @@ def load(store: Store, digest: str) -> Checkpoint | None:
 
 
 def iteration(store: Store, digest: str, warn: Callable[[str], None]) -> int | None:
-    """Where a checkpoint stands that a run can go on from. One that is damaged is named and taken away: its run begins anew."""
+    """The iteration of a checkpoint that a run can go on from. One that is damaged is named and taken away: its run begins anew."""
     from safetensors import SafetensorError
 
     try:
@@ -68,7 +68,7 @@ def save_state(store: Store, digest: str, state: Mapping[str, np.ndarray]) -> No
 
 
 def load_state(store: Store, digest: str, warn: Callable[[str], None]) -> Tree | None:
-    """It again; None where there is none, or where other versions of JAX made it. One that is damaged is named and taken away."""
+    """What `save_state` wrote; None where there is none, or other versions of JAX made it. One that is damaged is named and taken away."""
     from safetensors import SafetensorError
 
     try:
@@ -90,7 +90,7 @@ def _write(store: Store, digest: str, tree: Mapping[str, np.ndarray], metadata: 
 
 
 def _read(store: Store, digest: str) -> tuple[Tree, dict[str, str]]:
-    """Nothing where there is no checkpoint, or none that these versions of JAX made."""
+    """The tree and metadata of a checkpoint; empty where there is none, or none that these versions of JAX made."""
     name = store.files.checkpoint(digest)
     try:
         tree, metadata = ({}, {}) if name is None else unsealed(store.files.read(name))

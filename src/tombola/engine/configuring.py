@@ -1,4 +1,4 @@
-"""From names, a scale and ``KEY=VALUE`` settings to a resolved study."""
+"""The way from names, a scale and ``KEY=VALUE`` settings to a resolved study."""
 
 import json
 import re

@@ -34,21 +34,21 @@ JAX has loaded, which is always added."""
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a study: its size, stored or not; and wall time on this machine of what is not stored."""
+    """The cost of a study: its size, stored or not; and wall time on this machine of what is not stored."""
 
     runs: int
-    """With those that a search would need at most, if each step that it tries were stable."""
+    """The number of runs, with those that a search would need at most, if each step that it tries were stable."""
     measurements: int
     replica_steps: int
     floating_point_operations: float
     missing_runs: int
     missing_measurements: int
     training: float
-    """Seconds, evaluations on the way included."""
+    """Seconds of training, evaluations on the way included."""
     evaluating: float
     """Seconds of measurements."""
     compiling: float
-    """Seconds."""
+    """Seconds of compiling programs."""
     learnt: bool
     """Whether all seconds come from timings in the store; else from numbers of operations, where it has none."""
     unknown: int
@@ -56,7 +56,7 @@ class Cost:
 
     @property
     def seconds(self) -> float:
-        """All together."""
+        """All these seconds together, with those that it takes to begin."""
         return self.training + self.evaluating + self.compiling + _BEGINNING * bool(self.missing_runs or self.missing_measurements)
 
 
@@ -127,7 +127,7 @@ class _Clock:
         return -(-replicas // self.devices) if self.cpu else replicas
 
     def step(self, task: Task) -> float:
-        """Of a step of training, with its share of the evaluations on the way."""
+        """The seconds of a step of training, with its share of the evaluations on the way."""
         if timed := self.timings.step(task):
             return timed.seconds
         self.learnt = False
@@ -139,7 +139,7 @@ class _Clock:
         return _STEP + (step_operations(found) + evaluated) / _RATE[self.cpu]
 
     def measurement(self, measurement: Measurement) -> float | None:
-        """None for one that goes step by step, if the store has none of its kind."""
+        """The seconds of a measurement; None for one that goes step by step, if the store has none of its kind."""
         if timed := self.timings.measurement(measurement):
             return timed.seconds
         self.learnt = False
@@ -158,7 +158,7 @@ class _Clock:
         return _MEASUREMENT + seen * self._forward(measurement.task) / _RATE[self.cpu] / self.devices
 
     def compiling(self, runs: Sequence[Run], measurements: Sequence[Measurement]) -> float:
-        """Of every program once."""
+        """The seconds that it takes to compile every program once."""
         programs = {program_of(run.task, self.data_dir): self.timings.step(run.task) for run in runs}
         others = {(program_of(one.task, self.data_dir), one.name): self.timings.measurement(one) for one in measurements}
         return sum(_COMPILING if timed is None else timed.compiling for timed in (*programs.values(), *others.values()))

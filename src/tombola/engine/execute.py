@@ -35,7 +35,7 @@ from tombola.training.setup import Setup
 from tombola.training.sparse_storage import may_be_sparse, sparse_sizes
 
 _CANDIDATES = 8
-"""Of several workers one looks at the runs that are ready for so many batches, as it may have to read what each of them starts from."""
+"""The number of batches of ready runs that one of several workers looks at, as it may have to read what each of them starts from."""
 
 
 class _Kind(NamedTuple):
@@ -151,7 +151,7 @@ class Engine:
         return program_of(self.graph.runs[digest].task, self.data_dir)
 
     def _position(self, digest: str, waits: bool, begun: Collection[str]) -> tuple[int, bool]:
-        """Where it goes on, and whether it was begun. Replicas that share a device wait for each other's begin: one for all."""
+        """The iteration at which a run goes on, and whether it was begun. Replicas on one device wait for each other: one begin for all."""
         checkpoint = checkpoints.iteration(self.store, digest, self.progress.warn) if digest in begun else None
         if checkpoint is not None:
             return checkpoint, True

@@ -44,7 +44,7 @@ from tombola.training.activations import on_training_examples
 from tombola.training.setup import Setup
 
 _SECONDS = 20.0
-"""Between two checkpoints of a loop."""
+"""Seconds between two checkpoints of a loop."""
 
 
 def execute_measurements(wanted: Iterable[Measurement], store: Store, data_dir: Path | None, progress: Progress, workers: int = 1) -> None:

@@ -7,7 +7,7 @@ from functools import cache
 from tombola.engine.graph import Graph, parent_runs
 
 _CHAINS = 2
-"""For each worker so many of the longest chains are left when chains begin to be worked on side by side."""
+"""The number of longest chains that are left for each worker when chains begin to be worked on side by side."""
 
 
 class Order:
@@ -31,7 +31,7 @@ class Order:
         self._chance = cache(lambda digest: random.random())
 
     def ready(self, missing: Collection[str]) -> list[str]:
-        """Those whose parents are all there."""
+        """The missing runs whose parents are all there."""
         return [digest for digest in missing if not any(parent in missing for parent in self.parents[digest])]
 
     def key(self, missing: Collection[str]) -> Callable[[str], tuple[float, float]]:

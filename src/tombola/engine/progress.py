@@ -11,7 +11,7 @@ from tombola.core import errors, interrupts
 from tombola.engine.cells import Cell, in_notebook
 
 _PLAIN_SECONDS = 15.0
-"""Between two lines where the output is no terminal."""
+"""Seconds between two lines where the output is no terminal."""
 _SHORT = 1.0
 """Seconds of a call in a notebook that shows nothing yet."""
 
@@ -60,13 +60,13 @@ class Progress:
         self._doing, self._did, self._nouns = "evaluating", "evaluated", "measurements"
 
     def training(self, digests: Sequence[str]) -> None:
-        """These runs train now."""
+        """Say that these runs train now."""
         names = [self.label(digest) for digest in digests]
         self._what, self._said = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more", ""
         self._draw()
 
     def advance(self, steps: float, said: str = "") -> None:
-        """So many replica-steps (or a part of a measurement) are done; `said` is said. Raises `KeyboardInterrupt` where told to stop."""
+        """Count replica-steps (or a part of a measurement) as done, and say `said`. Raises `KeyboardInterrupt` where told to stop."""
         interrupts.check()
         self._done, self._said = self._done + steps, said
         self._draw()
@@ -86,7 +86,7 @@ class Progress:
         self._draw()
 
     def sharing(self, workers: int) -> None:
-        """So many workers, whose own progress stands elsewhere, train what is left."""
+        """Say that so many workers, whose own progress is shown elsewhere, train what is left."""
         self._what = f"{workers} worker{'s' if workers > 1 else ''}"
 
     def warn(self, text: str) -> None:

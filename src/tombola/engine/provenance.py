@@ -1,4 +1,4 @@
-"""Where a number comes from: command, versions, device."""
+"""The provenance of a number: command, versions, device."""
 
 import os
 import platform

@@ -25,14 +25,14 @@ class Queue:
     def __init__(self, store: Store, wanted: Iterable[str], done: Callable[[str], bool]) -> None:
         self.store, self._done = store, done
         self.missing = dict.fromkeys(wanted)
-        """In the order of `wanted`."""
+        """The digests that are not done yet, in the order of `wanted`."""
         self.held: dict[str, str] = {}
-        """Those that other processes have claimed -> "host:process", "" where that was not looked up."""
+        """Digest that another process has claimed -> "host:process", "" where that was not looked up."""
         self.begun: set[str] = set()
-        """Those of which a checkpoint is there."""
+        """The digests of which a checkpoint is there."""
         self._turned_up: set[str] = set()
         self._lacking: set[str] = set()
-        """Those that are there, but lack something that is wanted of them."""
+        """The digests of what is there, but lacks something that is wanted of it."""
         self._waited = 0.0
         self.look(closely=True)
         self.confirm(list(self._turned_up))  # what other studies have stored may lack weights
@@ -55,11 +55,11 @@ class Queue:
         return not lacking
 
     def free(self, ready: Collection[str]) -> list[str]:
-        """Those that nobody has claimed."""
+        """The digests that nobody has claimed."""
         return [digest for digest in ready if digest not in self.held]
 
     def claim(self, digests: Iterable[str]) -> list[str]:
-        """Those that this process has now; whoever gets some has not waited in vain."""
+        """Claim digests; returns those that this process has now. Whoever gets some has not waited in vain."""
         claimed = [digest for digest in digests if self.store.claim(digest)]
         self._lacking.difference_update(claimed)  # the next look sees what this process made of them
         if claimed:
@@ -68,7 +68,7 @@ class Queue:
 
     @contextmanager
     def taken(self, digests: Sequence[str]) -> Iterator[list[str]]:
-        """Those that are free and that nobody has finished between a look and the claim: this process's until they are given back."""
+        """Claim digests, and yield those that nobody has finished between a look and the claim; all are given back in the end."""
         try:
             with renewed(self.store, claimed := self.claim(digests)):
                 yield [digest for digest in claimed if not self._done(digest)]
@@ -76,7 +76,7 @@ class Queue:
             self.store.release(digests)
 
     def wait(self, ready: Collection[str], progress: Progress) -> None:
-        """While other processes hold all that is ready; it is said whose."""
+        """Wait while other processes hold all that is ready; it is said whose."""
         for pause in self.pauses(ready):
             progress.waiting(self.held.values())
             time.sleep(pause)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def network_info(record: Record, task: Task, data_dir: Path | None) -> NetworkInfo:
-    """Of a stored run's network: as it is stored with it, or built where an older Tombola stored the run without."""
+    """What is known of a stored run's network: as it is stored with it, or built where an older Tombola stored the run without."""
     stored = record.network()
     try:
         return built_info(task, data_dir) if stored is None else from_json(stored)
@@ -34,7 +34,7 @@ def network_info(record: Record, task: Task, data_dir: Path | None) -> NetworkIn
 
 @lru_cache(maxsize=256)
 def built_info(task: Task, data_dir: Path | None) -> NetworkInfo:
-    """Of a task's network, built to see: JAX loads."""
+    """What is known of a task's network, which is built to see: JAX loads."""
     from tombola.engine.resolved import resolved
 
     return network_info_of(resolved(task, data_dir)[0], load(task.data, data_dir))

@@ -54,5 +54,5 @@ def last_mask(replica: Replica, outcome: Outcome) -> Mask:
 
 
 def _number(value: float) -> str:
-    """As short as reads back bitwise."""
+    """A number as the shortest text that reads back bitwise."""
     return str(int(value)) if value.is_integer() else repr(value)

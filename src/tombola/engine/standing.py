@@ -24,7 +24,7 @@ def study_status(study: Study, store: Store, data_dir: Path | None = None) -> di
 
 
 def adopt_earlier(study: Study, store: Store, data_dir: Path | None = None) -> int:
-    """Have what is stored with earlier code of the user's parts found as results of the study. How many that were."""
+    """Have the study find results that are stored with earlier code of the user's parts; returns how many those were."""
     count = 0
     while True:
         found, _ = followed(study, store, data_dir)

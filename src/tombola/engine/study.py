@@ -1,4 +1,4 @@
-"""From a study to its tables: carry its runs out, measure each, judge the claims."""
+"""The way from a study to its tables: carry its runs out, measure each, judge the claims."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -51,7 +51,7 @@ class Parts(NamedTuple):
 
 
 def parts_of(study: Study, rows: tuple[Row, ...], store: Store, keep: Sequence[str] = ()) -> Parts:
-    """Of a study with these rows; `keep`: arms whose weights at the end are wanted."""
+    """The parts of a study with these rows; `keep`: arms whose weights at the end are wanted."""
     measurements, kept = _measurements(study, rows), store.measurements
     found = _graph(study, rows, measurements, keep)
     return Parts(
@@ -74,7 +74,7 @@ def study_measurements(study: Study) -> list[Measurement]:
 
 
 def _graph(study: Study, rows: Sequence[Row], measurements: list[Measurement], keep: Sequence[str] = ()) -> Graph:
-    """With the weights at the end of the arms in `keep`; those of the study's first arm are kept where they are trained anyway."""
+    """The graph of runs, with the end weights of the arms in `keep`; those of the first arm are kept where they are trained anyway."""
     steps = {run.digest: [Step(step) for step in steps] for run, steps in study.keep(rows).items()}
     ends: dict[str, set[str]] = {}
     for row in rows:
@@ -89,7 +89,7 @@ def _graph(study: Study, rows: Sequence[Row], measurements: list[Measurement], k
 
 
 def _note(study: Study, found: Parts, store: Store) -> None:
-    """Have the store's runs found by their places in the study, if it has some."""
+    """Note in the store the places of its runs in the study, if it has some: they are found by these."""
     if not any(record.exists() for record in found.runs.values()):
         return
     places = [Place(row.run.digest, row.variant, row.arm, row.level, row.replicate, row.draw) for row in found.rows]

@@ -107,7 +107,7 @@ def written(study: Study, *, task: str = "", scale: str = "small", load: Sequenc
 
 
 def _plain(value: Any) -> Any:
-    """As TOML holds it; what it has no word for, None, as the text that `--set` takes."""
+    """A value as TOML holds it; None, for which it has no word, as the text that `--set` takes."""
     if isinstance(value, Spec):
         return {name: _plain(part) for name, part in value.canonical().items() if name != "spec"}
     if isinstance(value, Mapping):

@@ -34,7 +34,7 @@ class Timed(NamedTuple):
     """Wall time without compilation, and that of compiling the program: seconds."""
 
     seconds: float
-    """Of a step of training, by all replicas that train at a time; or of a measurement."""
+    """Seconds of a step of training, by all replicas that train at a time; or of a measurement."""
     compiling: float
 
 
@@ -48,11 +48,11 @@ class Timings:
         self._measured = _gathered(store.measurements, self._evaluated, _alike_measurement)
 
     def step(self, task: Task) -> Timed | None:
-        """Of a step of training of a task; None if the store has none of its network on its data."""
+        """The time of a step of training of a task; None if the store has none of its network on its data."""
         return _first(self._steps, _alike(task.canonical()))
 
     def measurement(self, measurement: Measurement) -> Timed | None:
-        """Of a measurement; None if the store has none of its kind on its network."""
+        """The time of a measurement; None if the store has none of its kind on its network."""
         return _first(self._measured, _alike_measurement(measurement.canonical()))
 
     def _trained(self, record: Record) -> Timed | None:
@@ -87,7 +87,7 @@ def _gathered(store: Store, read: Callable[[Record], Timed | None], alike: Calla
 
 
 def _first(kept: Mapping[str, Timed], keys: Iterable[str]) -> Timed | None:
-    """Of the first key that is there."""
+    """What is kept under the first key that is there; None if none is."""
     return next((kept[key] for key in keys if key in kept), None)
 
 

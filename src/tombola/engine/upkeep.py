@@ -44,12 +44,12 @@ class Superfluous(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """All together."""
+        """The bytes of all these files together."""
         return sum(self.records.values()) + sum(self.files.values()) + sum(sum(one.values()) for one in self.weights.values())
 
 
 def needed(studies: Iterable[Study], store: Store, data_dir: Path | None = None, finished: bool = False) -> Needed:
-    """Of some studies together, as far as the results in the store call for it.
+    """What some studies need together, as far as the results in the store call for it.
 
     Raises:
         TombolaError: for a study of which nothing is there; and for one that is not finished, if it has to be (`finished`), or chooses runs
@@ -71,7 +71,7 @@ def needed(studies: Iterable[Study], store: Store, data_dir: Path | None = None,
 
 
 def needed_as_noted(studies: Mapping[str, Study], store: Store, data_dir: Path | None = None) -> tuple[Needed, set[str]]:
-    """Of the studies that were carried out on a store, by the digests of their configurations; and those that are finished.
+    """What the studies that were carried out on a store need, by the digests of their configurations; and those that are finished.
 
     A finished study needs what it reads. All else that was noted stays whole; so do runs at no place in a study, measurements and arrays
     that were given, as calls in Python may have made them, and each run's last weights, which may have been kept to be exported.

@@ -58,11 +58,11 @@ class Adversary:
         return (np.asarray(inputs, np.float64) * np.asarray(scaling.std) + np.asarray(scaling.mean)) * scaling.divisor
 
     def predicted(self, network: Tree, inputs: np.ndarray) -> np.ndarray:
-        """(n,) classes."""
+        """(n,) the classes that are predicted."""
         return np.asarray(_predict(self._setup)(network, inputs))
 
     def ball(self, eps: float, unit: Unit = "input", fixed: Sequence[int] = (), whole: Sequence[int] = (), bounded: bool = True) -> Ball:
-        """Where inputs may move.
+        """The ball within which inputs may move.
 
         Args:
             eps: the radius: in the unit of the inputs (of pixels on a scale from 0 to 1); or in shares of each feature's `range`, or of

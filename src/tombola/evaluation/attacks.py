@@ -15,10 +15,10 @@ Logits = Callable[[Any], Any]
 
 
 class Ball(NamedTuple):
-    """Where an input x may move: |x' - x| <= radius, feature by feature, within low and high; some by whole steps alone."""
+    """The ball in which an input x may move: |x' - x| <= radius, feature by feature, within low and high; some by whole steps alone."""
 
     radius: Any
-    """Of the shape of an input, or one that fits it; 0 where it may not move."""
+    """The radius, of the shape of an input, or one that fits it; 0 where it may not move."""
     low: Any
     high: Any
     """An input that is outside already may stay where it is."""
@@ -176,7 +176,7 @@ def random(logits: Logits, inputs: Any, targets: Any, ball: Ball, key: Any, step
 
 
 ATTACKS: dict[str, Callable[..., Any]] = {"fgsm": fgsm, "pgd": pgd, "square": square, "random": random}
-"""Those within the ball. `deepfool` finds its own distance."""
+"""The attacks within the ball, by name. `deepfool` finds its own distance."""
 
 
 def _cross_entropy(outputs: Any, targets: Any) -> Any:

@@ -9,18 +9,18 @@ from tombola.core.keys import generator
 
 Basis = Literal["own", "rotated", "pca", "ica"]
 ROUNDS = 100
-"""Of FastICA."""
+"""The number of rounds of FastICA."""
 
 
 class Turned(NamedTuple):
     """Vectors on other axes, and the way back."""
 
     vectors: np.ndarray
-    """(n, d)."""
+    """(n, d) the vectors on the other axes, less their mean."""
     back: np.ndarray
     """(d, d): ``vectors @ back + mean`` are the vectors as they were."""
     mean: np.ndarray
-    """(d,)."""
+    """(d,) the mean of the vectors as they were."""
 
 
 def rotation(d: int, seed: int, stream: str) -> np.ndarray:
@@ -30,7 +30,7 @@ def rotation(d: int, seed: int, stream: str) -> np.ndarray:
 
 
 def check_size(words: int, dimensions: int) -> None:
-    """Raise for no more vectors than dimensions."""
+    """Raise unless there are more vectors than dimensions."""
     if words <= dimensions:
         raise TombolaError(f"{words} words have no axes in {dimensions} dimensions; give a longer text, or fewer dimensions")
 

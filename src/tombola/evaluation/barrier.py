@@ -17,7 +17,7 @@ LEARNT = 0.02
 
 
 def places(points: int) -> np.ndarray:
-    """Where a path is evaluated: `points` evenly spaced a from 0 to 1, and the middle.
+    """The places at which a path is evaluated: `points` evenly spaced a from 0 to 1, and the middle.
 
     >>> places(4).round(2).tolist()
     [0.0, 0.33, 0.5, 0.67, 1.0]

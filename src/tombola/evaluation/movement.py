@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Movement(NamedTuple):
-    """Of one group of weights of one leaf."""
+    """How one group of weights of one leaf moved."""
 
     distance: float
     """Mean of |w_f - w_i|, in standard deviations of the leaf's initial values."""

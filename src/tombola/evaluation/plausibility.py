@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 PERCENTILE = 95
-"""Of the distances of training rows to their class, beyond which a row is an outlier."""
+"""The percentile of the distances of training rows to their class beyond which a row is an outlier."""
 
 
 class Plausibility:
@@ -45,7 +45,7 @@ class Plausibility:
         return found
 
     def __call__(self, rows: np.ndarray, before: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        """(n,) all three."""
+        """(n,) whether all three hold."""
         return self.inside(rows) & self.near(rows, predicted) & self.kept(rows, before)
 
 

@@ -23,7 +23,7 @@ from tombola.training.setup import Setup
 Fitness = Literal["error", "loss"]
 Genes = Literal["mask", "weights"]
 _MOST_BYTES, _SIDE_BY_SIDE = 2**26, 32
-"""Of the genes that a device holds at a time; and networks that an accelerator computes at once (a CPU one after the other)."""
+"""The most bytes of genes that a device holds at a time; and networks that an accelerator computes at once (a CPU one after the other)."""
 
 
 class Population:
@@ -35,12 +35,12 @@ class Population:
 
     @property
     def training_examples(self) -> int:
-        """Of the replicate."""
+        """The number of the replicate's training examples."""
         return len(self._parts.train)
 
     @property
     def validation_examples(self) -> int:
-        """Of the replicate."""
+        """The number of the replicate's validation examples."""
         return len(self._parts.validation)
 
     def batch(self, size: int, stream: str) -> np.ndarray:

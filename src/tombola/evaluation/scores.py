@@ -13,7 +13,7 @@ class Scores(NamedTuple):
 
     objective: Objective
     classes: int
-    """Their number; 0 where targets are none."""
+    """The number of classes; 0 where targets are none."""
     loss: np.ndarray
     """(P,) mean loss; in nats, of classification. NaN where a network's outputs or its loss are not finite."""
     measures: Mapping[str, np.ndarray]
@@ -23,7 +23,7 @@ class Scores(NamedTuple):
     inside: Mapping[str, np.ndarray]
     """Name -> (P, n, ...): what the networks say on the way, of what was asked for."""
     targets: np.ndarray
-    """(n, ...); on the training part those that were trained on, noise included."""
+    """(n, ...) the targets; on the training part those that were trained on, noise included."""
     labels: np.ndarray | None
     """(n,) the examples' classes, whatever is learnt; None where the data have none."""
 

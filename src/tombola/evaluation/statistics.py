@@ -36,7 +36,7 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
 
 
 MOST_REPLICATES_TOLD = 1_000
-"""Beyond, a number of replicates that would decide is no advice."""
+"""The most replicates that are told as enough to decide: a larger number is no advice."""
 
 
 def replicates_to_decide(found: Interval, least: float) -> int | None:
@@ -57,7 +57,7 @@ def replicates_to_decide(found: Interval, least: float) -> int | None:
 
 @cache
 def _t_quantile(p: float, degrees: int) -> float:
-    """Of Student's t. From `scipy.special`: to import all of `scipy.stats` takes a second."""
+    """The p-quantile of Student's t, from `scipy.special`: to import all of `scipy.stats` takes a second."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, p))

@@ -12,7 +12,7 @@ class Split(NamedTuple):
     rows: float
     columns: float
     fit: float
-    """Of the interaction: that a row is met by the column to which it belongs."""
+    """The mean square of the interaction: that a row is met by the column to which it belongs."""
     noise: float
     """Variance of repeats of one cell."""
 

@@ -6,9 +6,9 @@ from typing import Literal
 from tombola.evaluation.statistics import holm
 
 LEAST_UNITS = 6
-"""With fewer independent units nothing is judged: two-sided sign flips of five cannot give p <= 0.05."""
+"""The fewest independent units with which something is judged: two-sided sign flips of five cannot give p <= 0.05."""
 LEVEL = 0.05
-"""Of all tests."""
+"""The level of significance of all tests."""
 
 State = Literal["replicated", "replicated in part", "not replicated", "undecided", "not judged"]
 PartState = Literal["holds", "contradicted", "undecided", "not judged", "shown"]
@@ -38,7 +38,7 @@ class Effect:
     lacks: str = ""
     """The precondition that is missing, so that the part is not judged; "" if none is."""
     chosen_of: int = 1
-    """Of how many effects it is the lowest: its p counts as many times where it speaks against the claim."""
+    """The number of effects of which it is the lowest: its p counts as many times where it speaks against the claim."""
     along: Literal["density", "step"] = "density"
     """What the first number of `per_level` is: a density, or the iteration k."""
 

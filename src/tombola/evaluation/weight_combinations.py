@@ -40,7 +40,7 @@ class WeightCombinations:
     """P networks made from S."""
 
     seed: int
-    """Whose split and labels they are evaluated with."""
+    """The seed with whose split and labels they are evaluated."""
     sources: tuple[Tree, ...]
     """S trees of the network's weights."""
     shares: np.ndarray | None = None
@@ -55,7 +55,7 @@ class WeightCombinations:
 
     @property
     def points(self) -> int:
-        """P."""
+        """P, the number of networks."""
         return len(self.sources) if self.shares is None else len(self.shares)
 
 
@@ -147,7 +147,7 @@ class _Layout(NamedTuple):
 
 
 def _layout(points: int, convolutional: bool, on_disk: bool) -> _Layout:
-    """As in training (`tombola.training.plan`): on a CPU one network at a time a core, and no convolution in a loop."""
+    """The layout on devices, as in training (`tombola.training.plan`): on a CPU one network at a time a core, no convolution in a loop."""
     devices = jax.devices()[: max(1, min(len(jax.devices()), points))]
     cpu = devices[0].platform == "cpu"
     share = -(-points // len(devices))

@@ -15,7 +15,7 @@ def normalised(vectors: Array) -> Array:
 
 
 def cosines(vectors: Array, places: Array) -> Array:
-    """(n,) of pairs of words, (n, 2)."""
+    """(n,) the cosines of pairs of words (n, 2)."""
     first, second = (normalised(np.asarray(vectors)[places[:, side]]) for side in (0, 1))
     return (first * second).sum(1)
 

@@ -106,7 +106,7 @@ def _direct(window: _Window, images: Any, kernel: Any) -> Any:
 
 
 def _direct_gradients(window: _Window, images: Any, kernel: Any, out: Any) -> tuple[Any, Any]:
-    """Of images and kernel, given that of the outputs."""
+    """The gradients of images and kernel, given that of the outputs."""
     return jax.vjp(partial(_direct, window), images, kernel)[1](out)
 
 
@@ -131,7 +131,7 @@ def _by_patches(window: _Window, images: Any, kernel: Any) -> Any:
 
 
 def _patch_gradients(window: _Window, images: Any, kernel: Any, out: Any) -> tuple[Any, Any]:
-    """As `_direct_gradients`. With stride 1, patches of the outputs' gradient serve both:
+    """The same as `_direct_gradients`, by patches. With stride 1, patches of the outputs' gradient serve both:
 
     ``dx = patches(g) flipped(w)`` and ``dw = flipped(x' patches(g))``, where x' is (channels, pixels). Else, or where there
     are more outputs than inputs, so that patches of the images are smaller: ``dw = patches(x)' g``.

@@ -63,7 +63,7 @@ def allocated() -> "_Memory | None":
 
 
 class _Memory(ctypes.Structure):
-    """Of all arrays and what lies between them, as ``mallinfo2`` of the GNU C library has it."""
+    """The memory of all arrays and of what lies between them, as ``mallinfo2`` of the GNU C library tells it."""
 
     _fields_ = [
         (name, ctypes.c_size_t)

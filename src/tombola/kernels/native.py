@@ -63,7 +63,7 @@ def available(kernel: str) -> bool:
 
 
 def register(library: Path, *handlers: str) -> bool:
-    """Let JAX call the handlers of a library. False if it cannot be loaded (a folder from which nothing may run) or lacks one."""
+    """Let JAX call the handlers of a library. Returns False if it cannot be loaded (nothing may run from its folder) or lacks one."""
     try:
         functions = ctypes.CDLL(str(library))
         capsules = {name: jax.ffi.pycapsule(getattr(functions, name)) for name in handlers}
@@ -99,7 +99,7 @@ def compiled(source: Path, folder: Path) -> Path | None:
 
 
 def _kept(source: Path) -> Path | None:
-    """Where the library for this source, processor and JAX is kept; None if others could write there."""
+    """The path at which the library for this source, processor and JAX is kept; None if others could write there."""
     described = (_HEADER.read_text(), source.read_text(), version("jaxlib"), platform.machine(), _processor())
     folder = cache_folder() / "kernels"
     with suppress(OSError):

@@ -30,7 +30,7 @@ def bands(inputs: int, outputs: int, room: int) -> int:
 
 
 def places(kept: np.ndarray, bands: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where a matrix (n, m) has weights, (n, m) bool, in the order in which they are stored: rows, columns, starts.
+    """The places of a matrix's weights, (n, m) bool, in the order in which they are stored: rows, columns, starts.
 
     By band, one or of `BAND` rows each; within a band by column, and by row within that. `starts`: (bands * m + 1,), the
     first place of each column of each band, then the number of all.

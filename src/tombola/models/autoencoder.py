@@ -25,7 +25,7 @@ from tombola.models.sow import sow
 from tombola.models.units import Feeds, chain
 
 Activation = Literal["relu", "sigmoid", "linear"]
-"""Of the code."""
+"""The activation of the code."""
 _ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "linear": lambda values: values}
 _OPEN = 2.0
 """Score that gates begin with: they are open with a probability of 0.88."""

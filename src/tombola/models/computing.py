@@ -16,18 +16,18 @@ _MANTISSA = 10
 
 
 class Computing(NamedTuple):
-    """How; what is computed is the module's own, up to rounding."""
+    """How a module computes; what is computed is its own, up to rounding."""
 
     algorithm: Algorithm = "direct"
-    """Of convolutions."""
+    """The algorithm of convolutions."""
     precision: Precision = "float32"
-    """Of convolutions and linear layers, and of their gradients."""
+    """The precision of convolutions and linear layers, and of their gradients."""
     products: Mapping[str, Callable[..., Any]] = {}
     """Path of a linear layer's kernel -> (inputs, kernel) -> outputs, in the place of their product."""
     record: Callable[[str, Any, Any], None] | None = None
-    """Is told of each linear and convolutional layer the path of its kernel, what it reads, and its outputs without the bias."""
+    """A function that is told of each linear and convolutional layer its kernel's path, what it reads, and its outputs without the bias."""
     threads: int = 1
-    """That share a convolution, of the algorithm `native`."""
+    """The number of threads that share a convolution of the algorithm `native`."""
 
 
 PLAIN = Computing()

@@ -7,13 +7,13 @@ from jax.extend.core import Jaxpr, Literal
 
 _INLINED = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "remat2", "checkpoint")
 _WITHOUT_PRODUCT = ("add", "add_any", "sub", "max", "min", "select_n", "concatenate")
-"""Where these bring a parameter to the examples, it is an offset of them, and no layer."""
+"""Operations that bring a parameter to the examples as an offset of them, which is no layer."""
 
 
 class _Value(NamedTuple):
     of_data: bool
     kernels: frozenset[str]
-    """Of what follows from the examples: the kernels that they were last multiplied with; else those that it follows from."""
+    """The kernels that what follows from the examples was last multiplied with; of all else, those that it follows from."""
 
 
 class _Flow:

@@ -15,6 +15,6 @@ class Layer:
     paths: tuple[str, ...]
     """All its leaves, in the order of declaration. Every leaf of a network is in exactly one layer."""
     prunable: tuple[str, ...]
-    """Its kernel."""
+    """The path of its kernel."""
     block: str
     """The residual block that it belongs to; its own name if there is none."""

@@ -43,11 +43,11 @@ class _Walk:
     leaves: Mapping[str, Any]
     layers: list[Layer] = field(default_factory=list)
     around: list[tuple[str, ...]] = field(default_factory=list)
-    """For each layer, the modules that contain it, innermost first; without the network itself and mere containers."""
+    """The modules that contain each layer, innermost first; without the network itself and mere containers."""
     unclaimed: list[str] = field(default_factory=list)
     """Leaves that come before the first layer: they go to it."""
     gone: list[tuple[str, ...]] = field(default_factory=list)
-    """As `around`, for each layer that was taken out."""
+    """The modules that contain each layer that was taken out, as in `around`."""
     matrices: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def visit(self, node: Any, path: str, around: tuple[str, ...]) -> None:

@@ -43,18 +43,18 @@ class MaskedNetwork(Network):
         return self.plain.init_tensor(path, seed, stream)
 
     def std(self, path: str) -> float:
-        """As the plain network's; of scores that of one fixed draw."""
+        """The standard deviation of the plain network's leaf; of scores that of one fixed draw."""
         return float(np.std(self.init_tensor(path, 0, "std"))) if path.endswith(SCORE) else self.plain.std(path)
 
     def compute(
         self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None, how: Computing = PLAIN
     ) -> Computed:
-        """As the plain network's, on weights w b r."""
+        """What the plain network computes with weights w b r."""
         key = jax.random.fold_in(dropout_key, 0) if train and dropout_key is not None else None
         return self.plain.compute(self._masked(weights, key), inputs, train=train, dropout_key=dropout_key, how=how)
 
     def statistics(self, weights: Mapping[str, Any], inputs: jax.Array, how: Computing = PLAIN) -> Tree:
-        """As the plain network's, on weights w b r."""
+        """The plain network's statistics with weights w b r."""
         return self.plain.statistics(self._masked(weights, None), inputs, how)
 
     def _masked(self, weights: Mapping[str, Any], key: jax.Array | None) -> Tree:

@@ -25,7 +25,7 @@ class Computed(NamedTuple):
     outputs: Any
     """(batch, *data.outputs)."""
     changed: Tree
-    """In training the new running statistics, by path; else empty."""
+    """The new running statistics by path, in training; else empty."""
     inside: Mapping[str, Any]
     """What its module says on the way (`tombola.models.sow.sow`): name -> (batch, ...)."""
 
@@ -39,11 +39,11 @@ class Network(ABC):
     """
 
     data: DataInfo
-    """What it is made for."""
+    """The kind of data that it is made for."""
     shapes: dict[str, jax.ShapeDtypeStruct]
     """Every leaf, in the order of `layers`."""
     layers: tuple[Layer, ...]
-    """In the order in which the module declares them, but for an output layer that is declared first: it is the last."""
+    """The layers in the order in which the module declares them, but for an output layer that is declared first: it is the last."""
     prunable: tuple[str, ...] = field(init=False)
     """Kernels and embeddings, in the order of `layers`."""
     trainable: frozenset[str]

@@ -124,7 +124,7 @@ class NNXNetwork(Network):
         self._fixed = {self._places.pop(path): leaf for path, leaf in self._steady(still).items()}
 
     def _steady(self, paths: Collection[str]) -> Tree:
-        """Those of the leaves that no key changes, as the module makes them."""
+        """The leaves at `paths` that no key changes, as the module makes them."""
         chosen = sorted(path for path in paths if path not in self._program.random)
         with _on_cpu():
             made = self._program.only(*chosen)(np.zeros(2, np.uint32)) if chosen else []

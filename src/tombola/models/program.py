@@ -15,7 +15,7 @@ if jax.__version_info__ < (0, 11):
 
 
 class Program:
-    """``make(key_data) -> {path: array}``, traced once."""
+    """The program of ``make(key_data) -> {path: array}``, traced once."""
 
     random: frozenset[str]
     """The leaves whose values depend on the key."""

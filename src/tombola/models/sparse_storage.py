@@ -53,23 +53,23 @@ class SparseNetwork(Network):
         )
 
     def init_tensor(self, path: str, seed: int, stream: str) -> np.ndarray:
-        """As the plain network's; what is stored of a sparse kernel follows from its mask too: see `to_sparse`."""
+        """A leaf of the plain network; what is stored of a sparse kernel follows from its mask too: see `to_sparse`."""
         if path in self.sparse or path not in self.plain.shapes:
             raise TombolaError(f"{path!r} is in sparse storage; draw the plain network's weights and store those")
         return self.plain.init_tensor(path, seed, stream)
 
     def std(self, path: str) -> float:
-        """As the plain network's."""
+        """The standard deviation of the plain network's leaf."""
         return self.plain.std(path)
 
     def compute(
         self, weights: Mapping[str, Any], inputs: jax.Array, *, train: bool, dropout_key: jax.Array | None = None, how: Computing = PLAIN
     ) -> Computed:
-        """As the plain network's, with sparse products for the kernels in sparse storage."""
+        """What the plain network computes, with sparse products for the kernels in sparse storage."""
         return self.plain.compute(weights, inputs, train=train, dropout_key=dropout_key, how=self._sparsely(weights, how))
 
     def statistics(self, weights: Mapping[str, Any], inputs: jax.Array, how: Computing = PLAIN) -> Tree:
-        """As the plain network's, with sparse products."""
+        """The plain network's statistics, with sparse products."""
         return self.plain.statistics(weights, inputs, self._sparsely(weights, how))
 
     def _sparsely(self, weights: Mapping[str, Any], how: Computing) -> Computing:

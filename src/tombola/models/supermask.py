@@ -90,7 +90,7 @@ def _kept(spec: Supermask, size: int) -> int:
 
 
 def _kth_largest(values: Any, k: int) -> Any:
-    """Of non-negative float32, found bit by bit: their order is that of their bits, and counting is cheaper than sorting."""
+    """The k-th largest of non-negative float32, found bit by bit: they are ordered as their bits, and counting is cheaper than sorting."""
     bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(values), jnp.uint32).reshape(-1)
     found = jnp.uint32(0)
     for place in reversed(range(31)):

@@ -37,7 +37,7 @@ def words_skipgram_4m(scale: str) -> Task:
 
 @tasks.register("words-parts")
 def words_parts(scale: str) -> Task:
-    """In which tenth of 4 million characters of Wikipedia a block of 64 words stands, by the mean of the words' vectors."""
+    """The tenth of 4 million characters of Wikipedia in which a block of 64 words stands, told by the mean of the words' vectors."""
     recipe = Recipe(steps=Step("3000it"), batch=64, learning_rate=1e-3, evaluate_every=Step("100it"), test_every=Step("500it"))
     if scale == "smoke":
         recipe = recipe.but(steps="60it", evaluate_every="30it", test_every="30it")

@@ -17,7 +17,7 @@ from tombola.models.mlp import MLP
 
 
 class SkipGram(nnx.Module):
-    """Of L words of a text, and words beside it: u_i . v_j of each of the L and all, (B, L, words)."""
+    """Scores of L words of a text with themselves and words beside them: u_i . v_j of each of the L and all, (B, L, words)."""
 
     tables = ("input", "output")
     kinds = {"input": "embedding", "output": "output"}

@@ -27,7 +27,7 @@ class Attacked(Objective):
     """Radius: of pixels, on a scale from 0 to 1; else in the unit of the inputs."""
     steps: Annotated[int, Field(ge=1)] = 7
     size: _Above | None = None
-    """Of a step; None: 2.5 eps / steps."""
+    """The size of a step; None: 2.5 eps / steps."""
     within: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]] | None = None
     """Smallest and largest input, and what a unit of `eps` is, by channel; None: as the data have it."""
 
@@ -36,7 +36,7 @@ class Attacked(Objective):
         return 1 + self.steps
 
     def fitted(self, dataset: Any) -> Objective:
-        """With the range of the inputs: of pixels 0 to 1, else the smallest and largest value of the pool."""
+        """The objective with the range of the inputs filled in: of pixels 0 to 1, else the smallest and largest value of the pool."""
         found = super().fitted(dataset)
         assert isinstance(found, Attacked)
         if found.within is not None:

@@ -20,7 +20,7 @@ class Classification(Objective):
     class_weights: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] | Literal["balanced"] | None = None
     """Factor on the loss of each class's examples; ``balanced``: n / (classes n_c), n_c of the pool's n examples being of class c."""
     average: Literal["examples", "classes"] = "examples"
-    """Over what evaluations average: all examples count alike, or all classes that have examples, each by the mean over its own: balanced
+    """What evaluations average over: all examples count alike, or all classes that have examples, each by the mean over its own: balanced
     accuracy, and the loss by which training stops early. What is minimised is the mean over examples (`class_weights` changes that)."""
 
     def loss(self, outputs: Any, targets: Any) -> Any:
@@ -55,13 +55,13 @@ class Classification(Objective):
         return float(np.mean(first != second))
 
     def chance(self, targets: Any) -> float:
-        """Of the most frequent class: the share of the others; of a mean over classes all but one of them."""
+        """The error of always answering the most frequent class: the share of the others; over classes, 1 - 1 / their number."""
         counts = np.bincount(targets)
         return float(1 - (1 / np.count_nonzero(counts) if self.by_class else counts.max() / len(targets)))
 
     @property
     def by_class(self) -> bool:
-        """If that is what it averages over."""
+        """Whether evaluations average over classes."""
         return self.average == "classes"
 
     def fitted(self, dataset: Any) -> Objective:
@@ -78,7 +78,7 @@ class Classification(Objective):
 
     @property
     def smooths(self) -> bool:
-        """Unless a subclass has a loss of its own."""
+        """Whether label smoothing means something to it: unless a subclass has a loss of its own."""
         return type(self).loss is Classification.loss
 
     def _weighted(self, losses: Any, targets: Any) -> Any:

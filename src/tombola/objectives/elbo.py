@@ -31,11 +31,11 @@ class Elbo(SparseCode):
     }
 
     likelihood: Likelihood = "bernoulli"
-    """Of a value: `bernoulli`, with the sigmoid of its output; or `gaussian`, about its output with the standard deviation `sigma`."""
+    """The likelihood of a value: `bernoulli`, with the sigmoid of its output, or `gaussian`, about its output with deviation `sigma`."""
     beta: Annotated[float, Field(ge=0)] = 1.0
     """Factor on the KL term in training and on validation data (Higgins et al. 2017)."""
     sigma: Annotated[float, Field(gt=0)] = 1.0
-    """Of the Gaussian likelihood, in the unit of the inputs."""
+    """The standard deviation of the Gaussian likelihood, in the unit of the inputs."""
 
     @model_validator(mode="after")
     def _sigma_is_of_gaussians(self) -> Self:
@@ -68,7 +68,7 @@ class Elbo(SparseCode):
         return 0.5 * math.log(2 * math.pi * self.sigma**2)
 
     def measures(self, outputs: Any, targets: Any) -> Mapping[str, Any]:
-        """`nelbo`, `nll`, `kl`, `mse`."""
+        """The measures `nelbo`, `nll`, `kl` and `mse`."""
         nll, kl = self.nll(outputs.outputs, targets), latent_kl(outputs.inside).sum(-1)
         mse = flat((self.prediction(plain(outputs)) - targets) ** 2).mean(-1)
         return {"nelbo": nll + kl, "nll": nll, "kl": kl, "mse": mse}

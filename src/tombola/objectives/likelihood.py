@@ -11,7 +11,7 @@ Likelihood = Literal["gaussian", "bernoulli"]
 
 
 def flat(values: Any) -> Any:
-    """(B, values)."""
+    """An array (B, ...) as (B, values)."""
     return values.reshape(len(values), -1)
 
 

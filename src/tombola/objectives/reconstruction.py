@@ -28,7 +28,7 @@ class Reconstruction(SparseCode, Regression):
 
     @property
     def changes_batches(self) -> bool:
-        """Where there is noise, or a subclass has a `batch` of its own."""
+        """Whether batches are changed: where there is noise, or a subclass has a `batch` of its own."""
         return self.noise > 0 or type(self).batch is not Reconstruction.batch
 
     def batch(self, key: Any, examples: tuple[Any, Any], predict: Any) -> tuple[Any, Any]:
@@ -51,7 +51,7 @@ class Reconstruction(SparseCode, Regression):
         return self.loss(outputs, targets) + self.penalty(outputs) / values
 
     def measures(self, outputs: Any, targets: Any) -> Mapping[str, Any]:
-        """`mse`."""
+        """The measure `mse`."""
         return {"mse": flat((self.prediction(plain(outputs)) - targets) ** 2).mean(-1)}
 
     def prediction(self, outputs: Any) -> Any:
@@ -64,5 +64,5 @@ class Reconstruction(SparseCode, Regression):
         return self
 
     def chance(self, targets: Any) -> float:
-        """Of the mean picture: the variance of a value."""
+        """The squared error of the mean picture: the variance of a value, averaged over the values."""
         return float(np.var(np.asarray(targets, np.float64), axis=0).mean())

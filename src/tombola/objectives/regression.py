@@ -29,5 +29,5 @@ class Regression(Objective):
         return float(np.mean((np.asarray(first, np.float64) - second) ** 2))
 
     def chance(self, targets: Any) -> float:
-        """Of the targets' mean: their variance, averaged over the values of a target."""
+        """The squared error of the targets' mean: their variance, averaged over the values of a target."""
         return float(np.var(np.asarray(targets, np.float64), axis=0).mean())

@@ -53,7 +53,7 @@ class SkipGram(Objective):
         return DataInfo(dataset.shape, dataset.shape * 2, dataset.input_dtype, None, dataset.vocabulary)
 
     def fitted(self, dataset: Any) -> Objective:
-        """With the counts of the pool. Raises unless counts that are given are one for each word."""
+        """The objective with the counts of the pool filled in. Raises unless counts that are given are one for each word."""
         if dataset.vocabulary is None:
             return self
         if self.counts:
@@ -139,6 +139,6 @@ class SkipGram(Objective):
         return float(np.mean(abs(np.asarray(first, np.float64) - second)))
 
     def chance(self, targets: Any) -> float:
-        """Of one score for all pairs: the entropy of 1 against `negatives`, (n + 1) log(n + 1) - n log n; 2.70 for 5."""
+        """The loss of one score for all pairs: the entropy of 1 against `negatives`, (n + 1) log(n + 1) - n log n; 2.70 for 5."""
         n = self.negatives
         return (n + 1) * math.log(n + 1) - n * math.log(n)

@@ -25,7 +25,7 @@ STILL = 1e-3
 ACTIVE = 0.01
 """A latent is active whose posterior mean has a greater variance over examples (Burda et al. 2016)."""
 REACH = (-2.0, -1.0, 0.0, 1.0, 2.0)
-"""Where a traversal puts a latent."""
+"""The values at which a traversal puts a latent."""
 
 
 @measurements.register
@@ -81,7 +81,7 @@ def _flat(codes: np.ndarray) -> np.ndarray:
 
 
 def _of_code(codes: np.ndarray) -> dict[str, Any]:
-    """Of codes (n, units)."""
+    """What is measured of codes (n, units): how sparse they are, and which of their units are in use."""
     if not np.isfinite(codes).all():
         return {**dict.fromkeys(("active", "hoyer", "dead", "used"), np.nan), "latent_active": np.zeros(codes.shape[1], bool)}
     size, spread = np.abs(codes), codes.std(axis=0)

@@ -28,7 +28,7 @@ class Origin(NamedTuple):
     kept: Action | None = None
     """How its run's kept values were made, beside theta_0; only an action without parents can be carried out again."""
     pruned: Action | None = None
-    """Likewise what its pruned weights are held at."""
+    """How what its pruned weights are held at was made, likewise."""
     factors: Mapping[str, float] = {}
     """Path -> what a supermask multiplies the leaf's kept weights by."""
 
@@ -119,20 +119,20 @@ class Sizes:
     """Bytes of a compressed network; the description of its model, which a dense one needs as well, is not counted."""
 
     dense: int
-    """Of all values as float32."""
+    """Bytes of all values as float32."""
     mask: int
     signs: int
     values: int
-    """Of those that do not follow from the seed."""
+    """Bytes of the values that do not follow from the seed."""
     constants: int
-    """Of the seed (8), and of a factor for each rescaled leaf (4)."""
+    """Bytes of the seed (8), and of a factor for each rescaled leaf (4)."""
     entropy: float
     """What masks and signs take at best, if each weight's entry is drawn by itself at its layer's frequencies."""
     prunable: int
 
     @property
     def total(self) -> int:
-        """Of the whole."""
+        """Bytes of the whole."""
         return self.mask + self.signs + self.values + self.constants
 
     @property

@@ -31,9 +31,9 @@ class Measurement(Spec):
     stored_name: ClassVar[str] = "Probe"
 
     task: Task
-    """Whose network and data."""
+    """The task whose network and data are measured."""
     seed: int = Field(ge=0, lt=2**64)
-    """Whose split and labels."""
+    """The seed whose split and labels are used."""
     name: Annotated[str, BeforeValidator(measurements.described)]
     """A registered kind of measurement."""
     of: tuple[RunRef, ...]

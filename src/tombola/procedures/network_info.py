@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkInfo:
-    """Of a network: every leaf, and how leaves belong together; of the data, the length of an epoch."""
+    """What is known of a network: every leaf, and how leaves belong together; of the data, the length of an epoch."""
 
     shapes: Mapping[str, tuple[int, ...]]
-    """Of every leaf, in the order of the network's."""
+    """The shape of every leaf, in the order of the network's."""
     layers: tuple[Layer, ...]
     trainable: frozenset[str]
     trained: frozenset[str]
@@ -56,7 +56,7 @@ class NetworkInfo:
 
 
 def network_info_of(setup: "Setup", dataset: "Dataset") -> NetworkInfo:
-    """Of what programs are compiled for, and its data set."""
+    """What is known of the network that programs are compiled for, and of its data set."""
     network = setup.network
     shapes = {path: tuple(leaf.shape) for path, leaf in network.shapes.items()}
     inputs = {"shape": list(setup.data.shape), "dtype": setup.data.dtype, **dataset.scaling._asdict()}

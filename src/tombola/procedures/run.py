@@ -22,10 +22,10 @@ class Given(Spec):
     content: str
     """SHA-256 of all values."""
     shapes: dict[str, tuple[int, ...]]
-    """Of every leaf."""
+    """The shape of every leaf."""
 
     def ref(self, what: str = "0it") -> "RunRef":
-        """As a parent of a run or of a measurement; `what` is ``"mask"`` for a mask."""
+        """The reference to it as a parent of a run or of a measurement; `what` is ``"mask"`` for a mask."""
         return RunRef(run=self, what=what)
 
 
@@ -63,7 +63,7 @@ class Action(Spec):
         return next((today for today, stored in STORED_NAMES.items() if stored == name), name)
 
     def canonical(self) -> dict[str, Any]:
-        """Under the name that stored runs have."""
+        """The canonical form, under the name that stored runs have."""
         return super().canonical() | {"name": STORED_NAMES.get(self.name, self.name)}
 
 
@@ -87,7 +87,7 @@ class Run(Spec):
     task: Task
     seed: int = Field(ge=0, lt=2**64)
     mask: Annotated[Action, AfterValidator(_of(mask_actions))] | None = None
-    """None: everything is kept."""
+    """The mask action; None: everything is kept."""
     kept: Annotated[Action, AfterValidator(_of(value_actions))] | None = None
     """What kept weights, and all that is not prunable, start from; None: the run's initial weights."""
     pruned: Annotated[Action, AfterValidator(_of(value_actions))] | None = None

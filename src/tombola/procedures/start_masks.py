@@ -174,5 +174,5 @@ def counts(shapes: dict[str, tuple[int, ...]], total: int, densities: Densities)
 
 @mask_actions.register
 def givens(context: Context, *, density: float, stream: str) -> Mask:
-    """Where the value action `givens` of the same density and stream has weights: the masks under which kernels are exactly orthogonal."""
+    """The mask of the value action `givens` of the same density and stream: under such masks kernels are exactly orthogonal."""
     return {path: leaf != 0 for path, leaf in givens_of(context, density, stream).items()}

@@ -1,4 +1,4 @@
-"""When masks of a training have settled: their distance relative to chance."""
+"""The moment at which masks of a training have settled: their distance relative to chance."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -68,7 +68,7 @@ class Pruning(Spec):
         return self.but(rates={} if self.densities else {**task.rates, **self.rates}, scope=self.scope or task.scope)
 
     def at(self, task: Task, level: int) -> Self:
-        """That of one round, from 1 on: where densities are named, the rates that lead from the one before to its own."""
+        """The pruning of one round, from 1 on: where densities are named, the rates that lead from the one before to its own."""
         return self._from(task, (1.0, *self.densities)[level - 1 : level + 1]) if self.densities else self
 
     def _from(self, task: Task, ends: Sequence[float]) -> Self:
@@ -85,7 +85,7 @@ class Pruning(Spec):
         return self.but(rates={name: rate if rounds == 1 else 1 - (1 - rate) ** rounds for name, rate in rates.items()})
 
     def options(self, task: Task) -> dict[str, Any]:
-        """Those of the mask action `prune`; what is at its default is left out where it came later than stored runs."""
+        """The options of the mask action `prune`; what is at its default is left out where it came later than stored runs."""
         if self.densities:
             raise TombolaError("densities are for studies that prune round by round; here rates say what is pruned, so set these")
         found = self.of(task)

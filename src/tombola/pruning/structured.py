@@ -104,7 +104,7 @@ def kept_units(mask: Mask, units: "tuple[Units, ...]") -> dict[str, np.ndarray]:
 
 
 def _columns(kernel: np.ndarray) -> np.ndarray:
-    """(weights of a unit, units)."""
+    """The array as (weights of a unit, units)."""
     return kernel.reshape(-1, kernel.shape[-1])
 
 

@@ -48,7 +48,7 @@ def compensated(weights: np.ndarray, gradients: np.ndarray, kept: np.ndarray, da
 
 
 def _flat(gradients: np.ndarray, dampening: float) -> tuple[np.ndarray, float]:
-    """(G, lambda)."""
+    """The gradients G as a matrix, and lambda."""
     if isinstance(dampening, bool) or not isinstance(dampening, int | float) or not 0 < dampening < np.inf:
         raise TombolaError(f"dampening = {dampening!r}; write a number above 0, such as {DAMPENING}")
     slopes = np.asarray(gradients, np.float32).reshape(len(gradients), -1)

@@ -37,7 +37,7 @@ class Facet:
     variant: str
     panel: Panel
     leftmost: bool
-    """Or another metric than the axes to its left."""
+    """Whether it is the leftmost, or shows another metric than the axes to its left."""
     lowest: bool
 
 

@@ -18,7 +18,7 @@ _NAMED = re.compile(r"[A-Z][\w-]+(?: et al\.| & [A-Z][\w-]+)? (?:19|20)\d\d")
 
 
 def bibtex(*kinds: type[Study]) -> str:
-    """Entries of the papers that some studies judge, each once, then that of Tombola; a paper without an entry here is a comment."""
+    """The entries of the papers that some studies judge, each once, then that of Tombola; a paper without an entry here is a comment."""
     _, *parts = re.split(r"^% (.+)\n", (Path(__file__).parent / "papers.bib").read_text(encoding="utf-8"), flags=re.MULTILINE)
     known = dict(zip(parts[::2], parts[1::2], strict=True))
     texts = [text for kind in kinds for text in (kind.paper, *(claim.where for claim in kind.claims_of_class()))]

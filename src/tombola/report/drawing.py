@@ -25,7 +25,7 @@ class Drawing:
     """A figure of a report. A kind fills `draw` and `marks`; marks that belong to an entry of the legend are tied to it."""
 
     kind = "plot"
-    """For the page: a `grid` stays on white paper, a `plot` is turned over on a dark page."""
+    """How the page shows it: a `grid` stays on white paper, a `plot` is turned over on a dark page."""
 
     def __init__(self, figure: Figure, report: Findings) -> None:
         self.figure, self.report, self.rows = figure, report, rows_of(figure, report)

@@ -104,7 +104,7 @@ class Image(Grid):
         return ["White is 0; all images have the same scale."]
 
     def size(self) -> tuple[float, float]:
-        """Inputs in a row are a strip."""
+        """Width and height of an image in inches; inputs in a row are a strip."""
         rows, columns = (self.rows[name].nunique() for name in ("row", "column"))
         return (5.0, 0.3) if rows < 0.3 * columns else (1.5, 1.5 * rows / columns)
 
@@ -148,7 +148,7 @@ class Surface(Grid):
         return [f"Light is low;{several} points are networks on the plane."]
 
     def draw(self) -> "Canvas":
-        """Nothing, where no value is finite."""
+        """The figure; one that says so where no value is finite."""
         return super().draw() if self._finite().size else axes.nothing("no finite values")
 
     def _finite(self) -> "np.ndarray[Any, Any]":
@@ -156,7 +156,7 @@ class Surface(Grid):
         return values[np.isfinite(values)]
 
     def size(self) -> tuple[float, float]:
-        """Of the plane's shape."""
+        """Width and height of a pair of axes in inches, in the proportions of the plane."""
         count = self.rows.groupby(list(self.by)).ngroups
         side = {1: 3.0, 2: 2.5, 3: 2.1}.get(count, 1.6)
         tall = (self.rows.y.max() - self.rows.y.min()) / (self.rows.x.max() - self.rows.x.min())
@@ -189,7 +189,7 @@ class Surface(Grid):
         return filled
 
     def _networks(self, ax: "Axes", networks: "pd.DataFrame") -> None:
-        """Labels point to the middle of the plane, where they have room."""
+        """Draw labelled points; labels point to the middle of the plane, where they have room."""
         ax.plot(networks.x, networks.y, "o", color=INK, markersize=4.5, markeredgecolor="white", markeredgewidth=0.7, clip_on=False)
         ground = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6}
         middle = sum(ax.get_xlim()) / 2

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 _COLOURS = "YlGnBu"
-"""From pale to dark, in grey as well."""
+"""The colour map: from pale to dark, in grey as well."""
 _NUMBER = 6.5
 """Points of the numbers in cells."""
 _MOST = 160
@@ -46,7 +46,7 @@ class HeatMap(Grid):
         return canvas
 
     def size(self) -> tuple[float, float]:
-        """As many cells as there are, a line of text high."""
+        """Width and height of a map in inches: as many cells as there are, a line of text high."""
         rows, columns = self.rows.row.nunique(), self.rows.column.nunique()
         count, most = len(self.figure.panels), max(now().widths)
         room = (most - self.around[0] - 0.3 * count) / count if count > 1 else most - 2.5
@@ -64,7 +64,7 @@ class HeatMap(Grid):
         return [*found, axes.threshold_marks(self.figure.panels, direction, " on a colour bar")]
 
     def scale_of(self, panel: Panel) -> "Normalize":
-        """Over a panel's finite means and its threshold: logarithmic where the panel says so and all are above 0, else linear, from
+        """The scale of a panel's finite means and its threshold: logarithmic where the panel says so and all are above 0, else linear, from
         0 on where that is not far below; never so short that colours tell noise apart.
         """
         from matplotlib.colors import LogNorm, Normalize

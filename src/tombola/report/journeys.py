@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 _COLOURS = (PALE, "#101010", "#0072b2", "#d55e00")
-"""Of fates in the order of the legend: what never matters is pale, what comes back stands out."""
+"""The colours of fates in the order of the legend: what never matters is pale, what comes back stands out."""
 
 
 class Journeys(Drawing):

@@ -31,7 +31,7 @@ class Entry:
     testbed: str
     """The task, and what of the configuration is told beside it."""
     state: State | str
-    """One of the five, or "not run"."""
+    """The state of the claim, one of the five, or "not run"."""
     parts: str
     """ "2 of 3": parts of the sentence that hold."""
     n: int
@@ -120,7 +120,7 @@ def read_table(path: Path) -> "pd.DataFrame":
 
 
 def _numbers(column: "pd.Series") -> "pd.Series":
-    """Of texts, integers where all are, else floats; a column that holds other texts stays as it is."""
+    """A column of texts as integers where all are, else as floats; one that holds other texts stays as it is."""
     for kind in (int, float):
         try:
             return column.astype(kind)

@@ -50,10 +50,10 @@ class Series:
     look: Look
     label: str
     entries: tuple[int, ...]
-    """Of the legend, that it belongs to: hidden with any of them."""
+    """The entries of the legend that it belongs to: hidden with any of them."""
 
     def of(self, rows: "pd.DataFrame") -> "pd.DataFrame":
-        """Its rows of a summary, from left to right."""
+        """The rows of a summary that are its own, from left to right."""
         own = rows[rows.arm == self.arm]
         return own if self.level is None else own[own.level == self.level]
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 _PICTURES = 2
-"""Of a result, that are drawn without being asked for."""
+"""The most pictures of a result that are drawn without being asked for."""
 _ROWS = 12
-"""Of a table."""
+"""The most rows of a table that are shown."""
 _SAME = {"variant": "", "arm": "", "level": 0, "replicate": 0, "density": 1.0}
 """What rows have in a column that their table lacks."""
 _NO_STUDY = SimpleNamespace(name="", arms={}, variants={}, counted="rounds")
@@ -124,7 +124,7 @@ def _verdicts(report: Findings) -> str:
 
 
 def _numbers(report: Findings) -> Iterator[str]:
-    """Those that a terminal shows."""
+    """The numbers that a terminal shows, as tables in HTML."""
     import pandas as pd
 
     found, note = numbers_of(report, main=True)

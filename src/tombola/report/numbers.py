@@ -34,7 +34,7 @@ class Numbers:
     where the study's levels count that; "" where they are the rows of a heat map."""
     levels: dict[int, str]
     kept: dict[int, str]
-    """Empty where that is not known, or arms differ in it."""
+    """Level -> how many weights are kept; empty where that is not known, or arms differ in it."""
     blocks: tuple[Block, ...]
 
 
@@ -61,7 +61,7 @@ def numbers_of(report: Findings, main: bool = False) -> tuple[list[Numbers], str
 
 
 def _of_maps(figure: Figure, report: Findings) -> tuple[list[Numbers], str]:
-    """Rows of the map for levels, its columns for arms."""
+    """The rows of the map for levels, its columns for arms."""
     found, summaries = [], []
     for title, details in text.titled(rows_of(figure, report), report, ("variant", "arm")):
         places = {name: place for place, name in enumerate(details.row.unique())}

@@ -46,7 +46,7 @@ class Section(NamedTuple):
     """What a page has of a study: its folder, and what is shown of it."""
 
     id: str
-    """Of the section, and the name of the folder."""
+    """The name of the section, and of the folder."""
     name: str
     task: str
     lines: list[Entry]

@@ -45,7 +45,7 @@ class Table:
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     columns: str = ""
-    """As `tabular` has them; "": all to the right."""
+    """The columns as `tabular` has them; "": all to the right."""
 
 
 def tables_of(report: Findings, numbers: Iterable[Numbers], note: str) -> list[Table]:

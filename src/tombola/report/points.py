@@ -31,7 +31,7 @@ _ROW = 0.24
 _COLUMNS, _CELLS = 3, 27
 """Columns, and cells, up to which a map is a dot plot, which shows intervals too."""
 _VARIANTS = 3
-"""From so many variants on those are the rows, with their arms side by side, where otherwise each variant has its own axes."""
+"""The number of variants from which on those are the rows, with their arms side by side; with fewer each variant has its own axes."""
 
 
 class Scatter(Drawing):
@@ -165,7 +165,7 @@ class Dots(Drawing):
         return [found, self.thresholds("vertical"), self.stars()]
 
     def _of_levels(self) -> list[_Table]:
-        """Arms of a table at the one place that they share; where there is one arm, its variants."""
+        """The arms of a table at the one place that they share; where there is one arm, its variants."""
         self.place = single(self.figure, self.report) or 0
         rows = self.rows[self.rows.level == self.place]
         own = {arm: look for arm, look in self.looks.items() if arm in set(rows.arm)}
@@ -185,7 +185,7 @@ class Dots(Drawing):
         ]
 
     def _of_map(self) -> list[_Table]:
-        """Rows of a map, with its columns side by side."""
+        """The rows of a map, with its columns side by side."""
         found = []
         columns = looks(map(str, self.rows.column.unique()))
         for title, details in titled(self.rows, self.report, ("variant", "arm")):

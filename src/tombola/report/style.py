@@ -36,7 +36,7 @@ STYLES = {
     "paper": Style((3.25, 6.75, 6.75), exact=True),
     "talk": Style((3.2, 5.2, 6.25), zoom=1.6, exact=True),
 }
-"""For a page; for a paper of two columns, one or both of them wide (3.25 and 6.75 inches); for slides, 13 pt on up to 10 inches."""
+"""Styles for a page; for a paper of two columns, one or both of them wide (3.25 and 6.75 inches); for slides, 13 pt on up to 10 inches."""
 _TEXT, _PANEL = 8.0, 2.1
 """Points of the text; inches of the narrowest panel."""
 _style: ContextVar[Style] = ContextVar("style", default=STYLES["page"])

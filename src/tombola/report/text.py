@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STEP, LAYERS, WIDTH = "step k", "layers reset", "width"
 """What levels are told by that are places in a list of iterations, numbers of layers, places in a list of widths."""
 SIGNS = {"replicated": "+", "replicated in part": "+/", "not replicated": "-", "undecided": "?", "not judged": " "}
-"""Beside every verdict, so that colour is never all that tells them apart."""
+"""The sign beside every verdict, so that colour is never all that tells them apart."""
 
 
 def percent(density: float) -> str:

@@ -25,7 +25,7 @@ class Address(str):
 
 
 class Bucket:
-    """As `tombola.store.disk.Disk`."""
+    """The files of a store in a bucket, with the methods of `tombola.store.disk.Disk`."""
 
     def __init__(self, url: str, objects: Any = None, prefix: str = "") -> None:
         self.path: Any = Address(url.rstrip("/"))
@@ -66,7 +66,7 @@ class Bucket:
                 raise FileNotFoundError(f"{self.path}/{name}") from None
 
     def names(self, folder: str = "") -> list[str]:
-        """Of what is in a folder; none if it is not there. One listing."""
+        """The names of what a folder holds; none if it is not there. One listing."""
         inside = f"{self._prefix}{folder}".rstrip("/")
         with self._reaching():
             found = self._api.list_with_delimiter(self._objects, prefix=inside or None)

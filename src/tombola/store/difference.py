@@ -44,7 +44,7 @@ def difference(first: Record, second: Record) -> dict[str, Any]:
 
 
 def _differing(a: Any, b: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """(path, a, b) of JSON values that differ; what is missing is ""."""
+    """The JSON values that differ: (path, a, b); what is missing is ""."""
     if isinstance(a, dict) and isinstance(b, dict):
         for name in dict.fromkeys([*a, *b]):
             yield from _differing(a.get(name, ""), b.get(name, ""), f"{path}.{name}".lstrip("."))
@@ -88,7 +88,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
 
 
 def _mask(record: Record) -> Mask:
-    """Its mask; none where nothing says of what shape it is."""
+    """The mask of a record; none where nothing says of what shape it is."""
     info = record.network()
     if info is None:
         return {}
@@ -103,5 +103,5 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    """As JSON holds it: NaN is None."""
+    """A number as JSON holds it: NaN is None."""
     return None if np.isnan(value) else float(value)

@@ -17,7 +17,7 @@ from tombola.core.files import draft_name, now_by, running, sweep, take_away, wr
 STALE_SECONDS = 300.0
 """A claim that was not renewed for so long is taken over, wherever its holder ran. NFS may show a file as it was a minute ago."""
 _AGE_SECONDS = 60.0
-"""Between two looks at the age of a claim that is waited for."""
+"""Seconds between two looks at the age of a claim that is waited for."""
 
 
 class Work(NamedTuple):
@@ -30,7 +30,7 @@ class Work(NamedTuple):
 
     @classmethod
     def of(cls, names: Iterable[str]) -> "Work":
-        """By the names of files in that folder."""
+        """The work that the names of the files in that folder tell of."""
         parts = [name.partition(".") for name in names]
         return cls(*({record for record, _, kind in parts if kind == which} for which in ("claim", "checkpoint.safetensors")))
 
@@ -76,7 +76,7 @@ class Disk:
             return file.read()
 
     def names(self, folder: str = "") -> list[str]:
-        """Of what is in a folder; none if it is not there. One listing, in which nothing is opened."""
+        """The names of what a folder holds; none if it is not there. One listing, in which nothing is opened."""
         try:
             return os.listdir(f"{self.path}/{folder}")
         except OSError:
@@ -219,7 +219,7 @@ class Disk:
             return ""
 
     def _state(self, path: Path, text: str | None = None) -> Literal["free", "held", "dead"]:
-        """Of a claim, of which `text` was read."""
+        """The state of a claim, of which `text` was read."""
         try:
             renewed = path.stat().st_mtime
         except OSError:
@@ -247,7 +247,7 @@ def _gone(holder: tuple[str, int]) -> bool:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """While no other process is in here, on file systems that have locks; a process that dies leaves none."""
+    """Run the block while no other process is in it, on file systems that have locks; a process that dies leaves none."""
     with open(lock, "w") as file:
         with suppress(ImportError, OSError):
             import fcntl

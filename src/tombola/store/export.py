@@ -40,7 +40,7 @@ class _Stored:
     weights: Tree
     mask: Mask
     factors: dict[str, float]
-    """Of a supermask: path -> what its kept weights were multiplied by."""
+    """The factors of a supermask: path -> what its kept weights were multiplied by."""
 
     @property
     def metadata(self) -> dict[str, str]:

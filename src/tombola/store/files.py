@@ -16,7 +16,7 @@ SEAL = "content_sha256"
 
 
 def dump_json(value: Any) -> bytes:
-    """Indented, in the given order, one newline at the end."""
+    """JSON, indented, in the given order, with one newline at the end."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 

@@ -22,7 +22,7 @@ class Options(NamedTuple):
 
     step: str = "end"
     packed: bool = False
-    """Only what of them does not follow from the seed."""
+    """Whether only those of them are written that do not follow from the seed."""
     data_dir: Path | None = None
 
 

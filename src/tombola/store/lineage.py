@@ -1,4 +1,4 @@
-"""Where a run comes from: its parents, and theirs, back to an initialisation."""
+"""The lineage of a run: its parents, and theirs, back to an initialisation."""
 
 from math import prod
 from typing import Any

@@ -7,26 +7,26 @@ from tombola.store.disk import Work
 
 
 class Idle:
-    """Where no other process is at work, and none leaves a checkpoint."""
+    """A place where no other process is at work, and none leaves a checkpoint."""
 
     def checkpoint(self, record: str) -> str | None:
-        """None."""
+        """Always None: there is no checkpoint."""
 
     def work(self) -> Work:
-        """Nothing."""
+        """Always empty: nothing is in progress."""
         return Work(set(), set())
 
     def holders(self, claimed: Iterable[str], closely: bool = True) -> dict[str, str]:
-        """None."""
+        """Always empty: nobody holds a claim."""
         return {}
 
     def claimed(self, record: str) -> bool:
-        """False."""
+        """Always False."""
         return False
 
 
 class Memory(Idle):
-    """As `tombola.store.disk.Disk`, for one process, and as long as somebody holds it."""
+    """The files of a store in memory, with the methods of `tombola.store.disk.Disk`: for one process, as long as somebody holds it."""
 
     path = Path("(memory)")
 
@@ -39,7 +39,7 @@ class Memory(Idle):
         return self._rooms.setdefault(name, Memory())
 
     def prepare(self) -> None:
-        """Nothing has to be made."""
+        """Do nothing: there is no folder to be made."""
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -53,7 +53,7 @@ class Memory(Idle):
             raise FileNotFoundError(name) from None
 
     def names(self, folder: str = "") -> list[str]:
-        """Of what is in a folder; none if it is not there."""
+        """The names of what a folder holds; none if it is not there."""
         return inside(self._files, folder)
 
     def records(self) -> list[str]:
@@ -86,14 +86,14 @@ class Memory(Idle):
             del self._files[f"{record}/{name}"]
 
     def claim(self, record: str) -> bool:
-        """True: nobody else can hold it."""
+        """Always True: nobody else can hold it."""
         return True
 
     def renew(self, records: Iterable[str]) -> None:
-        """Nothing has to be shown to anybody."""
+        """Do nothing: there is nobody to be shown anything."""
 
     def release(self, records: Iterable[str]) -> None:
-        """Likewise."""
+        """Do nothing: claims are not kept."""
 
 
 def inside(files: Iterable[str], folder: str) -> list[str]:

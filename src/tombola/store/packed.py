@@ -14,7 +14,7 @@ from tombola.store.memory import Idle, inside
 
 
 class Packed(Idle):
-    """As `tombola.store.disk.Disk`, for reading alone."""
+    """The files of a store in one file, with those methods of `tombola.store.disk.Disk` that read."""
 
     def __init__(self, path: Path, file: Path | None = None, archive: ZipFile | None = None) -> None:
         self.path, self._file, self._archive = path, file or path, archive or ZipFile(path)
@@ -41,7 +41,7 @@ class Packed(Idle):
             raise OSError(f"{self.path / name}: {error}") from None
 
     def names(self, folder: str = "") -> list[str]:
-        """Of what is in a folder; none if it is not there."""
+        """The names of what a folder holds; none if it is not there."""
         return inside(self._sizes, folder)
 
     def records(self) -> list[str]:

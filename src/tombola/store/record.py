@@ -23,7 +23,7 @@ from tombola.store.memory import Memory
 from tombola.store.packed import Packed
 
 Files = Bucket | Disk | Memory | Packed
-"""Where the files of a store are."""
+"""The kinds of place where the files of a store are."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Record:
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """The path of the record."""
         return self.files.path / self.digest
 
     def exists(self) -> bool:

@@ -58,17 +58,17 @@ class Store:
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """The path of the store."""
         return self.files.path
 
     @property
     def measurements(self) -> "Store":
-        """Where the results of measurements are kept."""
+        """The store in which the results of measurements are kept."""
         return Store(files=self.files.room("probes"))
 
     @property
     def given(self) -> "Store":
-        """Where arrays are kept that runs and measurements were given."""
+        """The store in which arrays are kept that runs and measurements were given."""
         return Store(files=self.files.room("given"))
 
     def prepare(self) -> None:
@@ -107,7 +107,7 @@ class Store:
         self.files.put(digest, {**contents, "manifest.json": dump_json(manifest)}, replace)
 
     def adopt(self, record: Record) -> Literal["new", "more", "same", "differs"]:
-        """Have a record of another store here too, with all the weights that either has; and what that came to.
+        """Keep a record of another store here too, with all the weights that either has; returns what that came to.
 
         If their metrics differ, as they may where another processor made them, what is here stays: weights of both are no run.
         """

@@ -23,7 +23,7 @@ class Tracked(Protocol):
         """The metrics after so many iterations."""
 
     def finish(self, summary: Mapping[str, float]) -> None:
-        """There is no more; `summary` holds of the whole run."""
+        """End the log; `summary` holds of the whole run."""
 
 
 def opened(to: str, project: str, name: str, config: Mapping[str, Any]) -> Tracked:
@@ -67,7 +67,7 @@ def run_name(*parts: object) -> str:
 
 
 def there(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Those that were evaluated: NaN stands for a test set that was not; a loss on validation data that is NaN diverged."""
+    """The metrics that were evaluated: NaN stands for a test set that was not; a loss on validation data that is NaN diverged."""
     return {name: value for name, value in metrics.items() if not (name.startswith("test_") and math.isnan(value))}
 
 
@@ -91,7 +91,7 @@ class _TensorBoard:
 
 
 class _Run:
-    """Of trackio, which has the interface of wandb, or of wandb itself."""
+    """The log of a run in trackio, which has the interface of wandb, or in wandb itself."""
 
     def __init__(self, module: ModuleType, project: str, name: str, config: Mapping[str, Any]) -> None:
         several = {"reinit": "create_new"} if module.__name__ == "wandb" else {}  # the replicas of one call are runs at the same time

@@ -25,14 +25,14 @@ _KINDS = {
 
 
 class Size(NamedTuple):
-    """Of files together."""
+    """The size of some files together."""
 
     files: int
     bytes: int
 
 
 def kinds(store: Store) -> dict[str, Size]:
-    """What the store's files are -> how many, and how large."""
+    """Kind of file in the store -> how many there are, and how large they are."""
     found: dict[str, list[int]] = {kind: [] for kind in _KINDS}
     for name, size in store.files.sizes().items():
         found[next(kind for kind, form in _KINDS.items() if re.fullmatch(form, name))].append(size)
@@ -75,7 +75,7 @@ def verify(store: Store) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def merge(mine: Store, other: Store) -> Iterator[tuple[str, str, str]]:
-    """Have everything of another store in `mine`, and (kind, digest, what became of it) of each record.
+    """Keep everything of another store in `mine`, and yield (kind, digest, what became of it) of each record.
 
     That is "new", "more" (weights that were not here), "same", "differs" (mine stays), or "damaged" (it stays out). What is damaged
     here is replaced. Raises if the other has nothing: its name is a mistake.

@@ -52,7 +52,7 @@ class Study(Spec):
     """Objectives that its claims are about, in whose words it is written; on a task with another headline nothing is judged, and columns
     and labels are translated."""
     paper: ClassVar[str] = ""
-    """Whose claims are judged, e.g. "Zhou et al. 2019"."""
+    """The paper whose claims are judged, e.g. "Zhou et al. 2019"."""
     meanings: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Column of the table -> its unit and what it holds, of those that no axis of a figure shows and that are the study's own."""
     scales: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": {"replicates": 2}}
@@ -127,7 +127,7 @@ class Study(Spec):
         return ()
 
     def measurements(self) -> Sequence[Measurement]:
-        """Those that only `details` reads; rows bring their own."""
+        """The measurements that only `details` reads; rows bring their own."""
         return ()
 
     def details(self, results: Results) -> Details:
@@ -147,7 +147,7 @@ class Study(Spec):
 
     @property
     def claims(self) -> list[Claim]:
-        """Those that its methods make (`tombola.studies.claims.claim`), in their order, those of the classes before it first."""
+        """The claims that its methods make (`tombola.studies.claims.claim`), in their order, those of the classes before it first."""
         return self.claims_of_class()
 
     @classmethod
@@ -169,9 +169,9 @@ class Findings(Shown):
 
     study: Study
     columns: tuple[str, ...]
-    """The study's, in the words of its task's objective."""
+    """The columns of the study, in the words of its task's objective."""
     figures: tuple[Figure, ...]
-    """Likewise."""
+    """The figures of the study, in the same words."""
     table: Frame
     """One row per variant, arm, replicate, level and draw: `COLUMNS`, then `columns`."""
     curves: Frame
@@ -182,7 +182,7 @@ class Findings(Shown):
     arms: Mapping[str, str] | None = None
     """Arm to label where the table's are not the study's; None: they are."""
     variants: Mapping[str, str] | None = None
-    """Likewise."""
+    """Variant to label where the table's are not the study's; None: they are."""
     so_far: str = ""
     """How much of the study is there, "12 of 54 runs"; "" if all of it is."""
 

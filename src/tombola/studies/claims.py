@@ -54,7 +54,7 @@ def claim(
 
 
 def about(named: str, *models: str) -> Callable[[Any], str]:
-    """For `claim`: that a sentence is about some networks and no others, what it calls them, and their names here."""
+    """The condition of a `claim` about some networks and no others: what its sentence calls them, and their names here."""
 
     def differs(study: Any) -> str:
         model = plain(study.task.model.name)

@@ -19,7 +19,7 @@ _EXAMPLES = {"optimal_brain_surgeon": 1000, "brain_surgery": 1000}
 
 
 class Effort(NamedTuple):
-    """Of one training or of several."""
+    """The effort of one training or of several."""
 
     iterations: float
     examples: float
@@ -28,7 +28,7 @@ class Effort(NamedTuple):
     """Wall time, the share of a cohort's. It differs from machine to machine, and from run to run."""
 
     def plus(self, other: "Effort") -> "Effort":
-        """Both together."""
+        """The effort of both together."""
         return Effort(*(one + two for one, two in zip(self, other, strict=True)))
 
 
@@ -66,7 +66,7 @@ def needed(run: Run, results: Results, until: Mapping[Run, int] | None = None) -
 
 
 def effort(run: Run, results: Results, until: int | None = None) -> Effort:
-    """Of the training of a run alone, up to an iteration; and of the passes over examples that its mask and start ask for.
+    """The effort of a run's training alone, up to an iteration; and of the passes over examples that its mask and start ask for.
 
     The density between two evaluations is the mean of theirs. A schedule that grows by gradients needs that of every weight at its updates.
     """

@@ -18,7 +18,7 @@ from tombola.studies.results import Column, Frame
 from tombola.studies.testbeds import margin, near_chance, resolution
 
 DENSE = "dense"
-"""In place of an arm: the network before any pruning, level 0 of the arm that it is compared with, or of the first that has one."""
+"""The name, in place of an arm, of the unpruned network: level 0 of the arm that it is compared with, or of the first that has one."""
 CENSORED = 0.25
 """Share of early stops at the last evaluation, above which no early stop is judged: training was too short."""
 EARLY = ("es_iteration", "acc_es")
@@ -74,7 +74,7 @@ class Evidence:
         return str(there.iloc[0]) if len(there) else ""
 
     def pair(self, first: str, second: str, metric: Panel | str, at: Sequence[int]) -> tuple[Frame, Frame]:
-        """Both arms' values at those of the levels that both have, paired by replicate; the dense network stands at each level."""
+        """The values of both arms at the levels that both have, paired by replicate; the dense network stands at each level."""
         one, other = (self.of(metric, arm, None if arm == DENSE else at) for arm in (first, second))
         if DENSE in (first, second) and DENSE not in set(self.table.arm):
             dense, sparse = (one, other) if first == DENSE else (other, one)
@@ -103,7 +103,7 @@ class Evidence:
     def above(
         self, better: str, worse: str, metric: Panel, at: Sequence[int], *, name: str = "", least: float | None = None, **options: Any
     ) -> Effect:
-        """By how much one arm's metric is above another's, over levels.
+        """How much one arm's metric is above another's, over levels.
 
         Where more than a quarter of either arm's early stops are censored, the accuracy at the end is judged instead of that at early
         stop, and the name says so; the same holds for `within`.
@@ -123,7 +123,7 @@ class Evidence:
     def within(
         self, arm: str, other: str, metric: Panel, at: Sequence[int], *, allowed: float | None = None, name: str = "", **options: Any
     ) -> Effect:
-        """By how much an arm stays less than a margin below another: what "matches" and "no worse" mean.
+        """How much an arm stays less than a margin below another: what "matches" and "no worse" mean.
 
         Args:
             arm, other: arms, or `DENSE`.
@@ -164,7 +164,7 @@ class Evidence:
 
     @property
     def untrained(self) -> str:
-        """That the dense network is near chance after training, if the table has its accuracy: then nothing is judged of any metric.
+        """Why no metric is judged: the dense network is near chance after training, if the table has its accuracy; "" if it is not.
 
         Where a table has no dense network, its densest tells, if half of the weights or more are left.
         """

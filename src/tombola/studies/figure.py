@@ -9,11 +9,11 @@ class Known:
     """A value that the paper gives for the same network and data: drawn as a star."""
 
     value: float
-    """In the table's unit."""
+    """The value in the table's unit."""
     label: str = ""
     """What the paper says there."""
     x: float = 0.0
-    """Where it stands on the x axis, in the table's unit ..."""
+    """The place on the x axis, in the table's unit ..."""
     cell: tuple[str, str] = ("", "")
     """... or in which row and column of a heat map."""
     beside_dense: bool = False
@@ -65,27 +65,27 @@ class Figure:
     panels by `row` (a layer) and `column` of `detail`, a number in each cell, one map a variant and arm. `journeys`: two
     panels of `detail`: `value` over `x` of single weights, by `weight`; and where `weight` is -1, `value` with `low` and `high`."""
     x: Literal["density", "kept", "level", "step", "parameters"] = "density"
-    """Of kind `density`: what the axis shows; `kept` is the number of remaining weights, `level` what the study's levels
+    """What the x axis of kind `density` shows; `kept` is the number of remaining weights, `level` what the study's levels
     count (rounds of pruning, steps k, layers reset, widths), `step` the iteration k that the table's column `step` says,
     `parameters` the size of the whole network that its column `parameters` says, on an axis from small to large."""
     across: Panel | None = None
-    """Of kind `scatter`: the metric on the x axis."""
+    """The metric on the x axis of kind `scatter`."""
     x_label: str = ""
     """Axis label with unit, of all kinds but those; of kind `density` in place of what `x` is called, if given."""
     y_label: str = ""
-    """Of kinds `image` and `heatmap`: likewise."""
+    """Label of the y axis with unit, of kinds `image` and `heatmap`."""
     span: tuple[float, float] | None = None
-    """Of kind `image`: what the ends of both axes stand for; None: they count inputs."""
+    """What the ends of both axes of kind `image` stand for; None: they count inputs."""
     minus: str = ""
-    """Of kind `density`: an arm that is taken from each of the others, by replicate, variant and level; it is not shown itself."""
+    """An arm that kind `density` takes from each of the others, by replicate, variant and level; it is not shown itself."""
     detail: str = ""
-    """Of kinds `profile`, `image`, `surface`, `heatmap` and `journeys`: which of the study's details tables."""
+    """The study's details table that kinds `profile`, `image`, `surface`, `heatmap` and `journeys` draw."""
     arms: tuple[str, ...] = ()
-    """Those that are shown; none named: all."""
+    """The arms that are shown; none named: all."""
     variants: tuple[str, ...] = ()
-    """Likewise."""
+    """The variants that are shown; none named: all."""
     levels: tuple[int, ...] = ()
     caption: str = ""
     compared: bool | Literal["levels"] = False
-    """Of a table of several settings: a line each setting and a panel an arm, where otherwise it is a panel a setting. Of kind `scatter`,
+    """Whether a table of several settings has a line each setting and a panel an arm; else it has a panel a setting. Of kind `scatter`,
     "levels": what tells markers apart is their level, not their arm."""

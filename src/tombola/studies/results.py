@@ -82,7 +82,7 @@ class Results(Mapping[Run, Result]):
         return self.measured(row.measurement)
 
     def where(self, row: Row, **others: Any) -> dict[str, Any]:
-        """Where a row stands in details tables, with what `others` says instead, and besides."""
+        """The place of a row in details tables, with what `others` says instead, and besides."""
         density = self[row.run].summary["density"]
         return {"variant": row.variant, "arm": row.arm, "level": row.level, "density": density, "replicate": row.replicate, **others}
 

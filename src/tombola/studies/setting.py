@@ -20,7 +20,7 @@ class Setting(Spec):
         return task.but(recipe=task.recipe.but(**self.recipe), model=task.model.but(gain=task.model.gain * self.gain))
 
     def label(self, task: Task) -> str:
-        """Such as: adam, rate 0.0012, batch 30, init x 2."""
+        """The setting in words, such as: adam, rate 0.0012, batch 30, init x 2."""
         recipe = self.of(task).recipe
         others = [f"{name} {value}" for name, value in self.recipe.items() if name not in ("optimizer", "learning_rate")]
         gain = [f"init x {self.gain:g}"] if self.gain != 1 else []

@@ -19,7 +19,7 @@ from tombola.studies.results import Details, Frame, Results
 from tombola.studies.shown import framed
 
 _BETWEEN = " | "
-"""Stands between a setting and the study's own variant, where it has some."""
+"""What stands between a setting and the study's own variant, where it has some."""
 
 
 def _of_first(name: str) -> Any:

@@ -116,7 +116,7 @@ class TicketStudy(PruningStudy):
         return run_metrics(row, results)
 
     def within(self, compared: Sequence[int]) -> list[int]:
-        """Those of the levels that there are. Raises if there is none."""
+        """The compared levels that there are. Raises if there is none."""
         found = [level for level in compared if level <= self.levels]
         if not found:
             raise TombolaError(f"compared = {list(compared)}, but there are only {self.levels} levels; name some of these")

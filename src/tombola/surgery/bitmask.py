@@ -59,7 +59,7 @@ def entropy(leaf: np.ndarray) -> float:
 
 
 def _unpacked(body: bytes, length: int) -> bytes:
-    """At most one byte more than there should be: a few bytes may unpack to gigabytes."""
+    """The unpacked bytes, at most one more than there should be: a few bytes may unpack to gigabytes."""
     unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
     found = unpacker.decompress(body, max_length=length + 1)
     if not unpacker.eof:

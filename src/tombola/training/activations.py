@@ -21,7 +21,7 @@ from tombola.training.program import network_inputs
 
 
 class Seen(NamedTuple):
-    """Of one layer."""
+    """What one layer reads and gives."""
 
     inputs: np.ndarray
     """(examples, ..., inputs): what it reads, after all that stands before it."""
@@ -34,7 +34,7 @@ Layers = dict[str, Seen]
 
 
 def layers_on(network: Network, weights: Tree, inputs: Any) -> Layers:
-    """Of each linear and convolutional layer, in evaluation: batch norm has its running statistics, and there is no dropout.
+    """What each linear and convolutional layer reads and gives, in evaluation: with running statistics in batch norm, without dropout.
 
     Raises:
         TombolaError: of networks that have other prunable layers, or that run a layer twice.

@@ -31,15 +31,15 @@ class Stop(NamedTuple):
     """Iterations since the start of training."""
     weights: Tree
     before: Tree
-    """At the stop before; at the first one, where the run began."""
+    """The weights at the stop before; at the first one, those at which the run began."""
     first: Tree
-    """Where the run began."""
+    """The weights at which the run began."""
     mask: Mask
     trained: tuple[str, ...]
     """The leaves that training updates."""
     probe: Probe
     loss: float
-    """Of the probe."""
+    """The loss of the probe."""
     lowest: float
     """The lowest of that at earlier stops; infinite at the first."""
     rate: float
@@ -78,7 +78,7 @@ class Detector(NamedTuple):
 
     signal: Callable[[Stop], float]
     level: float
-    """Where nothing else is said. Tombola's own are read off one testbed (`digits-noise-mlp`, whose onset lies at 188 to 375 of 1,500
+    """The level by default. Tombola's own are read off one testbed (`digits-noise-mlp`, whose onset lies at 188 to 375 of 1,500
     iterations), at the default stops; the study `phases.detectors` calibrates levels, and the side, on settings of another task."""
     falls: bool = True
     """Whether the signal has to be at the level or below it; else at it or above it."""

@@ -51,7 +51,7 @@ class Plan:
     algorithm: Algorithm = "direct"
     """How convolutions are computed."""
     threads: int = 1
-    """That share a replica's convolutions, where they are done in C."""
+    """The number of threads that share a replica's convolutions, where they are done in C."""
     native: bool = False
     """Whether what XLA does slowly on a CPU is done in C, where there is a compiler (`tombola.kernels.native`): Adam, the rows of
     a batch, and the sparse products of replicas with few weights left (`tombola.training.sparse_storage`)."""
@@ -68,11 +68,11 @@ class Plan:
 
     @property
     def stacked(self) -> NamedSharding:
-        """Leaves (replicas, ...), the leading axis over the devices."""
+        """The sharding of leaves (replicas, ...): the leading axis over the devices."""
         return NamedSharding(self.mesh, PartitionSpec("replica"))
 
     def batches(self, size: int) -> NamedSharding:
-        """Leaves (replicas, size, ...): each replica's batch over the devices that share it, if they divide it."""
+        """The sharding of leaves (replicas, size, ...): each replica's batch over the devices that share it, if they divide it."""
         return self.stacked if size % self.shares else NamedSharding(self.mesh, PartitionSpec(*self.mesh.axis_names))
 
     @property

@@ -17,7 +17,7 @@ from tombola.training.scorer import scorer
 from tombola.training.setup import Setup
 
 EXAMPLES, IN_KERNEL = 128, 64
-"""Of a probe; and how many of them the tangent kernel is of."""
+"""The number of examples of a probe; and of those that the tangent kernel is of."""
 
 
 class Probe:
@@ -41,7 +41,7 @@ class Probe:
         return self.found.objective.chance(np.asarray(targets))
 
     def gradient(self, weights: Tree) -> Tree:
-        """Of the mean training loss, by the leaves that train."""
+        """The gradient of the mean training loss, by the leaves that train."""
         return jax.device_get(of_batch(self.found, "gradient")(weights, self.inputs, self.targets, self.key))
 
     def product(self, weights: Tree, vector: Tree) -> Tree:

@@ -42,7 +42,7 @@ class State(NamedTuple):
     moments: Any
     """The optimiser's state."""
     mask: Tree
-    """No step changes it: a mask schedule does, between calls."""
+    """The mask. No step changes it: a mask schedule does, between calls."""
     best: Tree
     """The weights at the minimum validation loss so far."""
     best_loss: Any
@@ -55,7 +55,7 @@ class Fixed(NamedTuple):
     keys: Any
     """(3, 2) uint32: augmentation, dropout, what the objective does to batches."""
     targets: Any
-    """(pool, ...), with this replica's label noise; None where targets are the inputs."""
+    """(pool, ...) the targets, with this replica's label noise; None where targets are the inputs."""
     rate: Any
     """float32: the learning rate, which the schedule is a factor of."""
     begin: Any
@@ -78,9 +78,9 @@ class Examples(NamedTuple):
     inputs: Any
     """The whole set's; or under a streamed plan (replicas, batch, ...), those of the one batch."""
     targets: Any
-    """(replicas, n, ...), or None where they are the inputs."""
+    """(replicas, n, ...) the targets; None where they are the inputs."""
     indices: Any
-    """(replicas, batches, batch) int32."""
+    """(replicas, batches, batch) int32: the examples of each batch."""
     share: Any
     """(batches, batch): the weight of each example in the mean; (replicas, batches, batch) where that depends on its class."""
 
@@ -89,9 +89,9 @@ class Stops(NamedTuple):
     """The stops of one call: for each i < count, iterations stops[i] .. stops[i + 1] - 1, then what[i]."""
 
     stops: Any
-    """(INTERVALS + 1,) int32."""
+    """(INTERVALS + 1,) int32: the iterations between which it is trained."""
     what: Any
-    """(INTERVALS,) int32."""
+    """(INTERVALS,) int32: what is done at the end of each interval."""
     count: Any
 
 

@@ -23,7 +23,7 @@ class Checkpoint:
     rows: tuple[tuple[float, ...], ...]
     snapshots: Mapping[int, Tree]
     masks: Mapping[int, Mask] = field(default_factory=dict)
-    """Where the mask moves, of the iterations of `snapshots`."""
+    """The masks at the iterations of `snapshots`, where the mask moves."""
     signals: tuple[tuple[float, ...], ...] = ()
     """What detectors have seen (`tombola.training.watch`)."""
     before: Tree = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Replica:
     """Iterations at which its weights are wanted."""
     resume: Checkpoint | None = None
     rate: float | None = None
-    """Its learning rate, where that is not the task's."""
+    """The replica's learning rate, where that is not the task's."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,19 @@ class Outcome:
     """What one replica's training gave."""
 
     rows: tuple[tuple[float, ...], ...]
-    """One a evaluation: `columns`."""
+    """One row an evaluation, with the columns `columns`."""
     summary: Mapping[str, float]
     snapshots: Mapping[int, Tree]
     masks: Mapping[int, Mask] = field(default_factory=dict)
-    """Where the mask moves, of the iterations of `snapshots`, and of the last."""
+    """The masks at the iterations of `snapshots` and at the last, where the mask moves."""
     signals: tuple[tuple[float, ...], ...] = ()
     """What detectors saw, a row a stop."""
     signal_names: tuple[str, ...] = ()
-    """Of its columns."""
+    """The names of the columns of `signals`."""
 
 
 def columns(task: Task) -> tuple[str, ...]:
-    """Of `Outcome.rows`: step, val_loss, val_acc, test_loss, test_acc, say; NaN where the test set was not evaluated. Where the
+    """The columns of `Outcome.rows`: step, val_loss, val_acc, test_loss, test_acc, say; NaN where the test set was not evaluated. Where the
     mask moves, its density too.
     """
     scores = (f"{part}_{name}" for part in ("val", "test") for name in task.objective.columns)

@@ -58,7 +58,7 @@ class ReplicaBatch:
         tested = None if found.objective.targets == "inputs" else arrays.dataset.test_targets
         self.test_targets = self._put(None if tested is None else np.stack([tested] * layout.capacity))
         self.rows: list[tuple[list[int], list[int], tuple[Any, ...], Any]] = []
-        """Of each call that evaluated: iterations, what was done at each, and (replicas, >= iterations) of each column that
+        """What each call that evaluated gave: iterations, what was done at each, and (replicas, >= iterations) of each column that
         validation and test have; and each replica's density, where masks move."""
         self.snapshots: list[dict[int, Tree]] = [dict(replica.resume.snapshots) if replica.resume else {} for replica in replicas]
         self.earlier = [replica.resume.rows if replica.resume else () for replica in replicas]
@@ -162,7 +162,7 @@ class ReplicaBatch:
         self.t = stops[-1]
 
     def _move_masks(self) -> None:
-        """Have the mask schedule make new masks of those that there are."""
+        """Let the mask schedule make new masks of those that there are."""
         moving, slopes, last = self.moving, {}, self.t - 1
         assert moving is not None
         if moving.updates.gradient:  # of every weight: not of what is stored alone
@@ -171,7 +171,7 @@ class ReplicaBatch:
         self.state = moving.move(self.program, self.state, self.fixed.begin, slopes, self.t)
 
     def _look(self) -> None:
-        """Have the detectors look, where this is one of their stops; and where a shadow begins, train it to the stop that it is for."""
+        """Let the detectors look, where this is one of their stops; and where a shadow begins, train it to the stop that it is for."""
         if (watch := self.watch) is None:
             return
         if self.t in watch.horizons:
@@ -186,7 +186,7 @@ class ReplicaBatch:
             self.shadow, self.state = self.state.weights, state
 
     def _switch(self, indices: list[int]) -> None:
-        """Have replicas go on at the rate that comes after detection."""
+        """Let replicas go on at the rate that comes after detection."""
         if self.watch and indices:
             factors = np.array([self.watch.spec.then if index in indices else 1 for index in range(self.layout.capacity)], np.float32)
             self.fixed = self.fixed._replace(rate=self._put(np.array(self.fixed.rate) * factors))
@@ -195,7 +195,7 @@ class ReplicaBatch:
         return Batches(self.order, np.int32(self.first_epoch), inputs)
 
     def _draw_orders(self, stop: int) -> None:
-        """Have the order of the epochs from here to `stop` on the devices."""
+        """Put the order of the epochs from here to `stop` on the devices."""
         per_epoch = self.found.steps_per_epoch
         if self.order is None or (stop - 1) // per_epoch >= self.first_epoch + self.found.epochs_ahead:
             self.first_epoch = self.t // per_epoch

@@ -17,12 +17,12 @@ from tombola.training.setup import Setup
 
 
 class Judged(NamedTuple):
-    """Of B examples. Where a network's outputs or its loss are not finite, loss and measures are NaN."""
+    """What B examples come to. Where a network's outputs or its loss are not finite, loss and measures are NaN."""
 
     loss: Any
-    """(B,), as the objective has it."""
+    """(B,) the loss, as the objective has it."""
     measures: Mapping[str, Any]
-    """Name -> (B,)."""
+    """Name of a measure -> (B,)."""
     prediction: Any
     """(B, ...): what the network says of each example."""
     inside: Mapping[str, Any] = {}

@@ -17,7 +17,7 @@ from tombola.training.frozen import trained_paths
 from tombola.training.replica import NOISE
 
 _MOST_ITERATIONS, _MOST_EPOCHS, _MOST_OPERATIONS = 1000, 16, 5 * 10**10
-"""Of one call: progress is reported between calls, the last about half a second on a core; orders are drawn before they begin."""
+"""The most of one call: progress is reported between calls, the last about half a second on a core; orders are drawn before they begin."""
 
 
 class Setup(NamedTuple):
@@ -26,7 +26,7 @@ class Setup(NamedTuple):
     model: Model
     recipe: Recipe
     objective: Objective
-    """With what it takes from the data filled in."""
+    """The objective, with what it takes from the data filled in."""
     data: DataInfo
     train: int
     augment: str

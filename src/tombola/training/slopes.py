@@ -20,7 +20,7 @@ from tombola.training.derivatives import What, of_batch
 from tombola.training.setup import Setup
 
 EXAMPLES = 512
-"""Over which a gradient is averaged, unless told otherwise."""
+"""The number of examples over which a gradient is averaged, unless told otherwise."""
 EXAMPLE_GRADIENTS, MOST_VALUES = 1000, 2**26
 """Examples whose gradients are held, unless told otherwise; and numbers that they may take, 256 MiB."""
 

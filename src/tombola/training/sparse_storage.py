@@ -52,5 +52,5 @@ def _candidates(found: Setup) -> list[str]:
 
 
 def _operations(found: Setup, weights: float) -> float:
-    """Of a step, for so many weights: two for each example, forward and for either gradient."""
+    """The operations that one step takes with so many weights: two for each example, forward and for either gradient."""
     return 6.0 * found.recipe.batch * weights

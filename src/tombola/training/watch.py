@@ -67,7 +67,7 @@ class Watch:
         self.horizons = {stop: self.shadow.iterations(found.timeline.total, gap) if self.shadow else 0 for stop, gap in gaps.items()}
         """Stop at which detectors look -> iterations that its shadow has trained."""
         self.begins = {stop - horizon: stop for stop, horizon in self.horizons.items() if horizon}
-        """Where the shadow of a stop begins -> that stop."""
+        """Iteration at which the shadow of a stop begins -> that stop."""
         self.probes = [Probe(found, dataset, own, one.seed) for one, own in zip(members, splits, strict=False)]
         self.trained = tuple(path for path in found.network.shapes if path in found.trained)
         self.signals: list[list[Signals]] = [list(one.resume.signals) if one.resume else [] for one in members]
@@ -77,7 +77,7 @@ class Watch:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the columns of `signals`."""
+        """The names of the columns of `signals`."""
         return ("step", "probe_loss", *self.detectors)
 
     def shadows(self, stop: int, weights: Tree) -> Tree:

@@ -50,7 +50,7 @@ class Ray:
         return len(self._ray.wait(self._tasks, num_returns=self.count, timeout=0)[1])
 
     def failures(self) -> list[str]:
-        """Of those that ended without having done their work: which, and why."""
+        """The workers that ended without having done their work: which, and why."""
         return failed([self._code(task) for task in self._tasks], self._logs)
 
     def stop(self) -> None:
@@ -79,7 +79,7 @@ _PASSED_ON = ("PYTHONPATH", "TOMBOLA_DATA", "TOMBOLA_CACHE")
 
 
 def _work(arguments: list[str], log: str, folder: str, environment: dict[str, str]) -> int:
-    """One worker, on its node; its exit code."""
+    """Run one worker on its node; its exit code."""
     os.chdir(folder)
     process = begin([sys.executable, "-m", "tombola", *arguments], Path(log), os.environ | environment)
     try:

@@ -14,7 +14,7 @@ _PATIENCE = 20.0
 
 
 class Processes:
-    """They share the cores evenly, and each writes what it says into a file of its own."""
+    """Workers that share the cores evenly; each writes what it says into a file of its own."""
 
     def __init__(self, command: Sequence[str], count: int, logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ class Processes:
         return sum(process.poll() is None for process in self._processes)
 
     def failures(self) -> list[str]:
-        """Of those that ended without having done their work: which, and why."""
+        """The workers that ended without having done their work: which, and why."""
         return failed([process.poll() for process in self._processes], self._logs)
 
     def stop(self) -> None:

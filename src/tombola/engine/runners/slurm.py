@@ -10,7 +10,7 @@ from pathlib import Path
 from tombola.core.errors import TombolaError, shown
 
 _NOTICE_SECONDS = 60
-"""Before its time is over a worker is told to stop."""
+"""Seconds before the end of its time at which a worker is told to stop."""
 
 
 def settings_of(given: Sequence[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ _LOOK_SECONDS = 2.0
 
 
 class Workers(Protocol):
-    """Some that were started."""
+    """Workers that were started."""
 
     count: int
 
@@ -24,7 +24,7 @@ class Workers(Protocol):
         """How many have not ended."""
 
     def failures(self) -> list[str]:
-        """Of those that ended without having done their work: which, and why."""
+        """The workers that ended without having done their work: which, and why."""
 
     def stop(self) -> None:
         """Tell them to stop, and wait until they have kept what they did and given back what they claimed."""
@@ -79,7 +79,7 @@ def at_work(study: Study, store: Store) -> dict[str, list[str]]:
 
 
 def last_line(log: Path) -> str:
-    """Of what a worker said."""
+    """The last line that a worker said."""
     try:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:

@@ -1,4 +1,4 @@
-"""From a PyTorch module to a graph, by ``torch.export``."""
+"""The way from a PyTorch module to a graph, by ``torch.export``."""
 
 import inspect
 import io

@@ -98,7 +98,7 @@ class TorchFactory:
         return self.recorded(data, rules, given), {name: one.detach().cpu().numpy() for name, one in module.state_dict().items()}
 
     def shapes(self, recorded: "Recorded", widths: Sequence[int] | None) -> dict[str, tuple[int, ...]]:
-        """Of every tensor, with as many units as `widths` says."""
+        """The shape of every tensor, with as many units as `widths` says."""
         whole = {tensor.path: tensor.kept for tensor in recorded.plan.tensors}
         return whole if widths is None else {path: one.shape for path, one in self.cut(recorded, _blank(whole), widths).items()}
 
@@ -138,7 +138,7 @@ class _Given:
 
 
 def _parameters(part: Any) -> list[inspect.Parameter]:
-    """What the constructor takes, by name alone."""
+    """The parameters that the constructor takes, by name alone."""
     signature = inspect.signature(part.__init__ if inspect.isclass(part) else part)
     found = list(signature.parameters.values())[1 if inspect.isclass(part) else 0 :]
     return [

@@ -23,7 +23,7 @@ class Call(NamedTuple):
 
     name: str
     target: str
-    """Such as ``aten.relu.default``."""
+    """The name of the operation, such as ``aten.relu.default``."""
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
@@ -51,11 +51,11 @@ class Graph:
     changed: Mapping[str, Ref]
     """Buffer -> its value after the call."""
     shapes: Mapping[str, tuple[int | None, ...]]
-    """Of what is an array; None: as many as the batch says."""
+    """The shape of every value that is an array; None in it: as many as the batch says."""
 
     @cached_property
     def made(self) -> dict[str, Call]:
-        """By name, what is computed."""
+        """The calls, by the names of what they compute."""
         return {call.name: call for call in self.calls}
 
     @cached_property

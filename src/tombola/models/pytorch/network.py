@@ -15,7 +15,7 @@ from tombola.models.pytorch.factory import Instance, TorchFactory
 
 
 class TorchNetwork(NNXNetwork):
-    """As any network of NNX; with the initialiser `own` its values are those that torch draws.
+    """A network like any other of NNX; with the initialiser `own` its values are those that torch draws.
 
     A module is drawn whole, through its constructor under ``torch.manual_seed``, by one seed for each replicate and stream: the initial
     values are those that ``torch.manual_seed(torch_seed(seed)); Net()`` makes. An instance is itself in the stream `init`; in

@@ -1,4 +1,4 @@
-"""From a PyTorch module to all that its replay needs."""
+"""The way from a PyTorch module to all that its replay needs."""
 
 from collections.abc import Mapping
 from typing import Any, Literal

@@ -223,7 +223,7 @@ def flatten(x: Value) -> Value:
 
 @values("aten.cat")
 def cat(values: list[Value], dim: int = 0) -> Value:
-    """Along one of torch's axes."""
+    """Arrays joined along one of torch's axes."""
     rank = len(values[0].shape)
     if not any(one.last for one in values):
         return Value(jnp.concatenate(plainly(values), dim))
@@ -233,7 +233,7 @@ def cat(values: list[Value], dim: int = 0) -> Value:
 
 @values("aten.prelu")
 def prelu(x: Value, weight: Value) -> Value:
-    """With a slope for each channel."""
+    """ReLU with a slope of its own below 0 for each channel."""
     slope = weight.plain()
     slope = slope if len(x.shape) < 2 else slope.reshape(1, -1, *[1] * (len(x.shape) - 2))
     (array, slope), held = together([x, Value(slope)])

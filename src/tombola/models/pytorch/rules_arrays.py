@@ -56,7 +56,7 @@ arrays("aten.min")(_extreme(jnp.min, jnp.argmin))
 
 @arrays("aten.var")
 def var(x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
-    """Variance, unbiased if nothing else is said."""
+    """Variance, unbiased unless told otherwise."""
     return jnp.var(x, axis=_axes(dim), ddof=int(unbiased) if correction is None else correction, keepdims=keepdim)
 
 
@@ -68,7 +68,7 @@ def std(x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *
 
 @arrays("aten.var_mean")
 def var_mean(x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
-    """Both."""
+    """Variance and mean."""
     return var(x, dim, unbiased, keepdim, correction=correction), jnp.mean(x, axis=_axes(dim), keepdims=keepdim)
 
 
@@ -211,13 +211,13 @@ for _name, _function in ARRAYS.items():
 
 @values("aten.constant_pad_nd")
 def constant_pad_nd(x: Value, padding: Sequence[int], value: float = 0.0) -> Value:
-    """Padded with one value."""
+    """An array padded with one value."""
     return padded(x, padding, "constant", value)
 
 
 @values("aten.pad")
 def padded(x: Value, padding: Sequence[int], mode: str = "constant", value: float | None = None) -> Value:
-    """Padded on the last axes, the very last one first, as torch lists them."""
+    """An array padded on its last axes, the very last one first, as torch lists them."""
     rank = len(x.shape)
     widths = [(0, 0)] * rank
     for place in range(len(padding) // 2):

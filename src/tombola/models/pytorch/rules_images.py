@@ -174,7 +174,7 @@ def adaptive_avg_pool(x: Value, size: Sequence[int | None]) -> Value:
 
 @values("aten.adaptive_max_pool1d", "aten.adaptive_max_pool2d", "aten.adaptive_max_pool3d")
 def adaptive_max_pool(x: Value, size: Sequence[int | None]) -> tuple[Value, None]:
-    """Maxima of such windows."""
+    """Maxima of windows that divide the image into as many as are asked for."""
     return _adapted(x, size, jnp.max), None
 
 
@@ -191,7 +191,7 @@ def _adapted(x: Value, size: Sequence[int | None], over: Callable[..., Any]) -> 
 
 @values("aten.upsample_nearest1d", "aten.upsample_nearest2d", "aten.upsample_nearest3d")
 def upsample_nearest(x: Value, size: Sequence[int] | None = None, *scales: Any) -> Value:
-    """Resized to the nearest pixel."""
+    """An image resized to the nearest pixel."""
     array = x.channels_last()
     for axis, wanted in enumerate(_sizes(array, size, scales), 1):
         array = jnp.take(array, jnp.arange(wanted) * array.shape[axis] // wanted, axis)
@@ -200,7 +200,7 @@ def upsample_nearest(x: Value, size: Sequence[int] | None = None, *scales: Any) 
 
 @values("aten.upsample_bilinear2d", "aten.upsample_linear1d")
 def upsample_linear(x: Value, size: Sequence[int] | None = None, corners: bool = False, *scales: Any) -> Value:
-    """Resized by linear interpolation."""
+    """An image resized by linear interpolation."""
     array = x.channels_last()
     for axis, wanted in enumerate(_sizes(array, size, scales), 1):
         length = array.shape[axis]

@@ -26,7 +26,7 @@ def _normalised(array: jax.Array, axes: Any, epsilon: float) -> jax.Array:
 def layer_norm(
     x: Value, shape: Sequence[int], weight: Value | None = None, bias: Value | None = None, epsilon: float = 1e-5, *_: Any
 ) -> Value:
-    """Over the last axes of each example."""
+    """Layer normalisation: over the last axes of each example."""
     array = x.plain()
     return Value(_affine(_normalised(array, tuple(range(-len(shape), 0)), epsilon), weight, bias))
 
@@ -39,7 +39,7 @@ def native_layer_norm(x: Value, shape: Sequence[int], weight: Value | None, bias
 
 @values("aten.rms_norm")
 def rms_norm(x: Value, shape: Sequence[int], weight: Value | None = None, epsilon: float | None = None) -> Value:
-    """Divided by the root mean square over the last axes."""
+    """The array divided by its root mean square over the last axes."""
     array = x.plain()
     mean = jnp.square(array).mean(tuple(range(-len(shape), 0)), keepdims=True)
     return Value(_affine(array * lax.rsqrt(mean + (jnp.finfo(array.dtype).eps if epsilon is None else epsilon)), weight, None))
@@ -47,7 +47,7 @@ def rms_norm(x: Value, shape: Sequence[int], weight: Value | None = None, epsilo
 
 @values("aten.group_norm")
 def group_norm(x: Value, groups: int, weight: Value | None = None, bias: Value | None = None, epsilon: float = 1e-5, *_: Any) -> Value:
-    """Over the pixels and channels of each group of channels."""
+    """Group normalisation: over the pixels and channels of each group of channels."""
     array = x.channels_last()
     parts = array.reshape(*array.shape[:-1], groups, -1)
     axes = (*range(1, array.ndim - 1), array.ndim)
@@ -58,7 +58,7 @@ def group_norm(x: Value, groups: int, weight: Value | None = None, bias: Value |
 def instance_norm(
     x: Value, weight: Value | None, bias: Value | None, mean: Value | None, var: Value | None, own: bool, _: float, epsilon: float, *__: Any
 ) -> Value:
-    """Over the pixels of each channel."""
+    """Instance normalisation: over the pixels of each channel."""
     if not own or mean is not None:
         raise TombolaError("aten.instance_norm with running statistics has no rule; set track_running_stats=False")
     array = x.channels_last()
@@ -86,7 +86,7 @@ def _batch_norm(
 
 @values("aten._native_batch_norm_legit_functional")
 def batch_norm_in_training(x: Value, *given: Any) -> Any:
-    """By the statistics of the batch, with the running ones as they are after it (the variance unbiased)."""
+    """Batch normalisation by the statistics of the batch, with the running ones as they are after it (the variance unbiased)."""
     out, mean, var = _batch_norm(x, *given)
     return out, None, None, mean, var
 
@@ -95,13 +95,13 @@ def batch_norm_in_training(x: Value, *given: Any) -> Any:
 def batch_norm_without_statistics(
     x: Value, weight: Value | None, bias: Value | None, own: bool, momentum: float, epsilon: float
 ) -> tuple[Value, None, None]:
-    """By the statistics of the batch, where there are no others."""
+    """Batch normalisation by the statistics of the batch, where there are no others."""
     return _batch_norm(x, weight, bias, None, None, own, momentum, epsilon)[0], None, None
 
 
 @values("aten.batch_norm")
 def batch_norm(x: Value, *given: Any) -> Value:
-    """By the running statistics, or those of the batch."""
+    """Batch normalisation by the running statistics, or those of the batch."""
     return _batch_norm(x, *given[:-1])[0]
 
 
@@ -109,5 +109,5 @@ def batch_norm(x: Value, *given: Any) -> Value:
 def batch_norm_in_evaluation(
     x: Value, weight: Value | None, bias: Value | None, mean: Value, var: Value, momentum: float, epsilon: float
 ) -> tuple[Value, None, None]:
-    """By the running statistics."""
+    """Batch normalisation by the running statistics."""
     return _batch_norm(x, weight, bias, mean, var, False, momentum, epsilon)[0], None, None

@@ -15,11 +15,11 @@ class Tensor:
     """One parameter or buffer: what torch calls it, and where it is in the tree."""
 
     name: str
-    """Such as ``features.0.weight``."""
+    """The name in torch, such as ``features.0.weight``."""
     path: str
-    """Such as ``features/0/kernel``."""
+    """The path in the tree, such as ``features/0/kernel``."""
     shape: tuple[int, ...]
-    """In torch."""
+    """The shape in torch."""
     role: Literal["kernel", "parameter", "buffer"]
     """A `kernel` can be pruned; any other `parameter` trains beside it."""
     dtype: str
@@ -46,7 +46,7 @@ class Tensor:
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """Its shape here."""
+        """The shape in which it is kept here."""
         return tuple(self.shape[axis] for axis in self.axes) if self.axes else self.shape
 
 

@@ -21,19 +21,19 @@ class Value:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As torch has it."""
+        """The shape that torch has."""
         own = self.array.shape
         return (own[0], own[-1], *own[1:-1]) if self.last else own
 
     def plain(self) -> jax.Array:
-        """With torch's axes in torch's order."""
+        """The array with torch's axes in torch's order."""
         if self.flat:
             channels, *pixels = self.flat
             return jnp.moveaxis(self.array.reshape(-1, *pixels, channels), -1, 1).reshape(self.array.shape)
         return jnp.moveaxis(self.array, -1, 1) if self.last else self.array
 
     def channels_last(self) -> jax.Array:
-        """With torch's axis 1 last."""
+        """The array with torch's axis 1 last."""
         return self.array if self.last else jnp.moveaxis(self.plain(), 1, -1)
 
     def flattened(self, flat: tuple[int, ...]) -> jax.Array:
@@ -68,7 +68,7 @@ def _array(one: Any) -> Any:
 
 
 def _lifted(one: Value, rank: int) -> jax.Array:
-    """With axes of length 1 before its own, as broadcasting has it, and channels last; a single number as it is."""
+    """The array with axes of length 1 before its own, as broadcasting has it, and channels last; a single number as it is."""
     if one.last and len(one.shape) == rank:
         return one.array
     plain = one.plain()

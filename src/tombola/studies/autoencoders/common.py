@@ -56,7 +56,7 @@ class Coded(PruningStudy):
         return f"the claim is about single weights pruned by final magnitude; here {changed}" if changed else ""
 
     def row(self, arm: str, replicate: int, level: int, run: Run, variant: str = "") -> Row:
-        """With the measurement of its code."""
+        """A row with the measurement of its code."""
         return Row(arm, replicate, level, run, variant=variant, measurement=self.coded(run))
 
     def coded(self, run: Run) -> Measurement:
@@ -135,7 +135,7 @@ def gallery(pictures: np.ndarray, across: int, gap: int = 0) -> np.ndarray:
 
 
 def reconstructions(rows: Iterable[Row], results: Results) -> list[Frame]:
-    """Of some rows, one picture each: test examples, and under each row of them what the network makes of it; the least value of the
+    """Pictures of some rows, one each: test examples, and under each row of them what the network makes of it; the least value of the
     examples is 0, which is white.
     """
     found = []

@@ -178,7 +178,7 @@ class Frontiers(Coded):
         return found
 
     def _better(self, table: Evidence, better: str, worse: str, x: str, allowed: float = 0.0) -> Effect:
-        """By how much less one arm loses than another, at the other's settings of `x`; the dense network is one arm's weakest setting."""
+        """How much less one arm loses than another, at the other's settings of `x`; the dense network is one arm's weakest setting."""
         import pandas as pd
 
         all_rows, at = table.table, {arm: self._frontier(table, arm, x) for arm in (better, worse)}

@@ -46,7 +46,7 @@ class Latents(Coded):
                     yield self.row("ticket", replicate, level, run, variant)
 
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
-        """With how well the latents that the mask emptied are those that are inactive in the dense network."""
+        """The values of a row, with how well the latents that the mask emptied are those that are inactive in the dense network."""
         values: dict[str, Any] = super().measure(row, results)  # type: ignore[assignment]
         found, dense = (results.measured(self.coded(run)) for run in (row.run, self.dense_of(row)))
         emptied, inactive = found["emptied"].astype(bool), ~dense["latent_active"].astype(bool)
@@ -105,7 +105,7 @@ class Latents(Coded):
                 yield rows.effect(f"{name}, above 80 %", "pp", 100 * kept[column] - 80, lacks=self.collapsed(rows) or none)
 
     def _before_silence(self, table: Frame) -> Frame:
-        """Of each replicate with an inactive latent, the ticket of the last round up to which none has fallen silent."""
+        """The ticket of the last round up to which no latent has fallen silent, of each replicate that has an inactive latent."""
         import pandas as pd
 
         found = []

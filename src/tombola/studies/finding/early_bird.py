@@ -26,7 +26,7 @@ class EarlyBird(AtDensities):
     threshold: Annotated[float, Field(gt=0)] = THRESHOLD
     """The distance between masks below which they have settled."""
     look_back: Annotated[int, Field(ge=1)] = LOOK_BACK
-    """To how many earlier masks the distance must be below the threshold."""
+    """The number of earlier masks to which the distance must be below the threshold."""
 
     def rows(self) -> Iterable[Row]:
         """One dense run a replicate, seen at each density by both distances."""

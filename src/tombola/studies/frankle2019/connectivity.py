@@ -31,7 +31,7 @@ class Connectivity(Pruned):
     }
 
     def rows(self) -> Iterable[Row]:
-        """All tickets."""
+        """The rows of all tickets."""
         for replicate in range(self.replicates):
             yield from chain_rows("ticket", replicate, tickets(self, replicate))
 

@@ -37,7 +37,7 @@ class Dropout(Compared):
         return {"plain": "no dropout", "dropout": f"dropout {self.dropout:g}, {self.longer:g} times the iterations"}
 
     def rows(self) -> Iterable[Row]:
-        """Without dropout, then with it."""
+        """The tickets without dropout, then those with it."""
         if self.task.model.options.get("dropout"):
             raise TombolaError("the task's network has dropout already; start from one without, and set the study's own `dropout`")
         for variant, task in (("plain", self.task), ("dropout", self._with_dropout())):

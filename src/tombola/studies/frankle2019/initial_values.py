@@ -96,7 +96,7 @@ class InitialValues(Compared):
     # -- the distribution of initial values ----------------------------------------------------------------------------
 
     def measure(self, row: Row, results: Results) -> Values:
-        """Those of all runs; of tickets also how hollow the distribution of their initial values is in three layers: the
+        """The metrics of all runs; of tickets also how hollow the distribution of their initial values is in three layers: the
         first, the last but one, and the output layer (`tombola.evaluation.histogram.valley`).
         """
         found = run_metrics(row, results) | dict.fromkeys(VALLEYS, np.nan)

@@ -16,7 +16,7 @@ from tombola.studies.tickets import ACC_ES, ACC_FINAL, ES, TO_1P1, at_once, chai
     answers="Does pruning once find winning tickets too, and how much smaller are those found round by round?",
 )
 class OneShot(Pruned):
-    """At every level the iterative ticket, the ticket of one round that takes as much, and the latter's mask re-initialised."""
+    """The iterative ticket, the ticket of one round that takes as much, and the latter's mask re-initialised, at every level."""
 
     scales = {"smoke": {"replicates": 2, "levels": 2}, "paper": {"levels": 20, "reinits": 3}}
     arms = {"iterative": "iterative ticket", "one_shot": "one-shot ticket", "reinit": "one-shot mask, fresh init"}

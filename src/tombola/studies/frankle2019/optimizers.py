@@ -44,7 +44,7 @@ class Optimizers(Compared):
         return {setting.label(self.task): setting.label(self.task) for setting in self.settings}
 
     def rows(self) -> Iterable[Row]:
-        """Setting by setting."""
+        """The rows, setting by setting."""
         distinct("settings", [setting.label(self.task) for setting in self.settings])
         for setting in self.settings:
             for replicate in range(self.replicates):

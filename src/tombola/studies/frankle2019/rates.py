@@ -28,7 +28,7 @@ class PruningRates(Pruned):
         return {str(fraction): f"{fraction:.0%} a round" for fraction in self.fractions}
 
     def rows(self) -> Iterable[Row]:
-        """Ladder by ladder."""
+        """The rows, ladder by ladder."""
         ladders = {fraction: self._ladder(fraction) for fraction in self.fractions}
         places = {density: place for place, density in enumerate(sorted({d for ladder in ladders.values() for d in ladder}, reverse=True))}
         highest = max(self.rates.values()) or 1.0
@@ -39,7 +39,7 @@ class PruningRates(Pruned):
                 yield from (Row(str(fraction), replicate, places[density], run) for density, run in zip(ladder, chain, strict=True))
 
     def _ladder(self, fraction: float) -> list[float]:
-        """Nominal densities, dense first."""
+        """The nominal densities, dense first."""
         rounds = min(self.levels, math.ceil(math.log(self.smallest) / math.log(1 - fraction)))
         return [round((1 - fraction) ** level, 6) for level in range(rounds + 1)]
 

@@ -43,7 +43,7 @@ class Sizes(OfPaper):
         return {_label(options): f"parent {_label(options)}" for options in self.parents}
 
     def rows(self) -> Iterable[Row]:
-        """Parent by parent."""
+        """The rows, parent by parent."""
         if len(self.rounds) != len(self.parents):
             raise TombolaError(f"rounds: {len(self.rounds)} are given for {len(self.parents)} parents; give one number of rounds for each")
         distinct("parents", [_label(options) for options in self.parents])

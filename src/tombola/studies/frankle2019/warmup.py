@@ -109,7 +109,7 @@ def _none_at_the_high_rate(table: Evidence, least: float) -> Effect:
 
 
 def _found(rows: Evidence, least: float, allowed: float | None = None) -> Iterable[Effect]:
-    """That there are winning tickets at densities above `least`: they match the dense network and are above their re-initialisations."""
+    """The effects of winning tickets at densities above `least`: they match the dense network and are above their re-initialisations."""
     at = rows.levels(least, 0.7)
     yield rows.above("ticket", "reinit", ACC_FINAL, at)
     yield rows.within("ticket", DENSE, ACC_FINAL, at, allowed=allowed)

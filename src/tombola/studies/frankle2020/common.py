@@ -25,7 +25,7 @@ PARTS: tuple[Part, ...] = get_args(Part)
 SMOKE = {"replicates": 2, "points": 3}
 """Fields of every study at the scale `smoke`."""
 FEW = {**SMOKE, "children": 2, "k": ("0it", "1it")}
-"""Those of most."""
+"""Fields of most studies at the scale `smoke`."""
 EXTREME = {
     "lenet-mnist": 15,
     "lenet-mnist-2020": 15,
@@ -48,7 +48,7 @@ PLACE = ("kept", "prunable", "draw", "step", "share")
 METRICS = (*PLACE, "instability", *BARRIERS, "distance", "cosine", *TRAVELLED, *DISAGREEMENTS, *AT_END)
 """Columns of a pair of networks. `instability` is the judged barrier; NaN where nothing was learnt."""
 NOT_TRAVELLED = tuple(name for name in METRICS if name not in TRAVELLED)
-"""Those of pairs that did not go on from one W_k."""
+"""Columns of pairs that did not go on from one W_k."""
 
 DISTANCE = Panel("distance", "2-norm between the two")
 OF_INITIAL = Panel("of_initial", "2-norm (% of the way from W_0)", 100)
@@ -85,7 +85,7 @@ class Paths(Study):
         return {**for_noise(task), **super().at(scale, task)}
 
     def path_options(self) -> dict[str, Any]:
-        """Those of a measurement of a path."""
+        """The options of a measurement of a path."""
         return {"points": self.points, "batch_norm": self.batch_norm, "train": self.train_examples}
 
     def path_between(self, first: Run, second: Run, dense: Run | None = None, **options: Any) -> Measurement:
@@ -159,7 +159,7 @@ class Paths(Study):
     # -- claims --------------------------------------------------------------------------------------------------------
 
     def is_stable(self, table: Evidence, arm: str, at: Sequence[int], expected: bool = True, *, lacks: str = "", note: str = "") -> Effect:
-        """By how much the barrier of an arm stays below the line of stability; above it, if instability is expected."""
+        """How much the barrier of an arm stays below the line of stability; above it, if instability is expected."""
         line, values = 100 * self.stable, table.of(self.barrier, arm, at)
         name = f"{table.called(arm)} {'stable: barrier below' if expected else 'unstable: barrier above'} {line:g} pp"
         below = line - values

@@ -20,7 +20,7 @@ PLACES = "places of k"
 
 
 class Place(NamedTuple):
-    """Where rows stand in the grid."""
+    """The place of rows in the grid."""
 
     arm: str
     replicate: int
@@ -94,7 +94,7 @@ class Grid(Sparse):
         return Panel("gap", f"{accuracy} - dense (pp)", 100, threshold=-self.tolerance / 100)
 
     def matches(self, table: Evidence, arm: str, at: Sequence[int], expected: bool = True, *, lacks: str = "", note: str = "") -> Effect:
-        """By how much an arm's accuracy is above the least that matches the dense network's; below it, if that is not expected."""
+        """How much an arm's accuracy is above the least that matches the dense network's; below it, if that is not expected."""
         above = table.of(self.gap, arm, at) + self.tolerance
         name = f"{table.called(arm)}: accuracy {'above' if expected else 'below'} dense - {self.tolerance:g} pp{table.said(above.columns)}"
         return table.effect(name, "pp", above if expected else -above, lacks=lacks or table.lacking((arm,), "gap", at), note=note)
@@ -104,7 +104,7 @@ class Grid(Sparse):
         return [level for level, share in densities(table.table, "share").items() if share <= LATEST]
 
     def onsets(self, table: Evidence, arm: str) -> Frame:
-        """From which k on an arm is stable, and matching, by replicate, in fractions of places; NaN: at no k that was run."""
+        """The k from which on an arm is stable, and matching, by replicate, in fractions of places; NaN: at no k that was run."""
         import pandas as pd
 
         lines = {"stable": (table.of(self.barrier, arm), 100 * self.stable), "matching": (-table.of(self.gap, arm), self.tolerance)}

@@ -1,4 +1,4 @@
-"""From which step on a network is stable to SGD noise, and what else changes there (sections 3 and 4, appendix)."""
+"""The step from which on a network is stable to SGD noise, and what else changes there (sections 3 and 4, appendix)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -22,7 +22,7 @@ class Link(Grid):
     arms = {arm: label for arm, label in Grid.arms.items() if arm != "dense"}
 
     def rows(self) -> Iterable[Row]:
-        """Those of the grid but for the dense network's."""
+        """The rows of the grid but for the dense network's."""
         for place, rows in self.places.items():
             if place.arm != "dense":
                 yield from (replace(row, variant=str(place.round)) for row in rows)

@@ -11,7 +11,7 @@ from tombola.studies.frankle2020.common import SMOKE, Rounds, Sparse, dense_run,
 
 
 class Search(NamedTuple):
-    """Where a replicate's bisection stands, in places of the list of steps."""
+    """The state of a replicate's bisection, in places of the list of steps."""
 
     tried: dict[int, tuple[int, float]]
     """Place -> its iteration, and the instability there, the mean over pairs."""
@@ -61,11 +61,11 @@ class Onset(Sparse):
         return self.pair_rows("tried", replicate, self.levels, parent, dense)
 
     def _ticket(self, replicate: int, k: Step) -> Run:
-        """After no round the dense run, else a ticket that is rewound to k."""
+        """The dense run if there are no rounds, else the ticket of the last round, rewound to k."""
         return tickets(self, replicate, levels=self.levels, rewind=k)[-1]
 
     def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
-        """All steps, whichever is tried later."""
+        """The steps to keep: all, whichever is tried later."""
         return {dense_run(self, replicate): self.steps for replicate in range(self.replicates)}
 
     def more(self, rows: Sequence[Row], results: Results) -> Iterable[Row]:

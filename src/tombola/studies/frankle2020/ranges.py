@@ -37,7 +37,7 @@ class Ranges(Grid):
 
     @classmethod
     def at(cls, scale: Scale, task: Task) -> Mapping[str, Any]:
-        """From the first round to beyond the paper's density, or to 5 %."""
+        """The fields at a scale, with rounds from the first to beyond the paper's density, or to 5 %."""
         rounds = range(1, EXTREME[task.name] + 7, 3) if task.name in EXTREME else range(1, 15, 2)
         return {**super().at(scale, task), **({} if scale == "smoke" else {"compared": tuple(rounds)})}
 
@@ -51,7 +51,7 @@ class Ranges(Grid):
         return found
 
     def rows(self) -> Iterable[Row]:
-        """Those of the grid at the shown step. Against density the dense network is where tickets begin."""
+        """The rows of the grid at the shown step. Against density the dense network is where tickets begin."""
         shown = self.shown
         for place, rows in self.places.items():
             if place.k == shown:

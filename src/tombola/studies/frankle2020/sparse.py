@@ -27,7 +27,7 @@ class SparseStability(Grid):
     """The round at which C7, C8 and C9 are judged, one of `compared`. None: the last at which tickets match at some k."""
 
     def rows(self) -> Iterable[Row]:
-        """Those of the grid; the dense network stands beside each density."""
+        """The rows of the grid; the dense network stands beside each density."""
         if self.judged is not None and self.judged not in self.compared:
             raise TombolaError(f"judged = {self.judged}, but compared = {list(self.compared)}; choose one of these")
         for place, rows in self.places.items():

@@ -1,4 +1,4 @@
-"""Where values along the steps k settle, cross a line, or are worst."""
+"""The places at which values along the steps k settle, cross a line, or are worst."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ def worst(values: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def crossing(values: "pd.Series", line: float) -> float:
-    """From which place on values are at or below a line, in fractions of places: where the straight line from the last value above it
+    """The fractional place from which on values are at or below a line: where the straight line from the last value above it
     to the next one crosses. 0 if all are below; NaN if the last is not.
     """
     after = settled([value <= line for value in values])

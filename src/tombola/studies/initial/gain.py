@@ -57,7 +57,7 @@ class Gain(Tuned):
             yield Row("reinit", replicate, level, self.fresh(chain[level], level, None), variant=variant)
 
     def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
-        """Both ends of tickets, between which signs turn over."""
+        """The steps at both ends of tickets, between which signs turn over."""
         return {row.run: (row.run.begin, "end") for row in rows if row.arm == "ticket"}
 
     def measure(self, row: Row, results: Results) -> Values | list[Values]:

@@ -30,7 +30,7 @@ class Comebacks(AtDensities):
     columns = (*AtDensities.columns, "share", "comebacks", "lost")
 
     shots: Annotated[Each[Share], Field(min_length=2)] = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65)
-    """When the network is pruned, as shares of training."""
+    """The moments at which the network is pruned, as shares of training."""
 
     @property
     def arms(self) -> Mapping[str, str]:
@@ -105,7 +105,7 @@ class Comebacks(AtDensities):
 
 
 def _correlations(rows: Frame, of: str) -> list[float]:
-    """For each value of a column, Spearman's correlation of what is forbidden with what is lost, the mean over levels."""
+    """Spearman's correlation of what is forbidden with what is lost, for each value of a column: the mean over levels."""
     found = []
     for _, own in rows.groupby(of):
         each = [one[["comebacks", "lost"]].corr("spearman").iloc[0, 1] for _, one in own.groupby("level") if len(one) > 2]

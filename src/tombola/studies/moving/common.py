@@ -120,5 +120,5 @@ def once(task: Task, density: float, share: float, scope: str) -> Task:
 
 
 def labels(names: Mapping[str, str], chosen: Sequence[str]) -> dict[str, str]:
-    """Those of the arms that are chosen, in the order of the labels."""
+    """The labels of the arms that are chosen, in the order of the labels."""
     return {name: label for name, label in names.items() if name in chosen}

@@ -56,7 +56,7 @@ class Journeys(Iterative):
     """The share of a layer's weights that SET and RigL exchange at first; it falls along a cosine."""
 
     def rows(self) -> Iterable[Row]:
-        """Each arm at each density."""
+        """The rows of each arm at each density."""
         for replicate in range(self.replicates):
             dense = dense_run(self, replicate)
             chains = {arm: self.by_level(self.imp(replicate, continued=arm == "lrr")) for arm in ("imp", "lrr")}
@@ -79,7 +79,7 @@ class Journeys(Iterative):
         return self.task.recipe.steps.times(1 / self.updates)
 
     def steps(self) -> list[Step]:
-        """Those of the looks."""
+        """The steps of the looks."""
         whole = self.task.recipe.steps
         return [Step("0it"), *dict.fromkeys(whole.times(place / self.looks) for place in range(1, self.looks)), Step("end")]
 
@@ -90,7 +90,7 @@ class Journeys(Iterative):
         return {row.run: of_arm[row.arm] for row in rows}
 
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
-        """Of the dense network a row for each layer, and one for all; of the others one."""
+        """The values of a run: of the dense network a row for each layer, and one for all; of the others one."""
         result, density = results[row.run], self.densities[row.level - 1]
         values: Values = {"variant": ALL, "density": density, "dense_acc": results[dense_run(self, row.replicate)].shown("test")}
         if row.arm == "dense":

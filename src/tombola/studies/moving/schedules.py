@@ -37,7 +37,7 @@ class Schedules(Iterative):
     methods: Several[str] = tuple(METHODS)
     """The ways of pruning that are compared."""
     shots: Each[Annotated[float, Field(gt=0, le=1)]] = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
-    """When a network is pruned once, as shares of training. 1: at the end, and it is not trained on."""
+    """The moments at which a network is pruned once, as shares of training. 1: at the end, and it is not trained on."""
     updates: Annotated[int, Field(ge=2)] = 40
     """How many mask updates would fill a training. Those up to `until` are made."""
     until: Annotated[float, Field(gt=0, le=1)] = 0.75
@@ -81,7 +81,7 @@ class Schedules(Iterative):
         return self.task.but(recipe=recipe.but(supermask=Supermask(method="gates", density=density))) if arm == "gates" else self.task
 
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
-        """Of gates, the density that they have: their run's mask keeps all."""
+        """The values of a row; gates get the density that they have, as their run's mask keeps all."""
         values = super().measure(row, results)
         assert isinstance(values, dict)
         if row.arm != "gates" or row.level == 0:

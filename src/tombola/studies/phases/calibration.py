@@ -1,4 +1,4 @@
-"""When a detector fires, and at which level it does so nearest to the onset of stability."""
+"""The iteration at which a detector fires, and the level at which it does so nearest to the onset of stability."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

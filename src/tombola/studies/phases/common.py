@@ -17,7 +17,7 @@ from tombola.studies.frankle2020.onset import Onset
 from tombola.studies.phases.settings import BASE, settings_of
 
 HALF_A_PLACE = 0.25
-"""Of the steps k, which lie a factor of sqrt(2) apart, in log2: a smaller move is none."""
+"""Half a place of the steps k, which lie a factor of sqrt(2) apart, in log2: a smaller move is none."""
 NOT_PUBLISHED = "question of our own"
 
 
@@ -35,7 +35,7 @@ TWELVE = (
     "more decay",
     "half as long",
 )
-"""Those of the scale `small`; of a task that has not one of them it is left out."""
+"""The settings of the scale `small`; one that a task does not have is left out."""
 
 
 class Settings(Instability):
@@ -92,11 +92,11 @@ class Settings(Instability):
             yield from (replace(row, variant=name) for row in search.foreseen([row for row in rows if row.variant == name]))
 
     def keep(self, rows: Sequence[Row]) -> Mapping[Run, tuple[str, ...]]:
-        """All steps k of all settings."""
+        """The steps to keep: all k of all settings."""
         return {run: steps for search in self.searches.values() for run, steps in search.keep(rows).items()}
 
     def onset_of(self, name: str, replicate: int, results: Results) -> dict[str, float]:
-        """Where the search ended: `onset`, the first stable step, infinite if there is none; `after`, the last unstable one, NaN if
+        """The end of the search: `onset`, the first stable step, infinite if there is none; `after`, the last unstable one, NaN if
         there is none; `log2_onset`; `barrier`, at the first step that was tried.
         """
         search = self.searches[name]

@@ -79,7 +79,7 @@ class Rewind(PruningStudy, Settings):
                 yield replace(row, arm="detected", run=self.tickets_at(row.variant, row.replicate, Step(int(step))))
 
     def measure(self, row: Row, results: Results) -> Values | list[Values]:
-        """Of a ticket: its step, its accuracy, alone and less the dense network's; and the onset of its dense network."""
+        """The values of a ticket: its step, its accuracy, alone and less the dense network's; and the onset of its dense network."""
         if row.arm not in ("ticket", "detected"):
             return []
         ticket, dense = results[row.run], results[self.dense(row.variant, row.replicate)]

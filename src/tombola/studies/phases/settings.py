@@ -50,7 +50,7 @@ def _noise(share: float) -> Change:
 
 
 def _optimizer(name: str) -> Change:
-    """At a rate that such optimisers take: 10 times that of Adam for momentum, 50 times for SGD."""
+    """The change to an optimiser, at a rate that such optimisers take: 10 times that of Adam for momentum, 50 times for SGD."""
     usual = {"adam": 1, "adamw": 1, "momentum": 10, "nesterov": 10, "sgd": 50}
 
     def change(task: Task) -> Task:

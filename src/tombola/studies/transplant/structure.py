@@ -16,7 +16,7 @@ from tombola.studies.transplant.table import MASKS, Cells
 
 MEASURED: tuple[str, ...] = (*TRAINED, "local", "local_degrees")
 SHARE = 0.5
-"""Of what a mask's entries help another initialisation, the part that its degrees have to give."""
+"""The part of what a mask's entries help another initialisation that its degrees have to give."""
 SHOWN = (4, 6)
 """Rows and columns of units whose inputs are pictured."""
 LOCAL = Panel("local", "mean distance of a unit's inputs, less than at random (%)", 100)
@@ -57,7 +57,7 @@ class Structure(Cells):
         return ticket.but(mask=at_once(self.pruning, dense, level))
 
     def measure(self, row: Row, results: Results) -> Values:
-        """Of masks, how much nearer the inputs of the first layer's units are than in random masks, and in those of the same degrees."""
+        """The values of a run; of masks, how much nearer the first units' inputs are than in random masks, and in those of equal degree."""
         found = trained(row.run, results)
         if row.arm not in ("rounds", "one_shot"):
             return found

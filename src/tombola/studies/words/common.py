@@ -24,7 +24,7 @@ NATS, RHO = 0.005, 0.02
 """The smallest differences that count: of the loss in nats a pair, a five-hundredth of it; and of a rank correlation, what two seeds of
 one word2vec lie apart."""
 DIMENSION = 64
-"""Of vectors, where a task says none."""
+"""The dimension of vectors where a task says none."""
 OURS = "IDEAS I1"
 
 

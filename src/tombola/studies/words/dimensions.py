@@ -9,7 +9,7 @@ KURTOSIS = Panel("kurtosis", "excess kurtosis of axes")
 RATIO = Panel("dist_ratio", "intruder's distance / distance among top words")
 NORMALISED = tuple(Panel(f"{one.metric}_normalised", f"{one.label}, normalised") for one in (KURTOSIS, RATIO))
 LEAST = 0.02
-"""Of the ratio of distances: an intruder stands out by 2 % more."""
+"""The least change of the ratio of distances that counts: an intruder stands out by 2 % more."""
 
 
 @study("words.dimensions", task="words-skipgram", answers="Do the dimensions of word vectors come to mean something when they are pruned?")

@@ -25,7 +25,7 @@ class Frequency(WordStudy):
     densities: Densities = (0.5, 0.3, 0.2, 0.1, 0.05)
     """The shares of the table's entries that are kept after training."""
     again: Densities = (0.1,)
-    """Those of the densities at which the table is trained again under the mask."""
+    """The densities at which the table is trained again under the mask."""
 
     def rows(self) -> Iterable[Row]:
         scopes = {"global": "layer", "word": "row", "dimension": "column"}

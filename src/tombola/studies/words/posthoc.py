@@ -20,7 +20,7 @@ class Posthoc(OnAxes):
     densities: Densities = (0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
     """The shares of its entries that a table pruned as a whole has left."""
     retrained: Densities = (0.1,)
-    """Those of the densities at which the table is trained again under the mask."""
+    """The densities at which the table is trained again under the mask."""
     components: tuple[int, ...] = (1, 2, 3, 5, 10, 21, 32, 64)
     """How many components p each word's vector has left."""
 

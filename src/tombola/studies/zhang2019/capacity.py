@@ -23,7 +23,7 @@ class Capacity(common.Classes):
         "width", "depth", "parameters", "step", "rise", "way", "rms", "robust", "between", "critical", "share_critical",
         "own_error", "gap", "chance", "kept", "prunable",
     )  # fmt: skip
-    """Of single layers `rise`, `way`, `rms`; of whole networks the numbers of `robust`, `between` and `critical` layers, and
+    """Columns `rise`, `way`, `rms` of single layers; of whole networks the numbers of `robust`, `between` and `critical` layers, and
     `gap`, the accuracy of training less that of the test."""
     counted = "widths"
 

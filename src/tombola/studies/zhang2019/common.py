@@ -95,12 +95,12 @@ class Layers(Study):
 
     @property
     def error(self) -> Panel:
-        """That error."""
+        """The panel of the judged error."""
         return Panel("error", f"{self.judged} (%)", 100)
 
     @property
     def rise(self) -> Panel:
-        """By how much a reset raises it."""
+        """The panel of how much a reset raises the judged error."""
         return Panel("rise", f"rise of the {self.judged} (pp)", 100)
 
     @property
@@ -134,11 +134,11 @@ class Robust(Layers):
 
     @property
     def threshold(self) -> float:
-        """By how much the error of a robust layer may rise, whatever the replicates differ by."""
+        """How much the error of a robust layer may rise, whatever the replicates differ by."""
         return margin(self.task) / 100 if self.robust is None else self.robust
 
     def limit(self, own_errors: Sequence[float]) -> float:
-        """By how much an error may rise for a layer to be robust: max(threshold, deviations * SD of the trained networks' errors)."""
+        """How much an error may rise for a layer to be robust: max(threshold, deviations * SD of the trained networks' errors)."""
         spread = float(np.std(own_errors, ddof=1)) if len(own_errors) > 1 else 0.0
         return max(self.threshold, self.deviations * spread)
 

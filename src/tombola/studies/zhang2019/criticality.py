@@ -36,7 +36,7 @@ class Criticality(common.Layers):
     draws: Annotated[int, Field(ge=1, le=1000)] = 5
     """Draws of the noise at each place and standard deviation, over which the error is averaged."""
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """By how much the training error at a place in the valley may exceed that of the trained network."""
+    """How much the training error at a place in the valley may exceed that of the trained network."""
 
     def sees_training(self) -> bool:
         """Always: the valley is one of the training error."""

@@ -33,7 +33,7 @@ class Chains(TicketStudy):
         raise NotImplementedError
 
     def rows(self) -> Iterable[Row]:
-        """All levels of each arm."""
+        """The rows of all levels of each arm."""
         for replicate in range(self.replicates):
             for arm, chain in self.chains(replicate).items():
                 yield from chain_rows(arm, replicate, chain)

@@ -57,7 +57,7 @@ class Compression(MaskTraining, PruningStudy):
         return {"": "trained and tickets", **{str(one): f"masks learnt from density {one:g}" for one in densities}}
 
     def rows(self) -> Iterable[Row]:
-        """Of each replicate the dense network, its tickets after and before training, and learnt masks."""
+        """The dense network of each replicate, its tickets after and before training, and learnt masks."""
         self.has_all("mask_rates", self.densities)
         for replicate in range(self.replicates):
             chain = tickets(self, replicate)

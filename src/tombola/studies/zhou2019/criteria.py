@@ -31,7 +31,7 @@ CRITERIA = {
     "large_final_diff_sign": "large final, different sign",
 }
 NEAR = ("large_final", "magnitude_increase", "large_final_same_sign", "movement")
-"""Those that are shown apart from the rest, which at high sparsity are far below."""
+"""The criteria that are shown apart from the rest, which at high sparsity are far below."""
 DIFFERENCES = "The curves lie so close that their differences from large final, replicate by replicate, are shown."
 TIES = (
     "every weight that kept its sign has the score 0 of large final, different sign: where fewer changed it than are kept, the rest is "

@@ -30,7 +30,7 @@ class Mask1(Masked):
     starts: Several[Start] = STARTS
     """What kept weights start from; `..._sign` has the same magnitudes under the signs that the weights have in W_k."""
     masks: Literal["ticket", "own"] = "ticket"
-    """Whose masks the starts are tried under: those of the ticket that is rewound (`ticket`), or each start's `own`, from a chain of its
+    """The masks that starts are tried under: those of the ticket that is rewound (`ticket`), or each start's `own`, from a chain of its
     own, whose rounds look at the weights that it ended with."""
 
     def chains(self, replicate: int) -> Mapping[str, Sequence[Run]]:

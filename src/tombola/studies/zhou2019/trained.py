@@ -48,12 +48,12 @@ class Trained(MaskTraining):
     samples: Count = 10
     """How many masks are drawn at the end, over which the accuracy is averaged."""
     looks: Annotated[int, Field(ge=2, le=50)] = 10
-    """At how many steps, evenly spaced from the first to the last, masks are looked at."""
+    """The number of steps, evenly spaced from the first to the last, at which masks are looked at."""
     near: Annotated[float, Field(ge=0)] = 3.2
     """How far below trained weights a mask still counts as near, in pp: the paper's largest gap (Conv-2)."""
 
     def rows(self) -> Iterable[Row]:
-        """Of each replicate its trained weights, its one-shot masks and its learnt ones."""
+        """The trained weights of each replicate, its one-shot masks and its learnt ones."""
         for field in ("densities", "mask_rates"):
             self.has_all(field, self.learners)
         for replicate in range(self.replicates):
@@ -69,7 +69,7 @@ class Trained(MaskTraining):
         return {row.run: tuple(self.steps()) for row in rows if row.arm in self.learners}
 
     def steps(self) -> list[Step]:
-        """Those at which masks are looked at; the last is the end."""
+        """The steps at which masks are looked at; the last is the end."""
         shares = np.linspace(0, 1, self.looks)[1:-1]
         try:
             return [Step("0it"), *dict.fromkeys(self.mask_steps.times(float(share)) for share in shares), Step("end")]
