@@ -5,6 +5,7 @@ import dataclasses
 import enum
 import functools
 import linecache
+import os
 import random
 import subprocess
 import sys
@@ -21,8 +22,10 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tombola.core.code import imports_bound
 from tombola.core.errors import TombolaError
 from tombola.core.identity import code_digest, sources
+from tombola.core.outside import taken_from_outside
 
 NET = '''
 """A network."""
@@ -614,6 +617,104 @@ def test_a_function_that_evaluates_text_is_refused():
 
     with pytest.raises(TombolaError, match=r"criterion calls eval\(\)"):
         code_digest(criterion)
+
+
+OUTSIDE = """
+import gzip, importlib, io, json, os, random, sys, time
+from os import environ
+from pathlib import Path
+import numpy as np
+PATH = Path("cfg.json")
+def within():
+    import importlib.util
+    import numpy.random
+    from json import load as read
+    import pandas as pd
+    return lambda: (importlib.import_module("x"), numpy.random.rand(), read, pd.read_csv("x"))
+def part():
+    return {}
+"""
+"""A user's file, with what one of its functions gives left open."""
+
+
+@pytest.mark.parametrize(
+    ("gives", "told"),
+    [
+        ("json.load(open('cfg.json'))", "json.load"),
+        ("open('cfg.json').read()", "open"),
+        ("[int(environ['W']) for _ in 'ab']", "environ"),
+        ("lambda: os.environ['W']", "os.environ"),
+        ("os.getenv('W')", "os.getenv"),
+        ("sys.modules['__main__'].W", "sys.modules"),
+        ("sys.argv[1]", "sys.argv"),
+        ("np.load('w.npz')", "np.load"),
+        ("gzip.open('w')", "gzip.open"),
+        ("random.random()", "random.random"),
+        ("np.random.normal()", "np.random.normal"),
+        ("time.time()", "time.time"),
+        ("Path('cfg.json').read_text()", "read_text"),
+        ("PATH.read_bytes()", "read_bytes"),
+        ("Path('cfg.json').open()", "open"),
+        ("PATH.open()", "open"),
+        ("within()", "importlib.import_module"),
+    ],
+)
+def test_what_comes_from_outside_of_the_code_is_refused_in_one_line(gives, told):
+    """Another width from a file, the environment or a module found by name would be taken for the same network."""
+    part = typed(OUTSIDE.format(gives), True)["part"]
+    with pytest.raises(
+        TombolaError, match=rf"criterion cannot be told from others: \w+ uses {told}, .* or make it an option of criterion$"
+    ) as caught:
+        code_digest(part, "criterion")
+    assert "\n" not in str(caught.value)
+
+
+def test_imports_within_a_function_are_followed_and_not_made():
+    found, _ = taken_from_outside(typed(OUTSIDE.format(0), True)["within"], {})
+    assert found == ["importlib.import_module", "numpy.random.rand", "pd.read_csv", "read"]
+    assert "pandas" not in sys.modules or imports_bound(typed(OUTSIDE.format(0), True)["within"].__code__)["pd"] == ("pandas", [])
+
+
+def test_what_is_handed_over_from_outside_is_told_or_refused():
+    for value in (os.environ, functools.partial(open, "cfg.json")):
+        with pytest.raises(TombolaError, match=r"it uses criterion\.thing.*, which may give something else"):
+            code_digest(uses(value))
+    file, width = OUTSIDE.replace("Path(", "os.environ and Path("), "len(PATH.name), PATH.stem"  # read where the file is loaded
+    assert code_digest(typed(file.format(width), True)["part"]) != code_digest(
+        typed(file.format(width).replace("cfg", "gfc"), True)["part"]
+    )
+
+
+@pytest.mark.parametrize(
+    "gives",
+    [
+        *(
+            "json.loads('3')",
+            "io.BytesIO()",
+            "os.path.join('a', 'b')",
+            "np.random.default_rng(0)",
+            "random.Random(0)",
+            "time.perf_counter()",
+        ),
+        *("sys.version_info", "np.save('w', 1)", "PATH.write_text('a')", "type(PATH).stem", "(np.random.seed(0), np.random.normal())"),
+    ],
+)
+def test_what_reads_nothing_is_not_refused(gives):
+    assert len(code_digest(typed(OUTSIDE.format(gives), True)["part"])) == 16
+
+
+def test_a_method_that_nothing_calls_may_read_a_file():
+    """As a network's own `load` does, which its training never meets."""
+
+    def network(gives, base):
+        load = "    @classmethod\n    def load(cls, x):\n        return np.load(x)\n"
+        net = f"class Base:\n    {base}\nclass Net(Base):\n    def __call__(self, x):\n        return {gives}\n{load}"
+        return typed(OUTSIDE.format(0) + net, True)["Net"]
+
+    assert len(code_digest(network("x", "pass"))) == 16
+    for called in (network("self.load(x)", "pass"), network("x", "load = None")):
+        with pytest.raises(TombolaError, match=r"Net\.load uses np\.load, .* or make it an option of Net"):
+            code_digest(called)
 
 
 def test_an_edit_after_the_import_does_not_change_what_runs(tmp_path):

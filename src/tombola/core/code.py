@@ -138,20 +138,55 @@ def _has_docstring(code: CodeType) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def names_used(code: CodeType) -> list[tuple[str, ...]]:
-    """The global names that a function and those within it read, each with the attributes taken of it: ("helper", "block")."""
+def chains(code: CodeType) -> list[tuple[str, ...]]:
+    """The names that a function and those within it read, each with the attributes taken of it: ("global", "helper", "block").
+
+    The first says what kind of name it is: ``global``, ``local``, or "" where attributes are taken of what has no name.
+    """
     found: dict[tuple[str, ...], None] = {}
     for one in _nested(code):
         chain: tuple[str, ...] = ()
         for instruction in dis.get_instructions(one):
-            if chain and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-                chain = (*chain, instruction.argval)
+            name, read = instruction.argval, instruction.opname
+            if read in ("LOAD_ATTR", "LOAD_METHOD"):
+                chain = (*(chain or ("",)), name)
                 continue
             if chain:
                 found[chain] = None
-            reads = instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-            chain = (instruction.argval,) if reads else ()
+            if read in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
+                chain = ("global", name)
+            elif "LOAD_FAST" in read or read in ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"):
+                chain = ("local", name[-1] if isinstance(name, tuple) else name)
+            else:
+                chain = ()
     return sorted(found)
+
+
+def names_used(code: CodeType) -> list[tuple[str, ...]]:
+    """The global names among them, each with the attributes taken of it: ("helper", "block")."""
+    return [tuple(names) for kind, *names in chains(code) if kind == "global"]
+
+
+def imports_bound(code: CodeType) -> dict[str, tuple[str, list[str]]]:
+    """Local name -> (module, [what is taken of it]), for the imports that a function and those within it make."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for one in _nested(code):
+        module, names, constants = "", None, [None]
+        taken: list[str] = []
+        for instruction in dis.get_instructions(one):
+            read, name = instruction.opname, instruction.argval
+            if read == "LOAD_CONST":
+                constants.append(name)
+            elif read == "IMPORT_NAME":
+                module, names, taken = name, constants[-1], []
+            elif read == "IMPORT_FROM":
+                taken = [name]
+            elif module and read.startswith("STORE_"):
+                whole = module if taken else module.partition(".")[0]
+                found[name[0] if isinstance(name, tuple) else name] = (module, taken) if names else (whole, [])
+            elif read not in ("SWAP", "POP_TOP"):
+                module = ""
+    return found
 
 
 def imports_made(function: FunctionType) -> list[tuple[str, tuple[str, ...]]]:

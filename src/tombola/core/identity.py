@@ -20,6 +20,7 @@ from tombola.core.code import code_of, imports_made, names_used, source_of
 from tombola.core.errors import TombolaError
 from tombola.core.library_objects import array_of, module_of
 from tombola.core.origins import findable, imported, installed, release
+from tombola.core.outside import is_outside, refusal, taken_from_outside
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
 _DYNAMIC = ("eval", "exec", "globals", "__import__")
@@ -80,10 +81,16 @@ class _Reached:
         self._places: dict[int, int] = {}
         self._routes: list[str] = []
         self._told: list[Any] = []
+        self._taken: list[tuple[int, str]] = []
+        self._attributes: set[str] = set()
+        self._additional: dict[int, str] = {}  # methods that only one who reads that attribute calls: neither Python nor a base
         self._value(part, name)
         while len(self._told) < len(self.things):
             place = len(self._told)
             self._told.append(self._tell(self.things[place], self._routes[place]))
+        for function, taken in self._taken:
+            if function not in self._additional or self._additional[function] in self._attributes:
+                raise refusal(name, taken)
 
     def digest(self) -> str:
         """Equal exactly for graphs that look alike from the part, whether two equal things in them are one object or not.
@@ -123,6 +130,8 @@ class _Reached:
     def _tell(self, thing: Any, route: str) -> Any:
         """One node: text, tuples, and references to other nodes."""
         kind = type(thing)
+        if is_outside(thing):
+            raise refusal(self._name, f"it uses {route}")
         if kind in (tuple, list):
             return kind.__name__, *self._values(thing, route)
         if kind in (set, frozenset):
@@ -160,6 +169,10 @@ class _Reached:
             return self._installed(function, module)
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         closure = {name: content for name, cell in cells for content in _content(cell)}
+        if not installed(module):
+            taken, attributes = taken_from_outside(function, closure)
+            self._taken += [(id(function), f"{route} uses {one}") for one in taken]
+            self._attributes |= attributes
         values = (
             self._named(closure, route),
             *self._values((function.__defaults__, function.__kwdefaults__), route),
@@ -201,6 +214,9 @@ class _Reached:
         content = {name: one for name, one in vars(cls).items() if not _of_dataclass(one) and not name.startswith(_PYDANTIC)}
         for name, field in vars(cls).get("__pydantic_fields__", {}).items():
             content[f"{name}="] = (field.is_required() or field.default_factory, None if field.is_required() else field.get_default())
+        for name, one in vars(cls).items():
+            if not name.startswith("__") and not hasattr(super(cls, cls), name):
+                self._additional[id(getattr(one, "__func__", one))] = name
         return "class", cls.__name__, above, self._named(content, route), _annotations(cls)
 
     def _instance(self, thing: Any, route: str) -> Any:
