@@ -447,7 +447,13 @@ def test_a_schedule_of_ones_own_sees_the_gradient_and_brings_weights_back(mine, 
         ("set", {"every": "0it"}, "spacing must be at least 1it"),
         ("set", {"every": "10it"}, "set: every weight is kept, so that none can grow; give a sparse start mask"),
         ("nothing", {}, "mask schedule 'nothing' must return tb.MaskUpdates\\(update, steps\\), not int"),
-        ("failing", {}, "mask schedule 'failing' fails at iteration 10: ZeroDivisionError"),
+        ("failing", {}, "mask schedule 'failing' at iteration 10 fails: ZeroDivisionError"),
+        ("never", {}, "mask schedule 'never' fails: ValueError: invalid literal .*; it is called with \\(timeline, kinds\\)$"),
+        ("none", {}, "mask schedule 'none' must return \\(weights, moments, mask\\) at each update, with dicts by path, not None"),
+        ("masks", {}, "mask schedule 'masks' must return \\(stay, mask\\) at each update, with dicts by path, not {'hidden1/kernel'"),
+        ("forgetful", {}, "mask schedule 'forgetful' returns other moments than it is given; return these where it changes none"),
+        ("late", {}, "mask schedule 'late': its step 400 lies after the end of training at 40; choose steps up to 40"),
+        ("lists", {}, "mask 'hidden1/kernel' is list, but a mask is bool"),
         ("numbers", {}, "mask 'hidden1/kernel' is float32, but a mask is bool"),
         ("partly", {}, "mask: 'hidden1/kernel' is missing"),
         ("more", {}, "'more' keeps more of 'hidden1/kernel' at iteration 20 than before; leave out its no_more=True"),
@@ -459,6 +465,12 @@ def test_mistakes_are_one_line(name, options, words, mine):
 
     tb.mask_schedules.add("nothing", lambda timeline, kinds: 3)
     tb.mask_schedules.add("failing", schedule(lambda *given: 1 / 0))
+    tb.mask_schedules.add("never", lambda timeline, kinds: int("no"))
+    tb.mask_schedules.add("none", schedule(lambda *given: None))
+    tb.mask_schedules.add("masks", lambda *given: tb.MaskUpdates(None, [10], choose=lambda random, t, w, g, mask: mask))
+    tb.mask_schedules.add("forgetful", schedule(lambda random, t, w, g, m, mask: (w, None, mask)))
+    tb.mask_schedules.add("late", lambda timeline, kinds: tb.MaskUpdates(lambda *given: given[2:3] + given[4:], [10, 400]))
+    tb.mask_schedules.add("lists", schedule(lambda random, t, w, g, m, mask: (w, m, {path: one.tolist() for path, one in mask.items()})))
     tb.mask_schedules.add("numbers", schedule(lambda random, t, w, g, m, mask: (w, m, {path: w[path] for path in mask})))
     tb.mask_schedules.add("partly", schedule(lambda random, t, w, g, m, mask: (w, m, {})))
     every = {10: lambda leaf: leaf & False, 20: lambda leaf: leaf | True}
@@ -469,6 +481,21 @@ def test_mistakes_are_one_line(name, options, words, mine):
     with pytest.raises(TombolaError, match=words) as error:
         tb.train(digits(name, options))
     assert "\n" not in str(error.value)
+
+
+def test_a_name_or_a_function_is_a_mask_schedule_without_options(mine):
+    def halving(timeline, kinds):
+        return tb.MaskUpdates(lambda random, t, w, g, m, mask: (w, m, {path: one & (w[path] > 0) for path, one in mask.items()}), [10])
+
+    tb.mask_schedules.register(halving)
+    recipe, named = digits(None).recipe, tb.MaskSchedule(name="halving")
+    assert recipe.but(mask_schedule="halving") == recipe.but(mask_schedule=halving) == recipe.but(mask_schedule=named)
+    assert recipe.but(mask_schedule={"name": "halving"}).digest == recipe.but(mask_schedule=named).digest
+    assert recipe.but(supermask="signed").supermask == tb.Supermask(method="signed")
+    with pytest.raises(TombolaError, match="unknown mask schedule 'halv': did you mean 'halving'"):
+        tb.train(digits(None).but(recipe=recipe.but(mask_schedule="halv")))
+    with pytest.raises(TombolaError, match="mask schedule 3: give a name, or a function or class that returns it; it is called with"):
+        tb.MaskSchedule(name=3)
 
 
 def test_where_nothing_that_is_prunable_trains_no_mask_can_move():
@@ -488,7 +515,7 @@ def test_a_description_without_a_schedule_has_the_digest_that_it_had():
 @pytest.mark.slow
 def test_from_the_command_line(tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
-    settings = ["levels=1", "steps=40it", "evaluate_every=10it", 'mask_schedule={"name": "halving", "options": {"every": "5it"}}']
+    settings = ["levels=1", "steps=40it", "evaluate_every=10it", "mask_schedule=halving", "mask_schedule.options.every=5it"]
     given = ["--scale", "smoke", "--task", "digits-mlp", "--replicates", "1", "--load", "mine.py"]
     command = [sys.executable, "-m", "tombola", "run", "frankle2019.sparsity", *given]
     done = subprocess.run(

@@ -119,6 +119,19 @@ def test_an_augmentation_of_ones_own_takes_inputs_of_any_shape(mine):
     assert not trees.equal(tb.train(digits("jitter"), seed=1, noise={"augmentation": "other"}).final, once)
 
 
+def raising(*given):
+    raise ValueError("boo\nhoo")
+
+
+def test_an_initializer_of_ones_own_that_fails_is_named():
+    for made, words in (
+        (raising, r"'raising' fails: ValueError: boo; it is called with \(key, shape\)"),
+        (lambda key, shape: key, "must return an"),
+    ):
+        with pytest.raises(TombolaError, match=f"^initializer .*{words}"):
+            tb.train(digits().but(model=Model(name="mlp", options={"widths": [8]}, initializer=made)))
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -133,13 +146,19 @@ def test_an_augmentation_of_ones_own_takes_inputs_of_any_shape(mine):
         ({"optimizer": "whole"}, "optimizer 'whole' steps along the gradient, .* optax.scale_by_lion"),
         ({"optimizer": "nothing"}, "optimizer 'nothing' must return an optax.GradientTransformation, .* not int"),
         ({"optimizer": "broken"}, "optimizer 'broken' must work as .* but it fails"),
+        ({"optimizer": "raising"}, r"optimizer 'raising' fails: ValueError: boo; it is called with \(recipe\)$"),
+        ({"optimizer": optax.lion}, r"optimizer 'lion' fails: TypeError: .*; it is called with \(recipe\)$"),
+        ({"optimizer": optax.lion(1e-3)}, r"optimizer is given as a Gradient\w+; give a name, .* it is called with \(recipe\)$"),
+        ({"optimizer": "takes_nothing"}, r"'takes_nothing': too many .*; it takes nothing; it is called with \(recipe\)$"),
+        ({"schedule": "raising"}, r"schedule 'raising' fails: ValueError: boo; it is called with \(recipe, timeline\)$"),
+        ({"augment": "three"}, r"augmentation 'three' must return .* \(60, 64\), not \(3, 64\)"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin': did you mean 'cosine'"),
         ({"schedule": "root", "schedule_options": {"of": 1}}, "schedule 'root': got an unexpected .* 'of'"),
         ({"schedule": "vector"}, "schedule 'vector' must return .* one number, not an array of shape \\(2,\\)"),
         ({"schedule": "failing"}, "schedule 'failing' must return a function of the iteration, but it fails"),
         ({"augment": "jiter"}, "unknown augmentation 'jiter': did you mean 'jitter'.* none"),
         ({"augment": "flip_crop"}, "augment 'flip_crop' needs images .* digits has shape \\(64,\\); set augment to 'none'"),
-        ({"augment": "halved"}, "augmentation 'halved' must return a batch of the shape that it is given, \\(2, 64\\)"),
+        ({"augment": "halved"}, "augmentation 'halved' must return a batch of the shape that it is given, \\(60, 64\\)"),
         ({"augment": "typo"}, "augmentation 'typo' fails on a batch of digits"),
     ],
 )
@@ -148,6 +167,10 @@ def test_mistakes_are_one_line(fields, words, mine):
     tb.optimizers.add("undecayed", lambda recipe: optax.scale_by_lion())
     tb.optimizers.add("nothing", lambda recipe: 3)
     tb.optimizers.add("broken", lambda recipe: optax.GradientTransformation(lambda w: (), lambda g, m, w: 1 / 0))
+    tb.optimizers.add("raising", raising)
+    tb.optimizers.add("takes_nothing", lambda: optax.scale_by_lion())
+    tb.schedules.add("raising", raising)
+    tb.augmentations.add("three", lambda key, inputs: inputs[:3])
     tb.schedules.add("vector", lambda recipe, timeline: lambda t: jnp.stack([t, t]))
     tb.schedules.add("failing", lambda recipe, timeline: 0.5)
     tb.augmentations.add("halved", lambda key, inputs: inputs[:, ::2])

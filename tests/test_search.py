@@ -322,6 +322,16 @@ def test_what_a_search_cannot_do_is_one_line(options, message):
         tb.search(TASK, "flips", **{"budget": 100, **options})
 
 
+def test_a_searcher_of_ones_own_that_fails_is_named():
+    for made, words in (
+        (lambda space: 3, r"must return tb.Searcher\(first, ask, tell\), not int"),
+        (lambda space: tb.Searcher(lambda random: {}, lambda state, random: state["a"], None), "fails: KeyError: 'a'"),
+        (lambda space: 1 / 0, r"fails: ZeroDivisionError: division by zero; it is called with \(space\)"),
+    ):
+        with pytest.raises(TombolaError, match=f"^searcher '<lambda>' {words}$"):
+            tb.search(TASK, made, budget=100)
+
+
 # -- relaxed gates ------------------------------------------------------------------------------------------------------
 
 

@@ -101,6 +101,17 @@ def failing(place: str) -> Iterator[None]:
     sys.stderr.write(said.getvalue())
 
 
+@contextmanager
+def blaming(part: str, remedy: str = "") -> Iterator[None]:
+    """What a part raises, as one line that names the part; a full disk and the like are none of its."""
+    try:
+        yield
+    except (TombolaError, OSError):
+        raise
+    except Exception as error:
+        raise TombolaError(f"{part} fails: {summary(error)}{remedy}") from error
+
+
 def summary(error: Exception) -> str:
     """An exception of the user's code as one line."""
     return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"

@@ -82,8 +82,8 @@ def check(mask: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Non
         wrong = sorted(mask.keys() ^ shapes.keys())[0]
         raise TombolaError(f"mask: {wrong!r} is {'not prunable' if wrong in mask else 'missing'}; it must cover {', '.join(shapes)}")
     for path, leaf in mask.items():
-        if leaf.dtype != bool:
-            raise TombolaError(f"mask {path!r} is {leaf.dtype}, but a mask is bool: True where the weight is kept")
+        if (kind := str(getattr(leaf, "dtype", type(leaf).__name__))) != "bool":
+            raise TombolaError(f"mask {path!r} is {kind}, but a mask is bool: True where the weight is kept")
         if leaf.shape != shapes[path]:
             raise TombolaError(f"mask {path!r} has shape {leaf.shape}, but its weight has {shapes[path]}")
 

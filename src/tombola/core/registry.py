@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.identity import code_digest, part_name
+from tombola.core.loading import blaming
 from tombola.core.origins import installed
 
 T = TypeVar("T")
@@ -83,7 +84,8 @@ class Registry(Generic[T]):
             if own := next((name for name in self._own if self._parts[name] is part), None):
                 return own
             if part is None or isinstance(part, int | float | list | tuple | dict):
-                raise TombolaError(f"{self.kind} {part!r}: give a name, or a function or class")
+                said = f"{part!r}: give" if type(part) in (type(None), bool, int, float) else f"is given as a {type(part).__name__}; give"
+                raise TombolaError(f"{self.kind} {said} a name, or a function or class that returns it{self._given}")
             name, given = part_name(part), part
         elif part in self._own or part not in self._parts:
             return part
@@ -134,14 +136,26 @@ class Registry(Generic[T]):
         raise TombolaError(f"{self.kind} {name!r} {there} ({described}); give the file that holds it, --load FILE.py, or import it first")
 
     def call(self, name: str, /, *arguments: Any, **options: Any) -> Any:
-        """What a registered function gives. Raises for an unknown name, and for arguments or options that do not fit."""
+        """What a registered function gives.
+
+        Raises:
+            TombolaError: for an unknown name, for arguments or options that do not fit, and if the function fails.
+        """
         function: Any = self[name]
         try:
             inspect.signature(function).bind(*arguments, **options)
         except TypeError as error:
             takes = ", ".join(str(one.replace(annotation=one.empty)) for one in inspect.signature(function).parameters.values())
-            raise TombolaError(f"{self.kind} {plain(name)!r}: {error}; it takes {takes}") from None
-        return function(*arguments, **options)
+            raise TombolaError(f"{self.kind} {plain(name)!r}: {error}; it takes {takes or 'nothing'}{self._given}") from None
+        with blaming(f"{self.kind} {plain(name)!r}", self._given if "@" in name else ""):
+            return function(*arguments, **options)
+
+    @property
+    def _given(self) -> str:
+        """What parts of this kind are called with, in words; nothing where they differ in that."""
+        self._import_homes()
+        needed = {tuple(_positional(self._parts[name])) for name in self._own}
+        return f"; it is called with ({', '.join(*needed)})" if len(needed) == 1 and any(needed) else ""
 
     def users(self) -> dict[str, T]:
         """Name -> part, of those that a user has registered."""
@@ -200,6 +214,13 @@ def _by_tombola() -> bool:
     while frame.f_back and frame.f_globals["__name__"] == __name__:
         frame = frame.f_back
     return str(frame.f_globals.get("__name__")).startswith("tombola.")
+
+
+def _positional(part: Any) -> Iterator[str]:
+    """The names of the arguments without which a function cannot be called."""
+    for name, one in inspect.signature(part).parameters.items() if inspect.isfunction(part) else ():
+        if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD):
+            yield name
 
 
 def plain(described: str) -> str:

@@ -131,8 +131,13 @@ class Detect(Spec):
     """A factor on the learning rate from the detected step on."""
 
 
-Detecting = Annotated[Detect, BeforeValidator(lambda given: Detect(name=given) if isinstance(given, str) else given)]
-"""A field that takes a detector by its name too."""
+def _by_name(kind: type[Spec], field: str = "name") -> BeforeValidator:
+    """What has a field take what else would be an option of it alone: a name, or a function."""
+    return BeforeValidator(lambda given: kind(**{field: given}) if isinstance(given, str) or callable(given) else given)
+
+
+Detecting = Annotated[Detect, _by_name(Detect)]
+"""A field that takes a detector by its name, or itself, too."""
 
 
 class Recipe(Spec):
@@ -171,9 +176,9 @@ class Recipe(Spec):
     frozen: Annotated[tuple[str, ...], AfterValidator(_ordered)] = ()
     """The names of layers or blocks that do not train: their kernels, biases and affine parameters of normalisation keep the values they
     start from, bit for bit, while running statistics of batch norm go on following the data. Sorted, because their order says nothing."""
-    supermask: Supermask | None = None
+    supermask: Annotated[Supermask, _by_name(Supermask, "method")] | None = None
     """If given, a mask over the weights is learnt, and weights, biases and affine parameters stay at their start (except with `gates`)."""
-    mask_schedule: MaskSchedule | None = None
+    mask_schedule: Annotated[MaskSchedule, _by_name(MaskSchedule)] | None = None
     """If given, the mask moves during training: a weight that it takes becomes 0 and stays 0, and so does the optimiser's state of it."""
     detect: Detecting | None = None
     """If given, a detector says when the stable phase of training begins. Unless it has a factor `then`, it changes no weight."""

@@ -10,6 +10,7 @@ A user's own file adds one, for inputs of any shape:
 from typing import TYPE_CHECKING
 
 from tombola.core.errors import TombolaError
+from tombola.core.loading import summary
 from tombola.core.parts import augmentations as augmentations
 from tombola.core.registry import plain
 
@@ -28,22 +29,23 @@ ASPECT = (3 / 4, 4 / 3)
 _TRIES = 10
 
 
-def check_augment(name: str, data: str, shape: tuple[int, ...]) -> None:
-    """Raise unless an augmentation is ``none``, or registered and fit for a data set's examples of the given shape."""
+def check_augment(name: str, data: str, shape: tuple[int, ...], batch: int) -> None:
+    """Raise unless an augmentation is ``none``, or registered and fit for batches of a data set's examples of the given shape."""
     if name == "none":
         return
     augmentations.check(name, "none")
     import jax
 
-    batch = jax.ShapeDtypeStruct((2, *shape), "float32")
+    given = jax.ShapeDtypeStruct((batch, *shape), "float32")
     try:
-        found = jax.eval_shape(augmentations[name], jax.eval_shape(lambda: jax.random.key(0)), batch)
+        found = jax.eval_shape(augmentations[name], jax.eval_shape(lambda: jax.random.key(0)), given)
     except TombolaError as error:
         raise TombolaError(f"{error}, but an example of {data} has shape {shape}; set augment to 'none'") from None
     except Exception as error:
-        raise TombolaError(f"augmentation {plain(name)!r} fails on a batch of {data}, (B, {str(shape)[1:]}: {error}") from error
-    if getattr(found, "shape", None) != batch.shape:
-        raise TombolaError(f"augmentation {plain(name)!r} must return a batch of the shape that it is given, {batch.shape}, not {found}")
+        raise TombolaError(f"augmentation {plain(name)!r} fails on a batch of {data}, {given.shape}: {summary(error)}") from error
+    if getattr(found, "shape", None) != given.shape:
+        said = getattr(found, "shape", type(found).__name__)
+        raise TombolaError(f"augmentation {plain(name)!r} must return a batch of the shape that it is given, {given.shape}, not {said}")
 
 
 @augmentations.register

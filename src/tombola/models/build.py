@@ -1,7 +1,7 @@
 """The network of a description."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import jax
@@ -9,11 +9,11 @@ from flax import nnx
 
 from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
-from tombola.core.loading import summary
+from tombola.core.loading import blaming, summary
 from tombola.core.parts import models
 from tombola.core.registry import plain
 from tombola.core.task import Model
-from tombola.models.initializers import Initializer, initializers
+from tombola.models.initializers import Initializer, Shape, initializers
 from tombola.models.network import Network
 from tombola.models.nnx_network import NNXNetwork, given_examples
 from tombola.models.options import arguments, check_options
@@ -88,4 +88,19 @@ def _obstacles(network: NNXNetwork) -> dict[str, str]:
 
 def _initializer(name: str) -> Initializer:
     initializers.check(name, "own")
-    return initializers[name]
+    made = initializers[name]
+    if "@" not in name:
+        return made
+
+    @wraps(made)
+    def drawn(key: jax.Array, shape: Shape) -> jax.Array:
+        with blaming(f"initializer {plain(name)!r}", "; it is called with (key, shape)"):
+            found = made(key, shape)
+        if getattr(found, "shape", None) != tuple(shape):
+            said = getattr(found, "shape", type(found).__name__)
+            raise TombolaError(
+                f"initializer {plain(name)!r} must return an array of the shape that it is given, {tuple(shape)}, not {said}"
+            )
+        return found
+
+    return drawn

@@ -1,6 +1,6 @@
 """Masks that are searched over weights that are never trained: measurements that go generation by generation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import numpy as np
@@ -8,7 +8,9 @@ import numpy as np
 from tombola.core import masks
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.keys import generator
+from tombola.core.loading import blaming
 from tombola.core.numbers import whole
+from tombola.core.registry import plain
 from tombola.core.task import Rescale, Supermask, Untrained
 from tombola.core.trees import Tree
 from tombola.evaluation.population import Fitness
@@ -16,7 +18,7 @@ from tombola.evaluation.weight_combinations import Part, Scores, WeightCombinati
 from tombola.models.supermask import effective
 from tombola.procedures.actions import Context
 from tombola.procedures.measurements import Loop, Query, facts, measurements
-from tombola.pruning.searchers import Space, searchers
+from tombola.pruning.searchers import Searcher, Space, searchers
 from tombola.surgery.values import constant
 
 FINALISTS = 8
@@ -80,27 +82,33 @@ def searched_mask(
     start = None if like is None else np.concatenate([like[path].reshape(-1) for path in paths])
     space = Space(sizes, density, fixed, start)
     method = searchers.call(searcher, space, **(options or {}))
+    if not isinstance(method, Searcher):
+        raise TombolaError(f"searcher {plain(searcher)!r} must return tb.Searcher(first, ask, tell), not {type(method).__name__}")
     stream = f"search/{searcher}"
+
+    def called(step: Callable[..., Any], *given: Any) -> Any:
+        with blaming(f"searcher {plain(searcher)!r}"):
+            return step(*given)
 
     def first() -> dict[str, np.ndarray]:
         blank = {"passes": np.zeros(looks, np.int64), "generations": np.zeros(looks, np.int64), "searched_error": np.full(looks, np.nan)}
         found = {**blank, "validation_error": np.full(looks, np.inf), "bits": np.zeros((looks, space.n), bool)}
         counted = {"looked": np.array(0), "spent": np.array(0, np.int64), "generation": np.array(0)}
-        return _joined(method.first(generator(context.seed, f"{stream}/first")), {**found, **counted})
+        return _joined(called(method.first, generator(context.seed, f"{stream}/first")), {**found, **counted})
 
     def advance(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         own, kept = _parted(state)
         t, population = int(kept["generation"]), context.population
-        own, asked = method.ask(own, generator(context.seed, f"{stream}/ask/{t}"))
+        own, asked = called(method.ask, own, generator(context.seed, f"{stream}/ask/{t}"))
         examples = population.batch(batch, f"search/batch/{t}")
         told = population.score(weights, asked, paths, examples, fitness, rescale)
-        own = method.tell(own, asked, told + price * asked.mean(axis=1), generator(context.seed, f"{stream}/tell/{t}"))
+        own = called(method.tell, own, asked, told + price * asked.mean(axis=1), generator(context.seed, f"{stream}/tell/{t}"))
         spent = kept["spent"] + len(asked) * len(examples)
         kept = {**kept, "spent": spent, "generation": np.array(t + 1)}
         place = int(kept["looked"])
         if spent >= budget * (place + 1) / looks or spent >= budget:
             best = asked[np.argsort(told + price * asked.mean(axis=1), kind="stable")[:FINALISTS]]
-            tried = best if method.centre is None else np.concatenate([method.centre(own)[None], best])
+            tried = best if method.centre is None else np.concatenate([called(method.centre, own)[None], best])
             error = population.score(weights, tried, paths, population.validation, fitness, rescale) + price * tried.mean(axis=1)
             winner = int(error.argmin())
             before = kept["validation_error"][place - 1] if place else np.inf

@@ -19,6 +19,7 @@ import numpy as np
 
 from tombola.core.errors import TombolaError
 from tombola.core.keys import generator
+from tombola.core.loading import summary
 from tombola.core.masks import Mask
 from tombola.core.parts import criteria as criteria
 from tombola.core.registry import plain
@@ -71,7 +72,9 @@ def scores(name: str, initial: Any, final: Any, before: Any = None, gradient: An
     try:
         found = criteria[name](*given)
     except Exception as error:
-        raise TombolaError(f"criterion {plain(name)!r} must take (initial, final) and return scores, but it fails: {error}") from error
+        raise TombolaError(
+            f"criterion {plain(name)!r} must take (initial, final) and return scores, but it fails: {summary(error)}"
+        ) from error
     if ranked:
         ranks, found = found, np.zeros(np.shape(final))
         found[before] = ranks

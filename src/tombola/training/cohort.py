@@ -40,7 +40,7 @@ def setup(task: Task, dataset: Dataset) -> Setup:
     check(objective, found)
     trained_paths(found.network, task.recipe.frozen)  # raises
     optimizers.check(task.recipe)
-    check_augment(task.data.augment, task.data.name, dataset.shape)
+    check_augment(task.data.augment, task.data.name, dataset.shape, task.recipe.batch)
     return found
 
 

@@ -15,10 +15,12 @@ whose mask may move what kind of layer it is in. A user's own file adds one:
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
+import jax
 import numpy as np
 
 from tombola.core import keys, masks
-from tombola.core.errors import TombolaError, unknown
+from tombola.core.errors import TombolaError, shown, unknown
+from tombola.core.loading import blaming
 from tombola.core.masks import Mask
 from tombola.core.parts import mask_schedules as mask_schedules
 from tombola.core.registry import plain
@@ -73,6 +75,11 @@ def mask_updates(setup: Setup) -> MaskUpdates | None:
     found = mask_schedules.call(spec.name, setup.timeline, kinds, **spec.options)
     if not isinstance(found, MaskUpdates):
         raise TombolaError(f"mask schedule {name!r} must return tb.MaskUpdates(update, steps), not {type(found).__name__}")
+    if late := [step for step in found.steps if step > setup.timeline.total]:
+        end = setup.timeline.total
+        raise TombolaError(
+            f"mask schedule {name!r}: its step {max(late)} lies after the end of training at {end}; choose steps up to {end}"
+        )
     return found
 
 
@@ -83,6 +90,8 @@ def updated(
     moving = setup.moving
     whole, mask = mask, {path: leaf for path, leaf in mask.items() if path in moving}
     name, (after, state, new) = _called(setup, updates.update, seed, t, weights, gradient, moments, mask)
+    if jax.tree.structure(state) != jax.tree.structure(moments):
+        raise TombolaError(f"mask schedule {name!r} returns other moments than it is given; return these where it changes none")
     masks.check(new, {path: leaf.shape for path, leaf in mask.items()})
     for path, kept in new.items():
         if path not in after or np.shape(after[path]) != kept.shape:
@@ -107,12 +116,16 @@ def _called(setup: Setup, function: Callable[..., Any], seed: int, t: int, *give
     """The schedule's name, and what a function of its says at iteration t. What is wrong with it is one line."""
     assert setup.recipe.mask_schedule is not None
     name = plain(setup.recipe.mask_schedule.name)
-    try:
-        return name, function(keys.generator(seed, f"mask_schedule/{t}"), t, *given)
-    except TombolaError:
-        raise
-    except Exception as error:
-        raise TombolaError(f"mask schedule {name!r} fails at iteration {t}: {type(error).__name__}: {error}") from error
+    with blaming(f"mask schedule {name!r} at iteration {t}"):
+        found = function(keys.generator(seed, f"mask_schedule/{t}"), t, *given)
+    wanted = "(weights, moments, mask)" if len(given) == 4 else "(stay, mask)"
+    if (
+        not isinstance(found, tuple | list)
+        or len(found) != wanted.count(",") + 1
+        or not all(isinstance(one, Mapping) for one in (found[0], found[-1]))
+    ):
+        raise TombolaError(f"mask schedule {name!r} must return {wanted} at each update, with dicts by path, not {shown(found)}")
+    return name, found
 
 
 @mask_schedules.register

@@ -19,6 +19,7 @@ import numpy as np
 import optax
 
 from tombola.core.errors import TombolaError
+from tombola.core.loading import summary
 from tombola.core.parts import Reads
 from tombola.core.parts import optimizers as optimizers
 from tombola.core.registry import plain
@@ -74,7 +75,7 @@ def check(recipe: Recipe) -> None:
         slope = sum(float(np.sum(leaf)) for leaf in direction().values()) if "@" in recipe.optimizer else 0.0
         jax.eval_shape(direction)
     except Exception as error:
-        raise TombolaError(f"{of} must work as optax.scale_by_lion() does, on a dict of weights, but it fails: {error}") from error
+        raise TombolaError(f"{of} must work as optax.scale_by_lion() does, on a dict of weights, but it fails: {summary(error)}") from error
     if slope < 0:
         raise TombolaError(
             f"{of} steps along the gradient, not against it: the learning rate and the sign are Tombola's, w - rate u; "

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from tombola.core.errors import TombolaError
+from tombola.core.loading import summary
 from tombola.core.parts import Reads
 from tombola.core.parts import schedules as schedules
 from tombola.core.registry import plain
@@ -39,7 +40,9 @@ def learning_rate(recipe: Recipe, timeline: Timeline) -> Callable[[Any, Any], An
     try:
         shape = jax.eval_shape(factor, jax.ShapeDtypeStruct((), jnp.float32)).shape
     except Exception as error:
-        raise TombolaError(f"schedule {plain(recipe.schedule)!r} must return a function of the iteration, but it fails: {error}") from error
+        raise TombolaError(
+            f"schedule {plain(recipe.schedule)!r} must return a function of the iteration, but it fails: {summary(error)}"
+        ) from error
     if shape != ():
         raise TombolaError(
             f"schedule {plain(recipe.schedule)!r} must return a function of t that gives one number, not an array of shape {shape}"
