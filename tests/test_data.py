@@ -931,7 +931,10 @@ def test_values_tokens_and_inputs_alone(own_registry):
         ({"test_x": X[:4, :2]}, "a test example has shape \\(2,\\)"),
         ({"y": np.eye(20)}, "one-hot rows become labels by .argmax\\(1\\)"),
         ({"y": np.eye(20, dtype=int)}, "one-hot rows become labels by .argmax\\(1\\)"),
-        ({"y": np.arange(40).reshape(20, 2)}, "labels are \\(examples,\\); use .ravel\\(\\), or targets='values' .*objective=regression"),
+        (
+            {"y": np.arange(40).reshape(20, 2)},
+            "labels are \\(examples,\\); use .ravel\\(\\); or, .*targets='values' .*objective=regression",
+        ),
         ({"y": Y / 2, "targets": "classes"}, "y holds numbers such as 0.5, which are no classes; use targets='values'"),
         ({"y": np.where(Y == 1, np.nan, Y), "targets": "classes"}, "y holds NaN or infinite labels"),
         ({"y": np.where(Y == 1, None, Y)}, "y has labels that are missing"),
@@ -1057,6 +1060,18 @@ def test_an_npz_is_found_by_the_usual_names_and_split_by_key(tmp_path):
     np.testing.assert_array_equal(split.test_inputs, x[40:])
 
 
+def test_an_npz_says_what_its_targets_and_tokens_are(tmp_path):
+    counts, tokens = np.arange(50), np.arange(100, dtype=np.uint8).reshape(50, 2) % 4
+    np.savez(tmp_path / "counts.npz", x=tokens, y=counts, targets="values", vocabulary=4)
+    values = load(tb.from_file(tmp_path / "counts.npz"))
+    assert (values.classes, values.vocabulary, values.input_dtype) == (None, 4, "int32")
+    assert sorted(np.concatenate([values.targets, values.test_targets]).ravel()) == counts.tolist()
+    np.savez(tmp_path / "floats.npz", x=tokens / 4, y=counts % 2 * 1.0, targets="classes")
+    assert load(tb.from_file(tmp_path / "floats.npz")).classes == 2
+    np.savez(tmp_path / "array.npz", x=tokens / 4, targets=counts % 2)  # an array of that name is y
+    assert load(tb.from_file(tmp_path / "array.npz")).classes == 2
+
+
 def test_bytes_are_pixels_standardised_by_training_examples_and_channels_go_last(tmp_path):
     draw = np.random.default_rng(1)
     images = draw.integers(0, 256, (20, 3, 6, 5), dtype=np.uint8)
@@ -1079,6 +1094,9 @@ def test_bytes_are_pixels_standardised_by_training_examples_and_channels_go_last
         ({"x": np.zeros((4, 2)), "y": np.arange(4), "test_x": np.zeros((1, 2))}, "give both, test_x and test_y"),
         ({"x": np.zeros((2, 2)), "y": np.arange(2)}, "leaves none on one side"),
         ({"x": np.array([{}], object)}, "it holds Python objects; store plain arrays"),
+        ({"x": np.zeros((4, 2)), "y": np.arange(4), "targets": "counts"}, "targets = 'counts', but y holds 'classes' or 'values'"),
+        ({"x": np.zeros((4, 2), int), "y": np.arange(4), "vocabulary": 0}, "vocabulary = 0, but it is the number of different tokens"),
+        ({"x": np.zeros((9, 2)), "y": np.arange(9)}, r"which y has not; .* targets='values' \(in an .npz beside y\)"),
     ],
 )
 def test_an_npz_that_does_not_fit_is_one_line(tmp_path, arrays, message):

@@ -302,7 +302,10 @@ def test_a_factory_may_take_the_description_of_the_data():
 def test_tokens_are_integers():
     network = network_of(TiedTokens, TOKENS)
     assert network.apply(network.init(0), jnp.zeros((2, 5), jnp.int32), train=False)[0].shape == (2, 7)
-    with pytest.raises(TombolaError, match=r"does not work on examples of shape \(5,\), float32: .*integer"):
+    with pytest.raises(
+        TombolaError,
+        match=r"does not work on examples of shape \(5,\), float32: .*integer.*; if they are tokens, .*vocabulary=N in the .npz",
+    ):
         network_of(TiedTokens, DataInfo((5,), (7,), "float32", 7, vocabulary=7))
 
 

@@ -426,6 +426,22 @@ def test_label_smoothing_and_label_noise_are_of_classes():
 
 
 @pytest.mark.parametrize(
+    ("y", "objective", "remedy"),
+    [
+        (np.arange(8), "regression", r"such as objective=classification; or, .*targets='values'\), or that beside y in the .npz"),
+        (np.arange(8.0) % 2, "classification", r"such as objective=regression; or, .*targets='classes'\), or that beside"),
+        (np.arange(8) / 2, "classification", "such as objective=regression$"),
+        (np.array(["a", "b"] * 4), "regression", "such as objective=classification$"),
+    ],
+)
+def test_whole_numbers_may_be_classes_or_values(y, objective, remedy):
+    data = tb.from_arrays(np.eye(8, 3), y, np.eye(8, 3), y, validation=2)
+    with pytest.raises(TombolaError, match=remedy) as raised:
+        tb.train(tb.task("digits-mlp", steps="2it", batch=2).but(data=data, objective=objective))
+    one_line(raised)
+
+
+@pytest.mark.parametrize(
     ("part", "message"),
     [
         (lambda outputs, targets: outputs, "must be a class derived from"),

@@ -111,7 +111,11 @@ class Objective(Spec):
         if self.targets not in (there, "inputs"):
             what = "the data set has no targets" if there == "inputs" else f"the targets of the data set are {there}"
             fit = {"classes": "classification", "values": "regression", "inputs": "reconstruction"}[there]
-            raise TombolaError(f"objective {self.name!r} learns {self.targets}, but {what}; choose another, such as objective={fit}")
+            own = f"; or, where y is your own, from_arrays(..., targets={self.targets!r}), or that beside y in the .npz, says what it holds"
+            may_be = {"values": "classes", "classes": "values"}.get(there) == self.targets and _whole(dataset)
+            raise TombolaError(
+                f"objective {self.name!r} learns {self.targets}, but {what}; choose another, such as objective={fit}{own if may_be else ''}"
+            )
         outputs = {"classes": (dataset.classes,), "inputs": dataset.shape}.get(self.targets) or dataset.targets.shape[1:]
         return DataInfo(
             dataset.shape, outputs, dataset.input_dtype, dataset.classes if self.targets == "classes" else None, dataset.vocabulary
@@ -190,6 +194,13 @@ class Objective(Spec):
     def _canonical(self) -> dict[str, Any]:
         own = {} if type(self).__module__.startswith("tombola.") else {"source": code_digest(type(self), f"objective {self.name!r}")}
         return {**Spec._canonical.func(self), **own}  # type: ignore[attr-defined]
+
+
+def _whole(dataset: Any) -> bool:
+    """Whether targets are whole numbers, one for each example, that may be meant as classes or as values."""
+    if dataset.classes is not None:
+        return all(name.removeprefix("-").isdigit() for name in dataset.class_names)
+    return dataset.targets.shape[1:] in ((), (1,)) and bool((dataset.targets % 1 == 0).all())
 
 
 def register(part: Any) -> Any:

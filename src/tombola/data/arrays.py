@@ -172,7 +172,7 @@ def _targets(y: np.ndarray, test_y: np.ndarray, kind: Targets | None) -> tuple[n
         raise TombolaError("y holds labels of different types, which have no order; make them all strings, .astype(str)") from None
     places = {label: place for place, label in enumerate(known.tolist())}
     if strange := [label for label in dict.fromkeys(tested.tolist()) if label not in places]:
-        raise TombolaError(f"test_y has the label {strange[0]!r}, which y has not; every class must be in y")
+        raise TombolaError(f"test_y has the label {strange[0]!r}, which y has not; every class must be in y{_or_values(y)}")
     as_places = np.array([places[label] for label in tested.tolist()], np.int32)
     return found.reshape(-1).astype(np.int32), as_places, tuple(map(str, known.tolist()))
 
@@ -190,10 +190,7 @@ def _values(argument: str, array: np.ndarray) -> np.ndarray:
 
 def _labels(argument: str, array: np.ndarray) -> np.ndarray:
     if array.ndim != 1 and array.shape[1:] != (1,):
-        raise TombolaError(
-            f"{argument} has shape {array.shape}, but labels are (examples,); use .ravel(), "
-            "or targets='values' if they are values to regress (objective=regression)"
-        )
+        raise TombolaError(f"{argument} has shape {array.shape}, but labels are (examples,); use .ravel(){_or_values(array)}")
     array = array.reshape(-1)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise TombolaError(f"{argument} holds NaN or infinite labels; leave those examples out")
@@ -208,6 +205,15 @@ def _labels(argument: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "iubUSO":
         raise TombolaError(f"{argument} holds {array.dtype}, but labels are integers, strings, booleans or categories; convert them")
     return array
+
+
+def _or_values(y: np.ndarray) -> str:
+    """What else numbers may be than labels."""
+    return (
+        "; or, if they are values to regress, targets='values' (in an .npz beside y), for objective=regression"
+        if y.dtype.kind in "fiub"
+        else ""
+    )
 
 
 def _array(argument: str, given: Any) -> np.ndarray:

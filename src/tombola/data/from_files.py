@@ -28,8 +28,10 @@ def from_file(
 
     An ``.npz`` holds ``x`` and ``y``, and ``test_x`` and ``test_y`` if it has a test set (``x_test``, ``images``, ``labels`` and the like
     are understood), and ``validation_x`` and ``validation_y`` (``x_val`` and the like) if it has a validation set, which is then the same
-    for all replicates. Inputs are as for `tombola.from_arrays`; bytes are pixels, which are standardised. Images are (n, height, width,
-    channels); what has 1 or 3 channels in torch's place, (n, channels, height, width), is moved.
+    for all replicates. Beside them ``targets`` may say what y holds, "classes" or "values", and ``vocabulary`` that x holds tokens, and how
+    many different ones: ``numpy.savez("my.npz", x=x, y=counts, targets="values")``. Inputs are as for `tombola.from_arrays`; bytes are
+    pixels, which are standardised. Images are (n, height, width, channels); what has 1 or 3 channels in torch's place, (n, channels,
+    height, width), is moved.
 
     A folder holds a folder of images for each class, or ``train`` and ``test`` with such folders in them; ``val`` or ``validation`` beside
     ``test`` is the validation set, else it is the test set.
@@ -44,13 +46,14 @@ def from_file(
         TombolaError: what is not there, not understood, or does not fit.
     """
     place = Path(path).expanduser()
+    said: dict[str, Any] = {}
     name = re.sub(r"[^A-Za-z0-9._-]", "-", place.stem) or "data"
     if place.is_dir():
         (inputs, targets), tested, own = _folder(place, size)
     elif {".txt", ".text"}.intersection(place.suffixes) and place.exists():
         return from_text(place)
     elif place.suffix == ".npz" and place.exists():
-        (inputs, targets), tested, own = _npz(place)
+        (inputs, targets), tested, own, said = _npz(place)
     else:
         known = "is no .npz, no .txt and no folder of images" if place.exists() else f"is not there (looked in {Path.cwd()})"
         raise TombolaError(
@@ -62,19 +65,24 @@ def from_file(
         inputs, targets = inputs[~chosen], None if targets is None else targets[~chosen]
     if own is not None and validation is not None:
         raise TombolaError(f"{path} has a validation set of its own; leave validation = {validation} out")
-    return from_arrays(inputs, targets, *tested, own or validation, name, pixels=inputs.dtype == np.uint8, stratified=stratified)
+    pixels = inputs.dtype == np.uint8 and "vocabulary" not in said
+    return from_arrays(inputs, targets, *tested, own or validation, name, pixels=pixels, stratified=stratified, **said)
 
 
 _Pair = tuple[Any, Any]
 
 
-def _npz(path: Path) -> tuple[_Pair, _Pair | None, _Pair | None]:
+def _npz(path: Path) -> tuple[_Pair, _Pair | None, _Pair | None, dict[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             held = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         reason = "it holds Python objects; store plain arrays" if "pickle" in str(error) else str(error).splitlines()[0]
         raise TombolaError(f"{path} cannot be read: {reason}") from None
+
+    said = {name: held.pop(name).item() for name in ("targets", "vocabulary") if name in held and not held[name].ndim}
+    if not isinstance(size := said.get("vocabulary", 1), int) or size < 1:
+        raise TombolaError(f"{path}: vocabulary = {size!r}, but it is the number of different tokens, a whole number, 1 or more")
 
     def find(names: tuple[str, ...], *forms: str) -> Any:
         return next((held[form.format(name)] for name in names for form in forms if form.format(name) in held), None)
@@ -88,13 +96,13 @@ def _npz(path: Path) -> tuple[_Pair, _Pair | None, _Pair | None]:
         forms = [form for name in names for form in (f"{name}_{{}}", f"{{}}_{name}")]
         found = find(INPUTS, *forms), find(TARGETS, *forms)
         if (found[0] is None) != (targets is not None and found[1] is None):
-            said = names[0]
-            raise TombolaError(f"{path} holds {', '.join(held)}: of the {said} set give both, {said}_x and {said}_y, or neither")
+            part = names[0]
+            raise TombolaError(f"{path} holds {', '.join(held)}: of the {part} set give both, {part}_x and {part}_y, or neither")
         return None if found[0] is None else (_images(found[0]), found[1])
 
     if targets is not None and len(inputs) != len(targets):
         raise TombolaError(f"{path} holds {len(inputs)} inputs and {len(targets)} targets; give as many of each")
-    return (_images(inputs), targets), part("test"), part("validation", "valid", "val")
+    return (_images(inputs), targets), part("test"), part("validation", "valid", "val"), said
 
 
 def _images(inputs: np.ndarray) -> np.ndarray:

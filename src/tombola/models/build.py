@@ -61,7 +61,9 @@ def _build(model: Model, data: DataInfo) -> NNXNetwork:
         raise
     except Exception as error:
         examples = f"examples of shape {data.shape}, {data.dtype}"
-        raise TombolaError(f"model {name!r} does not work on {examples}: {summary(error)}") from error
+        tokens = "; if they are tokens, say how many different ones: tb.from_arrays(..., vocabulary=N), or vocabulary=N in the .npz"
+        hint = tokens if data.dtype == "float32" and "integer" in str(error) else ""
+        raise TombolaError(f"model {name!r} does not work on {examples}: {summary(error)}{hint}") from error
 
 
 def factory_of(model: Model) -> Callable[..., Any]:
