@@ -173,6 +173,8 @@ def test_what_is_not_finite_is_a_warning_wherever_it_is_given(dense):
         tb.score(trained)
     with pytest.warns(tb.TombolaWarning, match="^values for replicate 1 are not finite: [^;]*$"):
         tb.values("rewind", TASK, lost)
+    with pytest.raises(tb.TombolaError, match=r"^replicate 1 diverged in both networks: no weights to go between"):
+        tb.path(TASK, lost, lost, seed=0, points=2)
 
 
 def test_networks_at_chance_are_a_warning(dense):

@@ -559,6 +559,7 @@ def test_the_recipes_of_zhang(name, data, learning_rate, batch, network):
 # A user's own networks
 
 NET = """
+import jax.numpy as jnp
 from flax import nnx
 
 
@@ -593,6 +594,22 @@ class Empty(nnx.Module):
 
 def number(shape, classes, *, rngs):
     return 3
+
+
+class Vector(nnx.Module):
+    def __init__(self, shape, classes, *, rngs):
+        self.scale = nnx.Param(jnp.ones(classes))
+
+    def __call__(self, x):
+        return x[:, :3] * self.scale
+
+
+class Plain(nnx.Module):
+    def __init__(self, shape, classes, *, rngs):
+        self.layers = [nnx.Linear(4, 3, rngs=rngs)]
+
+    def __call__(self, x):
+        return self.layers[0](x)
 """
 
 
@@ -631,7 +648,10 @@ def test_an_edited_file_is_another_network(net_file):
         ("missing.py:Net", r"no file 'missing\.py'"),
         ("missing.module:Net", r"no module 'missing\.module'.*PYTHONPATH"),
         ("users_net.py:", "write path.py:Name"),
-        ("users_net.py:Nett", r"'Nett': did you mean 'Net'\? one of Empty, Net, Raises, Unfit, Wrong"),
+        ("users_net.py:Nett", r"'Nett': did you mean 'Net'\? one of Empty, Net, Plain, Raises, Unfit, Vector, Wrong"),
+        ("users_net.py", r"unknown model 'users_net\.py': from a file it is users_net\.py:NAME; one of "),
+        ("users_net.py:Vector", "has no weights but scale, of one axis, of which none is pruned; assign layers with a kernel"),
+        ("users_net.py:Plain", r"static attribute 'layers' .*; write nnx\.List\(\[\.\.\.\]\), or nnx\.Dict for a dict$"),
         ("users_net.py:Wrong", r"returns \(2, 5\) for 2 examples, but it must return logits, \(2, 3\)"),
         ("users_net.py:Raises", "does not work on examples of shape .*AttributeError"),
         ("users_net.py:Unfit", r"must take \(shape, classes, \*, rngs, \*\*options\), but it takes \(hidden, rngs\)"),
@@ -653,6 +673,8 @@ def test_mistakes_in_a_users_file_are_one_line_errors(net_file, name, message):
 def test_unknown_options_of_a_users_network_are_errors(net_file):
     with pytest.raises(TombolaError, match=r"unknown option of Net 'unit': did you mean 'units'"):
         build(from_class("users_net.py:Net", unit=3), DataInfo.of_classes((4,), 3))
+    with pytest.raises(TombolaError, match=r"unknown option of Empty 'unit': it takes none; leave it out, or give it an argument unit$"):
+        build(from_class("users_net.py:Empty", unit=3), DataInfo.of_classes((4,), 3))
 
 
 def test_a_class_handed_over_in_python():

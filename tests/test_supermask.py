@@ -1,6 +1,8 @@
 """Masks that are learnt: scores become masks, gradients reach scores, weights stay bit for bit."""
 
+import dataclasses
 import math
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -305,6 +307,11 @@ def test_a_supermask_in_python():
         expected = 1 - evaluate(task, load(task.data), WeightCombinations(seed, (networks[index],)))["test"].error[0]
         assert found.threshold_accuracy[index] == pytest.approx(expected)
     assert found.trajectory.seeds == tuple(keys.replicate_seed(0, index) for index in range(2))
+    assert list(found.to_pandas())[2:] == ["accuracy", "expected_accuracy", "threshold_accuracy"]
+    task = task.but(objective="regression")
+    of_values = dataclasses.replace(found, trajectory=SimpleNamespace(task=task, to_pandas=found.trajectory.to_pandas, pictures=list))
+    assert list(of_values.to_pandas())[2:] == ["mse", "expected_mse", "threshold_mse"]
+    assert {*of_values.pictures()[0][1]["arm"]} == {"drawn masks", "expected weights", "most probable mask"}
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from tombola.api.session import Session, seeds, weights_of
 from tombola.core.errors import TombolaError, unknown, warn
 from tombola.core.objective import Objective
 from tombola.core.task import Task
-from tombola.core.trees import replicas
+from tombola.core.trees import finite, replica, replicas
 from tombola.evaluation.barrier import Form, at_chance, barrier
 from tombola.evaluation.weight_combinations import PARTS, Part
 from tombola.procedures.measurement import BatchNorm, Measurement
@@ -98,13 +98,16 @@ def path(
             a residual stream, which many layers read, stay in their order.
 
     Raises:
-        TombolaError: the two networks are equal, or not of this task.
+        TombolaError: the two networks are equal, or have both diverged, or are not of this task.
     """
     session = Session.of(task, store, data_dir, first, second)
     network = session.network
     ends = [weights_of(name, tree, network) for name, tree in (("first", first), ("second", second))]
     if replicas(ends[0]) != replicas(ends[1]):
         raise TombolaError(f"first has {replicas(ends[0])} replicas and second {replicas(ends[1])}; a path needs as many of each")
+    for index in range(replicas(ends[0])):
+        if not any(finite(replica(end, index)) for end in ends):
+            raise TombolaError(f"replicate {index} diverged in both networks: no weights to go between; train with a lower learning rate")
     options = path_options(points, batch_norm, train_examples) | ({"matched": True} if matched else {})
     pairs = zip(seeds(seed, replicas(ends[0])), *map(session.refer, ends), strict=True)
     measurements = [Measurement(task=session.task, seed=one, name="path", of=tuple(pair), options=options) for one, *pair in pairs]

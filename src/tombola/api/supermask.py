@@ -47,13 +47,16 @@ class Supermasks(Shown):
     """How the scores trained: leaves ``{path}.score`` beside the weights, which stay at their start."""
 
     def tables(self) -> "dict[str, pd.DataFrame]":
-        """`masks`, a row a replicate, and `curves` of the scores' training."""
-        numbers = {name: getattr(self, name) for name in ("density", "accuracy", "expected_accuracy", "threshold_accuracy")}
+        """`masks`, a row a replicate, its columns called after the objective's headline; and `curves` of the scores' training."""
+        objective = self.trajectory.task.objective
+        headline = "accuracy" if objective.headline.complement else objective.columns[1]
+        names = ("density", "accuracy", "expected_accuracy", "threshold_accuracy")
+        numbers = {name.replace("accuracy", headline): getattr(self, name) for name in names}
         return {"masks": long([("replicate", range(len(self.density)))], **numbers), "curves": self.trajectory.to_pandas("curves")}
 
     def pictures(self) -> "list[tuple[Figure, pd.DataFrame]]":
         """What networks come to whose mask is drawn, expected or the most probable one; and how the scores trained."""
-        ways = {"drawn masks": "accuracy", "expected weights": "expected_accuracy", "most probable mask": "threshold_accuracy"}
+        ways = dict(zip(("drawn masks", "expected weights", "most probable mask"), list(self.to_pandas())[-3:], strict=True))
         panel = headline_panel(self.trajectory.task.objective, "headline")
         return [
             (Figure("masks", "What masks are worth", (panel,)), as_arms(self.to_pandas(), "headline", ways)),

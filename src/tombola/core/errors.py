@@ -24,7 +24,7 @@ def unknown(kind: str, given: object, allowed: Iterable[str]) -> TombolaError:
     """The error for a name that is not registered: the nearest name first, then all of them."""
     names = sorted(allowed)
     near = nearest(given, names)
-    hint = f"did you mean {near!r}? " if near else ""
+    hint = f"did you mean {near!r}? " if near else f"from a file it is {given}:NAME; " if str(given).endswith(".py") else ""
     return TombolaError(f"unknown {kind} {shown(given)}: {hint}one of {', '.join(names) or '(none registered)'}")
 
 

@@ -114,7 +114,10 @@ def blaming(part: str, remedy: str = "") -> Iterator[None]:
 
 def summary(error: Exception) -> str:
     """An exception of the user's code as one line."""
-    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+    said = next(iter(str(error).strip().splitlines()), "")
+    if "nnx.List(" in str(error):  # Flax lists five remedies on as many lines; ours is the one for layers
+        said = f"{said.partition(' Consider one of')[0].rstrip('.')}; write nnx.List([...]), or nnx.Dict for a dict"
+    return f"{type(error).__name__}: {said}"
 
 
 @contextmanager

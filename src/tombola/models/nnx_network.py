@@ -237,7 +237,8 @@ def hold_arrays(module: nnx.Module) -> nnx.Module:
 
 def _check_leaves(name: str, layers: Sequence[Layer], shapes: Mapping[str, Any], trainable: Collection[str]) -> None:
     if not layers:
-        raise TombolaError(f"{name} has no weights; assign its layers to attributes in __init__")
+        only = f" but {', '.join(sorted(trainable))}, of one axis, of which none is pruned" if trainable else ""
+        raise TombolaError(f"{name} has no weights{only}; assign layers with a kernel to attributes in __init__, such as nnx.Linear")
     if lost := shapes.keys() - {path for layer in layers for path in layer.paths}:
         raise TombolaError(f"the array {min(lost)!r} is in an unknown container; use nnx.List or nnx.Dict")
     for path, leaf in shapes.items():

@@ -35,7 +35,9 @@ def check_options(name: str, factory: Callable[..., Any], options: Mapping[str, 
         raise TombolaError(f"model {name!r} must take {SIGNATURE}, but it takes {signature}: {error}; {hint}") from None
     if not takes_any:
         for option in options.keys() - known:
-            raise unknown(f"option of {name}", option, set(known[places:]) - {"rngs"})
+            if not (own := set(known[places:]) - {"rngs"}):
+                raise TombolaError(f"unknown option of {name} {option!r}: it takes none; leave it out, or give it an argument {option}")
+            raise unknown(f"option of {name}", option, own)
     return {option: _checked(name, option, value, parameters.get(option)) for option, value in options.items()}
 
 
