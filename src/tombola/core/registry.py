@@ -145,8 +145,9 @@ class Registry(Generic[T]):
         try:
             inspect.signature(function).bind(*arguments, **options)
         except TypeError as error:
+            given = self._given if "positional" in str(error) else ""
             takes = ", ".join(str(one.replace(annotation=one.empty)) for one in inspect.signature(function).parameters.values())
-            raise TombolaError(f"{self.kind} {plain(name)!r}: {error}; it takes {takes or 'nothing'}{self._given}") from None
+            raise TombolaError(f"{self.kind} {plain(name)!r}: {error}; it takes {takes or 'nothing'}{given}") from None
         with blaming(f"{self.kind} {plain(name)!r}", self._given if "@" in name else ""):
             return function(*arguments, **options)
 
