@@ -167,6 +167,7 @@ def names_used(code: CodeType) -> list[tuple[str, ...]]:
     return [tuple(names) for kind, *names in chains(code) if kind == "global"]
 
 
+@lru_cache(maxsize=4096)
 def imports_bound(code: CodeType) -> dict[str, tuple[str, list[str]]]:
     """Local name -> (module, [what is taken of it]), for the imports that a function and those within it make."""
     found: dict[str, tuple[str, list[str]]] = {}

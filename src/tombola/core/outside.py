@@ -5,6 +5,7 @@ import os
 import random
 import re
 import sys
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from types import FunctionType, ModuleType
@@ -51,9 +52,10 @@ def taken_from_outside(function: FunctionType, closure: Mapping[str, Any]) -> tu
     Args:
         closure: what its free variables are.
     """
-    scopes = {"global": {**vars(builtins), **function.__globals__}, "local": dict(closure)}
+    local = dict(closure)
     for name, (module, taken) in imports_bound(function.__code__).items():
-        scopes["local"][name] = list(_things({name: sys.modules.get(module) or ModuleType(module)}, [name, *taken]))[-1]
+        local[name] = list(_things({name: sys.modules.get(module) or ModuleType(module)}, [name, *taken]))[-1]
+    scopes: dict[str, Mapping[str, Any]] = {"global": ChainMap(function.__globals__, vars(builtins)), "local": local}
     used, found, attributes, paths = chains(function.__code__), set[str](), set[str](), False
     seeded = any(names[-1] == "seed" for _, *names in used)
     for kind, *names in used:
