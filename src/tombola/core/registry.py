@@ -102,7 +102,8 @@ class Registry(Generic[T]):
     def check(self, name: str, *others: str) -> None:
         """Raise for what is neither registered nor among `others`."""
         if "@" not in name and name not in (*others, *self._parts) and name not in self:
-            raise unknown(self.kind, name, [*others, *self])
+            own = "; `--load FILE.py` registers those of your own" if self.by_name else ""
+            raise TombolaError(f"{unknown(self.kind, name, [*others, *self])}{own}")
 
     def __getitem__(self, name: str) -> T:
         """The part that a description names. Nothing is imported for a user's: this process has to have it."""

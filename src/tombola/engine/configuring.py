@@ -50,8 +50,7 @@ def resolve(
         raise unknown("scale", scale, get_args(Scale))
     if not isinstance(task, Task):
         named = kind.default_task if task is None else str(task)
-        if named not in tasks:
-            raise unknown("task", named, tasks)
+        tasks.check(named)
         task = named_task(named, scale)
     if own := {name: one for name, one in (("model", model), ("data", data)) if one is not None}:
         usual = {**Task.model_fields["rates"].default, **task.rates}  # a network may have kinds of layers that the task's has not
