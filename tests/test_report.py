@@ -624,6 +624,15 @@ def test_arms_that_meet_at_one_place_are_a_dot_plot(report):
     assert "The dashed line is the dense network." in caption(ACCURACY, met)
 
 
+def test_arms_that_meet_at_one_place_in_each_variant_are_a_dot_plot_of_those_that_are_there(report):
+    """Also where each variant has a chain of its own, and arms that others have not."""
+    rows = report.table
+    one, other = (rows[(rows.arm == chain) | (rows.level == 3)].assign(variant=chain) for chain in ("ticket", "reinit"))
+    met = replace(report, table=pd.concat([one, other[other.arm != "random"]]))
+    labels = [[label.get_text() for label in ax.get_yticklabels()] for ax in drawn(ACCURACY, met).axes]
+    assert labels == [["winning ticket", "same mask, fresh <init>", "random mask"], ["winning ticket", "same mask, fresh <init>"]]
+
+
 def test_a_figure_draws_what_tells_and_gives_it_room(report):
     flat = replace(ACCURACY, panels=(*ACCURACY.panels, Panel("flat", "collapsed (%)", 100)))
     zeros = replace(report, table=report.table.assign(flat=0.0))

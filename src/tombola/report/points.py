@@ -1,5 +1,6 @@
 """Points: one metric against another, and dot plots with intervals where there is no axis to follow."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -177,12 +178,11 @@ class Dots(Drawing):
         labels, levels = {arm: self.labels[arm] for arm in own}, level_titles(self.report.table, self.report)
         self.notes.append(f"All at {levels[self.place]}." if len(levels) > 1 else "")
         if len(of_variants) >= _VARIANTS and len(own) <= _COLUMNS:
-            apart = rows.assign(row=rows.variant, series=rows.arm.map(labels))
-            return [_Table("", apart, of_variants, {labels[arm]: look for arm, look in own.items()}, dodged=True)]
-        return [
-            _Table(title, rows[rows.variant == name].assign(row=lambda of: of.arm, series=lambda of: of.arm), labels, own)
-            for name, title in of_variants.items()
-        ]
+            beside = rows.assign(row=rows.variant, series=rows.arm.map(labels))
+            return [_Table("", beside, of_variants, {labels[arm]: look for arm, look in own.items()}, dodged=True)]
+        apart = rows.assign(row=rows.arm, series=rows.arm)
+        groups = ((title, apart[apart.variant == name]) for name, title in of_variants.items())
+        return [_Table(title, of, {arm: labels[arm] for arm in own if arm in set(of.arm)}, own) for title, of in groups]
 
     def _of_map(self) -> list[_Table]:
         """The rows of a map, with its columns side by side."""
@@ -242,15 +242,15 @@ class Dots(Drawing):
 
 
 def single(figure: Figure, report: Findings) -> int | None:
-    """The level at which a figure of levels has all there is to compare: all of its arms but one, at most, stand at one place."""
+    """The level at which a figure of levels has all there is to compare: all arms of each panel but one, at most, stand at one place."""
     rows = rows_of(figure, report)
     if figure.kind != "density" or not len(rows):
         return None
     found = placed(rows, [panel.metric for panel in figure.panels], axis_of(figure, report))
-    places = {arm: frozenset(own.level) for arm, own in found.groupby("arm")}
+    places = {key: frozenset(own.level) for key, own in found.groupby(["variant", "arm"])}
     shared = frozenset.intersection(*places.values()) if places else frozenset()
-    long = [arm for arm, levels in places.items() if len(levels) > 1]
-    return int(min(shared)) if len(shared) == 1 and len(long) <= (len(places) > 2) else None
+    long = Counter(variant for (variant, _), levels in places.items() if len(levels) > 1)
+    return int(min(shared)) if len(shared) == 1 and max(long.values(), default=0) <= (found.arm.nunique() > 2) else None
 
 
 def narrow(figure: Figure, report: Findings) -> bool:
