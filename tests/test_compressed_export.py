@@ -339,7 +339,15 @@ def test_a_network_that_comes_back_otherwise_counts_as_not_rebuilt(findings, mon
 def table(rebuilt=1.0, stored=0, replicates=8):
     rows = []
     for replicate in range(replicates):
-        common = {"replicate": replicate, "level": 0, "variant": "", "dense_bytes": 64_000, "acc_final": 0.9, "val_acc": 0.9}
+        common = {
+            "replicate": replicate,
+            "level": 0,
+            "density": 1.0,
+            "variant": "",
+            "dense_bytes": 64_000,
+            "acc_final": 0.9,
+            "val_acc": 0.9,
+        }
         rows.append({**common, "arm": "dense", "bytes": 64_008, "rebuilt": 1.0, "stored_values": 16_000})
         rows += [
             {**common, "arm": arm, "bytes": 1000, "rebuilt": 1.0, "stored_values": 0} for arm in ("untrained", "rescaled", "edge_popup")

@@ -171,8 +171,10 @@ class Evidence:
         if "dense_acc" in self.table:
             return self._at_chance(100 * self.table[["dense_acc"]])
         column = next((name for name in ("acc_final", "clean_acc") if name in self.table), "")
+        if not column:
+            return ""
         rows = self.table[self.table.density >= 0.5]
-        if not column or not len(rows):
+        if not len(rows):
             return ""
         first = DENSE if DENSE in set(rows.arm) else rows.arm.iloc[0]
         rows = rows[rows.arm == first]
