@@ -140,6 +140,7 @@ def test_integers_of_numpy_are_integers(dense):
 # -- divergence ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* at chance")  # of a replicate that stayed finite, with dead units
 def test_what_diverged_is_no_number_and_one_warning():
     wild = TASK.but(recipe=TASK.recipe.but(optimizer="sgd", learning_rate=1e38))

@@ -58,6 +58,7 @@ def test_a_room_imports_only_from_rooms_before_it(path):
             assert ROOMS.index(there) <= ROOMS.index(here), f"{here} must not import {name}"
 
 
+@pytest.mark.slow
 def test_no_cycles_between_files():
     graph = {}
     for path in SOURCE.rglob("*.py"):
@@ -82,6 +83,7 @@ def loaded(code):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1].split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [

@@ -34,6 +34,7 @@ def test_a_new_study_is_the_one_of_the_guide(capsys):
     assert "tombola run mine.growth --load growth.py --scale smoke -o report" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_new_model_runs(capsys):
     assert cli.main(["new", "model", "two_layers"]) == 0
     assert "--model two_layers.py:TwoLayers" in capsys.readouterr().out

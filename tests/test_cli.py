@@ -553,6 +553,7 @@ def test_a_mistake_is_one_line_with_the_remedy_and_changes_nothing(text, words, 
     assert sorted(path for path in folder.rglob("*") if "mine" not in path.parts) == before
 
 
+@pytest.mark.slow
 def test_mistakes_show_no_traceback_from_a_shell(folder):
     command = [sys.executable, "-m", "tombola", "run", "frankle2019.sparsity", "--set", "learning_rate=-1"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)

@@ -62,6 +62,7 @@ def columns(outcome):
     return dict(zip(outcome.signal_names, np.array(outcome.signals).T, strict=True))
 
 
+@pytest.mark.slow
 def test_who_is_watched_trains_bitwise_as_who_is_not(seen):
     for one, other in zip(seen, outcomes(digits(), members(digits(), 2)), strict=True):
         assert one.rows == other.rows

@@ -55,6 +55,7 @@ def test_long_chains_need_no_recursion():
 # -- IMP ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_imp_by_arrays_is_imp_by_description_bitwise(tmp_path):
     by_arrays = imp(TASK, 2, fraction=RATES, rewind="5it", replicates=2, seed=4)
     chains = [imp_runs(TASK, replicate_seed(4, r), 2, rates=RATES, rewind="5it") for r in range(2)]

@@ -235,6 +235,7 @@ def test_without_its_note_a_report_is_made_again(report, note):
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_other_numbers_labels_figures_or_code_are_drawn(report, monkeypatch):
     found, _, again = report
     every = {figure.name for figure in found.figures}

@@ -659,6 +659,7 @@ def test_c17_c18_c20():
     assert verdicts(found(1, "conv6-cifar10", **sooner)) == verdicts(found_so) | {"LTH-C18": "not judged"}
 
 
+@pytest.mark.slow
 def test_c21_c22_are_each_judged_on_their_own_network():
     def found(task, winning=("low", "warm"), ends=0.0, layer=0.6):
         def world(variant, arm, density):

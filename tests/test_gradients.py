@@ -190,6 +190,7 @@ class Straight(nnx.Module):
         return self.c(self.b(self.a(x)))
 
 
+@pytest.mark.slow
 def test_the_flow_is_conserved_in_a_linear_network_and_synflow_prunes_by_it():
     task = TASK.but(model=tb.model(Straight))
     network = setup(task, load(task.data, None)).network

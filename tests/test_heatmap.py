@@ -154,6 +154,7 @@ def test_a_column_for_each_panel_with_the_labels_of_the_first():
     assert [numbers(right)[0, column].get_text() for column in range(4)] == ["0.1", "1", "10", "100"]
 
 
+@pytest.mark.slow
 def test_the_threshold_is_a_line_on_the_colour_bar_and_in_the_caption():
     report = made(layers())
     canvas = drawn(TWO, report)
@@ -200,6 +201,7 @@ def test_colours_do_not_tell_noise_apart():
     assert high - low >= 2 * 100 * 0.02 - 1e-6  # twice the range of the replicates
 
 
+@pytest.mark.slow
 def test_what_was_not_measured_is_hatched_and_has_no_number():
     details = layers()
     holed = made(details.assign(error=details.error.where((details["row"] != "hidden1") | (details["column"] != "0"))))
@@ -319,6 +321,7 @@ def test_long_names_of_columns_stand_aslant():
     assert (aslant.get_xticklabels()[0].get_rotation(), level.get_xticklabels()[0].get_rotation()) == (45, 0)
 
 
+@pytest.mark.slow
 def test_the_page_has_the_map_and_its_table_with_all_words(tmp_path):
     report = made(layers())
     page.write([report], tmp_path)
@@ -395,6 +398,7 @@ def test_what_levels_count_is_on_the_axis(levels, key, names, title, places):
     assert len(dense_lines(drawn(replace(WORK, x="density"), report).axes[0])) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("levels", "key", "names", "word"),
     [("layers", "layers reset", ["0", "1", "2"], "number of layers reset"), ("widths", "width", ["16", "64", "256"], "width")],

@@ -332,6 +332,7 @@ def test_any_order_of_functions_and_any_harmless_edits(tmp_path_factory, order, 
     assert read(folder, mine=text) == read(folder / "original")
 
 
+@pytest.mark.slow
 def test_another_process_and_version_of_python_say_the_same(folder):
     """Strings are hashed anew in each process; other versions of Python are asked where there are some."""
     plain = (
@@ -482,6 +483,7 @@ def written(value):
     return f"{type(value).__name__} {value!r}"
 
 
+@pytest.mark.slow
 @given(PLAIN, PLAIN)
 def test_plain_values_are_told_apart_exactly(one, other):
     first, second = (code_digest(functools.partial(print, value)) for value in (one, other))

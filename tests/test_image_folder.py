@@ -315,6 +315,7 @@ def test_training_from_a_folder(folder):
     assert shorter.end == 1
 
 
+@pytest.mark.slow
 def test_the_papers_task(folder, small):
     paper = tb.task("resnet50-imagenet", "paper")
     assert (paper.recipe.batch, paper.recipe.learning_rate, paper.recipe.momentum, paper.recipe.weight_decay) == (1024, 0.4, 0.9, 1e-4)

@@ -317,6 +317,7 @@ def recipes(dense=95, good_at_high=89, bad_at_low=81, bad_warm=80, **changes):
     return judged("transplant.recipes", table, "levels=2")
 
 
+@pytest.mark.slow
 def test_the_choice_of_the_mask_is_spoilt():
     assert {id: one.verdict for id, one in recipes().items()} == dict.fromkeys(
         ["WARM-C1", "TRANS-C7", "WARM-C2", "WARM-C3", "WARM-C4"], "replicated"

@@ -70,6 +70,7 @@ def by_hand(error, a, form):
 # -- instability -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_instability_is_said_by_replicate_and_pair(found):
     assert (found.k, found.part, found.form, len(found.children)) == ("20it", "test", "maximum", 3)
     assert found.paths.a.tolist() == pytest.approx([0, 1 / 3, 1 / 2, 2 / 3, 1])

@@ -72,6 +72,7 @@ def test_imagenet_resnets_have_the_published_number_of_parameters():
     assert parameters(network("deep_resnet", (224, 224, 3), 1000, depth=50)) == 25_557_032
 
 
+@pytest.mark.slow
 def test_small_images_get_a_small_first_convolution():
     assert network("deep_resnet", depth=18, width=4).shapes["conv/kernel"].shape == (3, 3, 3, 4)
     assert network("deep_resnet", (64, 64, 3), depth=18, width=4).shapes["conv/kernel"].shape == (7, 7, 3, 4)

@@ -218,6 +218,7 @@ def test_the_butterfly_has_barriers_before_and_after_matching(store):
     assert 0 < apart["one"] < apart["other"]
 
 
+@pytest.mark.slow
 def test_tickets_are_rewound_to_the_detected_step(store):
     report = found("phases.rewind", store, settings=[("detector.name", "fixed_step"), ("detector.level", 10.0)])
     detected = report.table[report.table.arm == "detected"]

@@ -55,6 +55,7 @@ def test_an_mlp_without_a_layer_is_the_smaller_mlp():
     assert outputs(less, weights, inputs).std() > 0
 
 
+@pytest.mark.slow
 def test_a_residual_network_without_a_block_is_what_stands_around_it():
     whole, less = build(DEEP, of(IMAGES, 5)), build(DEEP.but(without=("stage2/block2",)), of(IMAGES, 5))
     assert list(less.shapes) == [path for path in whole.shapes if not path.startswith("stage2/block2/")]
@@ -123,6 +124,7 @@ def test_feeds_are_joined_over_the_gap():
     assert (less[0].layer, less[0].outgoing, less[0].spread) == ("conv1", "hidden1/kernel", 16)
 
 
+@pytest.mark.slow
 def test_what_a_removed_part_alone_fed_or_was_fed_by_goes():
     whole = fed(DEEP)
     assert ("stage1/block1/conv1", "stage1/block1/conv2") in whole
@@ -300,6 +302,7 @@ def test_networks_of_tokens():
 # The registered networks
 
 
+@pytest.mark.slow
 def test_what_can_be_taken_out_of_the_registered_networks():
     assert removable(MLP, of((5,), 3)) == ("hidden2", "hidden3")
     assert removable(MLP, of((4,), 4)) == ("hidden1", "hidden2", "hidden3")  # never the output

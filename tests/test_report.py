@@ -280,6 +280,7 @@ def test_colours_differ_in_grey():
     assert levels == sorted(levels)
 
 
+@pytest.mark.slow
 def test_infinite_and_censored_values_are_marked_and_explained(report):
     ax = drawn(REACH, report).axes[0]
     heads = [line for line in ax.lines if line.get_marker() == "^" and line.get_transform() != ax.transData and len(line.get_xdata()) == 1]
@@ -361,6 +362,7 @@ def test_curves_figure(report):
     assert len(both.axes[0].lines) == 3 + 2  # re-initialisations have no dense level
 
 
+@pytest.mark.slow
 def test_figures_are_the_same_bytes_again_and_carry_their_fonts(report):
     import matplotlib
 
@@ -443,6 +445,7 @@ def test_a_report_of_one_variant_has_no_titles_even_if_its_name_is_known(report)
     assert VARIANTS["slow"] not in terminal(one, 100, False)
 
 
+@pytest.mark.slow
 def test_variants_share_y_limits_unless_that_flattens_them(report):
     near = drawn(ACCURACY, several(report, shift=0.001))
     assert len({ax.get_ylim() for ax in near.axes}) == 1
@@ -566,6 +569,7 @@ def test_a_figure_of_levels_that_were_not_run_says_so(report):
         assert caption(figure, report) == figure.caption
 
 
+@pytest.mark.slow
 def test_early_stops_at_iteration_0_have_a_place_on_the_log_axis(report):
     late = report.table.level > 3
     some = replace(report, table=report.table.assign(es_iteration=report.table.es_iteration.where(~late, 0)))
@@ -931,6 +935,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(report, tmp_path):
     assert list((tmp_path / "new").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_importing_the_room_loads_nothing_heavy():
     program = (
         "import sys, tombola.report.page, tombola.report.table; "
@@ -1122,6 +1127,7 @@ def wicked():
     return replace(report, study=study, figures=shown, table=table, details={"../x": table[["arm", "level"]].assign(arm="@SUM(A1)")})
 
 
+@pytest.mark.slow
 def test_names_cannot_leave_the_folder_nor_become_markup_or_formulas(tmp_path):
     from xml.etree import ElementTree
 

@@ -121,6 +121,7 @@ def test_legends_tell_levels_by_step_even_where_a_table_has_another_column_of_th
     assert canvas.legends[0].get_title().get_text() == "step k"
 
 
+@pytest.mark.slow
 def test_the_page_tells_levels_by_step(report, tmp_path):
     page.write([replace(report, figures=(INSTABILITY,))], tmp_path)
     html = (tmp_path / "index.html").read_text()

@@ -123,6 +123,7 @@ def test_lsuv_gives_layers_unit_variance(task, mask):
         assert layer.outputs.var() == pytest.approx(1, abs=0.025)
 
 
+@pytest.mark.slow
 def test_metainit_and_gradinit_find_scales(network, initial):
     def slopes(what, seed, *trees, **_):  # of the loss sum over kernels of c/2 |w|^2, so H = c; of a product the vector is the last
         return {path: curvature.get(path, 0.0) * leaf for path, leaf in trees[-1].items()}

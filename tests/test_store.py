@@ -457,6 +457,7 @@ def test_a_damaged_checkpoint_is_named_and_taken_away_or_makes_no_difference(sto
     assert refused > 2 / 3 * count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", MUTATIONS)
 def test_a_damaged_kept_kernel_is_not_used(tmp_path, count):
     from tombola.kernels import native
@@ -474,6 +475,7 @@ def test_a_damaged_kept_kernel_is_not_used(tmp_path, count):
         path.write_bytes(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", MUTATIONS)
 def test_a_damaged_description_of_a_network_is_as_none(tmp_path, count):
     store, source, described = Store(tmp_path), random.Random(8), {"layers": [["hidden1", 600]], "inputs": {"shape": [8, 8]}}
@@ -488,6 +490,7 @@ def test_a_damaged_description_of_a_network_is_as_none(tmp_path, count):
         assert store.get(ABC).network() == (described if path.read_bytes() == whole else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", MUTATIONS)
 def test_a_damaged_ticket_is_refused_or_makes_no_difference(tmp_path, count):
     path, source = tmp_path / "t.safetensors", random.Random(6)
@@ -554,6 +557,7 @@ def test_what_is_stored_under_a_checksum_that_fits_is_read_or_named(count):
             assert all(leaf.dtype.kind in "fiub" for leaf in record.weights(10).values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", MUTATIONS)
 def test_whatever_a_claim_holds_it_is_one_or_is_taken_over(count, store):
     source, claim = random.Random(9), store.folder / ".work" / "abc.claim"

@@ -304,6 +304,7 @@ def test_steps_are_by_rows_exactly_where_nothing_else_moves(toy):
     assert not resolved(tb.task("digits-mlp", optimizer="sgd"), None)[0].by_rows
 
 
+@pytest.mark.slow
 def test_words_of_a_topic_come_to_lie_together(trained):
     assert trained.metrics["val_loss"][:, 0] == pytest.approx(6 * np.log(2), abs=1e-3)
     assert (trained.metrics["val_loss"][:, -1] < SkipGram().chance(None) - 0.1).all()

@@ -89,6 +89,7 @@ def test_a_queue_sees_what_turned_up_and_opens_what_is_used(store):
     assert waiting.confirm("d")
 
 
+@pytest.mark.slow
 def test_what_another_study_stored_without_the_weights_that_are_wanted_is_trained_again(store):
     """By one worker of several, which confirms what its runs start from; of a run that turns up while it works."""
     digests, found = chains(1, 1)

@@ -571,6 +571,7 @@ def test_what_is_frozen_is_what_is_robust(carried, split):
     assert "critical" not in everything
 
 
+@pytest.mark.slow
 def test_parts_are_taken_out(carried, store):
     table = carried("removed", "robust=1").table
     rows = table.set_index(["arm", "variant", "replicate"])

@@ -251,6 +251,7 @@ def test_every_study_runs_and_is_read_again(name, carried, store, monkeypatch):
     pd.testing.assert_frame_equal(found.table, findings(tiny(name), store).table)
 
 
+@pytest.mark.slow
 def test_own_masks_become_other_masks(carried, store):
     masks = {which: chain(carried("mask1", f"masks={which}").study, "permute") for which in ("ticket", "own")}
     ticket = chain(carried("mask1").study, "rewind")
@@ -377,6 +378,7 @@ def by_start(plain, signed, odd=(), arms=mask1.STARTS, **fields):
     return judged("mask1", invented(arms, lambda variant, arm, density: 0.9 - lost[arm] * (density < 0.07)), **fields)["ZHOU-C2"]
 
 
+@pytest.mark.slow
 def test_c2():
     assert by_start(0.05, 0.002).verdict == "replicated"
     assert by_start(0.05, 0.03).verdict == "not replicated"

@@ -52,6 +52,7 @@ def test_every_claim_of_the_paper_has_a_study():
 # -- heuristic supermasks ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_mask_has_a_row_for_each_kind_of_values(heuristic):
     table = heuristic.table
     assert len(table) == 3 * 2 * 2 * 4  # criteria, values, replicates, levels
