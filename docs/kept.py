@@ -68,10 +68,10 @@ def keep_picture(picture: bytes, caption: bytes, path: Path) -> None:
 
 def draw_again(folder: Path) -> None:
     """Draw the figures of a kept table anew whose numbers it has all; those of curves and of details need the runs."""
-    study, verdicts = judged(folder)
     table = ledger.read_table(folder / "table.csv")
+    study = ledger.configured(folder / "table.csv", table)
     words = Wording(study.task, study.learns)
-    found = Findings(study, words.columns(study.columns), tuple(words.figures(study.figures())), table, table, verdicts, {})
+    found = Findings(study, words.columns(study.columns), tuple(words.figures(study.figures())), table, table, [], {})
     for figure in found.figures:
         path = folder / f"{figure.name}.png"
         if not path.exists() or figure.kind not in ("density", "scatter") or {panel.metric for panel in figure.panels} - set(table):

@@ -6,7 +6,7 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from types import ModuleType
@@ -102,14 +102,14 @@ def failing(place: str) -> Iterator[None]:
 
 
 @contextmanager
-def blaming(part: str, remedy: str = "") -> Iterator[None]:
-    """What a part raises, as one line that names the part; a full disk and the like are none of its."""
+def one_line(part: str, remedy: Callable[[], str] = str) -> Iterator[None]:
+    """What a part raises, as one line that names the part, and then `remedy()`; a full disk and the like are none of its."""
     try:
         yield
     except (TombolaError, OSError):
         raise
     except Exception as error:
-        raise TombolaError(f"{part} fails: {summary(error)}{remedy}") from error
+        raise TombolaError(f"{part} fails: {summary(error)}{remedy()}") from error
 
 
 def summary(error: Exception) -> str:

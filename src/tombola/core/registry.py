@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.identity import code_digest, part_name
-from tombola.core.loading import blaming
+from tombola.core.loading import one_line
 from tombola.core.origins import installed
 
 T = TypeVar("T")
@@ -149,7 +149,7 @@ class Registry(Generic[T]):
             given = self._given if "positional" in str(error) else ""
             takes = ", ".join(str(one.replace(annotation=one.empty)) for one in inspect.signature(function).parameters.values())
             raise TombolaError(f"{self.kind} {plain(name)!r}: {error}; it takes {takes or 'nothing'}{given}") from None
-        with blaming(f"{self.kind} {plain(name)!r}", self._given if "@" in name else ""):
+        with one_line(f"{self.kind} {plain(name)!r}", lambda: self._given if "@" in name else ""):
             return function(*arguments, **options)
 
     @property

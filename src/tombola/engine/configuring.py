@@ -73,11 +73,10 @@ def _swept(name: str, sweep: dict[str, Sequence[Any]], settings: list[Any], opti
         own = {**options, "task": setting.pop("task")} if "task" in setting else options
         found[label] = resolve(name, settings=[*settings, *setting.items()], **own)
     first = next(iter(found.values()))
-    given = [parsed(setting) for setting in settings]
-    for key in sweep.keys() - {"task"}:
-        for set_key, value in given:
-            if path_of(first, set_key) == path_of(first, key):
-                raise TombolaError(f"{key} is swept, and {set_key} is set, to {value}; leave one of the two out")
+    swept = {".".join(path_of(first, key)): key for key in sweep if key != "task"}
+    for given, value in map(parsed, settings):
+        if twice := swept.get(".".join(path_of(first, given))):
+            raise TombolaError(f"{twice} is swept, and {given} is set, to {value}; leave one of the two out")
     return Sweep(task=first.task, replicates=first.replicates, seed=first.seed, settings=found, swept=sweep)
 
 

@@ -9,7 +9,7 @@ from flax import nnx
 
 from tombola.core.data_info import DataInfo
 from tombola.core.errors import TombolaError
-from tombola.core.loading import blaming, summary
+from tombola.core.loading import one_line, summary
 from tombola.core.parts import models
 from tombola.core.registry import plain
 from tombola.core.task import Model
@@ -96,7 +96,7 @@ def _initializer(name: str) -> Initializer:
 
     @wraps(made)
     def drawn(key: jax.Array, shape: Shape) -> jax.Array:
-        with blaming(f"initializer {plain(name)!r}", "; it is called with (key, shape)"):
+        with one_line(f"initializer {plain(name)!r}", lambda: "; it is called with (key, shape)"):
             found = made(key, shape)
         if getattr(found, "shape", None) != tuple(shape):
             said = getattr(found, "shape", type(found).__name__)

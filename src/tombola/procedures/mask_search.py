@@ -8,7 +8,7 @@ import numpy as np
 from tombola.core import masks
 from tombola.core.errors import TombolaError, unknown
 from tombola.core.keys import generator
-from tombola.core.loading import blaming
+from tombola.core.loading import one_line
 from tombola.core.numbers import whole
 from tombola.core.registry import plain
 from tombola.core.task import Rescale, Supermask, Untrained
@@ -87,7 +87,7 @@ def searched_mask(
     stream = f"search/{searcher}"
 
     def called(step: Callable[..., Any], *given: Any) -> Any:
-        with blaming(f"searcher {plain(searcher)!r}"):
+        with one_line(f"searcher {plain(searcher)!r}"):
             return step(*given)
 
     def first() -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ were not run, and the preconditions without which nothing is judged.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -162,7 +163,7 @@ class Evidence:
 
     # -- preconditions -----------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def untrained(self) -> str:
         """Why no metric is judged: the dense network is near chance after training, if the table has its accuracy; "" if it is not.
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from tombola.core import keys, masks
 from tombola.core.errors import TombolaError, shown, unknown
-from tombola.core.loading import blaming
+from tombola.core.loading import one_line
 from tombola.core.masks import Mask
 from tombola.core.parts import mask_schedules as mask_schedules
 from tombola.core.registry import plain
@@ -116,7 +116,7 @@ def _called(setup: Setup, function: Callable[..., Any], seed: int, t: int, *give
     """The schedule's name, and what a function of its says at iteration t. What is wrong with it is one line."""
     assert setup.recipe.mask_schedule is not None
     name = plain(setup.recipe.mask_schedule.name)
-    with blaming(f"mask schedule {name!r} at iteration {t}"):
+    with one_line(f"mask schedule {name!r} at iteration {t}"):
         found = function(keys.generator(seed, f"mask_schedule/{t}"), t, *given)
     wanted = "(weights, moments, mask)" if len(given) == 4 else "(stay, mask)"
     if (
