@@ -212,7 +212,7 @@ class Lines(Drawing):
                 found += facet.ax.plot([row.x], [0.09 if below else 0.91], look.marker, color=look.colour, transform=where, markersize=3)
             else:
                 value = f"{row.mean:.2g}" if abs(row.mean) < 1 else short(float(f"{row.mean:.3g}"))
-                height = 0.06 + 0.07 * (place % 2)  # neighbours' numbers keep apart
+                height = 0.06 + 0.07 * (place % 3)  # neighbours' numbers keep apart
                 height = height if below else 1 - height
                 said = facet.ax.text(row.x, height, value, color=look.colour, transform=where, fontsize=_NUMBER)
                 said.set(ha="center", va="bottom" if below else "top")
